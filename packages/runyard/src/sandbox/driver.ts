@@ -1,0 +1,67 @@
+import type { Isolation, Limits, SandboxDriverName } from "@runyard/sdk/contract";
+
+/** A directory or file of the host that is seen inside a sandbox. */
+export interface Mount {
+  readonly source: string;
+  /** Absolute path inside. The `process` driver cannot move things: there it must equal `source`. */
+  readonly target: string;
+  readonly mode: "ro" | "rw";
+}
+
+/** The two directories that a run may write, as paths on the host. */
+export interface SandboxDirs {
+  readonly workspace: string;
+  readonly home: string;
+}
+
+/** What to run in a sandbox, once. */
+export interface SandboxSpec {
+  readonly dirs: SandboxDirs;
+  /** Argument words; the first is a program, as seen inside. */
+  readonly argv: readonly string[];
+  /** The whole environment inside; nothing is inherited. */
+  readonly env: Readonly<Record<string, string>>;
+  /** `workspace` and `home` are always mounted; these come on top (caches, toolchains, a results folder). */
+  readonly mounts: readonly Mount[];
+  /** False: the workspace is mounted read-only. */
+  readonly writableWorkspace: boolean;
+  /** The directory that holds the gateway's public socket, or null for no network at all. */
+  readonly gatewayDoorDir: string | null;
+  readonly limits: Limits;
+  /** Names the cgroup, for example `run_01k…-1-agent`: letters, digits, `-` and `_`. */
+  readonly name: string;
+}
+
+/** How the shim starts a command: words, environment, and what is read from files so that it is in nobody's argv. */
+export interface Launch {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Words for `bwrap --args 9`, given on descriptor 9 and never visible in a process list; empty for none. */
+  readonly args: readonly string[];
+  /** `cgroup.procs` files that the shim joins before it starts anything. */
+  readonly join: readonly string[];
+}
+
+export interface PreparedSandbox {
+  readonly launch: Launch;
+  readonly granted: Limits;
+}
+
+export interface SandboxProbe {
+  readonly available: boolean;
+  /** Why not, and what to do about it; null when available. */
+  readonly reason: string | null;
+  readonly isolation: Isolation;
+}
+
+/** One way to isolate. Two exist: `bwrap` and `process`; both keep the contract suite. */
+export interface SandboxDriver {
+  readonly name: SandboxDriverName;
+  probe(): Promise<SandboxProbe>;
+  /** Where the agent finds workspace and home: paths as seen inside. */
+  pathsInside(dirs: SandboxDirs): SandboxDirs;
+  /** Base URL of the gateway as the agent reaches it, given the gateway's TCP port on loopback. */
+  gatewayUrl(tcpPort: number): string;
+  /** Makes what must exist before the start (cgroups) and says how to start. */
+  prepare(spec: SandboxSpec): Promise<PreparedSandbox>;
+}

@@ -1,0 +1,70 @@
+import { z } from "zod";
+
+/**
+ * Every error of the API: its code says how HTTP answers and whether trying again can help.
+ * The shape of an answer is RFC 9457 (problem details) with `code`, `request_id` and, for
+ * validation, `errors`.
+ */
+export const API_ERRORS = {
+  invalid_json: { status: 400, retryable: false, title: "The body is not JSON" },
+  unauthorized: { status: 401, retryable: false, title: "A valid bearer token is required" },
+  forbidden: { status: 403, retryable: false, title: "This token may not do that" },
+  foreign_origin: { status: 403, retryable: false, title: "This origin or host is not allowed" },
+  not_found: { status: 404, retryable: false, title: "There is nothing here" },
+  run_not_found: { status: 404, retryable: false, title: "No such run" },
+  request_not_found: { status: 404, retryable: false, title: "No such permission or question" },
+  method_not_allowed: { status: 405, retryable: false, title: "This path does not take that method" },
+  already_answered: { status: 409, retryable: false, title: "This was answered before" },
+  run_ended: { status: 409, retryable: false, title: "The run has ended" },
+  payload_too_large: { status: 413, retryable: false, title: "The body is too large" },
+  unsupported_media_type: { status: 415, retryable: false, title: "The body must be application/json" },
+  invalid_request: { status: 422, retryable: false, title: "The request is not valid" },
+  repository_not_usable: { status: 422, retryable: false, title: "The repository cannot be used" },
+  unknown_agent: { status: 422, retryable: false, title: "No such agent" },
+  sandbox_not_available: { status: 422, retryable: false, title: "The sandbox cannot be used on this machine" },
+  internal: { status: 500, retryable: true, title: "Something went wrong in the server" },
+  unavailable: { status: 503, retryable: true, title: "The server cannot do this right now" },
+} as const;
+export type ApiErrorCode = keyof typeof API_ERRORS;
+
+export const problemSchema = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number().int(),
+  code: z.string(),
+  detail: z.string(),
+  request_id: z.string(),
+  /** For `invalid_request`: one entry for each field, as a JSON path and a sentence. */
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+});
+/** An error body (application/problem+json). */
+export type Problem = z.infer<typeof problemSchema>;
+
+const BRAND = Symbol.for("runyard.error");
+
+/** An error that has a place in the API: thrown by the engine, turned into a problem by the door. */
+export class RunyardError extends Error {
+  override readonly name = "RunyardError";
+  readonly code: ApiErrorCode;
+  readonly errors: readonly { path: string; message: string }[] | undefined;
+
+  constructor(
+    code: ApiErrorCode,
+    message: string,
+    options: { errors?: readonly { path: string; message: string }[]; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.errors = options.errors;
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  get status(): number {
+    return API_ERRORS[this.code].status;
+  }
+
+  /** True for errors from any copy of this package, which `instanceof` is not. */
+  static is(value: unknown): value is RunyardError {
+    return value instanceof Error && BRAND in value;
+  }
+}

@@ -1,0 +1,183 @@
+import { z } from "zod";
+import { runIdSchema } from "./ids.ts";
+import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
+
+/** Kinds of tool call, as ACP names them; a permission policy goes by these. */
+export const TOOL_KINDS = ["read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"] as const;
+export type ToolKind = (typeof TOOL_KINDS)[number];
+export const toolKindSchema = z.enum(TOOL_KINDS);
+
+/** What happens when an agent asks for permission; a kind that stands in neither list is allowed. */
+export const permissionPolicySchema = z.strictObject({
+  /** Kinds of tool call for which a person decides. */
+  ask: z.array(toolKindSchema).max(TOOL_KINDS.length).default([]),
+  /** Kinds of tool call that are always refused. */
+  deny: z.array(toolKindSchema).max(TOOL_KINDS.length).default([]),
+});
+export type PermissionPolicy = z.infer<typeof permissionPolicySchema>;
+
+export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
+export type SandboxDriverName = (typeof SANDBOX_DRIVERS)[number];
+export const sandboxDriverSchema = z.enum(SANDBOX_DRIVERS);
+
+/** Longest task, in characters. */
+export const MAX_TASK_CHARS = 1_000_000;
+/** Default and longest active time of a run, in milliseconds. */
+export const DEFAULT_TIMEOUT_MS = 3_600_000;
+export const MAX_TIMEOUT_MS = 24 * 3_600_000;
+
+/** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
+export const createRunSchema = z.strictObject({
+  task: z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS),
+  /** An absolute path (or a `file://` URL) of a git repository on the server's machine. */
+  repositoryUrl: z.string().min(1).max(4096),
+  /** The branch to start from; default: the repository's HEAD. */
+  branch: z.string().min(1).max(250).optional(),
+  agent: z
+    .strictObject({
+      /** A profile's name, for example `builtin` or `opencode`. */
+      profile: z.string().min(1).max(64).optional(),
+      /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
+      command: z.array(z.string().min(1).max(4096).refine((word) => !word.includes("\0"), "must not contain NUL")).min(1).max(64).optional(),
+    })
+    .refine((agent) => !(agent.profile !== undefined && agent.command !== undefined), "give a profile or a command, not both")
+    .optional(),
+  model: z.string().min(1).max(200).optional(),
+  permissionPolicy: permissionPolicySchema.optional(),
+  settings: z
+    .strictObject({
+      /** Active time that the run may use, in milliseconds; waiting for people does not count. */
+      timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
+      /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
+      sandboxDriver: sandboxDriverSchema.optional(),
+    })
+    .optional(),
+});
+export type CreateRunRequest = z.input<typeof createRunSchema>;
+
+/** Body of `POST /v1/agent-runs/{id}/permissions/{pid}`. */
+export const answerPermissionSchema = z.strictObject({ decision: z.enum(["allow", "deny"]) });
+export type AnswerPermissionRequest = z.infer<typeof answerPermissionSchema>;
+
+/** Body of `POST /v1/agent-runs/{id}/questions/{qid}`. */
+export const answerQuestionSchema = z.strictObject({ answer: z.string().trim().min(1).max(100_000) });
+export type AnswerQuestionRequest = z.infer<typeof answerQuestionSchema>;
+
+/** Limits of a sandbox; null means "none" in a request and "not enforced" in a grant. */
+export const limitsSchema = z.object({
+  memoryBytes: z.number().int().positive().nullable(),
+  /** A share of the host's processors. */
+  cpus: z.number().positive().nullable(),
+  /** Most processes and threads at a time. */
+  pids: z.number().int().positive().nullable(),
+  diskBytes: z.number().int().positive().nullable(),
+});
+export type Limits = z.infer<typeof limitsSchema>;
+
+/** How strongly something is kept inside: `hard` by the kernel, `none` not at all. */
+export const isolationSchema = z.object({
+  filesystem: z.enum(["hard", "none"]),
+  network: z.enum(["hard", "none"]),
+  processes: z.enum(["hard", "none"]),
+});
+export type Isolation = z.infer<typeof isolationSchema>;
+
+export const sandboxSchema = z.object({
+  driver: sandboxDriverSchema,
+  isolation: isolationSchema,
+  requested: limitsSchema,
+  granted: limitsSchema,
+});
+/** The sandbox that a run got, with the limits that were asked for and those that are enforced. */
+export type SandboxReport = z.infer<typeof sandboxSchema>;
+
+export const usageSchema = z.object({
+  /** Tokens as the model's provider counted them; null while nothing is known. */
+  inputTokens: z.number().int().nullable(),
+  outputTokens: z.number().int().nullable(),
+  cachedInputTokens: z.number().int().nullable(),
+  /** input + output. */
+  tokensUsed: z.number().int().nullable(),
+  /** Requests to the model's provider, and how many of them failed. */
+  modelCalls: z.number().int(),
+  failedModelCalls: z.number().int(),
+  /** US dollars; null: unknown. */
+  totalCost: z.number().nullable(),
+  /** Active time in milliseconds. */
+  executionTime: z.number().int(),
+});
+export type Usage = z.infer<typeof usageSchema>;
+
+export const runResultSchema = z.object({
+  /** The agent's last words. */
+  summary: z.string(),
+  /** The branch in the user's repository, or null when the agent changed nothing. */
+  headBranch: z.string().nullable(),
+  headCommit: z.string().nullable(),
+  baseCommit: z.string(),
+  filesChanged: z.number().int(),
+  insertions: z.number().int(),
+  deletions: z.number().int(),
+});
+export type RunResult = z.infer<typeof runResultSchema>;
+
+export const pendingRequestSchema = z.object({
+  kind: z.enum(["permission", "question"]),
+  id: z.string(),
+  title: z.string(),
+  toolKind: toolKindSchema.nullable(),
+});
+/** A permission or a question of the agent that a person must answer. */
+export type PendingRequest = z.infer<typeof pendingRequestSchema>;
+
+/** A run, as the native API shows it. Figures that were not measured are null, never 0. */
+export const runSchema = z.object({
+  id: runIdSchema,
+  /** The same run as an integer. */
+  number: z.number().int(),
+  status: runStatusSchema,
+  phase: runPhaseSchema,
+  turn: z.number().int(),
+  attempt: z.number().int(),
+  task: z.string(),
+  repositoryUrl: z.string(),
+  /** The branch the run started from; null for a detached head. */
+  branch: z.string().nullable(),
+  baseCommit: z.string(),
+  agent: z.object({ profile: z.string(), command: z.array(z.string()).nullable() }),
+  model: z.string().nullable(),
+  /** True when a scripted model of Runyard answered instead of a real one. */
+  simulated: z.boolean(),
+  permissionPolicy: permissionPolicySchema,
+  settings: z.object({ timeout: z.number().int(), sandboxDriver: sandboxDriverSchema }),
+  sandbox: sandboxSchema.nullable(),
+  progress: z.object({ percentage: z.number().min(0).max(100).nullable(), currentStep: runPhaseSchema }),
+  responseType: z.enum(["regular", "plan", "pr"]).nullable(),
+  result: runResultSchema.nullable(),
+  error: runErrorSchema.nullable(),
+  usage: usageSchema,
+  waitingFor: z.array(pendingRequestSchema),
+  cancelRequested: z.boolean(),
+  lastSeq: z.number().int(),
+  createdAt: z.iso.datetime(),
+  startedAt: z.iso.datetime().nullable(),
+  finishedAt: z.iso.datetime().nullable(),
+  updatedAt: z.iso.datetime(),
+});
+export type Run = z.infer<typeof runSchema>;
+
+/** Query of `GET /v1/agent-runs`: newest first. */
+export const listRunsSchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  /** `next_cursor` of the page before. */
+  cursor: z.string().max(200).optional(),
+  status: runStatusSchema.optional(),
+});
+export type ListRunsQuery = z.input<typeof listRunsSchema>;
+
+export const runPageSchema = z.object({
+  data: z.array(runSchema),
+  has_more: z.boolean(),
+  next_cursor: z.string().nullable(),
+});
+export type RunPage = z.infer<typeof runPageSchema>;
