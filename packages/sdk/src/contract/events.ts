@@ -46,7 +46,8 @@ export const eventDataSchemas = {
   "run.failed": z.object({ error: runErrorSchema }),
   "run.cancelled": z.object({ reason: z.string() }),
   "run.timeout": z.object({ error: runErrorSchema }),
-  "turn.started": z.object({ prompt: z.string() }),
+  /** The prompt of the turn is the `message.user` before it. */
+  "turn.started": z.object({}),
   /** `stopReason` is ACP's, or null when the agent answered with an error. */
   "turn.ended": z.object({ stopReason: z.string().nullable(), error: z.string().nullable() }),
   "sandbox.ready": z.object({ sandbox: sandboxSchema }),

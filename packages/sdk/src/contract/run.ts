@@ -20,6 +20,9 @@ export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
 export type SandboxDriverName = (typeof SANDBOX_DRIVERS)[number];
 export const sandboxDriverSchema = z.enum(SANDBOX_DRIVERS);
 
+/** PostgreSQL's text holds no NUL, and no argument of a program does. */
+const noNul = (text: string): boolean => !text.includes("\0");
+
 /** Longest task, in characters. */
 export const MAX_TASK_CHARS = 1_000_000;
 /** Default and longest active time of a run, in milliseconds. */
@@ -28,21 +31,21 @@ export const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
 export const createRunSchema = z.strictObject({
-  task: z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS),
+  task: z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL"),
   /** An absolute path (or a `file://` URL) of a git repository on the server's machine. */
-  repositoryUrl: z.string().min(1).max(4096),
+  repositoryUrl: z.string().min(1).max(4096).refine(noNul, "must not contain NUL"),
   /** The branch to start from; default: the repository's HEAD. */
-  branch: z.string().min(1).max(250).optional(),
+  branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
   agent: z
     .strictObject({
       /** A profile's name, for example `builtin` or `opencode`. */
       profile: z.string().min(1).max(64).optional(),
       /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
-      command: z.array(z.string().min(1).max(4096).refine((word) => !word.includes("\0"), "must not contain NUL")).min(1).max(64).optional(),
+      command: z.array(z.string().min(1).max(4096).refine(noNul, "must not contain NUL")).min(1).max(64).optional(),
     })
     .refine((agent) => !(agent.profile !== undefined && agent.command !== undefined), "give a profile or a command, not both")
     .optional(),
-  model: z.string().min(1).max(200).optional(),
+  model: z.string().min(1).max(200).refine(noNul, "must not contain NUL").optional(),
   permissionPolicy: permissionPolicySchema.optional(),
   settings: z
     .strictObject({
@@ -60,7 +63,7 @@ export const answerPermissionSchema = z.strictObject({ decision: z.enum(["allow"
 export type AnswerPermissionRequest = z.infer<typeof answerPermissionSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/questions/{qid}`. */
-export const answerQuestionSchema = z.strictObject({ answer: z.string().trim().min(1).max(100_000) });
+export const answerQuestionSchema = z.strictObject({ answer: z.string().trim().min(1).max(100_000).refine(noNul, "must not contain NUL") });
 export type AnswerQuestionRequest = z.infer<typeof answerQuestionSchema>;
 
 /** Limits of a sandbox; null means "none" in a request and "not enforced" in a grant. */

@@ -1,0 +1,289 @@
+import {
+  type AnswerPermissionRequest,
+  type createRunSchema,
+  DEFAULT_TIMEOUT_MS,
+  isTerminal,
+  type listRunsSchema,
+  type NewEvent,
+  type PermissionPolicy,
+  type Run,
+  type RunError,
+  type RunPage,
+  RunyardError,
+  type SandboxDriverName,
+} from "@runyard/sdk/contract";
+import type { z } from "zod";
+import { defaultPolicy } from "../core/permission-policy.ts";
+import { transition } from "../core/run-machine.ts";
+import type { Database } from "../store/database.ts";
+import { readEvents, type StoredEvent } from "../store/events.ts";
+import { NO_USAGE, type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { answerRequest, cancelRun, findRequest, findRun, insertRun, listRuns, type StoredRun } from "../store/runs.ts";
+import { newId } from "./ids.ts";
+import type { Principal } from "./identity.ts";
+import { CLAIM, type Wakes } from "./wakes.ts";
+
+/** What creating a run must know of the rooms that the engine does not import; main wires it. */
+export interface EngineOptions {
+  readonly db: Database;
+  readonly wakes: Wakes;
+  readonly now: () => number;
+  /** What the profile needs, or undefined for an unknown one. */
+  readonly describeAgent: (profile: string) => { readonly needsModel: boolean } | undefined;
+  readonly agentNames: () => readonly string[];
+  /** Throws RunyardError `repository_not_usable`. */
+  readonly inspectRepository: (url: string, branch: string | undefined) => Promise<InspectedRepository>;
+  readonly model: () => ModelState;
+  readonly defaultDriver: SandboxDriverName;
+  readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
+  readonly answers: AnswerLines;
+  readonly readPatch: (run: { readonly repositoryUrl: string; readonly base: string; readonly head: string }) => Promise<string>;
+}
+
+export interface InspectedRepository {
+  readonly root: string;
+  readonly branch: string | null;
+  readonly commit: string;
+  readonly notices: readonly { readonly code: string; readonly message: string }[];
+}
+
+/** Whether agents reach a model through the gateway, and which. */
+export interface ModelState {
+  readonly connected: boolean;
+  readonly simulated: boolean;
+  readonly model: string | null;
+}
+
+export interface SandboxState {
+  readonly available: boolean;
+  readonly reason: string | null;
+  readonly isolation: Parameters<typeof defaultPolicy>[0];
+}
+
+/** How an answer is said to the agent, and the event that tells of it. */
+export interface AnswerLines {
+  permission(request: RequestRow["request"], decision: "allow" | "deny"): { readonly line: string; readonly event: NewEvent };
+  question(request: RequestRow["request"], answer: string): { readonly line: string; readonly event: NewEvent };
+}
+
+export type Engine = ReturnType<typeof createEngine>;
+
+/** The commands that people and programs give, each as load, decide, commit, and then waking who waits. */
+export function createEngine(options: EngineOptions) {
+  const { db, wakes, now } = options;
+
+  const show = (stored: StoredRun): Run => toRun(stored.run, stored.open, now());
+
+  async function load(orgId: string, runId: string): Promise<StoredRun> {
+    const stored = await findRun(db, orgId, runId);
+    if (stored === undefined) throw new RunyardError("run_not_found", `There is no run ${runId}. Runs are listed by GET /v1/agent-runs.`);
+    return stored;
+  }
+
+  async function createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Run> {
+    const agent = resolveAgent(options, input.agent);
+    const sandboxDriver = input.settings?.sandboxDriver ?? options.defaultDriver;
+    const sandbox = await options.probeSandbox(sandboxDriver);
+    if (!sandbox.available) throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
+    const repository = await options.inspectRepository(input.repositoryUrl, input.branch);
+    const connection = options.model();
+    const model = input.model ?? connection.model;
+    const spec: RunSpec = {
+      agent: { profile: agent.profile, command: agent.command },
+      model,
+      permissionPolicy: input.permissionPolicy ?? defaultPolicy(sandbox.isolation),
+      timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
+      sandboxDriver,
+    };
+    const error = agent.needsModel ? missingModel(connection, model) : null;
+    const run = await insertRun(db, {
+      id: newId("run"),
+      orgId: principal.orgId,
+      userId: principal.userId,
+      repositoryId: newId("repo"),
+      task: input.task,
+      repositoryUrl: repository.root,
+      branch: repository.branch,
+      baseCommit: repository.commit,
+      spec,
+      simulated: connection.simulated,
+      usage: NO_USAGE,
+      status: error === null ? "pending" : "failed",
+      error,
+      events: creationEvents({ task: input.task, repository, spec, simulated: connection.simulated, error }),
+    });
+    wakes.notify(CLAIM);
+    return show({ run, open: [] });
+  }
+
+  async function cancel(principal: Principal, runId: string): Promise<Run> {
+    const reason = "Cancelled by a person";
+    const { run } = await load(principal.orgId, runId);
+    if (isTerminal(run.status)) throw ended(run.id, run.status);
+    const events = cancelEvents(reason);
+    const cancelled = await cancelRun(db, { orgId: principal.orgId, runId, reason, events });
+    const after = await load(principal.orgId, runId);
+    if (cancelled === undefined) throw ended(runId, after.run.status);
+    wakes.notify(runId);
+    return show(after);
+  }
+
+  async function answer(
+    principal: Principal,
+    request: { runId: string; requestId: string; kind: RequestRow["kind"] },
+    say: (row: RequestRow) => { answer: string; line: string; event: NewEvent },
+  ): Promise<Run> {
+    const { runId, requestId, kind } = request;
+    const { run } = await load(principal.orgId, runId);
+    const row = await findRequest(db, { orgId: principal.orgId, runId, requestId });
+    if (row === undefined || row.kind !== kind) {
+      throw new RunyardError("request_not_found", `Run ${runId} has no ${kind} ${requestId}. \`waitingFor\` of the run lists what is open.`);
+    }
+    if (row.answer !== null) throw new RunyardError("already_answered", `${requestId} was answered before; the first answer counts.`);
+    if (isTerminal(run.status)) throw ended(runId, run.status);
+    const said = say(row);
+    const answered = await answerRequest(db, { orgId: principal.orgId, runId, requestId, by: principal.userId, ...said });
+    if (answered === undefined) throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
+    wakes.notify(runId);
+    return show(await load(principal.orgId, runId));
+  }
+
+  return {
+    createRun,
+    cancelRun: cancel,
+
+    async getRun(principal: Principal, runId: string): Promise<Run> {
+      return show(await load(principal.orgId, runId));
+    },
+
+    async listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage> {
+      const stored = await listRuns(db, {
+        orgId: principal.orgId,
+        before: query.cursor === undefined ? null : decodeCursor(query.cursor),
+        status: query.status ?? null,
+        limit: query.limit + 1,
+      });
+      const page = stored.slice(0, query.limit);
+      const last = page.at(-1);
+      const hasMore = stored.length > page.length;
+      return { data: page.map(show), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.run.num) : null };
+    },
+
+    answerPermission(principal: Principal, runId: string, requestId: string, decision: AnswerPermissionRequest["decision"]): Promise<Run> {
+      return answer(principal, { runId, requestId, kind: "permission" }, (row) => ({
+        answer: decision,
+        ...options.answers.permission(row.request, decision),
+      }));
+    },
+
+    answerQuestion(principal: Principal, runId: string, requestId: string, text: string): Promise<Run> {
+      return answer(principal, { runId, requestId, kind: "question" }, (row) => ({ answer: text, ...options.answers.question(row.request, text) }));
+    },
+
+    async readEvents(
+      principal: Principal,
+      runId: string,
+      page: { readonly after: number; readonly limit: number },
+    ): Promise<{ events: readonly StoredEvent[]; status: Run["status"] }> {
+      const read = await readEvents(db, { orgId: principal.orgId, runId, ...page });
+      if (read === undefined) throw new RunyardError("run_not_found", `There is no run ${runId}.`);
+      return read;
+    },
+
+    subscribe(runId: string, wake: () => void): () => void {
+      return wakes.subscribe(runId, wake);
+    },
+
+    /** The change of a run as a patch; empty when it has none (yet). */
+    async patch(principal: Principal, runId: string): Promise<string> {
+      const { run } = await load(principal.orgId, runId);
+      const head = run.result?.headCommit;
+      return head ? options.readPatch({ repositoryUrl: run.repository_url, base: run.base_commit, head }) : "";
+    },
+
+    async ready(): Promise<boolean> {
+      return db.query("select 1", []).then(
+        () => true,
+        () => false,
+      );
+    },
+  };
+}
+
+function resolveAgent(
+  options: EngineOptions,
+  asked: { profile?: string | undefined; command?: string[] | undefined } | undefined,
+): { profile: string; command: string[] | null; needsModel: boolean } {
+  if (asked?.command !== undefined) return { profile: "custom", command: asked.command, needsModel: false };
+  const profile = asked?.profile ?? "builtin";
+  const known = profile === "custom" ? undefined : options.describeAgent(profile);
+  if (known === undefined) {
+    const names = options.agentNames().filter((name) => name !== "custom");
+    throw new RunyardError("unknown_agent", `There is no agent "${profile}". Known agents: ${names.join(", ")}; or give a command that speaks ACP.`);
+  }
+  return { profile, command: null, needsModel: known.needsModel };
+}
+
+/** Why a run cannot have a model, in the words that every way in shows. */
+function missingModel(connection: ModelState, model: string | null): RunError | null {
+  if (!connection.connected) {
+    return {
+      type: "no-model-configured",
+      message:
+        "No model is connected. Start Runyard with OPENAI_BASE_URL (any OpenAI-compatible endpoint), OPENAI_API_KEY and RUNYARD_MODEL set, or see it work without a model: npm run demo.",
+    };
+  }
+  if (model === null) {
+    return { type: "no-model-configured", message: "No model is named. Set RUNYARD_MODEL for the server, or name one for this run (--model, or `model` in the request)." };
+  }
+  return null;
+}
+
+function creationEvents(created: {
+  task: string;
+  repository: InspectedRepository;
+  spec: RunSpec;
+  simulated: boolean;
+  error: RunError | null;
+}): NewEvent[] {
+  const { task, repository, spec, simulated, error } = created;
+  const events: NewEvent[] = [
+    {
+      type: "run.created",
+      data: {
+        task,
+        repositoryUrl: repository.root,
+        branch: repository.branch,
+        baseCommit: repository.commit,
+        agent: spec.agent,
+        model: spec.model,
+        simulated,
+        permissionPolicy: spec.permissionPolicy satisfies PermissionPolicy,
+      },
+    },
+    { type: "message.user", data: { text: task } },
+  ];
+  for (const notice of repository.notices) events.push({ type: "notice", data: { level: "warning", ...notice } });
+  if (error !== null) events.push({ type: "run.failed", data: { error } });
+  return events;
+}
+
+function cancelEvents(reason: string): readonly NewEvent[] {
+  const decided = transition({ status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 }, { type: "cancelled", reason });
+  if (!decided.ok) throw new Error("A queued run can always be cancelled");
+  return decided.events;
+}
+
+function ended(runId: string, status: string): RunyardError {
+  return new RunyardError("run_ended", `Run ${runId} has ended (${status}).`);
+}
+
+function encodeCursor(num: number): string {
+  return Buffer.from(String(num)).toString("base64url");
+}
+
+function decodeCursor(cursor: string): number {
+  const num = Number(Buffer.from(cursor, "base64url").toString("latin1"));
+  if (!Number.isSafeInteger(num) || num < 1) throw new RunyardError("invalid_request", "The cursor is not one that this server gave.");
+  return num;
+}

@@ -1,0 +1,33 @@
+/**
+ * Wake-ups inside one process: who commits tells who waits. A wake-up carries no data and may come too
+ * often; whoever is woken reads the store, which holds the truth.
+ */
+export interface Wakes {
+  /** Wakes everybody who waits for this topic (a run's id, or `CLAIM`). */
+  notify(topic: string): void;
+  /** Calls `wake` at every notification until the returned function is called. */
+  subscribe(topic: string, wake: () => void): () => void;
+}
+
+/** The topic of "a run may be claimable now". */
+export const CLAIM = "claim";
+
+export function createWakes(): Wakes {
+  const waiting = new Map<string, Set<() => void>>();
+  return {
+    notify(topic) {
+      for (const wake of waiting.get(topic) ?? []) wake();
+    },
+    subscribe(topic, wake) {
+      const set = waiting.get(topic) ?? new Set();
+      // One entry for each subscription, also when the same function subscribes twice.
+      const entry = (): void => wake();
+      set.add(entry);
+      waiting.set(topic, set);
+      return () => {
+        set.delete(entry);
+        if (set.size === 0 && waiting.get(topic) === set) waiting.delete(topic);
+      };
+    },
+  };
+}

@@ -1,0 +1,116 @@
+import type { PendingRequest, PermissionPolicy, Run, RunError, RunPhase, RunResult, RunStatus, SandboxDriverName, SandboxReport, ToolKind } from "@runyard/sdk/contract";
+
+/** What a run was asked to be, with every default filled in at creation. */
+export interface RunSpec {
+  readonly agent: { readonly profile: string; readonly command: string[] | null };
+  readonly model: string | null;
+  readonly permissionPolicy: PermissionPolicy;
+  readonly timeoutMs: number;
+  readonly sandboxDriver: SandboxDriverName;
+}
+
+/** Running totals of a run's model calls, as the gateway counted them; null: nothing known. */
+export interface UsageTotals {
+  readonly inputTokens: number | null;
+  readonly outputTokens: number | null;
+  readonly cachedInputTokens: number | null;
+  readonly modelCalls: number;
+  readonly failedModelCalls: number;
+}
+
+export const NO_USAGE: UsageTotals = { inputTokens: null, outputTokens: null, cachedInputTokens: null, modelCalls: 0, failedModelCalls: 0 };
+
+/** A row of `runs`, as PostgreSQL gives it. */
+export interface RunRow {
+  readonly id: string;
+  readonly num: number;
+  readonly org_id: string;
+  readonly repository_id: string;
+  readonly created_by: string;
+  readonly task: string;
+  readonly repository_url: string;
+  readonly branch: string | null;
+  readonly base_commit: string;
+  readonly spec: RunSpec;
+  readonly simulated: boolean;
+  readonly status: RunStatus;
+  readonly phase: RunPhase;
+  readonly turn: number;
+  readonly attempt: number;
+  readonly open_requests: number;
+  readonly cancel_reason: string | null;
+  readonly owner: string | null;
+  readonly runner_id: string | null;
+  readonly last_seq: number;
+  readonly out_cursor: number;
+  readonly in_size: number;
+  readonly usage_cursor: number;
+  readonly state: unknown;
+  readonly sandbox: SandboxReport | null;
+  readonly result: RunResult | null;
+  readonly error: RunError | null;
+  readonly usage: UsageTotals;
+  readonly percentage: number | null;
+  readonly active_ms: number;
+  readonly active_since: string | null;
+  readonly created_at: string;
+  readonly started_at: string | null;
+  readonly finished_at: string | null;
+  readonly updated_at: string;
+}
+
+/** A row of `requests`; `request` is what the runner needs to answer it. */
+export interface RequestRow {
+  readonly id: string;
+  readonly attempt: number;
+  readonly kind: "permission" | "question";
+  readonly request: { readonly title: string; readonly toolKind: ToolKind | null };
+  readonly answer: string | null;
+  /** null: open. Closed without an answer: the attempt ended first. */
+  readonly closed_at: string | null;
+}
+
+/** Milliseconds of active time up to `nowMs` (time that a run waits for people does not count). */
+export function activeMs(row: Pick<RunRow, "active_ms" | "active_since">, nowMs: number): number {
+  return row.active_ms + (row.active_since === null ? 0 : Math.max(0, nowMs - Date.parse(row.active_since)));
+}
+
+/** The run as the native API shows it. */
+export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
+  const { usage } = row;
+  const tokens = usage.inputTokens === null && usage.outputTokens === null ? null : (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0);
+  return {
+    id: row.id,
+    number: row.num,
+    status: row.status,
+    phase: row.phase,
+    turn: row.turn,
+    attempt: row.attempt,
+    task: row.task,
+    repositoryUrl: row.repository_url,
+    branch: row.branch,
+    baseCommit: row.base_commit,
+    agent: row.spec.agent,
+    model: row.spec.model,
+    simulated: row.simulated,
+    permissionPolicy: row.spec.permissionPolicy,
+    settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver },
+    sandbox: row.sandbox,
+    progress: { percentage: row.percentage, currentStep: row.phase },
+    responseType: row.result === null ? null : "regular",
+    result: row.result,
+    error: row.error,
+    usage: { ...usage, tokensUsed: tokens, totalCost: null, executionTime: activeMs(row, nowMs) },
+    waitingFor: open.map(toPendingRequest),
+    cancelRequested: row.cancel_reason !== null,
+    lastSeq: row.last_seq,
+    createdAt: row.created_at,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+function toPendingRequest(row: RequestRow): PendingRequest {
+  return { kind: row.kind, id: row.id, title: row.request.title, toolKind: row.request.toolKind };
+}

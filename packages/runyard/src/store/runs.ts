@@ -1,0 +1,249 @@
+import type { NewEvent, RunPhase, RunResult, RunError, RunStatus, SandboxReport, TerminalStatus } from "@runyard/sdk/contract";
+import type { Database, Tx } from "./database.ts";
+import type { RequestRow, RunRow, RunSpec, UsageTotals } from "./run-row.ts";
+
+export interface NewRun {
+  readonly id: string;
+  readonly orgId: string;
+  readonly userId: string;
+  readonly repositoryId: string;
+  readonly task: string;
+  readonly repositoryUrl: string;
+  readonly branch: string | null;
+  readonly baseCommit: string;
+  readonly spec: RunSpec;
+  readonly simulated: boolean;
+  readonly usage: UsageTotals;
+  readonly status: "pending" | "failed";
+  readonly error: RunError | null;
+  readonly events: readonly NewEvent[];
+}
+
+/** Events as the two arrays that every SQL function takes: types, and data as JSON text that is stored as it is. */
+function eventArrays(events: readonly NewEvent[]): [string[], string[]] {
+  return [events.map((event) => event.type), events.map((event) => JSON.stringify(event.data))];
+}
+
+/** Stores a run with its first events; a queued one counts in its organization from then on. */
+export async function insertRun(db: Database, run: NewRun): Promise<RunRow> {
+  const [types, data] = eventArrays(run.events);
+  return db.inOrganization(run.orgId, async (tx) => {
+    if (run.status === "pending") {
+      await tx.query("update runyard.org_slots set queued = queued + 1 where org_id = $1", [run.orgId]);
+    }
+    const repository = await tx.query<{ id: string }>(
+      `insert into runyard.repositories (id, org_id, url) values ($1, $2, $3)
+       on conflict (org_id, url) do update set url = excluded.url returning id`,
+      [run.repositoryId, run.orgId, run.repositoryUrl],
+    );
+    const rows = await tx.query<RunRow>(
+      `with r as (
+         insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, branch, base_commit, spec, simulated, usage,
+                                   status, phase, error, last_seq, finished_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end)
+         returning *
+       ), e as (
+         insert into runyard.events (run_id, seq, org_id, turn, attempt, type, data)
+         select r.id, o, r.org_id, r.turn, r.attempt, t, d::json from r, unnest($14::text[], $15::text[]) with ordinality e(t, d, o)
+       )
+       select * from r`,
+      [
+        run.id,
+        run.orgId,
+        repository[0]?.id,
+        run.userId,
+        run.task,
+        run.repositoryUrl,
+        run.branch,
+        run.baseCommit,
+        JSON.stringify(run.spec),
+        run.simulated,
+        JSON.stringify(run.usage),
+        run.status,
+        run.error === null ? null : JSON.stringify(run.error),
+        types,
+        data,
+      ],
+    );
+    return one(rows);
+  });
+}
+
+export interface StoredRun {
+  readonly run: RunRow;
+  readonly open: readonly RequestRow[];
+}
+
+/** A run with its open requests, or undefined (also for a run of another organization). */
+export async function findRun(db: Database, orgId: string, runId: string): Promise<StoredRun | undefined> {
+  return db.inOrganization(orgId, async (tx) => {
+    const rows = await tx.query<RunRow>("select * from runyard.runs where id = $1", [runId]);
+    const run = rows[0];
+    return run && { run, open: run.open_requests === 0 ? [] : await openRequests(tx, [runId]) };
+  });
+}
+
+async function openRequests(tx: Tx, runIds: readonly string[]): Promise<(RequestRow & { readonly run_id: string })[]> {
+  return tx.query(
+    `select run_id, id, attempt, kind, request, answer, closed_at from runyard.requests
+     where run_id = any($1) and closed_at is null order by attempt, off`,
+    [runIds],
+  );
+}
+
+/** A request of a run, answered or not, or undefined. */
+export async function findRequest(db: Database, options: { orgId: string; runId: string; requestId: string }): Promise<RequestRow | undefined> {
+  return db.inOrganization(options.orgId, async (tx) => {
+    const rows = await tx.query<RequestRow>("select id, attempt, kind, request, answer, closed_at from runyard.requests where run_id = $1 and id = $2", [
+      options.runId,
+      options.requestId,
+    ]);
+    return rows[0];
+  });
+}
+
+/** Runs of an organization, newest first, from before the run with number `before`; one more than `limit` tells that more follow. */
+export async function listRuns(
+  db: Database,
+  options: { orgId: string; before: number | null; status: RunStatus | null; limit: number },
+): Promise<StoredRun[]> {
+  return db.inOrganization(options.orgId, async (tx) => {
+    const rows = await tx.query<RunRow>(
+      `select * from runyard.runs
+       where ($1::bigint is null or num < $1) and ($2::text is null or status = $2) order by num desc limit $3`,
+      [options.before, options.status, options.limit],
+    );
+    const waiting = rows.filter((run) => run.open_requests > 0).map((run) => run.id);
+    const open = waiting.length === 0 ? [] : await openRequests(tx, waiting);
+    return rows.map((run) => ({ run, open: open.filter((request) => request.run_id === run.id) }));
+  });
+}
+
+/** Claims a queued run for a runner, with the events that say so; undefined: nothing may be claimed now. */
+export async function claimRun(db: Database, options: { owner: string; runnerId: string; events: readonly NewEvent[] }): Promise<RunRow | undefined> {
+  const [types, data] = eventArrays(options.events);
+  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4)", [options.owner, options.runnerId, types, data]);
+  return rows[0];
+}
+
+/** Takes over every living run of a runner; earlier owners are fenced from then on. */
+export async function adoptRuns(db: Database, options: { owner: string; runnerId: string }): Promise<RunRow[]> {
+  return db.query<RunRow>("select * from runyard.adopt_runs($1, $2)", [options.owner, options.runnerId]);
+}
+
+/** What one commit of a runner changes beside cursors; what is left out stays. */
+export interface RunChange {
+  readonly status?: TerminalStatus;
+  readonly phase?: RunPhase;
+  readonly state?: unknown;
+  readonly sandbox?: SandboxReport;
+  readonly result?: RunResult;
+  readonly error?: RunError;
+  readonly usage?: UsageTotals;
+  readonly percentage?: number;
+}
+
+export interface StepCommit {
+  /** The run as this runner last saw it: owner, attempt and cursors must still be these. */
+  readonly run: Pick<RunRow, "id" | "org_id" | "owner" | "attempt" | "out_cursor" | "usage_cursor">;
+  readonly outTo?: number;
+  readonly usageTo?: number;
+  readonly events?: readonly NewEvent[];
+  /** Open requests of the agent, each with `id`, `kind` and `offset`. */
+  readonly requests?: readonly { readonly id: string; readonly kind: string; readonly offset: number }[];
+  /** Whole lines for the agent's `in`. */
+  readonly lines?: readonly string[];
+  readonly change?: RunChange;
+}
+
+/** The fenced write of a runner, all in one commit; undefined: somebody else owns the run now, or it has ended. */
+export async function commitStep(db: Database, step: StepCommit): Promise<RunRow | undefined> {
+  const { run } = step;
+  const [types, data] = eventArrays(step.events ?? []);
+  const rows = await db.queryInOrganization<RunRow>(
+    run.org_id,
+    "select * from runyard.commit_step($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    [
+      run.id,
+      run.owner,
+      run.attempt,
+      run.out_cursor,
+      step.outTo ?? run.out_cursor,
+      run.usage_cursor,
+      step.usageTo ?? run.usage_cursor,
+      types,
+      data,
+      JSON.stringify(step.requests ?? []),
+      step.lines ?? [],
+      JSON.stringify(step.change ?? {}),
+    ],
+  );
+  return rows[0];
+}
+
+/** Lines for an attempt's `in` from a byte offset on, in order. */
+export async function readInputs(
+  db: Database,
+  options: { run: Pick<RunRow, "id" | "org_id" | "attempt">; from: number },
+): Promise<{ off: number; line: string }[]> {
+  const { run, from } = options;
+  return db.queryInOrganization(run.org_id, "select off, line from runyard.inputs where run_id = $1 and attempt = $2 and off >= $3 order by off", [
+    run.id,
+    run.attempt,
+    from,
+  ]);
+}
+
+/** Answers an open request; undefined: it was answered before, or its attempt is over. */
+export async function answerRequest(
+  db: Database,
+  options: { orgId: string; runId: string; requestId: string; answer: string; by: string; line: string; event: NewEvent },
+): Promise<RunRow | undefined> {
+  const rows = await db.queryInOrganization<RunRow>(options.orgId, "select * from runyard.answer_request($1, $2, $3, $4, $5, $6, $7)", [
+    options.runId,
+    options.requestId,
+    options.answer,
+    options.by,
+    options.line,
+    options.event.type,
+    JSON.stringify(options.event.data),
+  ]);
+  return rows[0];
+}
+
+/** Cancels a queued run, or notes the wish for a living one; undefined: the run has ended or does not exist. */
+export async function cancelRun(
+  db: Database,
+  options: { orgId: string; runId: string; reason: string; events: readonly NewEvent[] },
+): Promise<RunRow | undefined> {
+  const [types, data] = eventArrays(options.events);
+  const rows = await db.queryInOrganization<RunRow>(options.orgId, "select * from runyard.cancel_run($1, $2, $3, $4)", [
+    options.runId,
+    options.reason,
+    types,
+    data,
+  ]);
+  return rows[0];
+}
+
+/** Reads a run again, as its runner: to see a wish to cancel, or that a wait is over. */
+export async function reloadRun(db: Database, run: Pick<RunRow, "id" | "org_id">): Promise<RunRow | undefined> {
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.runs where id = $1", [run.id]);
+  return rows[0];
+}
+
+/** How many runs of a runner live (not queued, not ended). */
+export async function countLiving(db: Database, options: { orgId: string }): Promise<number> {
+  const rows = await db.queryInOrganization<{ count: number }>(
+    options.orgId,
+    "select count(*) from runyard.runs where status in ('running', 'awaiting_input', 'awaiting_plan')",
+    [],
+  );
+  return Number(one(rows).count);
+}
+
+function one<T>(rows: readonly T[]): T {
+  const row = rows[0];
+  if (row === undefined) throw new Error("The database gave no row where one was certain");
+  return row;
+}
