@@ -34,8 +34,9 @@ export function judgeTurn(facts: TurnFacts): TurnVerdict {
   if (facts.error !== null) return fail(agentErrorReason(facts, facts.error));
   if (facts.stopReason === null) return fail(brokenOffReason(facts));
   if (facts.stopReason !== "end_turn") return fail(stopReasonError(facts.stopReason));
-  if (everyCallFailed(facts)) return fail(providerError(facts.gateway?.lastError ?? null));
-  if (!facts.sawOutput && modelSuccesses(facts) === 0) {
+  const cause = causeOfTotalFailure(facts.gateway);
+  if (cause) return fail(cause);
+  if (!facts.sawOutput && !modelAnswered(facts.gateway)) {
     return fail(error("agent-error", "The agent ended its turn without any output and without using a model. Look at its log for the reason."));
   }
   return { ok: true };
@@ -49,21 +50,21 @@ function error(type: RunErrorType, message: string): RunError {
   return { type, message };
 }
 
-function modelSuccesses(facts: TurnFacts): number {
-  return facts.gateway ? facts.gateway.calls - facts.gateway.failed : 0;
+function modelAnswered(gateway: TurnFacts["gateway"]): boolean {
+  return gateway !== null && gateway.calls > gateway.failed;
 }
 
-function everyCallFailed(facts: TurnFacts): boolean {
-  return facts.gateway !== null && facts.gateway.calls > 0 && modelSuccesses(facts) <= 0;
+/** The provider's fault, when calls were made and none succeeded. */
+function causeOfTotalFailure(gateway: TurnFacts["gateway"]): RunError | null {
+  return gateway === null || gateway.calls === 0 || modelAnswered(gateway) ? null : providerError(gateway.lastError);
 }
 
 /** The agent said that it failed. Where a model call failed too, that is the cause, and decides whether a retry can help. */
 function agentErrorReason(facts: TurnFacts, words: string): RunError {
   if (facts.oomKills > 0) return outOfMemory();
   const lastError = facts.gateway?.lastError ?? null;
-  if (!everyCallFailed(facts) && lastError === null) return error("agent-error", `The agent failed: ${shorten(words)}`);
-  const cause = providerError(lastError);
-  return error(cause.type, `${cause.message} The agent said: ${shorten(words)}`);
+  const cause = lastError ? providerError(lastError) : causeOfTotalFailure(facts.gateway);
+  return cause ? error(cause.type, `${cause.message} The agent said: ${shorten(words)}`) : error("agent-error", `The agent failed: ${shorten(words)}`);
 }
 
 /** The conversation broke off: no stop reason, no error, the process is gone or silent. */
@@ -77,7 +78,7 @@ function brokenOffReason(facts: TurnFacts): RunError {
   }
   if (code === 126) return error("agent-error", `The agent's program could not be started: it is not executable.${said}`);
   const end = facts.exit === null ? "stopped in the middle of its turn without a word" : `${code === null ? "ended" : `exited with code ${code}`} before its turn was over`;
-  const cause = everyCallFailed(facts) ? providerError(facts.gateway?.lastError ?? null) : null;
+  const cause = causeOfTotalFailure(facts.gateway);
   return error(cause?.type ?? "agent-error", `${cause ? `${cause.message} ` : ""}The agent ${end}.${said}`);
 }
 
