@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { countReporter } from "./scripts/count-reporter.ts";
 
 const conditions = ["runyard-source"];
 
@@ -12,6 +13,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     restoreMocks: true,
+    reporters: ["default", countReporter()],
     coverage: { provider: "v8", include: ["packages/runyard/src/core/**"], exclude: ["**/*.test.ts"] },
   },
 });

@@ -1,0 +1,58 @@
+import { writeFileSync } from "node:fs";
+import type { Reporter, TestCase, TestModule } from "vitest/node";
+
+export interface TestCounts {
+  readonly passed: number;
+  /** Failed tests, and whatever else makes a run red: files and suites that broke, errors that nobody caught. */
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** Names every skipped test with its reason up to here; beyond, somebody ran a selection. */
+const MAX_NAMED_SKIPS = 60;
+
+/**
+ * Says at the end of a run which tests were skipped and, alone on the last line, the counts.
+ * With `RUNYARD_TEST_COUNTS` that line is written to the file of that name, too.
+ */
+export function countReporter(): Reporter {
+  return {
+    onTestRunEnd(modules, unhandledErrors) {
+      const line = countsLine(countTests(modules, unhandledErrors.length));
+      process.stdout.write(`${[...skippedLines(modules), line].join("\n")}\n`);
+      const file = process.env["RUNYARD_TEST_COUNTS"];
+      if (file) writeFileSync(file, `${line}\n`);
+    },
+  };
+}
+
+function countTests(modules: readonly TestModule[], unhandledErrors: number): TestCounts {
+  const tests = allTests(modules);
+  const inState = (...states: string[]): number => tests.filter((test) => states.includes(test.result().state)).length;
+  const broken = modules.flatMap((module) => [module, ...module.children.allSuites()]).filter((part) => part.errors().length > 0);
+  return {
+    passed: inState("passed"),
+    failed: inState("failed") + broken.length + unhandledErrors,
+    // A test that never came to run, because the run was broken off, did not pass either.
+    skipped: inState("skipped", "pending"),
+  };
+}
+
+function countsLine({ passed, failed, skipped }: TestCounts): string {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}
+
+function skippedLines(modules: readonly TestModule[]): string[] {
+  const skipped = allTests(modules).filter((test) => test.result().state === "skipped");
+  return skipped.length > MAX_NAMED_SKIPS ? [] : skipped.map(describeSkip);
+}
+
+function describeSkip(test: TestCase): string {
+  const result = test.result();
+  const note = result.state === "skipped" && result.note !== undefined ? ` (${result.note})` : "";
+  return `skipped: ${test.module.relativeModuleId} > ${test.fullName}${note}`;
+}
+
+function allTests(modules: readonly TestModule[]): TestCase[] {
+  return modules.flatMap((module) => [...module.children.allTests()]);
+}

@@ -1,0 +1,39 @@
+// The licence gate: fails when a package that reaches users has a licence that is not on the list or
+// needs an install script, or when a dependency of the workspace is not pinned.
+import { readFileSync } from "node:fs";
+import { isThirdParty, judgePackages, judgePins } from "./licences/decide.mjs";
+
+const ROOT = new URL("../", import.meta.url);
+
+/**
+ * @param {string} file below the root of the repository
+ * @returns {unknown}
+ */
+function readJson(file) {
+  return JSON.parse(readFileSync(new URL(file, ROOT), "utf8"));
+}
+
+/**
+ * The licence that an installed package states itself, for the few that the lockfile has none of.
+ * @param {string} place
+ * @returns {unknown}
+ */
+function installedLicence(place) {
+  try {
+    return /** @type {{ license?: unknown }} */ (readJson(`${place}/package.json`)).license;
+  } catch {
+    return undefined;
+  }
+}
+
+const { packages } = /** @type {{ packages: Record<string, import("./licences/decide.mjs").LockedPackage> }} */ (
+  readJson("package-lock.json")
+);
+for (const [place, entry] of Object.entries(packages)) {
+  if (isThirdParty(place)) entry.license ??= installedLicence(place);
+}
+
+const problems = [...judgePackages(packages), ...judgePins(packages)];
+for (const problem of problems) console.error(problem);
+if (problems.length > 0) process.exitCode = 1;
+else console.log("Licences, install scripts and pins are in order.");

@@ -1,0 +1,106 @@
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { ensureDependencies } from "./dependencies.mjs";
+import { SetUpError, say } from "./say.mjs";
+import { ensureSystemPrograms, thisMachine } from "./system-programs.mjs";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const UNSAFE_FLAG = "--unsafe-process";
+const VITEST = "node_modules/vitest/vitest.mjs";
+
+/**
+ * @typedef {object} Command
+ * @property {boolean} needsTestPrograms
+ * @property {(args: string[]) => Promise<void>} start
+ */
+
+/** @type {Readonly<Record<string, Command>>} */
+const COMMANDS = {
+  up: { needsTestPrograms: false, start: (args) => become("packages/runyard/bin/runyard.mjs", ["up", ...args]) },
+  demo: { needsTestPrograms: false, start: (args) => become("packages/runyard/bin/runyard.mjs", ["demo", ...args]) },
+  test: { needsTestPrograms: true, start: (args) => become(VITEST, ["run", ...withoutUnsafeFlag(args)]) },
+  "test-full": {
+    needsTestPrograms: true,
+    start: (args) => {
+      process.env["RUNYARD_TEST_FULL"] = "1";
+      return become(VITEST, ["run", ...withoutUnsafeFlag(args)]);
+    },
+  },
+  chaos: { needsTestPrograms: true, start: becomeChaos },
+  check: { needsTestPrograms: true, start: async () => say("Set-up is complete.") },
+};
+
+/**
+ * Prepares this clone and then becomes the program that the command names, in this very process: signals,
+ * the terminal and the exit code are that program's own.
+ * @param {readonly string[]} argv a command and its arguments
+ */
+export async function main([name = "", ...args]) {
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    say(`Usage: node scripts/bootstrap.mjs <${Object.keys(COMMANDS).join(" | ")}> [arguments]`);
+    process.exitCode = 2;
+    return;
+  }
+  try {
+    await setUp(args.includes(UNSAFE_FLAG), command.needsTestPrograms);
+  } catch (error) {
+    reportFailure(error);
+    return;
+  }
+  await command.start(args);
+}
+
+/**
+ * @param {boolean} unsafeProcess
+ * @param {boolean} needsTestPrograms
+ */
+async function setUp(unsafeProcess, needsTestPrograms) {
+  const machine = thisMachine();
+  if (machine.platform === "win32") throw new SetUpError("Runyard runs on Linux and macOS. On Windows, use it inside WSL 2.");
+  await ensureSystemPrograms({ machine, unsafeProcess });
+  await ensureDependencies({ dir: ROOT, what: "Runyard's packages", env: machine.env });
+  if (!needsTestPrograms) return;
+  await ensureDependencies({ dir: path.join(ROOT, "test/agents"), what: "the agents that the tests run", env: machine.env });
+}
+
+/** @param {unknown} error */
+function reportFailure(error) {
+  process.exitCode = error instanceof SetUpError ? error.exitCode : 1;
+  if (error instanceof SetUpError) say(error.message);
+  else if (isNotWritable(error)) say(`Set-up could not write into ${ROOT}: ${error.message}. Start it as the owner of that folder.`);
+  else throw error;
+}
+
+/**
+ * @param {unknown} error
+ * @returns {error is Error}
+ */
+function isNotWritable(error) {
+  return error instanceof Error && "code" in error && ["EACCES", "EPERM", "EROFS"].includes(String(error.code));
+}
+
+/**
+ * @param {string} script a file of this repository
+ * @param {readonly string[]} args
+ */
+async function become(script, args) {
+  const file = path.join(ROOT, script);
+  process.argv = [process.execPath, file, ...args];
+  await import(pathToFileURL(file).href);
+}
+
+/** @param {readonly string[]} args */
+async function becomeChaos(args) {
+  const { registerSources } = await import("../../packages/runyard/bin/register-sources.mjs");
+  await registerSources();
+  await become("packages/runyard/test/chaos/main.ts", withoutUnsafeFlag(args));
+}
+
+/**
+ * The flag is for set-up alone where the program that follows does not know it.
+ * @param {readonly string[]} args
+ */
+function withoutUnsafeFlag(args) {
+  return args.filter((arg) => arg !== UNSAFE_FLAG);
+}
