@@ -40,6 +40,8 @@ export interface Launch {
   readonly args: readonly string[];
   /** `cgroup.procs` files that the shim joins before it starts anything. */
   readonly join: readonly string[];
+  /** Absolute working directory; default: the run directory. */
+  readonly cwd?: string;
 }
 
 export interface PreparedSandbox {

@@ -1,0 +1,82 @@
+import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { readCounter } from "./cgroup-host.ts";
+import { readIfThere } from "./run-directory.ts";
+
+/** What is left of the out-of-memory count once the groups are gone. */
+const OOM_FILE = "out-of-memory-kills";
+const REMOVE_TIMEOUT_MS = 2_000;
+
+/** The control groups that a run directory's shim joins, from its file `join`. */
+export function cgroupsOf(dir: string): string[] {
+  const lines = (readIfThere(path.join(dir, "join")) ?? "").split("\n");
+  return lines.filter((line) => line !== "").map((line) => path.dirname(line));
+}
+
+/** Processes in the control groups of a run directory. */
+export function readMembers(dir: string): number[] {
+  const members = new Set<number>();
+  for (const group of cgroupsOf(dir)) {
+    const text = readIfThere(path.join(group, "cgroup.procs")) ?? "";
+    for (const line of text.split("\n")) if (line !== "" && line !== "0") members.add(Number(line));
+  }
+  return [...members];
+}
+
+function writeWhereKnown(dir: string, file: string, value: string): void {
+  for (const group of cgroupsOf(dir)) {
+    try {
+      writeFileSync(path.join(group, file), value, { flag: "r+" });
+    } catch {
+      // this kind of group has no such file, or the group is gone
+    }
+  }
+}
+
+/** From here on nothing in the groups can start another process: a fork bomb cannot outrun the kill. */
+export function forbidForks(dir: string): void {
+  writeWhereKnown(dir, "pids.max", "0");
+}
+
+/** Version 2 ends all members at once. */
+export function killMembers(dir: string): void {
+  writeWhereKnown(dir, "cgroup.kill", "1");
+}
+
+/** How many processes of a run the kernel ended because its memory limit was reached; 0 where there is no such limit. */
+export function readOutOfMemoryKills(dir: string): number {
+  const kept = Number(readIfThere(path.join(dir, OOM_FILE)) ?? 0);
+  const counts = cgroupsOf(dir).flatMap((group) =>
+    ["memory.oom_control", "memory.events"].map((file) => readCounter(readIfThere(path.join(group, file)) ?? "", "oom_kill")),
+  );
+  return Math.max(kept, ...counts);
+}
+
+/** Removes the empty control groups of a run directory; keeps what they counted. */
+export async function removeCgroups(dir: string): Promise<void> {
+  const groups = cgroupsOf(dir).filter((group) => existsSync(group));
+  if (groups.length === 0) return;
+  const kills = readOutOfMemoryKills(dir);
+  if (kills > 0) writeFileSync(path.join(dir, OOM_FILE), `${kills}\n`);
+  for (const group of groups) await removeGroup(group);
+}
+
+async function removeGroup(group: string): Promise<void> {
+  for (const end = Date.now() + REMOVE_TIMEOUT_MS; ; await sleep(5)) {
+    try {
+      rmdirSync(group);
+      return;
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "ENOENT") return;
+      // a process that was just killed counts for a moment
+      if (code !== "EBUSY" || Date.now() > end) throw new Error(`the control group ${group} could not be removed: ${code}`);
+    }
+  }
+}
+
+/** Text of a file of a control group. */
+export function readGroupFile(group: string, file: string): string {
+  return readFileSync(path.join(group, file), "utf8");
+}

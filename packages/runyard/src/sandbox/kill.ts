@@ -1,0 +1,92 @@
+import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { forbidForks, killMembers, readMembers, removeCgroups } from "./cgroup.ts";
+import { isSameProcess, isShimAlive, readExitCode, readShimPid } from "./run-directory.ts";
+
+const GRACE_MS = 200;
+const LIMIT_MS = 10_000;
+const PAUSE_MS = 3;
+const SCAN_BATCH = 32;
+
+/** Files of a run directory that only the run's own processes write; server and readers hold others, or read. */
+const RUN_FILES = new Set(["stdin", "stdout", "out", "err"]);
+
+function holds(proc: string, dir: string): boolean {
+  try {
+    if (readlinkSync(`${proc}/cwd`) === dir) return true;
+    return readdirSync(`${proc}/fd`).some((fd) => {
+      const target = readlinkSync(`${proc}/fd/${fd}`);
+      if (path.dirname(target) !== dir || !RUN_FILES.has(path.basename(target))) return false;
+      const writable = (lstatSync(`${proc}/fd/${fd}`).mode & 0o200) !== 0;
+      return writable || path.basename(target) === "stdin";
+    });
+  } catch {
+    return false; // ended meanwhile, or of another user
+  }
+}
+
+/** Processes that live in a run directory or write its files; never this one. Gives way to other work between batches. */
+async function findHolders(runDir: string): Promise<number[]> {
+  const found: number[] = [];
+  const dir = realpathSync(runDir); // as the kernel names it
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  for (const [index, pid] of pids.entries()) {
+    if (index % SCAN_BATCH === SCAN_BATCH - 1) await nextTurn();
+    if (holds(`/proc/${pid}`, dir)) found.push(Number(pid));
+  }
+  return found;
+}
+
+function killProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // ended meanwhile
+  }
+}
+
+/** Takes the place of a shim that has not come yet, so that none can start later. True when there was none. */
+function forestall(dir: string): boolean {
+  try {
+    writeFileSync(path.join(dir, "started"), "", { flag: "wx" });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EEXIST") return false;
+    throw error;
+  }
+  writeFileSync(path.join(dir, "err"), "it was ended before it began\n", { flag: "a" });
+  writeFileSync(path.join(dir, "exit"), `${"97".padEnd(15)}\n`);
+  return true;
+}
+
+/** Lets the shim end its command and write `exit`, for a moment. */
+async function terminateShim(dir: string): Promise<void> {
+  const shim = readShimPid(dir);
+  if (shim === null || !isSameProcess(shim)) return;
+  killProcess(shim.pid, "SIGTERM");
+  for (const end = Date.now() + GRACE_MS; Date.now() < end; await sleep(1)) {
+    if (readExitCode(dir) !== null || !isShimAlive(dir)) return;
+  }
+}
+
+/**
+ * Ends everything of a run directory for certain, and removes its control groups: TERM to the shim, then
+ * SIGKILL to all members of its control groups and all holders of its files, until two scans in a row
+ * find none. A directory that was not started yet never will be. Throws after 10 s.
+ */
+export async function killRunDirectory(dir: string): Promise<void> {
+  if (!existsSync(dir)) return;
+  if (!forestall(dir)) await terminateShim(dir);
+  forbidForks(dir);
+  const end = Date.now() + LIMIT_MS;
+  for (let quiet = 0; quiet < 2; await sleep(PAUSE_MS)) {
+    killMembers(dir);
+    const holders = await findHolders(dir);
+    const left = [...readMembers(dir), ...holders];
+    for (const pid of left) killProcess(pid, "SIGKILL");
+    quiet = left.length === 0 ? quiet + 1 : 0;
+    if (quiet < 2 && Date.now() > end) throw new Error(`processes of ${dir} could not be ended: ${left.join(", ")}`);
+  }
+  await removeCgroups(dir);
+}

@@ -1,0 +1,26 @@
+import path from "node:path";
+import { makeCgroups } from "./cgroup-make.ts";
+import type { PreparedSandbox, SandboxDriver, SandboxSpec } from "./driver.ts";
+
+function requireUnmoved(spec: SandboxSpec): void {
+  const moved = spec.mounts.find((mount) => mount.source !== mount.target);
+  if (moved !== undefined) {
+    throw new Error(`the process driver shows files where they are: it cannot show ${moved.source} as ${moved.target}`);
+  }
+}
+
+async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
+  requireUnmoved(spec);
+  const { join, granted } = makeCgroups(spec.name, spec.limits);
+  const PATH = `${path.dirname(process.execPath)}:${process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"}`;
+  return { granted, launch: { argv: spec.argv, env: { PATH, ...spec.env }, args: [], join, cwd: spec.dirs.workspace } };
+}
+
+/** No isolation at all: the command runs as the server's user, sees what that user sees, and must be asked for by name. */
+export const processDriver: SandboxDriver = {
+  name: "process",
+  probe: async () => ({ available: true, reason: null, isolation: { filesystem: "none", network: "none", processes: "none" } }),
+  pathsInside: (dirs) => dirs,
+  gatewayUrl: (tcpPort) => `http://127.0.0.1:${tcpPort}`,
+  prepare,
+};

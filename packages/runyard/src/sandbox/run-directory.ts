@@ -1,0 +1,159 @@
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, readSync, renameSync, watch, writeFileSync } from "node:fs";
+import type { FSWatcher } from "node:fs";
+import { Socket } from "node:net";
+import path from "node:path";
+import { argsFile, commandFile, joinFile } from "./command-file.ts";
+import type { Launch } from "./driver.ts";
+
+/** A process that no later one can be taken for: number, start time in clock ticks, and boot. */
+export interface ShimPid {
+  readonly pid: number;
+  readonly startTime: string;
+  readonly bootId: string;
+}
+
+const POLL_MS = 100;
+/** Content of `exit` until the shim overwrites it in place: its block is there even on a full disk. */
+const NO_EXIT = `${"none".padEnd(15)}\n`;
+
+/** The last file to be written: a directory that has it is complete. */
+const COMPLETE = "spec.json";
+
+function writeWhole(file: string, content: string): void {
+  writeFileSync(`${file}.tmp`, content, { mode: 0o600 });
+  renameSync(`${file}.tmp`, file);
+}
+
+/** True when the directory was made to the end, and may be started. */
+export function isComplete(dir: string): boolean {
+  return existsSync(path.join(dir, COMPLETE));
+}
+
+/**
+ * Makes a run directory (0700) with everything that the shim reads. Does nothing where it is complete
+ * already; finishes one that a crash left half made. `spec` is for people and for adoption.
+ */
+export function makeRunDirectory(dir: string, launch: Launch, spec: Readonly<Record<string, unknown>>): void {
+  if (isComplete(dir)) return;
+  const files: [string, string][] = [
+    ["join", joinFile(launch.join)],
+    ["cmd", commandFile(launch)],
+    ["exit", NO_EXIT],
+  ];
+  if (launch.args.length > 0) files.unshift(["args", argsFile(launch.args)]);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  for (const [name, content] of files) writeWhole(path.join(dir, name), content);
+  writeWhole(path.join(dir, COMPLETE), `${JSON.stringify(spec)}\n`);
+}
+
+/** The content of a file, or null where there is none. */
+export function readIfThere(file: string): string | null {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") return null;
+    throw error;
+  }
+}
+
+/** Parses the `pid` file of a shim or a spawner; null until it is whole. */
+export function readPidFile(file: string): ShimPid | null {
+  const match = /^(\d+) (\S+) (\S+)\n$/.exec(readIfThere(file) ?? "");
+  return match ? { pid: Number(match[1]), startTime: match[2]!, bootId: match[3]! } : null;
+}
+
+/** The shim of a run directory; null until it has said so. */
+export function readShimPid(dir: string): ShimPid | null {
+  return readPidFile(path.join(dir, "pid"));
+}
+
+let bootId: string | null = null;
+
+/** True while that very process lives: the same number, start time and boot, and not a zombie. */
+export function isSameProcess(pid: ShimPid): boolean {
+  try {
+    bootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    const stat = readFileSync(`/proc/${pid.pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return bootId === pid.bootId && fields[19] === pid.startTime && fields[0] !== "Z";
+  } catch {
+    return false;
+  }
+}
+
+/** The command's exit status (128 + n after signal n), or null while it runs or when its shim died. */
+export function readExitCode(dir: string): number | null {
+  const match = /^(\d+) *\n$/.exec(readIfThere(path.join(dir, "exit")) ?? "");
+  return match ? Number(match[1]) : null;
+}
+
+/** Opens a fifo for reading without waiting for a writer; null where it does not exist. */
+function openFifo(file: string): number | null {
+  try {
+    return openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** True while the shim holds its `alive` fifo; false before the start and after the end. */
+export function isShimAlive(dir: string): boolean {
+  const fd = openFifo(path.join(dir, "alive"));
+  if (fd === null) return false;
+  try {
+    readSync(fd, Buffer.alloc(1));
+    return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return true;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function watchDirectory(dir: string, onChange: () => void): FSWatcher | null {
+  try {
+    return watch(dir, onChange).on("error", () => {});
+  } catch {
+    return null; // no inotify left: looking every 100 ms is enough
+  }
+}
+
+/** Calls back once when the last holder of `alive` is gone. Null while there is no such fifo, or nobody to hold it. */
+function watchAlive(dir: string, onDeath: () => void): Socket | null {
+  if (!isShimAlive(dir)) return null;
+  const fd = openFifo(path.join(dir, "alive"));
+  if (fd === null) return null;
+  const socket = new Socket({ fd, readable: true, writable: false });
+  socket.on("error", () => {});
+  socket.on("close", onDeath);
+  socket.resume();
+  return socket;
+}
+
+/**
+ * Calls `onChange` whenever something in a run directory may have changed: on file events, on the death
+ * of its shim, and every 100 ms besides. It never calls before it has returned, nor after `close`.
+ */
+export function watchRunDirectory(dir: string, onChange: () => void): { close(): void } {
+  let closed = false;
+  const tell = (): void => {
+    if (!closed) onChange();
+  };
+  const watcher = watchDirectory(dir, tell);
+  let alive: Socket | null = watchAlive(dir, tell);
+  const poll = setInterval(() => {
+    alive ??= watchAlive(dir, tell);
+    tell();
+  }, POLL_MS);
+  return {
+    close: () => {
+      closed = true;
+      clearInterval(poll);
+      watcher?.close();
+      alive?.destroy();
+    },
+  };
+}

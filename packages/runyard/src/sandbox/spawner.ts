@@ -1,0 +1,198 @@
+import { spawn } from "node:child_process";
+import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { makePrivateDir } from "../home.ts";
+import { isComplete, isSameProcess, readExitCode, readIfThere, readPidFile, readShimPid, watchRunDirectory } from "./run-directory.ts";
+import type { ShimPid } from "./run-directory.ts";
+
+/** Starts shims without a fork of the server, and outlives it. */
+export interface Spawner {
+  /** Starts a run directory, once for ever; resolves when its shim has said who it is, also when it has ended since. */
+  start(runDir: string): Promise<void>;
+  /** Ends the spawner for good; shims live on. */
+  stop(): Promise<void>;
+}
+
+interface SpawnerOptions {
+  /** The spawner's own directory. */
+  readonly dir: string;
+  readonly spawnerProgram: string;
+  readonly shimProgram: string;
+}
+
+/** A line of this many bytes, newline included, is written to a fifo whole or not at all. */
+const MAX_LINE_BYTES = 4096;
+const START_TIMEOUT_MS = 10_000;
+const ASK_AGAIN_MS = 1_000;
+const SPAWNER_TIMEOUT_MS = 5_000;
+/** The system's own tools come first: the shim must not pick up something else of the same name. */
+const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
+function programsOf(pid: ShimPid): string[] {
+  try {
+    return readFileSync(`/proc/${pid.pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return [];
+  }
+}
+
+/** The living spawner of a directory, or null. */
+function livingSpawner(dir: string): ShimPid | null {
+  const pid = readPidFile(path.join(dir, "pid"));
+  return pid !== null && isSameProcess(pid) ? pid : null;
+}
+
+/** `sent`; `full`: try again; `dead`: nobody reads. */
+function knock(dir: string, line: string): "sent" | "full" | "dead" {
+  let door: number;
+  try {
+    door = openSync(path.join(dir, "door"), constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENXIO" || code === "ENOENT") return "dead";
+    throw error;
+  }
+  try {
+    if (line !== "") writeSync(door, line);
+    return "sent";
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EAGAIN") return "full";
+    if (code === "EPIPE") return "dead";
+    throw error;
+  } finally {
+    closeSync(door);
+  }
+}
+
+/** The one place where the server itself forks: once, and again only when a spawner has died. */
+async function launchSpawner(options: SpawnerOptions): Promise<void> {
+  makePrivateDir(options.dir);
+  const log = openSync(path.join(options.dir, "err"), "a", 0o600);
+  const child = spawn("/bin/sh", [options.spawnerProgram, options.dir, options.shimProgram], {
+    cwd: "/",
+    detached: true,
+    stdio: ["ignore", "ignore", log],
+    env: { PATH: `${SYSTEM_PATH}:${process.env["PATH"] ?? ""}` },
+  });
+  closeSync(log);
+  let failure: string | null = null;
+  child.once("error", (error) => (failure = error.message));
+  child.once("exit", (code, signal) => (failure = `it ended at once (${signal ?? code})`));
+  child.unref();
+  for (const end = Date.now() + SPAWNER_TIMEOUT_MS; ; await sleep(2)) {
+    if (failure === null && livingSpawner(options.dir)?.pid === child.pid && knock(options.dir, "") === "sent") return;
+    if (failure === null && Date.now() > end) failure = `its door did not open within ${SPAWNER_TIMEOUT_MS} ms`;
+    if (failure !== null) {
+      const said = readIfThere(path.join(options.dir, "err"))?.trim().slice(-500);
+      throw new Error(`the process that starts runs could not be started: ${failure}${said ? `: ${said}` : ""}`);
+    }
+  }
+}
+
+function endSpawner(pid: ShimPid): void {
+  if (isSameProcess(pid)) process.kill(pid.pid, "SIGKILL");
+}
+
+/** Ends the spawner of a directory, if one lives there; shims live on. */
+export async function stopSpawner(dir: string): Promise<void> {
+  for (let pid = livingSpawner(dir); pid !== null; pid = livingSpawner(dir)) {
+    endSpawner(pid);
+    await sleep(2);
+  }
+  for (const name of ["door", "pid"]) rmSync(path.join(dir, name), { force: true });
+}
+
+function requireStartable(runDir: string): void {
+  if (!path.isAbsolute(runDir) || runDir.includes("\n") || Buffer.byteLength(runDir) >= MAX_LINE_BYTES) {
+    throw new Error(`${JSON.stringify(runDir)} cannot be a run directory: its path must be absolute, without a newline, and below ${MAX_LINE_BYTES} bytes`);
+  }
+  if (!isComplete(runDir)) throw new Error(`${runDir} cannot be started: it is not a complete run directory`);
+}
+
+/** True once the shim runs or has run; throws when the directory can never start. */
+function hasStarted(runDir: string): boolean {
+  if (readShimPid(runDir) !== null) return true;
+  if (readExitCode(runDir) === null) return false;
+  const said = readIfThere(path.join(runDir, "err"))?.trim().slice(-1000);
+  throw new Error(`${runDir} could not be started: ${said || "its shim gave no reason"}`);
+}
+
+/** Calls `check` at every change of a run directory until it is true or throws; rejects after `timeoutMs`. */
+function waitUntil(runDir: string, timeoutMs: number, check: () => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void): void => {
+      clearTimeout(timer);
+      watcher.close();
+      act();
+    };
+    const look = (): void => {
+      try {
+        if (check()) settle(resolve);
+      } catch (error) {
+        settle(() => reject(error as Error));
+      }
+    };
+    const timer = setTimeout(() => settle(() => reject(new Error(`${runDir} did not start within ${timeoutMs} ms`))), timeoutMs);
+    const watcher = watchRunDirectory(runDir, look);
+    look();
+  });
+}
+
+/**
+ * Adopts the spawner that lives in `dir`, or starts one. One that was started with other programs
+ * (an older release) is replaced.
+ */
+export async function openSpawner(options: SpawnerOptions): Promise<Spawner> {
+  let reviving: Promise<void> | null = null;
+  let stopped = false;
+
+  const revive = (): Promise<void> => {
+    if (stopped) return Promise.reject(new Error("the process that starts runs was stopped"));
+    reviving ??= launchSpawner(options).finally(() => (reviving = null));
+    return reviving;
+  };
+
+  const old = livingSpawner(options.dir);
+  const programs = old === null ? [] : programsOf(old);
+  const adopted = programs.includes(options.spawnerProgram) && programs.includes(options.shimProgram) && knock(options.dir, "") === "sent";
+  if (!adopted) await revive();
+  if (old !== null && !adopted) endSpawner(old);
+
+  const ask = async (runDir: string): Promise<void> => {
+    for (let tries = 0; tries < 100; tries += 1) {
+      const answer = knock(options.dir, `${runDir}\n`);
+      if (answer === "sent") return;
+      if (answer === "dead") await revive();
+      else await sleep(20);
+    }
+    throw new Error("the process that starts runs takes no more requests");
+  };
+
+  const start = async (runDir: string): Promise<void> => {
+    requireStartable(runDir);
+    if (hasStarted(runDir)) return;
+    await ask(runDir);
+    let askedAt = Date.now();
+    let asking: Error | null = null;
+    await waitUntil(runDir, START_TIMEOUT_MS, () => {
+      if (asking !== null) throw asking;
+      if (hasStarted(runDir)) return true;
+      // The request dies with a spawner that did not come to read it. A second one does no harm.
+      if (Date.now() - askedAt > ASK_AGAIN_MS && !existsSync(path.join(runDir, "started"))) {
+        askedAt = Date.now();
+        ask(runDir).catch((error: unknown) => (asking = error as Error));
+      }
+      return false;
+    });
+  };
+
+  const stop = async (): Promise<void> => {
+    stopped = true;
+    await reviving?.catch(() => {});
+    await stopSpawner(options.dir);
+  };
+
+  return { start, stop };
+}
