@@ -1,0 +1,112 @@
+import type { NewEvent } from "@runyard/sdk/contract";
+import { decidePermission } from "../../core/permission-policy.ts";
+import { emit, rpcLine, type Draft } from "./draft.ts";
+import { cutText, readArray, readLabel, readObject, readText, type Json, type JsonObject } from "./json.ts";
+import type { NewRequest } from "./state.ts";
+import { applyToolCall, findTool, MAX_TITLE_CHARS, readToolId, readToolKind } from "./tools.ts";
+
+const MAX_OPTIONS = 32;
+const MAX_OPTION_CHARS = 1_000;
+/** A person must see the whole of a command before consenting to it, so this is generous. */
+const MAX_COMMAND_CHARS = 20_000;
+
+interface Option {
+  readonly id: string;
+  readonly kind: string;
+  readonly name: string;
+}
+
+/** A line for the agent and the event that goes with it. */
+export interface Answer {
+  readonly line: string;
+  readonly event: NewEvent;
+}
+
+export interface PermissionAnswer extends Answer {
+  /** The option that was taken; null where none of those offered says what was decided. */
+  readonly optionId: string | null;
+}
+
+/** Where a request stands in the agent's journal, and the agent's own id for it. */
+export interface RequestPlace {
+  readonly offset: number;
+  readonly rpcId: string | number | null;
+}
+
+/** A request for permission: the policy answers it at once, or it waits for a person. */
+export function receivePermission(draft: Draft, params: JsonObject, place: RequestPlace): void {
+  const call = readObject(params["toolCall"]) ?? {};
+  applyToolCall(draft, call, "permission");
+  const toolCallId = readToolId(call);
+  const known = findTool(draft, toolCallId);
+  const toolKind = readToolKind(call["kind"]) ?? known?.kind ?? "other";
+  const options = readOptions(params["options"]);
+  const id = `perm_${draft.spec.attempt}_${place.offset}`;
+  const title = permissionTitle(call, known?.title ?? null);
+  emit(draft, { type: "permission.requested", data: { permissionId: id, toolCallId: toolCallId ?? "", title, kind: toolKind, options: [...options] } });
+  const request: NewRequest = { kind: "permission", id, ...place, title, toolKind, payload: { options: options.map((option) => ({ ...option })) } };
+  const verdict = decidePermission(draft.spec.policy, toolKind);
+  if (verdict === "ask") {
+    draft.requests.push(request);
+    return;
+  }
+  const answer = answerPermission(request, { decision: verdict, by: "policy" });
+  emit(draft, answer.event);
+  draft.lines.push(answer.line);
+}
+
+/** The answer of a person: `allow` once or `deny` once, by the option that comes nearest to it. */
+export function permissionAnswer(request: NewRequest, decision: "allow" | "deny"): PermissionAnswer {
+  return answerPermission(request, { decision, by: "person" });
+}
+
+/** The answer to a permission that nobody decides any more. */
+export function cancelledPermission(request: NewRequest): PermissionAnswer {
+  return respond(request, { decision: "cancelled", by: "policy", optionId: null });
+}
+
+function answerPermission(request: NewRequest, made: { readonly decision: "allow" | "deny"; readonly by: "policy" | "person" }): PermissionAnswer {
+  const optionId = chooseOption(readOptions(readObject(request.payload)?.["options"]), made.decision);
+  // Consent that cannot be given is no consent; a refusal stays one, because `cancelled` refuses too.
+  const decision = optionId === null && made.decision === "allow" ? "cancelled" : made.decision;
+  return respond(request, { decision, by: made.by, optionId });
+}
+
+function respond(request: NewRequest, made: { readonly decision: "allow" | "deny" | "cancelled"; readonly by: "policy" | "person"; readonly optionId: string | null }): PermissionAnswer {
+  const outcome = made.optionId === null ? { outcome: "cancelled" } : { outcome: "selected", optionId: made.optionId };
+  return {
+    line: rpcLine({ id: request.rpcId, result: { outcome } }),
+    event: { type: "permission.resolved", data: { permissionId: request.id, decision: made.decision, optionId: made.optionId, by: made.by } },
+    optionId: made.optionId,
+  };
+}
+
+/** Once before always; never an option that says the opposite, and none whose kind nobody knows. */
+function chooseOption(options: readonly Option[], decision: "allow" | "deny"): string | null {
+  const kinds = decision === "allow" ? ["allow_once", "allow_always"] : ["reject_once", "reject_always"];
+  for (const kind of kinds) {
+    const option = options.find((offered) => offered.kind === kind);
+    if (option) return option.id;
+  }
+  return null;
+}
+
+/** Option ids are echoed, so they are kept whole: an option with an id that is no text cannot be taken. */
+function readOptions(value: Json | undefined): readonly Option[] {
+  const options = readArray(value).flatMap((item) => {
+    const option = readObject(item);
+    const id = option?.["optionId"] ?? option?.["id"];
+    if (typeof id !== "string") return [];
+    const kind = readLabel(option?.["kind"], MAX_OPTION_CHARS) ?? "";
+    return [{ id, kind, name: readLabel(option?.["name"], MAX_OPTION_CHARS) ?? id }];
+  });
+  return options.slice(0, MAX_OPTIONS);
+}
+
+/** The agent's words, and the command itself where those do not say it. */
+function permissionTitle(call: JsonObject, knownTitle: string | null): string {
+  const title = readLabel(call["title"], MAX_COMMAND_CHARS) ?? knownTitle ?? readToolId(call) ?? "a tool call without a name";
+  const command = readText(readObject(call["rawInput"])?.["command"]);
+  if (command === null || command.trim() === "" || title.includes(command)) return title;
+  return `${cutText(title, MAX_TITLE_CHARS)}\n${cutText(command, MAX_COMMAND_CHARS)}`;
+}

@@ -1,0 +1,131 @@
+import type { EventData, NewEvent, PermissionPolicy, ToolKind } from "@runyard/sdk/contract";
+import type { Json } from "./json.ts";
+
+/** One whole line of the agent's journal and where it begins, or the length of one that was too long to read. */
+export type JournalLine = { readonly offset: number; readonly text: string } | { readonly offset: number; readonly tooLongBytes: number };
+
+/** What differs between agents in how they use the protocol. */
+export interface ProfileQuirks {
+  /** Name of a tool whose `rawInput.todos` is the plan, for agents that send no plan of their own. */
+  readonly planTool?: string;
+}
+
+/** What a conversation needs to know from outside; the same for all its steps. */
+export interface ConversationSpec {
+  /** The workspace, as the agent sees it. */
+  readonly cwd: string;
+  readonly prompt: string;
+  readonly attempt: number;
+  readonly policy: PermissionPolicy;
+  readonly profileQuirks?: ProfileQuirks;
+}
+
+/** A permission or a question that a person must answer. */
+export interface NewRequest {
+  readonly kind: "permission" | "question";
+  /** `perm_<attempt>_<offset>` or `ask_<attempt>_<offset>`: agents reuse their own ids, a byte offset is unique. */
+  readonly id: string;
+  /** Where the request's line begins in the agent's journal. */
+  readonly offset: number;
+  /** The agent's id, to be echoed with its JSON type. */
+  readonly rpcId: string | number | null;
+  readonly title: string;
+  /** Null for questions. */
+  readonly toolKind: ToolKind | null;
+  /** What is needed to answer later: the options offered, or the fields asked for. */
+  readonly payload: Json;
+}
+
+/** What one step gives: the next state, and what to store and to send with it, all in one commit. */
+export interface Step {
+  readonly state: ConversationState;
+  readonly events: readonly NewEvent[];
+  /** Only those that a person must answer; what the policy answered is in `events` and `lines`. */
+  readonly requests: readonly NewRequest[];
+  /** Whole JSON lines for the agent, each with its newline. */
+  readonly lines: readonly string[];
+}
+
+/** How a turn ended: with a stop reason of ACP's, or with an error in the agent's words. */
+export interface TurnOutcome {
+  readonly stopReason: string | null;
+  readonly error: string | null;
+  /** The agent sent message text, a tool call or usage. */
+  readonly sawOutput: boolean;
+  /** The agent's last words. */
+  readonly lastText: string | null;
+}
+
+/** Tokens as the agent tells them at the end of a turn: for some the whole turn, for some its last call. */
+export interface AgentUsage {
+  readonly inputTokens: number | null;
+  readonly outputTokens: number | null;
+  readonly cachedInputTokens: number | null;
+}
+
+/** How full the model's context is, in tokens. */
+export interface ContextUsage {
+  readonly usedTokens: number;
+  readonly sizeTokens: number;
+}
+
+/** An open tool call: what its events show, merged from all updates, and how many updates of mere output were not told. */
+export interface OpenTool {
+  view: EventData<"tool.started">;
+  untold: number;
+}
+
+export interface OpenMessage {
+  readonly id: string;
+  readonly kind: "text" | "thought";
+  /** The agent's own id for it, where it gives one. */
+  readonly agentId: string | null;
+  text: string;
+}
+
+export type RpcMethod = "initialize" | "session/new" | "session/prompt";
+
+/**
+ * Everything that must be known to go on in the middle of a turn. Plain JSON, bounded in size, stored
+ * in the run's row after every batch. `ended`: the turn was answered. `broken`: there never was a turn.
+ */
+export interface ConversationState {
+  phase: "initializing" | "opening" | "prompting" | "ended" | "broken";
+  agent: { readonly name: string | null; readonly version: string | null };
+  sessionId: string | null;
+  nextId: number;
+  /** Our requests that the agent has not answered. */
+  waiting: { readonly id: number; readonly method: RpcMethod }[];
+  tools: OpenTool[];
+  /** Ids of tool calls that finished last: late updates of those are dropped. */
+  finishedTools: string[];
+  message: OpenMessage | null;
+  messageCount: number;
+  plan: EventData<"plan.updated">["entries"];
+  usage: AgentUsage | null;
+  context: ContextUsage | null;
+  /** For the outcome. */
+  sawOutput: boolean;
+  lastText: string | null;
+  outcome: TurnOutcome | null;
+}
+
+export function initialState(): ConversationState {
+  return {
+    phase: "initializing",
+    agent: { name: null, version: null },
+    sessionId: null,
+    nextId: 0,
+    waiting: [],
+    tools: [],
+    finishedTools: [],
+    message: null,
+    messageCount: 0,
+    plan: [],
+    usage: null,
+    context: null,
+    sawOutput: false,
+    lastText: null,
+    outcome: null,
+  };
+}

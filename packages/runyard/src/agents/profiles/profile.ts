@@ -1,0 +1,68 @@
+import path from "node:path";
+import type { ProfileQuirks } from "../acp/state.ts";
+
+/** What a profile needs to know of a run. All paths are as the agent sees them. */
+export interface ProfileContext {
+  readonly workspace: string;
+  readonly home: string;
+  /** The gateway without `/v1`, for example `http://127.0.0.1:3128`. */
+  readonly gatewayUrl: string;
+  /** The run's token for the gateway: the only key that an agent gets. */
+  readonly token: string;
+  readonly model: string | null;
+  /** The user's words for the profile `custom`, else null. */
+  readonly command: readonly string[] | null;
+  /** The bundled built-in agent. */
+  readonly builtinProgram: string;
+  readonly nodeProgram: string;
+}
+
+/** A file for the agent's home; `path` is relative to it. */
+export interface HomeFile {
+  readonly path: string;
+  readonly content: string;
+}
+
+/** What an agent needs of the host beyond the system: seen inside at the same path. */
+export interface ProfileMount {
+  readonly source: string;
+  readonly target: string;
+  readonly mode: "ro";
+}
+
+export interface ProfileProbe {
+  readonly installed: boolean;
+  readonly version: string | null;
+  /** The program on the host; null where there is none, or it is not ours to say. */
+  readonly program: string | null;
+  /** Why not installed, and what to do about it; null when installed. */
+  readonly reason: string | null;
+}
+
+/** How an agent program is launched and spoken to. */
+export interface AgentProfile {
+  readonly name: string;
+  /** False for programs that may do without a model: those are never refused for want of one. */
+  readonly needsModel: boolean;
+  readonly quirks: ProfileQuirks;
+  /** Argument words; throws an Error with a plain sentence when the program is not on this machine. */
+  argv(c: ProfileContext): string[];
+  /** The whole environment: nothing is inherited. */
+  env(c: ProfileContext): Record<string, string>;
+  homeFiles(c: ProfileContext): HomeFile[];
+  mounts(): ProfileMount[];
+  /** Looks for the program on this machine, by `PATH` and the profile's own variables. */
+  probe(env: NodeJS.ProcessEnv): Promise<ProfileProbe>;
+}
+
+/** What every agent gets: a home of its own, Node and the system's programs, and a locale that can say everything. */
+export function baseEnv(c: ProfileContext): Record<string, string> {
+  const programs = [path.posix.dirname(c.nodeProgram), "/usr/local/bin", "/usr/bin", "/bin"];
+  return { HOME: c.home, PATH: [...new Set(programs)].join(":"), LANG: "C.UTF-8" };
+}
+
+/** The gateway in the variables that most programs know. */
+export function openaiEnv(c: ProfileContext): Record<string, string> {
+  const model: Record<string, string> = c.model === null ? {} : { RUNYARD_MODEL: c.model };
+  return { OPENAI_BASE_URL: `${c.gatewayUrl}/v1`, OPENAI_API_KEY: c.token, ...model };
+}
