@@ -1,0 +1,142 @@
+import { RequestError } from "@hono/node-server";
+import { ROUTES, RunyardError } from "@runyard/sdk/contract";
+import { Hono, type MiddlewareHandler } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate } from "./context.ts";
+import type { ApiEngine } from "./engine.ts";
+import { eventsHandler } from "./events.ts";
+import { createLogFeeds } from "./feed.ts";
+import { checkHostAndOrigin, loopbackHosts } from "./guard.ts";
+import { listen, type ListenAddress, type Listening } from "./listen.ts";
+import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
+import { mountRoutes } from "./routes.ts";
+import { runHandlers } from "./runs.ts";
+
+export interface ApiOptions {
+  readonly engine: ApiEngine;
+  readonly authenticate: Authenticate;
+  /** Further `host:port` names (lower case; no port where it is the scheme's own) beside the loopback ones. */
+  readonly allowedHosts: () => readonly string[];
+  readonly log?: ApiLog;
+  readonly version: string;
+  /** Shorter waits, for tests. */
+  readonly timings?: Partial<ApiTimings>;
+}
+
+export interface ApiTimings {
+  /** Streams look for new events at least this often. */
+  readonly pollMs: number;
+  /** A stream on which nothing was sent for so long sends a comment. */
+  readonly heartbeatMs: number;
+  /** A stream's token is looked at again this often. */
+  readonly recheckMs: number;
+  /** How long open requests may take to finish when the server closes. */
+  readonly closeMs: number;
+}
+const TIMINGS: ApiTimings = { pollMs: 1_000, heartbeatMs: 15_000, recheckMs: 30_000, closeMs: 5_000 };
+
+export interface Api {
+  fetch(request: Request): Response | Promise<Response>;
+  /** Serves on a port (0: a free one). Rejects with a plain sentence where that is not possible. */
+  listen(address: ListenAddress): Promise<Listening>;
+}
+
+/** The door: every route of the table behind its policy, on one app. */
+export function createApi(options: ApiOptions): Api {
+  const timings = { ...TIMINGS, ...options.timings };
+  const log = options.log ?? ((): void => undefined);
+  const ports = new Set<number>();
+  const openStreams = new Set<() => void>();
+  let closing = false;
+
+  const app = new Hono<ApiEnv>();
+  app.use(
+    "*",
+    stampAnswers(log, () => closing),
+  );
+  app.use("*", async (c, next) => {
+    checkHostAndOrigin(c, [...options.allowedHosts(), ...[...ports].flatMap(loopbackHosts)]);
+    await next();
+  });
+  app.onError((error, c) => answerError(c, error, log));
+  app.notFound(() => {
+    throw new RunyardError("not_found", "The API has no such path.");
+  });
+  mountRoutes(app, ROUTES, {
+    authenticate: options.authenticate,
+    handlers: {
+      ...runHandlers(options.engine),
+      runEvents: eventsHandler({
+        engine: options.engine,
+        feeds: createLogFeeds(options.engine, timings.pollMs),
+        authenticate: options.authenticate,
+        openStreams,
+        heartbeatMs: timings.heartbeatMs,
+        recheckMs: timings.recheckMs,
+        onStreamError: (c, error) => log(failure(c, error, 200)),
+      }),
+      livez: (c) => c.json({ status: "ok", name: "runyard", version: options.version }),
+      readyz: async (c) => {
+        if (!(await options.engine.ready())) throw new RunyardError("unavailable", "The server is not ready to take work.");
+        return c.json({ status: "ok" });
+      },
+    },
+  });
+  const endStreams = (): void => {
+    closing = true;
+    for (const end of openStreams) end();
+  };
+  return {
+    fetch: (request) => app.fetch(request),
+    listen: (address) =>
+      listen(address, {
+        fetch: (request, bindings) => app.fetch(request, bindings),
+        onError: (error) => answerOutside(error, log),
+        onListening: (port) => void ports.add(port),
+        onClosing: endStreams,
+        closeMs: timings.closeMs,
+      }),
+  };
+}
+
+/** Gives every answer its request id and the security headers, and logs it. */
+function stampAnswers(log: ApiLog, isClosing: () => boolean): MiddlewareHandler<ApiEnv> {
+  return async (c, next) => {
+    const startedAt = performance.now();
+    const requestId = newRequestId();
+    c.set("requestId", requestId);
+    c.header("x-request-id", requestId);
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.header(name, value);
+    await next();
+    if (isClosing()) c.header("connection", "close");
+    log({
+      level: "info",
+      requestId,
+      method: c.req.method,
+      path: c.req.path,
+      status: c.res.status,
+      durationMs: performance.now() - startedAt,
+    });
+  };
+}
+
+function failure(c: ApiContext, error: unknown, status: number): ApiLogEntry {
+  return { level: "error", requestId: c.var.requestId, method: c.req.method, path: c.req.path, status, durationMs: 0, error };
+}
+
+function answerError(c: ApiContext, error: unknown, log: ApiLog): Response {
+  const answer = problemOf(RunyardError.is(error) ? error : undefined, c.var.requestId);
+  if (answer.status >= 500) log(failure(c, error, answer.status));
+  if (answer.status === 503) c.header("Retry-After", "1");
+  return c.body(JSON.stringify(answer), answer.status as ContentfulStatusCode, { "Content-Type": PROBLEM_TYPE });
+}
+
+/** For what breaks before the app has a request, or past its own error handler. */
+function answerOutside(error: unknown, log: ApiLog): Response {
+  const requestId = newRequestId();
+  const isRequest = error instanceof RequestError;
+  if (!isRequest) log({ level: "error", requestId, method: "", path: "", status: 500, durationMs: 0, error });
+  const answer = isRequest ? notUnderstood(requestId, 400) : problemOf(undefined, requestId);
+  const headers = { ...SECURITY_HEADERS, "content-type": PROBLEM_TYPE, "x-request-id": requestId };
+  return new Response(JSON.stringify(answer), { status: answer.status, headers });
+}

@@ -1,0 +1,27 @@
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { Principal } from "./engine.ts";
+
+/** What a handler finds in its context; the bindings are empty where no socket is behind the request. */
+export interface ApiEnv {
+  Bindings: Partial<HttpBindings>;
+  Variables: { requestId: string; principal: Principal; bearer: string };
+}
+export type ApiContext = Context<ApiEnv>;
+export type ApiHandler = (c: ApiContext) => Response | Promise<Response>;
+
+/** Who a bearer token stands for, or null for one that is not valid (any more). */
+export type Authenticate = (bearer: string) => Promise<Principal | null>;
+
+/** One line of the door's log: an answer (for a stream: its start), or what went wrong inside. */
+export interface ApiLogEntry {
+  readonly level: "info" | "error";
+  readonly requestId: string;
+  readonly method: string;
+  /** Without the query: it is the client's and may hold what does not belong into a log. */
+  readonly path: string;
+  readonly status: number;
+  readonly durationMs: number;
+  readonly error?: unknown;
+}
+export type ApiLog = (entry: ApiLogEntry) => void;

@@ -1,0 +1,46 @@
+import type { createRunSchema, listRunsSchema, Run, RunPage, RunStatus, Scope } from "@runyard/sdk/contract";
+import type { z } from "zod";
+
+/** Who asks: what a valid bearer token stands for. */
+export interface Principal {
+  readonly orgId: string;
+  readonly tokenId: string;
+  readonly userId: string;
+  readonly scopes: readonly Scope[];
+}
+
+/** One entry of a log, ready to send. */
+export interface StoredEvent {
+  readonly seq: number;
+  readonly type: string;
+  /** The whole envelope as JSON on one line. */
+  readonly json: string;
+}
+
+export interface LogRead {
+  /** In order, without gaps, from `after + 1` on; empty when there is nothing newer. */
+  readonly events: readonly StoredEvent[];
+  /** The run's status in the same snapshot: a terminal one is never seen without its terminal event. */
+  readonly status: RunStatus;
+}
+
+/**
+ * What the door needs of the engine. Methods reject with a RunyardError for everything that has a
+ * place in the API (a run of another organization is `run_not_found`); any other rejection is
+ * answered with 500 and shows nothing of the inside.
+ */
+export interface ApiEngine {
+  createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Run>;
+  listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
+  getRun(principal: Principal, id: string): Promise<Run>;
+  cancelRun(principal: Principal, id: string): Promise<Run>;
+  answerPermission(principal: Principal, id: string, permissionId: string, decision: "allow" | "deny"): Promise<Run>;
+  answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
+  /** What the run changed, as `git diff` writes it. */
+  patch(principal: Principal, id: string): Promise<string>;
+  readEvents(principal: Principal, id: string, options: { after: number; limit: number }): Promise<LogRead>;
+  /** Calls `wake` after new events of this run were committed; the returned function ends that. */
+  subscribe(runId: string, wake: () => void): () => void;
+  /** False while the server cannot take work, for example without its database. */
+  ready(): Promise<boolean>;
+}

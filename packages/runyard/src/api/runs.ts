@@ -1,0 +1,64 @@
+import {
+  answerPermissionSchema,
+  answerQuestionSchema,
+  createRunSchema,
+  listRunsSchema,
+  permissionIdSchema,
+  questionIdSchema,
+  ROUTES,
+  runIdSchema,
+  RunyardError,
+} from "@runyard/sdk/contract";
+import type { z } from "zod";
+import { readJson } from "./body.ts";
+import type { ApiContext, ApiHandler } from "./context.ts";
+import type { ApiEngine } from "./engine.ts";
+import { queryOf, validate } from "./validate.ts";
+
+type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "runPatch" | "answerPermission" | "answerQuestion";
+
+/** The run of the path. One that cannot exist is not looked for. */
+export function runIdOf(c: ApiContext): string {
+  const id = c.req.param("id") ?? "";
+  if (!runIdSchema.safeParse(id).success) throw new RunyardError("run_not_found", "No run has this id.");
+  return id;
+}
+
+function requestIdOf(c: ApiContext, name: "pid" | "qid", schema: z.ZodType<string>): string {
+  const id = c.req.param(name) ?? "";
+  if (!schema.safeParse(id).success) throw new RunyardError("request_not_found", "The run has no request with this id.");
+  return id;
+}
+
+/** The routes that read and write runs; their events are in `events.ts`. */
+export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
+  return {
+    createRun: async (c) => {
+      const input = validate(createRunSchema, await readJson(c.req.raw));
+      const run = await engine.createRun(c.var.principal, input);
+      return c.json(run, 201, { Location: ROUTES.getRun.path.replace("{id}", run.id) });
+    },
+    listRuns: async (c) => c.json(await engine.listRuns(c.var.principal, validate(listRunsSchema, queryOf(c.req.url)))),
+    getRun: async (c) => c.json(await engine.getRun(c.var.principal, runIdOf(c))),
+    cancelRun: async (c) => c.json(await engine.cancelRun(c.var.principal, runIdOf(c)), 202),
+    runPatch: async (c) => {
+      const id = runIdOf(c);
+      const patch = await engine.patch(c.var.principal, id);
+      // An agent made these bytes: a browser saves them and shows nothing of them.
+      return c.body(patch, 200, {
+        "Content-Type": "text/x-diff; charset=utf-8",
+        "Content-Disposition": `attachment; filename="${id}.patch"`,
+      });
+    },
+    answerPermission: async (c) => {
+      const [id, permissionId] = [runIdOf(c), requestIdOf(c, "pid", permissionIdSchema)];
+      const { decision } = validate(answerPermissionSchema, await readJson(c.req.raw));
+      return c.json(await engine.answerPermission(c.var.principal, id, permissionId, decision));
+    },
+    answerQuestion: async (c) => {
+      const [id, questionId] = [runIdOf(c), requestIdOf(c, "qid", questionIdSchema)];
+      const { answer } = validate(answerQuestionSchema, await readJson(c.req.raw));
+      return c.json(await engine.answerQuestion(c.var.principal, id, questionId, answer));
+    },
+  };
+}

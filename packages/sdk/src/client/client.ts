@@ -1,0 +1,73 @@
+import { IDLE_MS } from "./event-stream.ts";
+import { createRuns, type Runs } from "./runs.ts";
+import { createTransport } from "./transport.ts";
+import { FIRST_DELAY_MS } from "./wait.ts";
+
+export interface RunyardClientOptions {
+  /** Where the server is, for example `http://127.0.0.1:4600`. */
+  readonly baseUrl: string;
+  /** An API token; the first one is in `$RUNYARD_HOME/admin-token` of the server's machine. */
+  readonly token: string;
+  /** What sends requests; default: the platform's fetch. */
+  readonly fetch?: typeof fetch;
+  /** Tries after the first one, for calls that are safe to repeat; default 2. */
+  readonly maxRetries?: number;
+  /** Longest time for one try, in milliseconds; default 60,000. Streams of events have no end time. */
+  readonly timeoutMs?: number;
+  /** First wait between tries, in milliseconds; it doubles up to 8 s. Default 500. */
+  readonly retryDelayMs?: number;
+  /** Silence after which a stream of events is taken for dead, in milliseconds; default 45,000. */
+  readonly idleTimeoutMs?: number;
+}
+
+const TIMEOUT_MS = 60_000;
+const MAX_RETRIES = 2;
+
+/**
+ * A client for one Runyard server, for Node and browsers.
+ *
+ * Calls reject with a RunyardApiError when the server refuses, and with a RunyardConnectionError when
+ * it cannot be reached.
+ *
+ * @example
+ * ```ts
+ * const client = new RunyardClient({ baseUrl: "http://127.0.0.1:4600", token });
+ * const run = await client.runs.create({ task: "Add a changelog", repositoryUrl: "/home/me/project" });
+ * for await (const event of client.runs.events(run.id)) console.log(event.seq, event.type);
+ * console.log(await client.runs.patch(run.id));
+ * ```
+ */
+export class RunyardClient {
+  /** Runs: create, read, follow, answer, cancel. */
+  readonly runs: Runs;
+  /** The address in use, without a slash at its end. */
+  readonly baseUrl: string;
+
+  constructor(options: RunyardClientOptions) {
+    this.baseUrl = checkedUrl(options.baseUrl);
+    const transport = createTransport({
+      baseUrl: this.baseUrl,
+      token: checkedToken(options.token),
+      // Not kept as a value: tools that replace the global later are meant to be seen.
+      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+      maxRetries: options.maxRetries ?? MAX_RETRIES,
+      timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+      retryDelayMs: options.retryDelayMs ?? FIRST_DELAY_MS,
+    });
+    this.runs = createRuns(transport, options.idleTimeoutMs ?? IDLE_MS);
+  }
+}
+
+function checkedUrl(text: string): string {
+  if (!URL.canParse(text)) throw new TypeError(`baseUrl is not a URL: ${JSON.stringify(text)}`);
+  const url = new URL(text);
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw new TypeError(`baseUrl must begin with http:// or https://: ${JSON.stringify(text)}`);
+  if (url.username !== "" || url.password !== "") throw new TypeError("baseUrl must not hold a user or a password: give the token instead");
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
+}
+
+function checkedToken(token: string): string {
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new TypeError("token must be printable characters without spaces");
+  return token;
+}

@@ -1,0 +1,163 @@
+import { ROUTES, type RouteName } from "../contract/routes.ts";
+import type { AnswerPermissionRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
+import type { RunEvent } from "../contract/events.ts";
+import { isTerminal } from "../contract/status.ts";
+import { RunyardApiError } from "./errors.ts";
+import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-stream.ts";
+import type { RequestOptions, Transport } from "./transport.ts";
+
+/** A page of runs to `await`, or all runs from there on to iterate over. */
+export type RunList = Promise<RunPage> & AsyncIterable<Run>;
+
+const JSON_TYPE = "application/json";
+
+/** Runs of the token's organization: `client.runs`. */
+export interface Runs {
+  /**
+   * Creates a run. It is not tried again after an error, because it may have been created.
+   *
+   * @example
+   * ```ts
+   * const run = await client.runs.create({ task: "Fix the failing test", repositoryUrl: "/home/me/project" });
+   * ```
+   */
+  create(input: CreateRunRequest, options?: RequestOptions): Promise<Run>;
+
+  /** Reads a run. */
+  get(id: string, options?: RequestOptions): Promise<Run>;
+
+  /**
+   * Runs, newest first.
+   *
+   * @example
+   * ```ts
+   * const page = await client.runs.list({ status: "running", limit: 50 });
+   * for await (const run of client.runs.list()) console.log(run.id, run.status);
+   * ```
+   */
+  list(query?: ListRunsQuery, options?: RequestOptions): RunList;
+
+  /** Asks a run to stop; it has stopped when its status says so. Asking twice is harmless. */
+  cancel(id: string, options?: RequestOptions): Promise<Run>;
+
+  /** What a run changed, as `git diff` writes it; empty when it changed nothing. */
+  patch(id: string, options?: RequestOptions): Promise<string>;
+
+  /** Answers an agent's request for permission; open ones are in the run's `waitingFor`. */
+  answerPermission(id: string, permissionId: string, decision: AnswerPermissionRequest["decision"], options?: RequestOptions): Promise<Run>;
+
+  /** Answers an agent's question; open ones are in the run's `waitingFor`. */
+  answerQuestion(id: string, questionId: string, answer: string, options?: RequestOptions): Promise<Run>;
+
+  /**
+   * A run's events as they happen, from the first one (or behind `after`) to the end of its turn. A
+   * connection that breaks is made again where it broke: each event comes once, in order. A newer
+   * server's events come as it sent them: skip what you do not know.
+   *
+   * @example
+   * ```ts
+   * for await (const event of client.runs.events(run.id)) {
+   *   if (!isKnownEvent(event)) continue;
+   *   if (event.type === "message.delta") process.stdout.write(event.data.text);
+   * }
+   * ```
+   */
+  events(id: string, options?: EventsOptions): AsyncGenerator<RunEvent | UnknownEvent, void>;
+
+  /**
+   * Waits until a run has ended, however it ends, and reads it.
+   *
+   * @example
+   * ```ts
+   * const ended = await client.runs.waitForEnd(run.id);
+   * if (ended.status !== "completed") throw new Error(ended.error?.message ?? ended.status);
+   * ```
+   */
+  waitForEnd(id: string, options?: { readonly signal?: AbortSignal }): Promise<Run>;
+}
+
+export function createRuns(transport: Transport, idleMs: number): Runs {
+  const post = async (
+    route: RouteName,
+    params: PathParams,
+    call: { body?: unknown; repeatable: boolean; options: RequestOptions | undefined },
+  ): Promise<Run> => {
+    const { body, repeatable, options } = call;
+    return asRun(await transport.json({ method: "POST", path: pathOf(route, params), body, accept: JSON_TYPE, repeatable }, options));
+  };
+  const get = async (id: string, options?: RequestOptions): Promise<Run> =>
+    asRun(await transport.json({ method: "GET", path: pathOf("getRun", { id }), accept: JSON_TYPE, repeatable: true }, options));
+  const events = (id: string, options: EventsOptions = {}): AsyncGenerator<RunEvent | UnknownEvent, void> =>
+    streamEvents(transport, { ...options, path: pathOf("runEvents", { id }), idleMs });
+
+  return {
+    get,
+    events,
+    create: (input, options) => post("createRun", {}, { body: input, repeatable: false, options }),
+    list: (query = {}, options) => listRuns(transport, query, options),
+    cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
+    patch: (id, options) =>
+      transport.text({ method: "GET", path: pathOf("runPatch", { id }), accept: "text/x-diff", repeatable: true }, options),
+    answerPermission: (id, pid, decision, options) =>
+      post("answerPermission", { id, pid }, { body: { decision }, repeatable: false, options }),
+    answerQuestion: (id, qid, answer, options) => post("answerQuestion", { id, qid }, { body: { answer }, repeatable: false, options }),
+    waitForEnd: async (id, options = {}) => {
+      for (;;) {
+        const run = await get(id, options);
+        if (isTerminal(run.status)) return run;
+        for await (const _ of events(id, { after: run.lastSeq, ...options })) void _;
+      }
+    },
+  };
+}
+
+function listRuns(transport: Transport, query: ListRunsQuery, options: RequestOptions | undefined): RunList {
+  const fetchPage = async (cursor: string | undefined): Promise<RunPage> => {
+    const asked = { limit: query.limit as number | undefined, status: query.status, cursor };
+    return asPage(
+      await transport.json({ method: "GET", path: pathOf("listRuns", {}), query: asked, accept: JSON_TYPE, repeatable: true }, options),
+    );
+  };
+  const first = fetchPage(query.cursor);
+  async function* all(): AsyncGenerator<Run, void> {
+    for (let page = await first; ; page = await fetchPage(page.next_cursor)) {
+      yield* page.data;
+      if (!page.has_more || page.next_cursor === null) return;
+    }
+  }
+  return Object.assign(first, { [Symbol.asyncIterator]: all });
+}
+
+type PathParams = Readonly<Record<string, string>>;
+
+/** Ids go into paths: what could change the path is refused before it is sent. */
+function pathOf(route: RouteName, params: PathParams): string {
+  return ROUTES[route].path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const value = params[name] ?? "";
+    if (!/^\w+$/.test(value)) throw new TypeError(`Not an id of Runyard: ${JSON.stringify(value)}`);
+    return value;
+  });
+}
+
+/** Only what the rest hangs on is looked at: newer servers may send more fields and values, and they stay. */
+function asRun(value: unknown): Run {
+  if (!isObject(value) || typeof value["id"] !== "string" || typeof value["status"] !== "string") throw notRunyard();
+  return value as unknown as Run;
+}
+
+function asPage(value: unknown): RunPage {
+  if (!isObject(value) || !Array.isArray(value["data"]) || typeof value["has_more"] !== "boolean") throw notRunyard();
+  value["data"].forEach(asRun);
+  return value as unknown as RunPage;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+function notRunyard(): RunyardApiError {
+  return new RunyardApiError({
+    status: 200,
+    message: "The answer does not have the shape of Runyard's: another program or a proxy may stand at this address.",
+  });
+}
