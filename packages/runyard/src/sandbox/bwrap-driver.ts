@@ -1,13 +1,53 @@
-import type { SandboxDriver } from "./driver.ts";
+import path from "node:path";
+import { probeBwrap } from "./bwrap-probe.ts";
+import type { BwrapSupport } from "./bwrap-probe.ts";
+import { bwrapWords, GATEWAY_PORT, HOME_INSIDE, WORKSPACE_INSIDE, wordsInside } from "./bwrap-words.ts";
+import { makeCgroups } from "./cgroup-make.ts";
+import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from "./driver.ts";
+import { SYSTEM_PATH } from "./toolchains.ts";
 
+let support: Promise<BwrapSupport> | null = null;
+
+function findSupport(): Promise<BwrapSupport> {
+  const searchPath = (process.env["PATH"] ?? "").split(":").filter((dir) => path.isAbsolute(dir));
+  support ??= probeBwrap([...SYSTEM_PATH, ...searchPath]);
+  return support;
+}
+
+async function probe(): Promise<SandboxProbe> {
+  const found = await findSupport();
+  const strength = found.available ? "hard" : "none";
+  return {
+    available: found.available,
+    reason: found.available ? null : found.reason,
+    isolation: { filesystem: strength, network: strength, processes: strength },
+  };
+}
+
+async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
+  const found = await findSupport();
+  if (!found.available) throw new Error(found.reason);
+  const { join, granted } = makeCgroups(spec.name, spec.limits);
+  return {
+    granted,
+    launch: {
+      argv: [found.program, "--args", "9", "--", ...wordsInside(spec)],
+      env: {}, // what bwrap itself is given can be read inside, in /proc/1/environ
+      args: bwrapWords(spec, found),
+      join,
+    },
+  };
+}
+
+/**
+ * Isolates with bubblewrap: the system read-only, workspace and home writable, nothing else of the host;
+ * loopback and the gateway, no other network; own processes only. Inside, the command is the user `agent`
+ * (1000); outside, its files belong to the server's user.
+ */
 export const bwrapDriver: SandboxDriver = {
   name: "bwrap",
-  probe: async () => ({
-    available: false,
-    reason: "this sandbox is not built yet",
-    isolation: { filesystem: "hard", network: "hard", processes: "hard" },
-  }),
-  pathsInside: () => ({ workspace: "/workspace", home: "/home/agent" }),
-  gatewayUrl: () => "http://127.0.0.1:3128",
-  prepare: () => Promise.reject(new Error("this sandbox is not built yet")),
+  probe,
+  pathsInside: () => ({ workspace: WORKSPACE_INSIDE, home: HOME_INSIDE }),
+  gatewayUrl: () => `http://127.0.0.1:${GATEWAY_PORT}`,
+  prepare,
 };

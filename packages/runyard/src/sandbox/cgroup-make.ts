@@ -56,7 +56,8 @@ function makeV1(mounts: readonly CgroupMount[], name: string, limits: Limits): C
     const parent = existsSync(wanted) ? wanted : mount.mountPoint;
     const group = path.join(parent, PARENT, name);
     if (!makeGroup(group, settings(parent))) return false;
-    join.push(path.join(group, "cgroup.procs"));
+    // Not `cgroup.procs`: moving a whole process waits for a lock of the whole machine, moving oneself (one thread) does not.
+    join.push(path.join(group, "tasks"));
     return true;
   };
   const { memoryBytes, pids, cpus: share } = limits;

@@ -19,11 +19,6 @@ const NO_EXIT = `${"none".padEnd(15)}\n`;
 /** The last file to be written: a directory that has it is complete. */
 const COMPLETE = "spec.json";
 
-function writeWhole(file: string, content: string): void {
-  writeFileSync(`${file}.tmp`, content, { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
-}
-
 /** True when the directory was made to the end, and may be started. */
 export function isComplete(dir: string): boolean {
   return existsSync(path.join(dir, COMPLETE));
@@ -42,8 +37,10 @@ export function makeRunDirectory(dir: string, launch: Launch, spec: Readonly<Rec
   ];
   if (launch.args.length > 0) files.unshift(["args", argsFile(launch.args)]);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  for (const [name, content] of files) writeWhole(path.join(dir, name), content);
-  writeWhole(path.join(dir, COMPLETE), `${JSON.stringify(spec)}\n`);
+  for (const [name, content] of files) writeFileSync(path.join(dir, name), content, { mode: 0o600 });
+  const last = path.join(dir, COMPLETE);
+  writeFileSync(`${last}.tmp`, `${JSON.stringify(spec)}\n`, { mode: 0o600 });
+  renameSync(`${last}.tmp`, last);
 }
 
 /** The content of a file, or null where there is none. */
@@ -70,13 +67,28 @@ export function readShimPid(dir: string): ShimPid | null {
 
 let bootId: string | null = null;
 
+/** State letter and start time of a process; throws when there is none. */
+function readStat(pid: number): { readonly state: string; readonly startTime: string } {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0]!, startTime: fields[19]! };
+}
+
+function readBootId(): string {
+  bootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return bootId;
+}
+
+/** Who a living process is; throws when there is none of that number. */
+export function identityOf(pid: number): ShimPid {
+  return { pid, startTime: readStat(pid).startTime, bootId: readBootId() };
+}
+
 /** True while that very process lives: the same number, start time and boot, and not a zombie. */
 export function isSameProcess(pid: ShimPid): boolean {
   try {
-    bootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-    const stat = readFileSync(`/proc/${pid.pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return bootId === pid.bootId && fields[19] === pid.startTime && fields[0] !== "Z";
+    const { state, startTime } = readStat(pid.pid);
+    return readBootId() === pid.bootId && startTime === pid.startTime && state !== "Z";
   } catch {
     return false;
   }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makePrivateDir } from "../home.ts";
@@ -26,6 +26,8 @@ const MAX_LINE_BYTES = 4096;
 const START_TIMEOUT_MS = 10_000;
 const ASK_AGAIN_MS = 1_000;
 const SPAWNER_TIMEOUT_MS = 5_000;
+/** O_CLOEXEC, as Linux shows it. */
+const CLOSED_ON_EXEC = 0o2000000;
 /** The system's own tools come first: the shim must not pick up something else of the same name. */
 const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
@@ -66,17 +68,33 @@ function knock(dir: string, line: string): "sent" | "full" | "dead" {
   }
 }
 
+/**
+ * What a child gets as its descriptors. Those that this process was started with and that a child would
+ * inherit (of a shell, of a service manager) lead nowhere: whatever they are, no agent shall hold them.
+ */
+function descriptorsForChild(nowhere: number, log: number): (number | "ignore")[] {
+  const stdio: (number | "ignore")[] = ["ignore", "ignore", log];
+  for (const fd of readdirSync("/proc/self/fd").map(Number)) {
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readIfThere(`/proc/self/fdinfo/${fd}`) ?? "")?.[1];
+    if (fd <= 2 || flags === undefined || (parseInt(flags, 8) & CLOSED_ON_EXEC) !== 0) continue;
+    while (stdio.length <= fd) stdio.push("ignore");
+    stdio[fd] = nowhere;
+  }
+  return stdio;
+}
+
 /** The one place where the server itself forks: once, and again only when a spawner has died. */
 async function launchSpawner(options: SpawnerOptions): Promise<void> {
   makePrivateDir(options.dir);
   const log = openSync(path.join(options.dir, "err"), "a", 0o600);
+  const nowhere = openSync("/dev/null", "r+");
   const child = spawn("/bin/sh", [options.spawnerProgram, options.dir, options.shimProgram], {
     cwd: "/",
     detached: true,
-    stdio: ["ignore", "ignore", log],
+    stdio: descriptorsForChild(nowhere, log),
     env: { PATH: `${SYSTEM_PATH}:${process.env["PATH"] ?? ""}` },
   });
-  closeSync(log);
+  for (const fd of [log, nowhere]) closeSync(fd);
   let failure: string | null = null;
   child.once("error", (error) => (failure = error.message));
   child.once("exit", (code, signal) => (failure = `it ended at once (${signal ?? code})`));

@@ -38,7 +38,8 @@ cat <stdout >>out 5>&- & outp=$!           # out-pump: the command never holds i
 echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
 
 # The command. Nothing of the shim runs after `cmd` was read, so no exported value can change what the shim does.
-( exec 5>&- <stdin >stdout
+( umask 022
+  exec 5>&- <stdin >stdout
   [ ! -e args ] || exec 9<args
   { echo 500 >/proc/self/oom_score_adj; } 2>/dev/null      # short of memory, the kernel takes the command and not its shim
   if [ -n "$reset" ]; then . ./cmd; case $1 in *=*) ;; *) exec /usr/bin/env --default-signal=INT,QUIT "$@" ;; esac

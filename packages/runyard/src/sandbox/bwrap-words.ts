@@ -1,0 +1,96 @@
+import { readdirSync, readlinkSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Mount, SandboxSpec } from "./driver.ts";
+import { hostToolchains, pathInside, systemDirs } from "./toolchains.ts";
+
+export const WORKSPACE_INSIDE = "/workspace";
+export const HOME_INSIDE = "/home/agent";
+export const GATEWAY_PORT = 3128;
+const GATEWAY_DOOR_INSIDE = "/run/runyard/gateway";
+
+const ETC = fileURLToPath(new URL("programs/etc/", import.meta.url));
+
+/** Files of the host's /etc that programs need and that hold no secrets. Never /etc/ssl or /etc/pki whole: private keys lie there. */
+const ETC_SHOWN = [
+  "alternatives", "ca-certificates", "fonts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types",
+  "os-release", "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs", "protocols", "services",
+  "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "timezone",
+];
+
+/** Programs that start a gateway client inside: argv words only, so that nothing of it lies on a disk. */
+const GATEWAY_LAUNCHER = `
+socat TCP-LISTEN:${GATEWAY_PORT},bind=127.0.0.1,fork,reuseaddr \\
+  UNIX-CONNECT:${GATEWAY_DOOR_INSIDE}/sock,retry=100,interval=0.05 </dev/null >/dev/null 2>&1 &
+socat=$! tries=0
+until while read -r _ local _ state _; do
+    case $local/$state in *:${GATEWAY_PORT.toString(16).toUpperCase().padStart(4, "0")}/0A) break ;; *) false ;; esac
+  done </proc/net/tcp; do
+  kill -0 $socat && [ $((tries += 1)) -lt 500 ] || { echo 'runyard: the way to the gateway could not be opened' >&2; exit 96; }
+  sleep 0.01
+done
+unset socat tries local state _
+exec "$@"
+`;
+
+/** A read-only view of a fixed list of things. */
+function showEtc(): string[] {
+  const made = ["passwd", "group", "hosts", "nsswitch.conf"].flatMap((name) => ["--ro-bind", path.join(ETC, name), `/etc/${name}`]);
+  const java = readdirSync("/etc").filter((name) => /^java-\d/.test(name)); // its runtime links here
+  const shown = [...ETC_SHOWN, ...java].flatMap((name) => ["--ro-bind-try", `/etc/${name}`, `/etc/${name}`]);
+  return [...made, ...shown];
+}
+
+function showSystem(): string[] {
+  return systemDirs().flatMap(({ dir, link }) => (link ? ["--symlink", readlinkSync(dir), dir] : ["--ro-bind", dir, dir]));
+}
+
+function showMount({ source, target, mode }: Mount): string[] {
+  for (const file of [source, target]) {
+    if (!path.isAbsolute(file)) throw new Error(`${JSON.stringify(file)} cannot be shown in a sandbox: its path is not absolute`);
+  }
+  return [mode === "rw" ? "--bind" : "--ro-bind", source, target];
+}
+
+function showRun(spec: SandboxSpec): string[] {
+  const { workspace, home } = spec.dirs;
+  const mounts: Mount[] = [
+    { source: workspace, target: WORKSPACE_INSIDE, mode: spec.writableWorkspace ? "rw" : "ro" },
+    { source: home, target: HOME_INSIDE, mode: "rw" },
+    ...hostToolchains().flatMap((toolchain) => toolchain.mounts),
+    ...spec.mounts,
+  ];
+  // The directory and not the socket, so that a new gateway is found behind the same door; connecting needs no write access to it.
+  if (spec.gatewayDoorDir !== null) mounts.push({ source: spec.gatewayDoorDir, target: GATEWAY_DOOR_INSIDE, mode: "ro" });
+  return mounts.flatMap(showMount);
+}
+
+/**
+ * The options of bwrap for a sandbox: nothing of the host but what is named here, nothing inherited, no
+ * network, no way to more rights. `disableUserNamespaces`: where this bwrap can.
+ */
+export function bwrapWords(spec: SandboxSpec, options: { readonly disableUserNamespaces: boolean }): string[] {
+  const env = { PATH: pathInside(hostToolchains()), ...spec.env };
+  return [
+    "--unshare-all", "--unshare-user",
+    ...(options.disableUserNamespaces ? ["--disable-userns"] : []),
+    "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+    "--uid", "1000", "--gid", "1000", "--hostname", "sandbox",
+    ...showSystem(),
+    ...showEtc(),
+    "--proc", "/proc",
+    "--dev", "/dev", "--tmpfs", "/dev/shm",
+    "--tmpfs", "/tmp", "--tmpfs", "/var/tmp",
+    ...showRun(spec),
+    // A server that runs as root lends its user to the sandbox, and /proc/sys asks for nothing but that user.
+    "--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/",
+    "--chdir", WORKSPACE_INSIDE,
+    "--clearenv",
+    ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
+  ];
+}
+
+/** The words that are run inside: the command, behind the way to the gateway where it has one. */
+export function wordsInside(spec: SandboxSpec): string[] {
+  return spec.gatewayDoorDir === null ? [...spec.argv] : ["/bin/sh", "-c", GATEWAY_LAUNCHER, "runyard-gateway", ...spec.argv];
+}
