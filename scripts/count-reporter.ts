@@ -8,18 +8,21 @@ export interface TestCounts {
   readonly skipped: number;
 }
 
-/** Names every skipped test with its reason up to here; beyond, somebody ran a selection. */
-const MAX_NAMED_SKIPS = 60;
-
 /**
- * Says at the end of a run which tests were skipped and, alone on the last line, the counts.
+ * Says at the end of a run which tests were skipped (unless tests were selected by name) and, alone on
+ * the last line, the counts.
  * With `RUNYARD_TEST_COUNTS` that line is written to the file of that name, too.
  */
 export function countReporter(): Reporter {
+  let isSelection = false;
   return {
+    onInit(vitest) {
+      isSelection = vitest.config.testNamePattern !== undefined;
+    },
     onTestRunEnd(modules, unhandledErrors) {
       const line = countsLine(countTests(modules, unhandledErrors.length));
-      process.stdout.write(`${[...skippedLines(modules), line].join("\n")}\n`);
+      const skipped = isSelection ? [] : skippedLines(modules);
+      process.stdout.write(`${[...skipped, line].join("\n")}\n`);
       const file = process.env["RUNYARD_TEST_COUNTS"];
       if (file) writeFileSync(file, `${line}\n`);
     },
@@ -43,8 +46,9 @@ function countsLine({ passed, failed, skipped }: TestCounts): string {
 }
 
 function skippedLines(modules: readonly TestModule[]): string[] {
-  const skipped = allTests(modules).filter((test) => test.result().state === "skipped");
-  return skipped.length > MAX_NAMED_SKIPS ? [] : skipped.map(describeSkip);
+  return allTests(modules)
+    .filter((test) => test.result().state === "skipped")
+    .map(describeSkip);
 }
 
 function describeSkip(test: TestCase): string {

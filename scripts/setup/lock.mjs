@@ -110,7 +110,12 @@ function takeAway(dir) {
  */
 function remove(dir) {
   const away = `${dir}-${randomUUID()}`;
-  renameSync(dir, away);
+  try {
+    renameSync(dir, away);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return;
+    throw error;
+  }
   rmSync(away, { recursive: true, force: true });
 }
 

@@ -25,9 +25,6 @@ const MAX_OUTPUT_CHARS = 64 * 1024;
  */
 export async function runProgram(argv, options = {}) {
   const [program = "", ...args] = argv;
-  const child = spawn(program, args, { cwd: options.cwd, env: options.env ?? process.env, stdio: ["ignore", "pipe", "pipe"] });
-  if (child.pid !== undefined) options.onStart?.(child.pid);
-
   /** @type {NodeJS.Signals[]} */
   const received = [];
   /** @param {NodeJS.Signals} signal */
@@ -35,7 +32,10 @@ export async function runProgram(argv, options = {}) {
     received.push(signal);
     child.kill(signal);
   };
+  // Before the child exists: a signal must not end this process and leave the child and its locks.
   for (const signal of PASSED_ON) process.on(signal, passOn);
+  const child = spawn(program, args, { cwd: options.cwd, env: options.env ?? process.env, stdio: ["ignore", "pipe", "pipe"] });
+  if (child.pid !== undefined) options.onStart?.(child.pid);
   try {
     const outcome = await outcomeOf(child);
     const [signal] = received;
