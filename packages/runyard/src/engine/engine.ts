@@ -17,11 +17,12 @@ import { defaultPolicy } from "../core/permission-policy.ts";
 import { transition } from "../core/run-machine.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
-import { NO_USAGE, type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { NO_USAGE } from "../core/usage.ts";
+import { type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { answerRequest, cancelRun, findRequest, findRun, insertRun, listRuns, type StoredRun } from "../store/runs.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
-import { CLAIM, type Wakes } from "./wakes.ts";
+import { CLAIM, control, type Wakes } from "./wakes.ts";
 
 /** What creating a run must know of the rooms that the engine does not import; main wires it. */
 export interface EngineOptions {
@@ -125,6 +126,7 @@ export function createEngine(options: EngineOptions) {
     const after = await load(principal.orgId, runId);
     if (cancelled === undefined) throw ended(runId, after.run.status);
     wakes.notify(runId);
+    wakes.notify(control(runId));
     return show(after);
   }
 
@@ -145,6 +147,7 @@ export function createEngine(options: EngineOptions) {
     const answered = await answerRequest(db, { orgId: principal.orgId, runId, requestId, by: principal.userId, ...said });
     if (answered === undefined) throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
     wakes.notify(runId);
+    wakes.notify(control(runId));
     return show(await load(principal.orgId, runId));
   }
 

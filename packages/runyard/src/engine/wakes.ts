@@ -3,7 +3,7 @@
  * often; whoever is woken reads the store, which holds the truth.
  */
 export interface Wakes {
-  /** Wakes everybody who waits for this topic (a run's id, or `CLAIM`). */
+  /** Wakes everybody who waits for this topic (a run's id for its log, or one of the topics below). */
   notify(topic: string): void;
   /** Calls `wake` at every notification until the returned function is called. */
   subscribe(topic: string, wake: () => void): () => void;
@@ -11,6 +11,11 @@ export interface Wakes {
 
 /** The topic of "a run may be claimable now". */
 export const CLAIM = "claim";
+
+/** The topic of "a person did something to this run": a wish to cancel it, or an answer. */
+export function control(runId: string): string {
+  return `control:${runId}`;
+}
 
 export function createWakes(): Wakes {
   const waiting = new Map<string, Set<() => void>>();

@@ -1,4 +1,5 @@
 import type { PendingRequest, PermissionPolicy, Run, RunError, RunPhase, RunResult, RunStatus, SandboxDriverName, SandboxReport, ToolKind } from "@runyard/sdk/contract";
+import type { UsageTotals } from "../core/usage.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
 export interface RunSpec {
@@ -8,17 +9,6 @@ export interface RunSpec {
   readonly timeoutMs: number;
   readonly sandboxDriver: SandboxDriverName;
 }
-
-/** Running totals of a run's model calls, as the gateway counted them; null: nothing known. */
-export interface UsageTotals {
-  readonly inputTokens: number | null;
-  readonly outputTokens: number | null;
-  readonly cachedInputTokens: number | null;
-  readonly modelCalls: number;
-  readonly failedModelCalls: number;
-}
-
-export const NO_USAGE: UsageTotals = { inputTokens: null, outputTokens: null, cachedInputTokens: null, modelCalls: 0, failedModelCalls: 0 };
 
 /** A row of `runs`, as PostgreSQL gives it. */
 export interface RunRow {

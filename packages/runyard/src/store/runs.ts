@@ -1,6 +1,7 @@
 import type { NewEvent, RunPhase, RunResult, RunError, RunStatus, SandboxReport, TerminalStatus } from "@runyard/sdk/contract";
+import type { UsageTotals } from "../core/usage.ts";
 import type { Database, Tx } from "./database.ts";
-import type { RequestRow, RunRow, RunSpec, UsageTotals } from "./run-row.ts";
+import type { RequestRow, RunRow, RunSpec } from "./run-row.ts";
 
 export interface NewRun {
   readonly id: string;
@@ -156,28 +157,35 @@ export interface StepCommit {
   readonly change?: RunChange;
 }
 
+const COMMIT_STEP = `select * from runyard.commit_step(${Array.from({ length: 22 }, (_, i) => `$${i + 1}`).join(", ")})`;
+
 /** The fenced write of a runner, all in one commit; undefined: somebody else owns the run now, or it has ended. */
 export async function commitStep(db: Database, step: StepCommit): Promise<RunRow | undefined> {
-  const { run } = step;
-  const [types, data] = eventArrays(step.events ?? []);
-  const rows = await db.queryInOrganization<RunRow>(
-    run.org_id,
-    "select * from runyard.commit_step($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    [
-      run.id,
-      run.owner,
-      run.attempt,
-      run.out_cursor,
-      step.outTo ?? run.out_cursor,
-      run.usage_cursor,
-      step.usageTo ?? run.usage_cursor,
-      types,
-      data,
-      JSON.stringify(step.requests ?? []),
-      step.lines ?? [],
-      JSON.stringify(step.change ?? {}),
-    ],
-  );
+  const { run, requests = [], change = {} } = step;
+  const json = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value));
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, COMMIT_STEP, [
+    run.id,
+    run.owner,
+    run.attempt,
+    run.out_cursor,
+    step.outTo ?? run.out_cursor,
+    run.usage_cursor,
+    step.usageTo ?? run.usage_cursor,
+    ...eventArrays(step.events ?? []),
+    requests.map((request) => request.id),
+    requests.map((request) => request.kind),
+    requests.map((request) => request.offset),
+    requests.map((request) => JSON.stringify(request)),
+    step.lines ?? [],
+    change.status ?? null,
+    change.phase ?? null,
+    json(change.state),
+    json(change.sandbox),
+    json(change.result),
+    json(change.error),
+    json(change.usage),
+    change.percentage ?? null,
+  ]);
   return rows[0];
 }
 
@@ -232,14 +240,9 @@ export async function reloadRun(db: Database, run: Pick<RunRow, "id" | "org_id">
   return rows[0];
 }
 
-/** How many runs of a runner live (not queued, not ended). */
-export async function countLiving(db: Database, options: { orgId: string }): Promise<number> {
-  const rows = await db.queryInOrganization<{ count: number }>(
-    options.orgId,
-    "select count(*) from runyard.runs where status in ('running', 'awaiting_input', 'awaiting_plan')",
-    [],
-  );
-  return Number(one(rows).count);
+/** The living runs of a runner (neither queued nor ended), of every organization. */
+export async function livingRuns(db: Database, runnerId: string): Promise<{ id: string; attempt: number }[]> {
+  return db.query<{ id: string; attempt: number }>("select id, attempt from runyard.living_runs($1)", [runnerId]);
 }
 
 function one<T>(rows: readonly T[]): T {

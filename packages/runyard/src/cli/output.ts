@@ -1,0 +1,53 @@
+import { styleText } from "node:util";
+
+type Style = Parameters<typeof styleText>[0];
+
+/** How a stream shows text: with colours only where a person sees them and wants them. */
+export interface Paint {
+  readonly colour: boolean;
+  (style: Style, text: string): string;
+}
+
+/** Colours for a stream: none without a terminal, with NO_COLOR, or on a dumb one; FORCE_COLOR brings them back. */
+export function paintFor(stream: { readonly isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): Paint {
+  const forced = Boolean(env["FORCE_COLOR"]) && env["FORCE_COLOR"] !== "0";
+  const colour = !env["NO_COLOR"] && env["TERM"] !== "dumb" && (forced || stream.isTTY === true);
+  return Object.assign((style: Style, text: string) => (colour ? styleText(style, text, { validateStream: false }) : text), { colour });
+}
+
+/** Text of an agent or a repository, safe to show: control characters could move the cursor or write the clipboard. */
+export function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (char) => (char === "\r" ? "" : "�"));
+}
+
+/** One line, cut at `width` characters. */
+export function oneLine(text: string, width = 100): string {
+  const line = printable(text).replaceAll(/\s+/g, " ").trim();
+  return line.length > width ? `${line.slice(0, width - 1)}…` : line;
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+export function say(text = ""): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** 4.2 s, 3 min 20 s, 1 h 4 min. */
+export function duration(ms: number): string {
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min ${Math.round((ms % 60_000) / 1000)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function count(value: number | null): string {
+  return value === null ? "unknown" : value.toLocaleString("en-US");
+}
+
+/** 1 file, 2 files. */
+export function plural(value: number, noun: string): string {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}

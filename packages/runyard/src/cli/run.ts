@@ -1,0 +1,111 @@
+import { text } from "node:stream/consumers";
+import path from "node:path";
+import { type CreateRunRequest, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
+import { InvalidArgumentError, Option } from "commander";
+import { command, jsonOption, ndjsonOption } from "./commands.ts";
+import { connect } from "./connection.ts";
+import { CliError, EXIT } from "./exit-codes.ts";
+import { exitCodeOf, followRun } from "./follow.ts";
+import { printJson, say } from "./output.ts";
+import { splitWords } from "./words.ts";
+
+interface RunOptions {
+  readonly repo?: string;
+  readonly branch?: string;
+  readonly agent?: string;
+  readonly agentCommand?: string[];
+  readonly model?: string;
+  readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
+  readonly timeout?: number;
+  readonly ask?: ToolKind[];
+  readonly deny?: ToolKind[];
+  readonly detach?: boolean;
+  readonly verbose?: boolean;
+  readonly json?: boolean;
+  readonly ndjson?: boolean;
+}
+
+export const run = command("run", "Give a task to an agent and show what it does; the result is a branch")
+  .argument("<task>", 'what to do; "-" reads it from stdin')
+  .option("--repo <path>", "a git repository on this machine (default: the one of the current folder)")
+  .option("--branch <name>", "the branch to start from (default: HEAD)")
+  .addOption(new Option("--agent <name>", "the agent's profile, for example builtin or opencode").conflicts("agentCommand"))
+  .option("--agent-command <words>", "any program that speaks ACP, run in the workspace, for example 'node my-agent.mjs'", parseCommand)
+  .option("--model <name>", "the model (default: the server's RUNYARD_MODEL)")
+  .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
+  .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
+  .option("--ask <kinds>", `ask a person first, for these kinds of tool call: ${TOOL_KINDS.join(",")}`, parseKinds)
+  .option("--deny <kinds>", "refuse these kinds of tool call", parseKinds)
+  .option("-d, --detach", "do not wait for the end")
+  .option("-v, --verbose", "show thoughts and the agent's stray output too")
+  .addOption(jsonOption())
+  .addOption(ndjsonOption())
+  .addHelpText(
+    "after",
+    `
+Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch
+runyard/<run> in your repository. Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.
+
+Examples:
+  $ runyard run "fix the failing test"
+  $ runyard run "update the docs" --repo ../site --agent opencode --ask execute
+  $ runyard run - --detach --json < task.md`,
+  )
+  .action(async (task: string, options: RunOptions) => {
+    const client = connect();
+    const created = await client.runs.create(await requestOf(task, options));
+    if (options.detach === true) {
+      if (options.json === true) printJson(created);
+      else say(`${created.id} is ${created.status}. Follow it with: runyard events ${created.id} --follow`);
+      return;
+    }
+    const ended = await followRun(client, created, { json: options.json ?? false, ndjson: options.ndjson ?? false, verbose: options.verbose ?? false });
+    if (options.json === true) printJson(ended);
+    process.exitCode ??= exitCodeOf(ended);
+  });
+
+async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
+  const settings = {
+    ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
+    ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
+  };
+  return {
+    task: task === "-" ? await taskFromStdin() : task,
+    repositoryUrl: path.resolve(options.repo ?? "."),
+    ...(options.branch === undefined ? {} : { branch: options.branch }),
+    ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
+    ...(options.agent === undefined ? {} : { agent: { profile: options.agent } }),
+    ...(options.model === undefined ? {} : { model: options.model }),
+    ...(options.ask === undefined && options.deny === undefined ? {} : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
+    ...(Object.keys(settings).length === 0 ? {} : { settings }),
+  };
+}
+
+async function taskFromStdin(): Promise<string> {
+  if (process.stdin.isTTY) throw new CliError("Nothing is on stdin. Give the task as an argument, or pipe it in.", EXIT.usage);
+  return text(process.stdin);
+}
+
+function parseCommand(line: string): string[] {
+  try {
+    const words = splitWords(line);
+    if (words.length > 0) return words;
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+  throw new InvalidArgumentError("It names no program.");
+}
+
+function parseSeconds(value: string): number {
+  const seconds = Number(value);
+  if (!Number.isFinite(seconds) || seconds < 1) throw new InvalidArgumentError("It must be a number of seconds, at least 1.");
+  return seconds;
+}
+
+function parseKinds(value: string): ToolKind[] {
+  const kinds = value === "all" ? [...TOOL_KINDS] : value.split(",").map((kind) => kind.trim());
+  for (const kind of kinds) {
+    if (!(TOOL_KINDS as readonly string[]).includes(kind)) throw new InvalidArgumentError(`"${kind}" is no kind of tool call. Kinds: ${TOOL_KINDS.join(", ")}, or all.`);
+  }
+  return kinds as ToolKind[];
+}

@@ -1,0 +1,208 @@
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHmac, randomBytes } from "node:crypto";
+import path from "node:path";
+import { RunyardError } from "@runyard/sdk/contract";
+import { answerProblem, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
+import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
+import { createApi } from "./api/api.ts";
+import type { ServerConfiguration } from "./configuration.ts";
+import { createEngine } from "./engine/engine.ts";
+import { authenticate, newToken, registerAdministrator } from "./engine/identity.ts";
+import { newId } from "./engine/ids.ts";
+import { createWakes } from "./engine/wakes.ts";
+import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
+import { repositoryCachePath } from "./git/cache.ts";
+import { inspectRepository } from "./git/local-repository.ts";
+import { patch } from "./git/publish.ts";
+import { type Home, makePrivateDir } from "./home.ts";
+import type { RunnerContext } from "./runner/context.ts";
+import { startRunner } from "./runner/runner.ts";
+import { installRuntime, runtimeVersion } from "./runtime/index.ts";
+import { STEP_NAMES } from "./runner/directories.ts";
+import { sandboxDriver } from "./sandbox/drivers.ts";
+import { killRunDirectory } from "./sandbox/kill.ts";
+import { identityOf, isSameProcess, isShimAlive, type ShimPid } from "./sandbox/run-directory.ts";
+import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
+import { openDatabase } from "./store/database.ts";
+import { migrate } from "./store/migrate.ts";
+import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
+import { livingRuns } from "./store/runs.ts";
+import { lockServer } from "./store/server-lock.ts";
+import { logTo } from "./server-log.ts";
+
+/** Largest patch that the API gives out, in bytes. */
+const MAX_PATCH_BYTES = 64 * 1024 * 1024;
+/** How long a leaving server waits for its runners to let go, in milliseconds. */
+const LET_GO_MS = 5_000;
+
+export interface RunningServer {
+  readonly url: string;
+  readonly tokenFile: string;
+  /** Leaves; what lives on is told. With no run in flight, the embedded PostgreSQL and the gateway end too. */
+  stop(): Promise<{ readonly livingRuns: number }>;
+}
+
+/** What `server.json` in the home says of a running server. */
+export interface ServerRecord extends ShimPid {
+  readonly url: string;
+  readonly version: string;
+}
+
+/** Another server already works for this home. */
+export class AlreadyRunningError extends Error {
+  override readonly name = "AlreadyRunningError";
+}
+
+/** Starts a server: adopts or starts what it needs on this host, then serves and runs. */
+export async function startServer(config: ServerConfiguration, onProgress: (message: string) => void = () => {}): Promise<RunningServer> {
+  const { home } = config;
+  for (const dir of [home.root, home.runsDir, home.cacheDir, home.stepsDir, home.logsDir]) makePrivateDir(dir);
+  const log = logTo(path.join(home.logsDir, "server.log"));
+  const closing: (() => Promise<void> | void)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closing.splice(0).toReversed()) await close();
+  };
+  try {
+    const runtime = await installRuntime({ home, onProgress });
+    const connectionString = config.databaseUrl ?? (await ensurePostgres({ home, onProgress })).connectionString;
+    await migrate({ connectionString });
+    const runnerId = onceWritten(path.join(home.root, "runner-id"), () => newId("runner"));
+    const lock = await lockServer({ connectionString, runnerId });
+    if (lock === null) throw new AlreadyRunningError(alreadyRunning(home));
+    closing.push(() => lock.close());
+
+    const db = openDatabase({ connectionString, applicationName: "runyard" });
+    closing.push(() => db.close());
+    const spawner = await openSpawner({ dir: home.spawnerDir, spawnerProgram: runtime.spawnerProgram, shimProgram: runtime.shimProgram });
+    const git = { spawner, stepsDir: home.stepsDir };
+    const gateway = await openGateway({ home, program: runtime.gatewayProgram, onLog: (message) => log("info", message) });
+    closing.push(() => gateway.close());
+    await gateway.setProvider(config.simulate ? { kind: "scripted" } : config.provider && { kind: "openai", ...config.provider });
+
+    const token = onceWritten(home.adminTokenFile, newToken);
+    await registerAdministrator(db, token);
+    const wakes = createWakes();
+    const leaving = new AbortController();
+    const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
+    const engine = createEngine({
+      db,
+      wakes,
+      now: Date.now,
+      describeAgent: resolveProfile,
+      agentNames: profileNames,
+      inspectRepository: (url, branch) => inspectRepository(git, url, branch),
+      model: () => simulatedModel ?? { connected: config.provider !== null, simulated: false, model: config.provider?.model ?? null },
+      defaultDriver: config.defaultDriver,
+      probeSandbox: (driver) => sandboxDriver(driver).probe(),
+      answers: {
+        // What the store keeps of a request is what the conversation made of it.
+        permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
+        question: (request, answer) => {
+          const problem = answerProblem(request as NewRequest, answer);
+          if (problem !== null) throw new RunyardError("invalid_request", problem, { errors: [{ path: "answer", message: problem }] });
+          return questionAnswer(request as NewRequest, answer);
+        },
+      },
+      readPatch: async ({ repositoryUrl, base, head }) => {
+        const cachePath = repositoryCachePath(home.cacheDir, await inspectRepository(git, repositoryUrl));
+        return patch(git, { cachePath, base, head, maxBytes: MAX_PATCH_BYTES });
+      },
+    });
+    const secret = onceWritten(home.secretFile, () => randomBytes(32).toString("hex"));
+    const context: RunnerContext = {
+      db,
+      wakes,
+      home,
+      spawner,
+      git,
+      gateway,
+      driver: sandboxDriver,
+      profile: resolveProfile,
+      builtinAgentProgram: runtime.builtinAgentProgram,
+      gatewayToken: (run) => gatewayToken(secret, run),
+      now: Date.now,
+      log,
+      leaving: leaving.signal,
+    };
+    const runner = await startRunner(context, { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId });
+    const api = createApi({ engine, authenticate: (bearer) => authenticate(db, bearer), allowedHosts: () => [], log: (entry) => log("info", "request", entry), version: runtimeVersion() });
+    const door = await api.listen({ host: config.host, port: config.port });
+    const record: ServerRecord = { ...identityOf(process.pid), url: door.url, version: runtimeVersion() };
+    writeFileSync(home.serverFile, `${JSON.stringify(record)}\n`, { mode: 0o600 });
+    log("info", "Serving", { ...record });
+
+    return {
+      url: door.url,
+      tokenFile: home.adminTokenFile,
+      async stop() {
+        leaving.abort();
+        await door.close();
+        await Promise.race([runner.done, new Promise((resolve) => setTimeout(resolve, LET_GO_MS).unref())]);
+        const living = (await livingRuns(db, runnerId)).length;
+        rmSync(home.serverFile, { force: true });
+        await closeAll();
+        if (living === 0) await stopHost(home);
+        return { livingRuns: living };
+      },
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+/** Ends what outlives a server: gateway, spawner and the embedded PostgreSQL. */
+export async function stopHost(home: Home): Promise<void> {
+  await stopGateway(home);
+  await stopSpawner(home.spawnerDir);
+  await stopPostgres(home);
+}
+
+/** The server that runs for this home, or null. */
+export function livingServer(home: Home): ServerRecord | null {
+  try {
+    const record = JSON.parse(readFileSync(home.serverFile, "utf8")) as ServerRecord;
+    return isSameProcess(record) ? record : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Kills what runs of a server that is gone left behind; their next server finds them lost. Returns how many there were. */
+export async function endLeftRuns(home: Home): Promise<number> {
+  let ended = 0;
+  for (const dir of attemptRoots(home)) {
+    const living = STEP_NAMES.map((name) => path.join(dir, "steps", name)).filter((step) => existsSync(step) && isShimAlive(step));
+    for (const step of living) await killRunDirectory(step);
+    if (living.length > 0) ended += 1;
+  }
+  return ended;
+}
+
+function attemptRoots(home: Home): string[] {
+  const below = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir).map((name) => path.join(dir, name)) : []);
+  return below(home.runsDir).flatMap(below);
+}
+
+function alreadyRunning(home: Home): string {
+  const record = livingServer(home);
+  const where = record === null ? "" : ` at ${record.url} (pid ${record.pid})`;
+  return `Runyard is already running for ${home.root}${where}. Use it, stop it with \`runyard down\`, or set RUNYARD_HOME to another place.`;
+}
+
+/** The content of a file that is written once, with rights 0600, and kept for ever. */
+function onceWritten(file: string, make: () => string): string {
+  try {
+    writeFileSync(file, `${make()}\n`, { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  const text = readFileSync(file, "utf8").trim();
+  if (text === "") throw new Error(`${file} is empty. Remove it and start again.`);
+  return text;
+}
+
+/** The same token for the same attempt, also after a restart; a new attempt makes the old one useless. */
+function gatewayToken(secret: string, run: { readonly id: string; readonly attempt: number }): string {
+  return `ryg_${createHmac("sha256", secret).update(`${run.id}:${run.attempt}`).digest("base64url")}`;
+}

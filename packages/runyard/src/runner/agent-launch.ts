@@ -1,0 +1,54 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { AgentProfile, ProfileContext } from "../agents/profiles/profile.ts";
+import { makeRunDirectory, readExitCode, readShimPid } from "../sandbox/run-directory.ts";
+import type { RunRow } from "../store/run-row.ts";
+import type { RunnerContext } from "./context.ts";
+import { attemptDirs } from "./directories.ts";
+import { RunFailure } from "./run-handle.ts";
+import { prepareSandbox } from "./sandbox-step.ts";
+
+/** Paths as the agent of a run sees them. */
+export function pathsInside(ctx: RunnerContext, row: RunRow): { readonly workspace: string; readonly home: string } {
+  return ctx.driver(row.spec.sandboxDriver).pathsInside(attemptDirs(ctx.home, row));
+}
+
+export function profileOf(ctx: RunnerContext, row: RunRow): AgentProfile {
+  const profile = ctx.profile(row.spec.agent.profile);
+  if (profile === undefined) throw new RunFailure({ type: "agent-error", message: `This server knows no agent "${row.spec.agent.profile}".` });
+  return profile;
+}
+
+/** Starts the run's agent, unless its directory tells that it was started before; returns that directory. */
+export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<string> {
+  const dirs = attemptDirs(ctx.home, row);
+  const dir = dirs.step("agent");
+  if (readShimPid(dir) !== null || readExitCode(dir) !== null) return dir;
+  const profile = profileOf(ctx, row);
+  const driver = ctx.driver(row.spec.sandboxDriver);
+  const context: ProfileContext = {
+    ...pathsInside(ctx, row),
+    gatewayUrl: driver.gatewayUrl(ctx.gateway.tcpPort()),
+    token: ctx.gatewayToken(row),
+    model: row.spec.model,
+    command: row.spec.agent.command,
+    builtinProgram: ctx.builtinAgentProgram,
+    nodeProgram: process.execPath,
+  };
+  for (const file of profile.homeFiles(context)) {
+    const target = path.join(dirs.home, file.path);
+    mkdirSync(path.dirname(target), { recursive: true });
+    writeFileSync(target, file.content, { mode: 0o600 });
+  }
+  const argv = profile.argv(context);
+  const prepared = await prepareSandbox(ctx, row, {
+    name: "agent",
+    argv,
+    env: profile.env(context),
+    mounts: [...profile.mounts(), { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" }],
+    network: true,
+  });
+  makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });
+  await ctx.spawner.start(dir);
+  return dir;
+}

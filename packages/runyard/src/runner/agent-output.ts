@@ -1,0 +1,124 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { type ExchangeClose, parseExchangeLine } from "../gateway/exchange-journal.ts";
+import { type JournalLine, OutReader } from "../sandbox/journal.ts";
+import type { RunRow } from "../store/run-row.ts";
+
+/** Longest time that pieces of a message wait for more of them, in milliseconds. */
+const HOLD_MS = 60;
+
+/** New lines of the agent and model calls that have ended, with the cursors that they lead to. */
+export interface Batch {
+  readonly lines: readonly JournalLine[];
+  readonly outTo: number;
+  readonly calls: readonly ExchangeClose[];
+  readonly usageTo: number;
+}
+
+/**
+ * Reads an agent's journal and the gateway's journal of the same run from the run's cursors on. What
+ * was read and not yet committed stays in the batch: the cursors move with the commit, never before it.
+ */
+export interface AgentOutput {
+  /** Reads on. `more`: there is more to read at once. */
+  read(): { readonly more: boolean };
+  /** What is due now: everything, unless it is only pieces of a message that are younger than the hold. */
+  due(nowMs: number, options: { readonly flush: boolean }): Batch | null;
+  /** Milliseconds until held pieces are due, or null when nothing is held. */
+  heldMs(nowMs: number): number | null;
+  /** Model calls that were begun and have not ended, as far as read. */
+  readonly openCalls: number;
+  /** Bytes of a last line that was never ended. */
+  readonly restBytes: number;
+  close(): void;
+}
+
+export function openAgentOutput(options: { readonly dir: string; readonly exchangesFile: string; readonly row: RunRow }): AgentOutput {
+  const out = new OutReader(path.join(options.dir, "out"), options.row.out_cursor);
+  const exchanges = exchangeReader(options.exchangesFile, options.row.usage_cursor);
+  let lines: JournalLine[] = [];
+  let outTo = options.row.out_cursor;
+  let calls: ExchangeClose[] = [];
+  let usageTo = options.row.usage_cursor;
+  let heldSinceMs: number | null = null;
+
+  return {
+    read() {
+      const got = out.read();
+      lines.push(...got.lines);
+      outTo = got.next;
+      const closed = exchanges.read();
+      calls.push(...closed.calls);
+      usageTo = closed.next;
+      return { more: got.bytes > 0 };
+    },
+    due(nowMs, { flush }) {
+      if (lines.length === 0 && calls.length === 0) return null;
+      heldSinceMs ??= nowMs;
+      if (!flush && nowMs - heldSinceMs < HOLD_MS && calls.length === 0 && lines.every(isPiece)) return null;
+      const batch = { lines, outTo, calls, usageTo };
+      lines = [];
+      calls = [];
+      heldSinceMs = null;
+      return batch;
+    },
+    heldMs: (nowMs) => (heldSinceMs === null ? null : Math.max(0, heldSinceMs + HOLD_MS - nowMs)),
+    get openCalls() {
+      return exchanges.open();
+    },
+    get restBytes() {
+      return out.restBytes;
+    },
+    close() {
+      out.close();
+      exchanges.close();
+    },
+  };
+}
+
+/** Pieces of a message or a thought are what may wait: people read them, nothing else depends on them. */
+function isPiece(line: JournalLine): boolean {
+  return "text" in line && (line.text.includes('"agent_message_chunk"') || line.text.includes('"agent_thought_chunk"'));
+}
+
+interface ExchangeReader {
+  read(): { calls: ExchangeClose[]; next: number };
+  open(): number;
+  close(): void;
+}
+
+/** The gateway makes its journal with the run's first model call, so it may not be there yet. */
+function exchangeReader(file: string, cursor: number): ExchangeReader {
+  let reader: OutReader | null = null;
+  const open = openBefore(file, cursor);
+  return {
+    read() {
+      if (reader === null && existsSync(file)) reader = new OutReader(file, cursor);
+      if (reader === null) return { calls: [], next: cursor };
+      const calls: ExchangeClose[] = [];
+      const { lines, next } = reader.read();
+      for (const line of lines) {
+        const entry = "text" in line ? parseExchangeLine(line.text) : null;
+        if (entry?.type === "open") open.add(entry.id);
+        if (entry?.type !== "close") continue;
+        open.delete(entry.id);
+        calls.push(entry);
+      }
+      return { calls, next };
+    },
+    open: () => open.size,
+    close: () => reader?.close(),
+  };
+}
+
+/** Calls whose beginning lies before the cursor and whose end does not: an adopting server must wait for them too. */
+function openBefore(file: string, cursor: number): Set<string> {
+  const open = new Set<string>();
+  if (cursor === 0 || !existsSync(file)) return open;
+  for (const text of readFileSync(file).subarray(0, cursor).toString().split("\n")) {
+    const entry = text === "" ? null : parseExchangeLine(text);
+    if (entry?.type === "open") open.add(entry.id);
+    if (entry?.type === "close") open.delete(entry.id);
+  }
+  return open;
+}

@@ -1,0 +1,30 @@
+import type { SandboxDriverName } from "@runyard/sdk/contract";
+import type { AgentProfile } from "../agents/profiles/profile.ts";
+import type { Wakes } from "../engine/wakes.ts";
+import type { Gateway } from "../gateway/client.ts";
+import type { GitHost } from "../git/host-git.ts";
+import type { Home } from "../home.ts";
+import type { SandboxDriver } from "../sandbox/driver.ts";
+import type { Spawner } from "../sandbox/spawner.ts";
+import type { Database } from "../store/database.ts";
+import type { RunRow } from "../store/run-row.ts";
+
+/** What executing runs takes; made once, by main. */
+export interface RunnerContext {
+  readonly db: Database;
+  readonly wakes: Wakes;
+  readonly home: Home;
+  readonly spawner: Spawner;
+  readonly git: GitHost;
+  readonly gateway: Gateway;
+  readonly driver: (name: SandboxDriverName) => SandboxDriver;
+  readonly profile: (name: string) => AgentProfile | undefined;
+  /** The bundled built-in agent, on the host. */
+  readonly builtinAgentProgram: string;
+  /** The token with which a run's agent is known to the gateway; the same after a restart. */
+  readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;
+  readonly now: () => number;
+  readonly log: (level: "info" | "warn" | "error", message: string, detail?: Readonly<Record<string, unknown>>) => void;
+  /** Aborted when the server leaves; runs then live on without it. */
+  readonly leaving: AbortSignal;
+}

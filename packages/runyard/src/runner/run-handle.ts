@@ -1,0 +1,88 @@
+import type { NewEvent, RunError } from "@runyard/sdk/contract";
+import { type RunFact, transition } from "../core/run-machine.ts";
+import type { Wakes } from "../engine/wakes.ts";
+import type { Database } from "../store/database.ts";
+import type { RunRow } from "../store/run-row.ts";
+import { commitStep, type RunChange, type StepCommit } from "../store/runs.ts";
+
+/** Somebody else owns the run now, or it has ended: whoever sees this stops at once and writes nothing more. */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+}
+
+/** The run cannot go on, for a reason that its user is told. */
+export class RunFailure extends Error {
+  override readonly name = "RunFailure";
+  readonly error: RunError;
+  constructor(error: RunError) {
+    super(error.message);
+    this.error = error;
+  }
+}
+
+/** A fact that ends the run from outside: cancelled, or out of time. */
+export class EndRequest extends Error {
+  override readonly name = "EndRequest";
+  readonly fact: RunFact;
+  constructor(fact: RunFact) {
+    super(`The run is to end: ${fact.type}`);
+    this.fact = fact;
+  }
+}
+
+/** The server is leaving; the run lives on and is adopted by the next one. */
+export class Detached extends Error {
+  override readonly name = "Detached";
+}
+
+/** One run in the hands of its runner: the row as of the last commit, and the one way to write. */
+export interface RunHandle {
+  readonly row: RunRow;
+  /** Commits, wakes readers, and makes `row` what was committed. Throws FencedError. */
+  commit(step: Omit<StepCommit, "run">): Promise<void>;
+  /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
+  happen(fact: RunFact, more?: { readonly events?: readonly NewEvent[]; readonly change?: RunChange }): Promise<void>;
+}
+
+export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }, initial: RunRow): RunHandle {
+  let row = initial;
+
+  const commit: RunHandle["commit"] = async (step) => {
+    const after = await commitStep(deps.db, { ...step, run: row });
+    if (after === undefined) throw new FencedError(`Run ${row.id} is not this runner's any more`);
+    row = after;
+    deps.wakes.notify(row.id);
+  };
+
+  return {
+    get row() {
+      return row;
+    },
+    commit,
+    async happen(fact, more = {}) {
+      const { status, phase, turn, attempt, open_requests: openRequests } = row;
+      const decided = transition({ status, phase, turn, attempt, openRequests }, fact);
+      if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${row.id}, which is ${status}`);
+      await commit({
+        events: [...(more.events ?? []), ...decided.events],
+        change: { ...more.change, ...changeOf(decided.state, fact) },
+      });
+    },
+  };
+}
+
+/** What a decided fact writes beside its events. */
+function changeOf(state: { readonly status: RunRow["status"]; readonly phase: RunRow["phase"] }, fact: RunFact): RunChange {
+  switch (fact.type) {
+    case "finished":
+      return { status: "completed", result: fact.result };
+    case "broke":
+      return { status: "failed", error: fact.error };
+    case "deadline_passed":
+      return { status: "timeout", error: fact.error };
+    case "cancelled":
+      return { status: "cancelled" };
+    default:
+      return { phase: state.phase };
+  }
+}

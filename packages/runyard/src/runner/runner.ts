@@ -1,0 +1,78 @@
+import { transition } from "../core/run-machine.ts";
+import { CLAIM } from "../engine/wakes.ts";
+import { adoptRuns, claimRun } from "../store/runs.ts";
+import type { RunRow } from "../store/run-row.ts";
+import type { RunnerContext } from "./context.ts";
+import { driveRun } from "./drive.ts";
+
+/** How often the queue is looked at without being woken. */
+const POLL_MS = 1_000;
+
+export interface Runner {
+  /** How many runs it has in hand. */
+  readonly inHand: number;
+  /** Resolves when it has let go of every run (after `leaving` was aborted). */
+  readonly done: Promise<void>;
+}
+
+/**
+ * Adopts the living runs of this host, then claims queued ones, until `ctx.leaving`. `owner` names this
+ * process and fences all earlier ones; `runnerId` names the host and stays the same for ever.
+ */
+export async function startRunner(ctx: RunnerContext, identity: { readonly owner: string; readonly runnerId: string }): Promise<Runner> {
+  const inHand = new Map<string, Promise<void>>();
+  const take = (row: RunRow): void => {
+    const driven = driveRun(ctx, row).finally(() => {
+      inHand.delete(row.id);
+      ctx.wakes.notify(CLAIM);
+    });
+    inHand.set(row.id, driven);
+  };
+
+  const adopted = await adoptRuns(ctx.db, identity);
+  for (const row of adopted) take(row);
+  if (adopted.length > 0) ctx.log("info", `Went on with ${adopted.length} living run${adopted.length === 1 ? "" : "s"}`);
+
+  const claiming = claimLoop(ctx, identity, take);
+  return {
+    get inHand() {
+      return inHand.size;
+    },
+    done: claiming.then(async () => {
+      await Promise.allSettled(inHand.values());
+    }),
+  };
+}
+
+async function claimLoop(ctx: RunnerContext, identity: { readonly owner: string; readonly runnerId: string }, take: (row: RunRow) => void): Promise<void> {
+  const started = transition({ status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 }, { type: "claimed", runnerId: identity.runnerId });
+  if (!started.ok) throw new Error("A queued run can always be claimed");
+  let wake = (): void => {};
+  let rung = true;
+  const ring = (): void => {
+    rung = true;
+    wake();
+  };
+  const unsubscribe = ctx.wakes.subscribe(CLAIM, ring);
+  ctx.leaving.addEventListener("abort", ring);
+  while (!ctx.leaving.aborted) {
+    rung = false;
+    try {
+      const row = await claimRun(ctx.db, { ...identity, events: started.events });
+      if (row !== undefined) {
+        ctx.wakes.notify(row.id);
+        take(row);
+        continue;
+      }
+    } catch (error) {
+      ctx.log("error", "The queue could not be read", { error: String(error) });
+    }
+    if (rung || ctx.leaving.aborted) continue;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      setTimeout(resolve, POLL_MS);
+    });
+  }
+  unsubscribe();
+  ctx.leaving.removeEventListener("abort", ring);
+}

@@ -1,0 +1,61 @@
+import type { SandboxReport } from "@runyard/sdk/contract";
+import { STANDARD_LIMITS } from "../core/limits.ts";
+import type { Mount, PreparedSandbox, SandboxSpec } from "../sandbox/driver.ts";
+import { runStep, type StepResult } from "../sandbox/step.ts";
+import type { RunRow } from "../store/run-row.ts";
+import type { RunnerContext } from "./context.ts";
+import { attemptDirs, type StepName } from "./directories.ts";
+import { RunFailure } from "./run-handle.ts";
+
+/** A step of a run in its sandbox: the words, and what they may see. */
+export interface SandboxStep {
+  readonly name: StepName;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly mounts: readonly Mount[];
+  /** Whether the step may reach the model through the gateway. */
+  readonly network: boolean;
+}
+
+/** Makes a run's sandbox ready for a step, or fails the run with the reason. */
+export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: SandboxStep): Promise<PreparedSandbox> {
+  const dirs = attemptDirs(ctx.home, row);
+  const driver = ctx.driver(row.spec.sandboxDriver);
+  const probe = await driver.probe();
+  if (!probe.available) throw new RunFailure({ type: "sandbox-unavailable", message: probe.reason ?? `The sandbox driver ${driver.name} cannot be used here.` });
+  const spec: SandboxSpec = {
+    name: `${row.id}-${row.attempt}-${step.name}`,
+    dirs: { workspace: dirs.workspace, home: dirs.home },
+    argv: step.argv,
+    env: step.env,
+    mounts: step.mounts,
+    writableWorkspace: true,
+    gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
+    limits: STANDARD_LIMITS,
+  };
+  return driver.prepare(spec);
+}
+
+/** What a run records of its sandbox: asked for and got. */
+export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: PreparedSandbox): Promise<SandboxReport> {
+  const driver = ctx.driver(row.spec.sandboxDriver);
+  const { isolation } = await driver.probe();
+  return { driver: driver.name, isolation, requested: STANDARD_LIMITS, granted: prepared.granted };
+}
+
+/** Runs a short step to its end; a restarted server goes on waiting for the same one. */
+export async function runSandboxStep(
+  ctx: RunnerContext,
+  row: RunRow,
+  options: { readonly step: SandboxStep; readonly prepared: PreparedSandbox; readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<StepResult> {
+  const { step, prepared, timeoutMs, signal } = options;
+  return runStep({
+    spawner: ctx.spawner,
+    dir: attemptDirs(ctx.home, row).step(step.name),
+    launch: prepared.launch,
+    spec: { run: row.id, attempt: row.attempt, step: step.name, argv: step.argv },
+    timeoutMs,
+    signal,
+  });
+}
