@@ -1,0 +1,149 @@
+import { agent, methods, PROTOCOL_VERSION, RequestError, type AgentApp, type AgentContext, type ContentBlock, type PromptResponse } from "@agentclientprotocol/sdk";
+import { randomUUID } from "node:crypto";
+import manifest from "../../../package.json" with { type: "json" };
+import { clientLink } from "./client-link.ts";
+import { conversationStore, type Conversation } from "./conversation.ts";
+import { openWorkspace } from "./tools/workspace.ts";
+import type { TurnUsage } from "./turn.ts";
+
+interface Session {
+  readonly root: string;
+  readonly conversation: Conversation;
+  /** Aborts the turn that is under way. */
+  turn: AbortController | null;
+}
+
+/** What the agent needs of the process it runs in. */
+export interface AgentSettings {
+  readonly env: NodeJS.ProcessEnv;
+  /** Keeps the conversations. */
+  readonly home: string;
+  /** For remarks that are no messages of the protocol. */
+  log(text: string): void;
+}
+
+/** The agent side of ACP v1: sessions, prompts, and the way back to the model's conversation. */
+export function builtinAgent(settings: AgentSettings): AgentApp {
+  const sessions = new Map<string, Session>();
+  const store = conversationStore(settings.home);
+  let canAsk = false;
+
+  const open = async (conversation: Conversation, cwd: string): Promise<void> => {
+    const root = await openWorkspace(cwd).catch((error: Error) => {
+      throw RequestError.invalidParams(undefined, error.message);
+    });
+    sessions.set(conversation.sessionId, { root, conversation, turn: null });
+  };
+  const reopen = async (params: { sessionId: string; cwd: string }): Promise<Conversation> => {
+    const conversation = await store.load(params.sessionId);
+    if (conversation === undefined) throw RequestError.sessionNotFound(params.sessionId);
+    await open(conversation, params.cwd);
+    return conversation;
+  };
+
+  return agent({ name: "runyard-builtin" })
+    .onRequest(methods.agent.initialize, ({ params }) => {
+      canAsk = params.clientCapabilities?.elicitation?.form != null;
+      // Loading the SDK of the models takes a moment: while the client makes its session is a good time for it.
+      setImmediate(() => void loadTurns());
+      return {
+        protocolVersion: PROTOCOL_VERSION,
+        agentCapabilities: { loadSession: true, promptCapabilities: { embeddedContext: true }, sessionCapabilities: { resume: {} } },
+        agentInfo: { name: "runyard-builtin", title: "Runyard", version: manifest.version },
+        authMethods: [],
+      };
+    })
+    .onRequest(methods.agent.session.new, async ({ params }) => {
+      const sessionId = randomUUID();
+      await open({ sessionId, messages: [] }, params.cwd);
+      return { sessionId };
+    })
+    .onRequest(methods.agent.session.resume, async ({ params }) => {
+      await reopen(params);
+      return {};
+    })
+    .onRequest(methods.agent.session.load, async ({ params, client }) => {
+      replay(await reopen(params), client);
+      return {};
+    })
+    .onNotification(methods.agent.session.cancel, ({ params }) => sessions.get(params.sessionId)?.turn?.abort())
+    .onRequest(methods.agent.session.prompt, async ({ params, client, signal }) => {
+      const session = sessions.get(params.sessionId);
+      if (session === undefined) throw RequestError.sessionNotFound(params.sessionId);
+      if (session.turn !== null) throw RequestError.invalidRequest(undefined, "a prompt of this session is still being worked on");
+      session.turn = new AbortController();
+      try {
+        return await promptSession(session, {
+          settings,
+          text: promptText(params.prompt),
+          signal: AbortSignal.any([session.turn.signal, signal]),
+          link: clientLink(client, { sessionId: params.sessionId, canAsk }),
+          save: () => store.save(session.conversation),
+        });
+      } finally {
+        session.turn = null;
+      }
+    });
+}
+
+function loadTurns(): Promise<typeof import("./turn.ts")> {
+  return import("./turn.ts");
+}
+
+interface Prompt {
+  readonly settings: AgentSettings;
+  readonly text: string;
+  readonly signal: AbortSignal;
+  readonly link: ReturnType<typeof clientLink>;
+  save(): Promise<void>;
+}
+
+async function promptSession(session: Session, prompt: Prompt): Promise<PromptResponse> {
+  const { settings, link, signal } = prompt;
+  const { conversation, root } = session;
+  conversation.messages.push({ role: "user", content: prompt.text });
+  // A conversation that cannot be kept (a full disk) costs later resuming, not this turn.
+  const save = (): Promise<void> => prompt.save().catch((error: unknown) => settings.log(`The conversation could not be saved: ${String(error)}`));
+  await save();
+  const { runTurn } = await loadTurns();
+  try {
+    const { stopReason, usage } = await runTurn({ root, conversation, link, signal, env: settings.env, save });
+    return { stopReason, ...usageField(usage) };
+  } catch (error) {
+    throw await promptError(error);
+  }
+}
+
+/** `usage` of a prompt's result belongs to the unstable part of the protocol; clients that do not know it skip it. */
+function usageField(usage: TurnUsage): { usage?: TurnUsage } {
+  return usage.totalTokens === null && usage.inputTokens === null && usage.outputTokens === null ? {} : { usage };
+}
+
+async function promptError(error: unknown): Promise<RequestError> {
+  const { ModelFailure } = await import("./model-failure.ts");
+  if (!(error instanceof ModelFailure)) return new RequestError(-32603, `The agent failed: ${error instanceof Error ? error.message : String(error)}`);
+  return new RequestError(-32603, error.message, { source: "model", reason: error.reason, statusCode: error.statusCode });
+}
+
+function promptText(blocks: readonly ContentBlock[]): string {
+  return blocks.map(blockText).filter((text) => text !== "").join("\n\n");
+}
+
+function blockText(block: ContentBlock): string {
+  if (block.type === "text") return block.text;
+  if (block.type === "resource_link") return `See ${block.uri}`;
+  if (block.type === "resource" && "text" in block.resource) return `${block.resource.uri}:\n${block.resource.text}`;
+  return "";
+}
+
+/** Shows the texts of a loaded conversation again. */
+function replay(conversation: Conversation, client: AgentContext): void {
+  const link = clientLink(client, { sessionId: conversation.sessionId, canAsk: false });
+  for (const message of conversation.messages) {
+    if (message.role !== "user" && message.role !== "assistant") continue;
+    const sessionUpdate = message.role === "user" ? "user_message_chunk" : "agent_message_chunk";
+    const parts = typeof message.content === "string" ? [{ type: "text" as const, text: message.content }] : message.content;
+    const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+    if (text !== "") link.update({ sessionUpdate, messageId: randomUUID(), content: { type: "text", text } });
+  }
+}

@@ -1,0 +1,39 @@
+import { cutMiddle } from "./text.ts";
+import { readText } from "./tools/read-files.ts";
+import { resolveInside } from "./tools/workspace.ts";
+
+const MAX_PROJECT_BYTES = 32 * 1024;
+
+/** The system prompt for a workspace: how to work, and what the project says in its AGENTS.md. */
+export async function instructionsFor(root: string): Promise<string> {
+  const project = await projectInstructions(root);
+  if (project === undefined) return howToWork(root);
+  return `${howToWork(root)}\n\nThe project says in its AGENTS.md how to work on it:\n\n<agents_md>\n${project}\n</agents_md>`;
+}
+
+function howToWork(root: string): string {
+  return `You are Runyard's coding agent. A person gave you a task in a repository and left you to it: work on your own until it is done.
+
+Working directory: ${root}
+Paths are relative to it. You are in a sandbox: only this directory and your home can be written, and there is no network except for the model that you run on, so nothing can be downloaded or installed.
+
+How to work:
+- Look first. Read the code that the task is about, and how the project is built and tested, before you change anything.
+- For work of several steps, show a plan with update_plan and keep it up to date.
+- Make small changes with edit_file, in the style of the code around them. Change only what the task needs.
+- Run the project's tests, or what else shows that it works, and repair what you broke. Never claim what you did not see.
+- Do not commit and do not push: what you leave in the working directory is taken over.
+- When a tool fails, read what it says and correct the call. When something is refused, do not try it by another way.
+- Ask with ask_user only when you cannot go on without the answer.
+
+When you are done, end with a short summary: what you changed, how you checked it, and what is left open.`;
+}
+
+async function projectInstructions(root: string): Promise<string | undefined> {
+  try {
+    const text = await readText(await resolveInside(root, "AGENTS.md"), "AGENTS.md");
+    return text.trim() === "" ? undefined : cutMiddle(text, MAX_PROJECT_BYTES);
+  } catch {
+    return undefined;
+  }
+}

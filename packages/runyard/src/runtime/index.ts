@@ -1,0 +1,2 @@
+export { installRuntime, runtimeVersion, type Runtime } from "./install.ts";
+export { buildPrograms } from "./build-programs.ts";
