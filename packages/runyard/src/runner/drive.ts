@@ -97,6 +97,8 @@ function orLeave(ctx: RunnerContext, work: Promise<void>): Promise<void> {
 /** Kills what the run started, and commits why it ended. */
 async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Promise<void> {
   if (error instanceof FencedError || error instanceof Detached) throw error;
+  // Nothing is killed for a run that somebody else has taken over: this throws FencedError then.
+  await handle.commit({});
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
   for (const name of STEP_NAMES) if (existsSync(dirs.step(name))) await killRunDirectory(dirs.step(name));

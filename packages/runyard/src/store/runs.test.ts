@@ -1,0 +1,278 @@
+import type { NewEvent, RunStatus } from "@runyard/sdk/contract";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type RunFact, type RunState, transition } from "../core/run-machine.ts";
+import { NO_USAGE } from "../core/usage.ts";
+import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
+import { readEvents } from "./events.ts";
+import { ensureAdministrator } from "./identities.ts";
+import type { RunRow, RunSpec } from "./run-row.ts";
+import { adoptRuns, answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, listRuns, readInputs } from "./runs.ts";
+
+let test_: TestDatabase;
+const ORG = "org_test";
+const OTHER = "org_other";
+let serial = 0;
+
+const spec: RunSpec = { agent: { profile: "builtin", command: null }, model: null, permissionPolicy: { ask: [], deny: [] }, timeoutMs: 60_000, sandboxDriver: "process" };
+const said = (text: string): NewEvent => ({ type: "log", data: { text } });
+
+beforeAll(async () => {
+  test_ = await createTestDatabase();
+  for (const orgId of [ORG, OTHER]) {
+    await ensureAdministrator(test_.db, { orgId, orgName: orgId, userId: `user_${orgId}`, userName: "x", tokenId: `token_${orgId}`, tokenHash: Buffer.from(orgId), scopes: [] });
+  }
+});
+afterAll(() => test_?.drop());
+
+async function newRun(orgId = ORG): Promise<RunRow> {
+  serial += 1;
+  return insertRun(test_.db, {
+    id: `run_${serial}`,
+    orgId,
+    userId: `user_${orgId}`,
+    repositoryId: `repo_${orgId}_${serial}`,
+    task: "A task",
+    repositoryUrl: "/repository",
+    branch: "main",
+    baseCommit: "a".repeat(40),
+    spec,
+    simulated: false,
+    usage: NO_USAGE,
+    status: "pending",
+    error: null,
+    events: [said("created")],
+  });
+}
+
+/** Claims until this very run is claimed; other queued runs of the organization are ended. */
+async function claimed(owner = "owner-1", runnerId = "runner-1"): Promise<RunRow> {
+  const run = await newRun();
+  for (;;) {
+    const row = await claimRun(test_.db, { owner, runnerId, events: [said("claimed")] });
+    if (row === undefined) throw new Error("nothing could be claimed");
+    if (row.id === run.id) return row;
+    await commitStep(test_.db, { run: row, change: { status: "failed" } });
+  }
+}
+
+async function logOf(runId: string, orgId = ORG): Promise<{ seqs: number[]; texts: string[] }> {
+  const read = await readEvents(test_.db, { orgId, runId, after: 0, limit: 1000 });
+  const parsed = (read?.events ?? []).map((event) => JSON.parse(event.json) as { seq: number; data: { text: string } });
+  return { seqs: parsed.map((event) => event.seq), texts: parsed.map((event) => event.data.text) };
+}
+
+describe("the fenced write", () => {
+  test("moves cursors, log, requests, lines and state in one commit", async () => {
+    const run = await claimed();
+    const after = await commitStep(test_.db, {
+      run,
+      outTo: 120,
+      events: [said("one"), said("two")],
+      requests: [{ id: "perm_1_60", kind: "permission", offset: 60 }],
+      lines: ['{"é":1}\n', "x\n"],
+      change: { state: { phase: "prompting" }, percentage: 50 },
+    });
+    expect(after).toMatchObject({ status: "awaiting_input", open_requests: 1, out_cursor: 120, in_size: 11, last_seq: run.last_seq + 2, state: { phase: "prompting" }, percentage: 50 });
+    expect(await readInputs(test_.db, { run, from: 0 })).toEqual([
+      { off: 0, line: '{"é":1}\n' },
+      { off: 9, line: "x\n" },
+    ]);
+    expect((await logOf(run.id)).texts).toEqual(["created", "claimed", "one", "two"]);
+  });
+
+  test.each([
+    ["another owner", { owner: "owner-2" }],
+    ["another attempt", { attempt: 2 }],
+    ["a cursor that moved", { out_cursor: 7 }],
+    ["a usage cursor that moved", { usage_cursor: 7 }],
+  ])("writes nothing for %s", async (_, stale) => {
+    const run = await claimed();
+    const before = await logOf(run.id);
+    expect(await commitStep(test_.db, { run: { ...run, ...stale }, events: [said("stale")], lines: ["x\n"] })).toBeUndefined();
+    expect(await logOf(run.id)).toEqual(before);
+    expect(await readInputs(test_.db, { run, from: 0 })).toEqual([]);
+    // The control: the same write with what the store holds goes through.
+    expect(await commitStep(test_.db, { run, events: [said("fresh")] })).toBeDefined();
+  });
+
+  test("writes nothing once the turn has ended", async () => {
+    const run = await claimed();
+    expect(await commitStep(test_.db, { run, change: { status: "completed" } })).toBeDefined();
+    expect(await commitStep(test_.db, { run, events: [said("late")] })).toBeUndefined();
+  });
+
+  test("a takeover fences the owner before, whatever it was doing", async () => {
+    const run = await claimed("owner-old", "runner-takeover");
+    const [adopted] = await adoptRuns(test_.db, { owner: "owner-new", runnerId: "runner-takeover" });
+    expect(adopted?.id).toBe(run.id);
+    expect(await commitStep(test_.db, { run, events: [said("zombie")] })).toBeUndefined();
+    expect(await commitStep(test_.db, { run: adopted ?? run, events: [said("heir")] })).toBeDefined();
+  });
+
+  test("keeps what PostgreSQL's jsonb would refuse", async () => {
+    const run = await claimed();
+    const text = "\u0000 \ud800 é 🙂";
+    const after = await commitStep(test_.db, { run, events: [said(text)], requests: [{ id: "ask_1_5", kind: "question", offset: 5, title: text } as never], change: { state: { text } } });
+    expect(after?.state).toEqual({ text });
+    expect((await logOf(run.id)).texts.at(-1)).toBe(text);
+    expect((await findRun(test_.db, ORG, run.id))?.open[0]?.request.title).toBe(text);
+  });
+});
+
+describe("answers", () => {
+  test("of two at once, the first counts and the agent hears one", async () => {
+    const run = await claimed();
+    await commitStep(test_.db, { run, requests: [{ id: "perm_1_0", kind: "permission", offset: 0 }] });
+    const answer = (by: string) => answerRequest(test_.db, { orgId: ORG, runId: run.id, requestId: "perm_1_0", answer: "allow", by, line: "answer\n", event: said(`by ${by}`) });
+    const both = await Promise.all([answer("a"), answer("b")]);
+    expect(both.filter((row) => row !== undefined)).toHaveLength(1);
+    expect(await readInputs(test_.db, { run, from: 0 })).toHaveLength(1);
+    expect((await findRun(test_.db, ORG, run.id))?.run).toMatchObject({ status: "running", open_requests: 0, in_size: 7 });
+  });
+
+  test("of another organization find nothing", async () => {
+    const run = await claimed();
+    await commitStep(test_.db, { run, requests: [{ id: "perm_1_0", kind: "permission", offset: 0 }] });
+    expect(await answerRequest(test_.db, { orgId: OTHER, runId: run.id, requestId: "perm_1_0", answer: "allow", by: "x", line: "x\n", event: said("x") })).toBeUndefined();
+  });
+});
+
+describe("organizations", () => {
+  test("see only their own runs, logs and lists", async () => {
+    const run = await newRun(OTHER);
+    expect(await findRun(test_.db, ORG, run.id)).toBeUndefined();
+    expect(await readEvents(test_.db, { orgId: ORG, runId: run.id, after: 0, limit: 10 })).toBeUndefined();
+    expect(await cancelRun(test_.db, { orgId: ORG, runId: run.id, reason: "no", events: [] })).toBeUndefined();
+    expect((await listRuns(test_.db, { orgId: ORG, before: null, status: null, limit: 100 })).map((one) => one.run.id)).not.toContain(run.id);
+    expect((await findRun(test_.db, OTHER, run.id))?.run.id).toBe(run.id);
+  });
+});
+
+describe("claiming", () => {
+  test("never exceeds the limit of an organization, and claims every run once", async () => {
+    const orgId = "org_limited";
+    await ensureAdministrator(test_.db, { orgId, orgName: orgId, userId: `user_${orgId}`, userName: "x", tokenId: `token_${orgId}`, tokenHash: Buffer.from(orgId), scopes: [] });
+    await test_.db.inOrganization(orgId, (tx) => tx.query("update runyard.org_slots set max_active = 3 where org_id = $1", [orgId]));
+    const wanted = 40;
+    await Promise.all(Array.from({ length: wanted }, () => newRun(orgId)));
+    let active = 0;
+    let most = 0;
+    const seen: string[] = [];
+    const worker = async (owner: string): Promise<void> => {
+      while (seen.length < wanted) {
+        const run = await claimRun(test_.db, { owner, runnerId: "runner-limit", events: [] });
+        if (run === undefined) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          continue;
+        }
+        if (run.org_id === orgId) {
+          seen.push(run.id);
+          most = Math.max(most, ++active);
+          await new Promise((resolve) => setTimeout(resolve, 2));
+          active -= 1;
+        }
+        await commitStep(test_.db, { run, change: { status: "completed" } });
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, i) => worker(`owner-${i}`)));
+    expect(new Set(seen).size).toBe(wanted);
+    expect(most).toBe(3);
+    const [slot] = await test_.db.queryInOrganization<{ active: number; queued: number }>(orgId, "select active, queued from runyard.org_slots");
+    expect(slot).toEqual({ active: 0, queued: 0 });
+  });
+});
+
+/** What a test does to a run; `apply` is the store's side, `fact` the pure core's. */
+type Act = "claim" | "phase" | "ask" | "ask two" | "answer" | "finish" | "break" | "time out" | "cancel" | "take over" | "stale write";
+const ACTS: Act[] = ["claim", "phase", "ask", "ask two", "answer", "finish", "break", "time out", "cancel", "take over", "stale write"];
+
+test("the store and the pure core agree on any sequence of commands", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.constantFrom(...ACTS), { minLength: 1, maxLength: 25 }), async (acts) => {
+      const orgId = `org_model_${(serial += 1)}`;
+      await ensureAdministrator(test_.db, { orgId, orgName: orgId, userId: `user_${orgId}`, userName: "x", tokenId: `token_${orgId}`, tokenHash: Buffer.from(orgId), scopes: [] });
+      const runnerId = `runner_${orgId}`;
+      let row = await newRun(orgId);
+      let model: RunState = { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 };
+      let asked = 0;
+      const stale = { owner: "owner-stale" };
+
+      const decide = (fact: RunFact): readonly NewEvent[] | undefined => {
+        const next = transition(model, fact);
+        if (!next.ok) return undefined;
+        model = next.state;
+        return next.events;
+      };
+      const write = async (fact: RunFact, change: Parameters<typeof commitStep>[1]["change"], requests: { id: string; kind: string; offset: number }[] = []) => {
+        const before = model;
+        const events = decide(fact);
+        const after = await commitStep(test_.db, { run: row, events: events ?? [], requests, change: change ?? {} });
+        if (events === undefined) {
+          // What the core does not allow is not written by the product either; here it only must not corrupt.
+          model = before;
+          if (after !== undefined) row = after;
+          return;
+        }
+        expect(after).toBeDefined();
+        row = after ?? row;
+      };
+
+      for (const act of acts) {
+        if (act === "claim") {
+          const next = await claimUntil(orgId, runnerId);
+          const events = decide({ type: "claimed", runnerId });
+          expect(next !== undefined).toBe(events !== undefined);
+          if (next !== undefined) row = next;
+        } else if (act === "cancel") {
+          const cancelled = await cancelRun(test_.db, { orgId, runId: row.id, reason: "x", events: [said("cancelled")] });
+          if (model.status === "pending") {
+            decide({ type: "cancelled", reason: "x" });
+            row = cancelled ?? row;
+          } else if (cancelled !== undefined) row = { ...row, cancel_reason: cancelled.cancel_reason };
+        } else if (act === "answer") {
+          const open = (await findRun(test_.db, orgId, row.id))?.open[0];
+          expect(open !== undefined).toBe(model.openRequests > 0);
+          if (open === undefined) continue;
+          const answered = await answerRequest(test_.db, { orgId, runId: row.id, requestId: open.id, answer: "allow", by: "x", line: "x\n", event: said("answered") });
+          decide({ type: "answered" });
+          row = answered ?? row;
+        } else if (act === "take over") {
+          const [adopted] = await adoptRuns(test_.db, { owner: `owner-${(asked += 1)}`, runnerId });
+          expect(adopted !== undefined).toBe(["running", "awaiting_input"].includes(model.status));
+          row = adopted ?? row;
+        } else if (act === "stale write") {
+          expect(await commitStep(test_.db, { run: { ...row, ...stale }, events: [said("stale")] })).toBeUndefined();
+        } else if (model.status === "running" || model.status === "awaiting_input") {
+          const error = { type: "agent-error", message: "x" } as const;
+          if (act === "phase" && model.status === "running") await write({ type: "entered", phase: "building" }, { phase: "building" });
+          if (act === "ask" || act === "ask two") {
+            const requests = Array.from({ length: act === "ask" ? 1 : 2 }, () => ({ id: `perm_1_${(asked += 1)}`, kind: "permission", offset: asked }));
+            await write({ type: "asked", requests: requests.length }, {}, requests);
+          }
+          if (act === "finish") await write({ type: "finished", result: { summary: "", headBranch: null, headCommit: null, baseCommit: "", filesChanged: 0, insertions: 0, deletions: 0 } }, { status: "completed" });
+          if (act === "break") await write({ type: "broke", error }, { status: "failed" });
+          if (act === "time out" && model.status === "running") await write({ type: "deadline_passed", error }, { status: "timeout" });
+        }
+        const stored = (await findRun(test_.db, orgId, row.id))?.run;
+        expect({ status: stored?.status, phase: stored?.phase, turn: stored?.turn, attempt: stored?.attempt, openRequests: stored?.open_requests }).toEqual(model);
+        expect(stored?.active_since !== null).toBe(stored?.status === "running");
+        const { seqs } = await logOf(row.id, orgId);
+        expect(seqs).toEqual(Array.from({ length: stored?.last_seq ?? 0 }, (_, i) => i + 1));
+        const [slot] = await test_.db.queryInOrganization<{ active: number; queued: number }>(orgId, "select active, queued from runyard.org_slots");
+        const living: RunStatus[] = ["running", "awaiting_input"];
+        expect(slot).toEqual({ active: living.includes(model.status) ? 1 : 0, queued: model.status === "pending" ? 1 : 0 });
+      }
+    }),
+    { numRuns: process.env["RUNYARD_TEST_FULL"] ? 200 : 30 },
+  );
+}, 120_000);
+
+/** Claims for this organization; a run of another test's organization that comes up first is ended. */
+async function claimUntil(orgId: string, runnerId: string): Promise<RunRow | undefined> {
+  for (;;) {
+    const run = await claimRun(test_.db, { owner: "owner-1", runnerId, events: [said("claimed")] });
+    if (run === undefined || run.org_id === orgId) return run;
+    await commitStep(test_.db, { run, change: { status: "failed" } });
+  }
+}

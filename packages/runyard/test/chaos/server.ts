@@ -1,0 +1,104 @@
+// The product's server with an accident built in: it kills itself at the n-th pass of a chosen point,
+// and can break one of the rules that the log's exactness rests on, so that a check can be seen to fail.
+// Use: RUNYARD_HOME=… CHAOS_KILL=point:n CHAOS_BREAK=append|cursor node … server.ts
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { homeAt } from "../../src/home.ts";
+import { startServer } from "../../src/main.ts";
+import { InWriter, OutReader } from "../../src/sandbox/journal.ts";
+
+const [killPoint, killCount] = (process.env["CHAOS_KILL"] ?? "never:0").split(":");
+const broken = process.env["CHAOS_BREAK"];
+let passes = 0;
+const die = (): void => void process.kill(process.pid, "SIGKILL");
+const isDue = (point: string): boolean => point === killPoint && ++passes === Number(killCount);
+const passing = (point: string): void => {
+  if (isDue(point)) die();
+};
+
+// The journals: between a line's place in the store and its bytes in the file, in the middle of its bytes, behind them.
+const { write, ring } = InWriter.prototype;
+const dirs = new WeakMap<InWriter, string>();
+const open = InWriter.open.bind(InWriter);
+InWriter.open = (dir) => {
+  const writer = open(dir);
+  if (writer !== null) dirs.set(writer, dir);
+  return writer;
+};
+InWriter.prototype.write = function (bytes, offset) {
+  passing("after-assign");
+  const whole = Buffer.from(bytes as string);
+  if (isDue("mid-write")) {
+    write.call(this, whole.subarray(0, whole.length >> 1), offset);
+    if (passes % 2) ring.call(this);
+    die();
+  }
+  if (broken === "append") fs.appendFileSync(`${dirs.get(this)}/in`, whole);
+  else write.call(this, bytes, offset);
+  passing("after-write");
+};
+InWriter.prototype.ring = function () {
+  ring.call(this);
+  passing("after-ring");
+};
+const { read } = OutReader.prototype;
+OutReader.prototype.read = function () {
+  const got = read.call(this);
+  if (got.lines.length > 0) passing("after-read");
+  return got;
+};
+
+// The spawner's door: before and after a start is asked for.
+const { openSync, writeSync } = fs;
+fs.openSync = ((file: fs.PathLike, ...rest: [fs.OpenMode?, fs.Mode?]) => {
+  if (String(file).endsWith("/spawner/door")) passing("before-start");
+  return openSync(file, rest[0] ?? "r", rest[1]);
+}) as typeof fs.openSync;
+fs.writeSync = ((...args: Parameters<typeof writeSync>) => {
+  const written = writeSync(...args);
+  if (typeof args[1] === "string" && /\/steps\/.*\n$/.test(args[1])) passing("after-start");
+  return written;
+}) as typeof fs.writeSync;
+syncBuiltinESMExports();
+
+// The store: while a commit is under way, and just behind it.
+type Query = (config: { text?: string; values?: unknown[] }, ...rest: unknown[]) => Promise<unknown>;
+const prototype = pg.Client.prototype as unknown as { query: Query };
+const { query } = prototype;
+prototype.query = function (this: pg.Client, config, ...rest) {
+  const text = typeof config === "string" ? config : (config?.text ?? "");
+  if (text.includes("pg_try_advisory_lock") && process.env["CHAOS_NO_LOCK"]) return Promise.resolve({ rows: [{ got: true }] });
+  const name = /runyard\.(commit_step|answer_request|claim_run|cancel_run)\(/.exec(text)?.[1];
+  if (name === undefined) return query.call(this, config, ...rest);
+  const first = broken === "cursor" && name === "commit_step" ? splitCommit.call(this, config, rest) : query.call(this, config, ...rest);
+  if (isDue(`${name}-sent`)) void sleep(3).then(die);
+  if (typeof (first as Promise<unknown> | undefined)?.then === "function") return first.then((value) => (passing(`${name}-done`), value));
+  return first;
+};
+
+/** The broken rule "cursor apart from events": what one commit should do, in two. */
+async function splitCommit(this: pg.Client, config: { text?: string; values?: unknown[] }, rest: unknown[]): Promise<unknown> {
+  const values = [...(config.values ?? [])];
+  const events = await query.call(this, { ...config, values: values.with(4, values[3]) }, ...rest);
+  await query.call(this, { text: "commit" });
+  passing("between");
+  await query.call(this, { text: "begin" });
+  await query.call(this, { text: "update runyard.runs set out_cursor = $2 where id = $1", values: [values[0], values[4]] });
+  const rows = (events as { rows: { out_cursor: number }[] }).rows;
+  if (rows[0]) rows[0].out_cursor = values[4] as number;
+  return events;
+}
+
+const server = await startServer({
+  home: homeAt(process.env["RUNYARD_HOME"] ?? ""),
+  host: "127.0.0.1",
+  port: 0,
+  simulate: false,
+  defaultDriver: "process",
+  databaseUrl: null,
+  provider: null,
+});
+process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
+process.once("SIGTERM", () => void server.stop().then(() => process.exit(0)));
