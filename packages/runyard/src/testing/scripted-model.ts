@@ -1,0 +1,224 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { toolCalls, type DeclaredTool, type ToolCall } from "./scripted-tools.ts";
+
+/**
+ * One answer of the model. Actions become calls of whatever tools the agent declares; a step without
+ * an action ends the agent's turn.
+ */
+export interface ModelStep {
+  readonly say?: string;
+  /** Path and content. */
+  readonly write?: readonly [path: string, content: string];
+  readonly read?: string;
+  readonly run?: string;
+  /** Path, old text, new text. */
+  readonly edit?: readonly [path: string, from: string, to: string];
+  /** What to do, with how far it is: `pending`, `in_progress` or `completed`. */
+  readonly plan?: Readonly<Record<string, string>>;
+  readonly ask?: string;
+  /** Calls of tools by name, for what the words above do not say. */
+  readonly calls?: readonly ToolCall[];
+  /** Answers with this HTTP status instead, `times` times (default: always), and then with the rest of the step. */
+  readonly fail?: number;
+  readonly times?: number;
+  /** What the failure says. */
+  readonly message?: string;
+  /** For 429 and 503. */
+  readonly retryAfterSeconds?: number;
+  /** Breaks the connection off after this text. */
+  readonly cut?: string;
+  /** Waits this long before it answers, or until the caller is gone. */
+  readonly delayMs?: number;
+}
+
+/** The steps of each conversation; or several scripts, of which a prompt chooses one by `[[name]]`. */
+export type ModelScript = readonly ModelStep[] | Readonly<Record<string, readonly ModelStep[]>>;
+
+export interface ModelRequest {
+  readonly path: string;
+  readonly authorization: string | null;
+  readonly model: string | null;
+  /** Names of the tools that were declared. */
+  readonly tools: readonly string[];
+  readonly messages: readonly ChatMessage[];
+  /** The step that was answered; null for a request without tools, such as one for a title. */
+  readonly step: number | null;
+}
+export interface ChatMessage {
+  readonly role: string;
+  readonly content?: unknown;
+}
+
+export interface ScriptedModel {
+  /** With `/v1`, as programs take it for a base URL. */
+  readonly url: string;
+  readonly requests: readonly ModelRequest[];
+  close(): Promise<void>;
+}
+
+/** Tokens that each answer claims; the same always, so that tests can count. */
+export const SCRIPTED_USAGE = { inputTokens: 1_000, outputTokens: 42, cachedInputTokens: 100 } as const;
+
+interface ChatBody {
+  readonly model?: string;
+  readonly stream?: boolean;
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly { readonly function: DeclaredTool }[];
+}
+
+/**
+ * Plays the model of an OpenAI-compatible provider on loopback. It keeps no conversation in mind: the
+ * step follows from the messages of the request, so any number of agents may talk to it, and a call that
+ * is made again gets the same answer.
+ */
+export async function startScriptedModel(script: ModelScript): Promise<ScriptedModel> {
+  const requests: ModelRequest[] = [];
+  const failures = new Map<string, number>();
+  const server = createServer((request, response) => {
+    answer({ script, requests, failures }, request, response).catch((error: unknown) => {
+      if (response.headersSent) response.destroy();
+      else sendError(response, 400, String(error));
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/v1`,
+    requests,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+interface Playing {
+  readonly script: ModelScript;
+  readonly requests: ModelRequest[];
+  readonly failures: Map<string, number>;
+}
+
+async function answer(playing: Playing, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = request.url ?? "/";
+  if (path.endsWith("/models")) return sendJson(response, 200, { object: "list", data: [{ id: "scripted", object: "model", created: 1, owned_by: "runyard" }] });
+  if (!path.endsWith("/chat/completions")) return sendError(response, 404, "not scripted");
+  const body = JSON.parse(await readBody(request)) as ChatBody;
+  const tools = (body.tools ?? []).map((tool) => tool.function);
+  const at = tools.length === 0 ? null : findStep(playing.script, body.messages);
+  const authorization = request.headers.authorization ?? null;
+  playing.requests.push({ path, authorization, model: body.model ?? null, tools: tools.map((tool) => tool.name), messages: body.messages, step: at?.index ?? null });
+  const step = at?.step ?? { say: "A scripted title" };
+  if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
+  if (mustFail(playing.failures, step, `${authorization} ${at?.script} ${at?.index}`)) {
+    if (step.retryAfterSeconds !== undefined) response.setHeader("retry-after", String(step.retryAfterSeconds));
+    return sendError(response, step.fail ?? 500, step.message ?? `scripted failure ${step.fail}`);
+  }
+  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model: body.model ?? "scripted", cut: step.cut !== undefined };
+  if (body.stream === true) sendStream(response, said);
+  else sendWhole(response, said);
+}
+
+function findStep(script: ModelScript, messages: readonly ChatMessage[]): { readonly script: string; readonly index: number; readonly step: ModelStep } {
+  const marked = (message: ChatMessage): string | undefined => (message.role === "user" ? /\[\[(\w+)\]\]/.exec(textOf(message.content))?.[1] : undefined);
+  const start = isSteps(script) ? -1 : messages.findLastIndex((message) => marked(message) !== undefined);
+  const name = start < 0 ? "" : (marked(messages[start] as ChatMessage) ?? "");
+  const steps = isSteps(script) ? script : script[name];
+  if (!steps) throw new Error(`no script is called "${name}"`);
+  const index = messages.slice(start + 1).filter((message) => message.role === "assistant").length;
+  return { script: name, index, step: steps[index] ?? { say: "Nothing is left to do." } };
+}
+
+function isSteps(script: ModelScript): script is readonly ModelStep[] {
+  return Array.isArray(script);
+}
+
+function textOf(content: unknown): string {
+  if (typeof content === "string") return content;
+  return Array.isArray(content) ? content.map((part: { text?: unknown }) => String(part.text ?? "")).join("\n") : "";
+}
+
+/** Counts the failures of a step for each key apart, because one server may serve many runs. */
+function mustFail(failures: Map<string, number>, step: ModelStep, key: string): boolean {
+  const done = failures.get(key) ?? 0;
+  if (step.fail === undefined || done >= (step.times ?? Infinity)) return false;
+  failures.set(key, done + 1);
+  return true;
+}
+
+function goneSignal(response: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  return gone.signal;
+}
+
+interface Said {
+  readonly text: string;
+  readonly calls: readonly ToolCall[];
+  readonly model: string;
+  readonly cut: boolean;
+}
+
+const USAGE = {
+  prompt_tokens: SCRIPTED_USAGE.inputTokens,
+  completion_tokens: SCRIPTED_USAGE.outputTokens,
+  total_tokens: SCRIPTED_USAGE.inputTokens + SCRIPTED_USAGE.outputTokens,
+  prompt_tokens_details: { cached_tokens: SCRIPTED_USAGE.cachedInputTokens },
+};
+
+function sendStream(response: ServerResponse, said: Said): void {
+  response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+  const base = { id: newCallId("chatcmpl"), object: "chat.completion.chunk", created: 1, model: said.model };
+  const send = (delta: object, finishReason: string | null = null): void => {
+    response.write(`data: ${JSON.stringify({ ...base, choices: [{ index: 0, delta, finish_reason: finishReason }] })}\n\n`);
+  };
+  send({ role: "assistant", content: "" });
+  for (const word of said.text.match(/\S+\s*|\s+/g) ?? []) send({ content: word });
+  if (said.cut) {
+    setImmediate(() => response.destroy());
+    return;
+  }
+  wireCalls(said.calls).forEach((call, index) => send({ tool_calls: [{ index, ...call }] }));
+  send({}, said.calls.length > 0 ? "tool_calls" : "stop");
+  response.write(`data: ${JSON.stringify({ ...base, choices: [], usage: USAGE })}\n\n`);
+  response.end("data: [DONE]\n\n");
+}
+
+function sendWhole(response: ServerResponse, said: Said): void {
+  if (said.cut) {
+    response.destroy();
+    return;
+  }
+  const calls = wireCalls(said.calls);
+  const message = { role: "assistant", content: said.text || null, ...(calls.length > 0 ? { tool_calls: calls } : {}) };
+  const choice = { index: 0, message, finish_reason: calls.length > 0 ? "tool_calls" : "stop" };
+  sendJson(response, 200, { id: newCallId("chatcmpl"), object: "chat.completion", created: 1, model: said.model, choices: [choice], usage: USAGE });
+}
+
+function wireCalls(calls: readonly ToolCall[]): object[] {
+  return calls.map((call) => ({ id: newCallId("call"), type: "function", function: { name: call.name, arguments: JSON.stringify(call.input) } }));
+}
+
+let lastId = 0;
+function newCallId(prefix: string): string {
+  return `${prefix}_${++lastId}`;
+}
+
+function sendError(response: ServerResponse, status: number, message: string): void {
+  sendJson(response, status, { error: { message, type: "scripted_error", code: null } });
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify(value));
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
+  return Buffer.concat(parts).toString("utf8");
+}
