@@ -10,18 +10,19 @@ import { createEngine } from "./engine/engine.ts";
 import { authenticate, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createWakes } from "./engine/wakes.ts";
-import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
+import { openGateway, stopGateway } from "./gateway/client.ts";
 import { repositoryCachePath } from "./git/cache.ts";
-import { inspectRepository } from "./git/local-repository.ts";
+import { findRepository, inspectRepository } from "./git/local-repository.ts";
 import { patch } from "./git/publish.ts";
 import { type Home, makePrivateDir } from "./home.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { STEP_NAMES } from "./runner/directories.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { killRunDirectory } from "./sandbox/kill.ts";
-import { identityOf, isSameProcess, isShimAlive, type ShimPid } from "./sandbox/run-directory.ts";
+import { isShimAlive } from "./sandbox/run-directory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
 import { openDatabase } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
@@ -43,7 +44,7 @@ export interface RunningServer {
 }
 
 /** What `server.json` in the home says of a running server. */
-export interface ServerRecord extends ShimPid {
+export interface ServerRecord extends ProcessIdentity {
   readonly url: string;
   readonly version: string;
 }
@@ -104,7 +105,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         },
       },
       readPatch: async ({ repositoryUrl, base, head }) => {
-        const cachePath = repositoryCachePath(home.cacheDir, await inspectRepository(git, repositoryUrl));
+        const cachePath = repositoryCachePath(home.cacheDir, await findRepository(git, repositoryUrl));
         return patch(git, { cachePath, base, head, maxBytes: MAX_PATCH_BYTES });
       },
     });
@@ -125,9 +126,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       leaving: leaving.signal,
     };
     const runner = await startRunner(context, { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId });
-    const api = createApi({ engine, authenticate: (bearer) => authenticate(db, bearer), allowedHosts: () => [], log: (entry) => log("info", "request", entry), version: runtimeVersion() });
+    const api = createApi({ engine, authenticate: (bearer) => authenticate(db, bearer), allowedHosts: () => [], log: ({ level, ...entry }) => log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }), version: runtimeVersion() });
     const door = await api.listen({ host: config.host, port: config.port });
-    const record: ServerRecord = { ...identityOf(process.pid), url: door.url, version: runtimeVersion() };
+    const record: ServerRecord = { ...thisProcess(), url: door.url, version: runtimeVersion() };
     writeFileSync(home.serverFile, `${JSON.stringify(record)}\n`, { mode: 0o600 });
     log("info", "Serving", { ...record });
 
@@ -162,7 +163,7 @@ export async function stopHost(home: Home): Promise<void> {
 export function livingServer(home: Home): ServerRecord | null {
   try {
     const record = JSON.parse(readFileSync(home.serverFile, "utf8")) as ServerRecord;
-    return isSameProcess(record) ? record : null;
+    return isAlive(record) ? record : null;
   } catch {
     return null;
   }
@@ -188,6 +189,16 @@ function alreadyRunning(home: Home): string {
   const record = livingServer(home);
   const where = record === null ? "" : ` at ${record.url} (pid ${record.pid})`;
   return `Runyard is already running for ${home.root}${where}. Use it, stop it with \`runyard down\`, or set RUNYARD_HOME to another place.`;
+}
+
+function thisProcess(): ProcessIdentity {
+  const identity = identifyProcess(process.pid);
+  if (identity === null) throw new Error("This process cannot find itself: is /proc mounted?");
+  return identity;
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** The content of a file that is written once, with rights 0600, and kept for ever. */

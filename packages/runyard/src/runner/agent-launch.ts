@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { AgentProfile, ProfileContext } from "../agents/profiles/profile.ts";
 import { makeRunDirectory, readExitCode, readShimPid } from "../sandbox/run-directory.ts";
@@ -33,14 +33,14 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     model: row.spec.model,
     command: row.spec.agent.command,
     builtinProgram: ctx.builtinAgentProgram,
-    nodeProgram: process.execPath,
+    nodeProgram: realpathSync(process.execPath),
   };
   for (const file of profile.homeFiles(context)) {
     const target = path.join(dirs.home, file.path);
     mkdirSync(path.dirname(target), { recursive: true });
     writeFileSync(target, file.content, { mode: 0o600 });
   }
-  const argv = profile.argv(context);
+  const argv = argvOf(profile, context);
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
@@ -51,4 +51,13 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
   makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });
   await ctx.spawner.start(dir);
   return dir;
+}
+
+function argvOf(profile: AgentProfile, context: ProfileContext): string[] {
+  try {
+    return profile.argv(context);
+  } catch (error) {
+    // A profile throws a plain sentence when its program is not on this machine.
+    throw new RunFailure({ type: "agent-error", message: (error as Error).message });
+  }
 }

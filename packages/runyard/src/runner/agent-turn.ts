@@ -12,7 +12,7 @@ import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode, readShimPid, watchRunDirectory } from "../sandbox/run-directory.ts";
 import type { RunChange } from "../store/runs.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
-import { pathsInside, startAgent } from "./agent-launch.ts";
+import { pathsInside, profileOf, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, type Batch, openAgentOutput } from "./agent-output.ts";
 import type { RunnerContext } from "./context.ts";
 import { Detached, type RunHandle, RunFailure } from "./run-handle.ts";
@@ -38,9 +38,15 @@ interface TurnState {
  */
 export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { row } = handle;
-  const spec: ConversationSpec = { cwd: pathsInside(ctx, row).workspace, prompt: row.task, attempt: row.attempt, policy: row.spec.permissionPolicy };
+  const spec: ConversationSpec = {
+    cwd: pathsInside(ctx, row).workspace,
+    prompt: row.task,
+    attempt: row.attempt,
+    policy: row.spec.permissionPolicy,
+    profileQuirks: profileOf(ctx, row).quirks,
+  };
   const token = ctx.gatewayToken(row);
-  await ctx.gateway.openRun({ runId: row.id, token, model: row.spec.model });
+  await ctx.gateway.openRun({ runId: row.id, token, model: row.spec.model, simulated: row.simulated });
 
   let state = readState(row.state);
   if (state === null) {

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { updateCache } from "../git/cache.ts";
-import { inspectRepository } from "../git/local-repository.ts";
+import { findRepository } from "../git/local-repository.ts";
 import { prepareWorkspaceArgv } from "../git/workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
@@ -16,7 +16,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
-  const repository = await inspectRepository(ctx.git, row.repository_url, row.branch ?? undefined);
+  const repository = await findRepository(ctx.git, row.repository_url);
   const { cachePath } = await updateCache(ctx.git, { cacheDir: ctx.home.cacheDir, repository, commit: row.base_commit, runId: row.id, signal: end });
   const step: SandboxStep = {
     name: "prepare",

@@ -1,5 +1,5 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
-import { inspectRepository } from "../git/local-repository.ts";
+import { findRepository } from "../git/local-repository.ts";
 import { commitArgv, copyTreeForCommit, diffStat, importResult, publishBranch } from "../git/publish.ts";
 import { repositoryCachePath } from "../git/cache.ts";
 import type { RunnerContext } from "./context.ts";
@@ -18,7 +18,7 @@ const COMMIT_TIMEOUT_MS = 600_000;
 export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
-  const repository = await inspectRepository(ctx.git, row.repository_url, row.branch ?? undefined);
+  const repository = await findRepository(ctx.git, row.repository_url);
   const cachePath = repositoryCachePath(ctx.home.cacheDir, repository);
   const branch = resultBranch(row.id);
   const message = commitMessage(row);
