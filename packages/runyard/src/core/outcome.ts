@@ -74,7 +74,7 @@ function brokenOffReason(facts: TurnFacts): RunError {
   if (NO_SPACE.test(facts.stderrTail)) return error("disk-full", `The agent's disk is full.${said}`);
   const code = facts.exit?.code ?? null;
   if (code === 127 || (code !== null && PROGRAM_MISSING.test(facts.stderrTail))) {
-    return error("agent-error", `The agent's program was not found inside the sandbox.${said}`);
+    return error("agent-error", `The agent's program was not found. ${WHAT_IS_SEEN}${said}`);
   }
   if (code === 126) return error("agent-error", `The agent's program could not be started: it is not executable.${said}`);
   const end = facts.exit === null ? "stopped in the middle of its turn without a word" : `${code === null ? "ended" : `exited with code ${code}`} before its turn was over`;
@@ -85,6 +85,8 @@ function brokenOffReason(facts: TurnFacts): RunError {
 const NO_SPACE = /ENOSPC|No space left on device/;
 /** What bwrap says, and then it exits with 1 instead of 127. */
 const PROGRAM_MISSING = /bwrap: execvp .*: No such file or directory/;
+
+const WHAT_IS_SEEN = "A sandbox shows an agent its workspace, the system's directories (/usr, /bin, /lib) and Node, and nothing else of the machine: put the program into the repository, or install it below /usr.";
 
 function outOfMemory(): RunError {
   return error("out-of-memory", "The sandbox ran out of memory and the kernel ended the agent. Give the run a larger sandbox, or a smaller task.");
