@@ -51,6 +51,12 @@ export function giveToInit(account: Account, target: string): void {
   if (account.kind === "dedicated") chownTree(target, account.initUid);
 }
 
+/** Whether a uid is one that PostgreSQL runs under for us, now or after a change of account. */
+export function isOurs(uid: number): boolean {
+  const own = process.getuid?.();
+  return uid === own || (own === 0 && uid === DEDICATED_UID);
+}
+
 /**
  * Lets a dedicated uid pass through directories of the home (pass, not list), and refuses a home that
  * it could not reach because of what lies above.

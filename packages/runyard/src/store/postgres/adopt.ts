@@ -4,6 +4,7 @@ import pg from "pg";
 import type { Home } from "../../home.ts";
 import { dataDirOf, readPassword, SUPERUSER } from "./cluster.ts";
 import { postgresPid } from "./postmaster.ts";
+import { isSocketDirOurs } from "./socket-dir.ts";
 
 const DATABASE = "runyard";
 /** SQLSTATE of a connection to a database that is not there. */
@@ -38,7 +39,7 @@ type Reply =
 export async function adopt(options: AdoptOptions): Promise<Adopted | null> {
   const { home } = options;
   const password = readPassword(home);
-  if (password === null) return null;
+  if (password === null || !isSocketDirOurs(home.postgresSocketDir)) return null;
   const reply = await waitForReply(options, password);
   if (reply === null) return null;
   check(home, options.major, reply);

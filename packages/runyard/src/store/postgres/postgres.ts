@@ -6,26 +6,12 @@ import { adopt, type Adopted } from "./adopt.ts";
 import { dataDirOf } from "./cluster.ts";
 import { withLock } from "./lock.ts";
 import { postgresPid } from "./postmaster.ts";
-import { processesIn, signalProcess } from "./process.ts";
+import { processesServing, signalProcess } from "./process.ts";
 import { findPackage, majorOf } from "./programs.ts";
-import { startPostgres } from "./start.ts";
+import { startPostgres, type EnsureOptions, type RunningPostgres } from "./start.ts";
 
 export { postgresPid } from "./postmaster.ts";
-
-export interface EnsureOptions {
-  readonly home: Home;
-  readonly onProgress?: (message: string) => void;
-  /** Server settings that replace ours, for tests (`fsync: "off"`); they matter only when this call starts it. */
-  readonly settings?: Readonly<Record<string, string>>;
-}
-
-export interface RunningPostgres {
-  /** For the superuser, over the unix socket. Holds a password. */
-  readonly connectionString: string;
-  readonly pid: number;
-  /** False when this call started the server. */
-  readonly adopted: boolean;
-}
+export type { EnsureOptions, RunningPostgres } from "./start.ts";
 
 const STOPPING: readonly { signal: NodeJS.Signals; waitMs: number }[] = [
   { signal: "SIGINT", waitMs: 10_000 },
@@ -64,6 +50,8 @@ export async function stopPostgres(home: Home): Promise<boolean> {
       const pid = postgresPid(home);
       const targets = signal === "SIGKILL" || pid === null ? remaining(home) : [pid];
       for (const target of targets) signalProcess(target, pid === null ? "SIGKILL" : signal);
+      // A stopped process would never see the signal.
+      for (const target of targets) signalProcess(target, "SIGCONT");
       if (await isEmptyWithin(home, waitMs)) return wasThere;
     }
     throw new Error(`PostgreSQL's processes ${remaining(home).join(", ")} survived SIGKILL: end them by hand.`);
@@ -77,7 +65,7 @@ function lockDirOf(home: Home): string {
 /** The server and, where they can be seen, its children, which for a moment outlive a killed server. */
 function remaining(home: Home): number[] {
   const pid = postgresPid(home);
-  const children = processesIn(dataDirOf(home)).filter((child) => child !== pid);
+  const children = processesServing(dataDirOf(home)).filter((child) => child !== pid);
   return pid === null ? children : [pid, ...children];
 }
 

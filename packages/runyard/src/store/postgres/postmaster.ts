@@ -2,13 +2,13 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Home } from "../../home.ts";
 import { dataDirOf } from "./cluster.ts";
-import { worksIn } from "./process.ts";
+import { servesDirectory } from "./process.ts";
 
 /** The pid of the home's living PostgreSQL server, or null. A pid file that outlived its server counts as none. */
 export function postgresPid(home: Home): number | null {
   const dataDir = dataDirOf(home);
   const pid = pidInFile(dataDir);
-  return pid !== null && worksIn(pid, dataDir) ? pid : null;
+  return pid !== null && servesDirectory(pid, dataDir) ? pid : null;
 }
 
 /** What `postmaster.pid` says, whether that process lives or not; null when there is no such file. */

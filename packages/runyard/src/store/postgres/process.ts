@@ -19,23 +19,27 @@ export function isProcessAlive(identity: string): boolean {
   return Number.isSafeInteger(pid) && pid > 0 && identifyProcess(pid) === identity;
 }
 
-/** Whether a living process works in this directory; PostgreSQL's processes all enter their data directory. */
-export function worksIn(pid: number, dir: string): boolean {
-  if (!hasProc) return (readPs(pid, "command") ?? "").includes(`-D ${dir} `);
+/**
+ * Whether a living process is PostgreSQL's and works in this data directory: all of its processes enter
+ * it. A directory that was copied or moved is told apart, which its pid file alone would not.
+ */
+export function servesDirectory(pid: number, dataDir: string): boolean {
+  if (!hasProc) return (readPs(pid, "command") ?? "").includes(`-D ${dataDir} `);
   try {
     const actual = statSync(`/proc/${pid}/cwd`);
-    const wanted = statSync(dir);
-    return actual.ino === wanted.ino && actual.dev === wanted.dev;
+    const wanted = statSync(dataDir);
+    const isThere = actual.ino === wanted.ino && actual.dev === wanted.dev;
+    return isThere && readOrNull(`/proc/${pid}/comm`)?.trim() === "postgres";
   } catch {
     return false;
   }
 }
 
-/** The pids of all processes that work in this directory; always empty where there is no `/proc`. */
-export function processesIn(dir: string): number[] {
+/** The pids of all PostgreSQL processes of this data directory; always empty where there is no `/proc`. */
+export function processesServing(dataDir: string): number[] {
   if (!hasProc) return [];
   const pids = readdirSync("/proc").map(Number).filter(Number.isSafeInteger);
-  return pids.filter((pid) => pid !== process.pid && worksIn(pid, dir));
+  return pids.filter((pid) => servesDirectory(pid, dataDir));
 }
 
 /** Sends a signal; a process that is gone already is no error. */

@@ -1,14 +1,14 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { makePrivateDir, type Home } from "../../home.ts";
-import { chooseAccount, giveTo, openPathTo, underAccount, type Account } from "./account.ts";
+import { chooseAccount, openPathTo, underAccount, type Account } from "./account.ts";
 import type { Adopted } from "./adopt.ts";
 import { dataDirOf, ensureCluster, serverEnvironment } from "./cluster.ts";
-import type { EnsureOptions, RunningPostgres } from "./postgres.ts";
+import { makeSocketDir } from "./socket-dir.ts";
 import { pidFileOf, pidInFile, postgresPid, saysReady } from "./postmaster.ts";
-import { identifyProcess, processesIn, signalProcess } from "./process.ts";
+import { identifyProcess, processesServing, signalProcess } from "./process.ts";
 import { installPrograms, removeOtherPrograms, type Programs, type ProgramsPackage } from "./programs.ts";
 
 /** Modest enough for a laptop. Durability stays at PostgreSQL's defaults, which are safe. */
@@ -22,8 +22,24 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_checkpoints: "off",
 };
 const POLL_MS = 5;
+const SAY_SO_AFTER_MS = 1_000;
 const MAX_LOG_BYTES = 10_000_000;
 const LEFTOVER_WAIT_MS = 5_000;
+
+export interface EnsureOptions {
+  readonly home: Home;
+  readonly onProgress?: (message: string) => void;
+  /** Server settings that replace ours, for tests (`fsync: "off"`); they matter only when this call starts it. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export interface RunningPostgres {
+  /** For the superuser, over the unix socket. Holds a password. */
+  readonly connectionString: string;
+  readonly pid: number;
+  /** False when this call started the server. */
+  readonly adopted: boolean;
+}
 
 export interface StartOptions extends EnsureOptions {
   readonly source: ProgramsPackage;
@@ -33,16 +49,17 @@ export interface StartOptions extends EnsureOptions {
 /** Starts the home's server, which nobody else does meanwhile: the caller holds the start lock. */
 export async function startPostgres(options: StartOptions): Promise<RunningPostgres> {
   const { home, onProgress } = options;
+  refuseShellCharacters(home.root);
   for (const dir of [home.root, home.runtimeDir, home.postgresDir, home.logsDir]) makePrivateDir(dir);
   const account = await chooseAccount();
   openPathTo(account, home.root, [home.root, home.runtimeDir, home.postgresDir]);
   const programs = await installPrograms(home, options.source);
   await clearAway(home);
   await ensureCluster({ home, programs, account, ...(onProgress ? { onProgress } : {}) });
-  makeSocketDir(home, account);
+  makeSocketDir(home.postgresSocketDir, account);
   const log = openLog(home);
   const child = spawnServer({ programs, account, home, settings: { ...SETTINGS, ...options.settings }, log });
-  const failure = await waitUntilReady(child, home);
+  const failure = await waitUntilReady(child, options);
   const found = await options.find();
   // Another server may be the one: a starter that was killed may have left its own on the way up.
   if (found === null) throw new Error(`PostgreSQL did not start (${failure ?? "it ended at once"}). ${logTail(log)}`);
@@ -50,47 +67,24 @@ export async function startPostgres(options: StartOptions): Promise<RunningPostg
   return { ...found, adopted: found.pid !== child.pid };
 }
 
+/** initdb hands the paths of its programs to a shell, in double quotes. */
+function refuseShellCharacters(root: string): void {
+  if (!/["$`\\\n]/.test(root)) return;
+  throw new Error(`PostgreSQL cannot live in ${root}: set RUNYARD_HOME to a path without any of " $ \` \\ and line breaks.`);
+}
+
 /** Ends what a killed server left running, and removes a pid file whose number now belongs to a stranger. */
 async function clearAway(home: Home): Promise<void> {
   const dataDir = dataDirOf(home);
   if (postgresPid(home) !== null) return;
   const giveUpAt = Date.now() + LEFTOVER_WAIT_MS;
-  for (let left = leftovers(dataDir); left.length > 0 && Date.now() < giveUpAt; left = leftovers(dataDir)) {
+  for (let left = processesServing(dataDir); left.length > 0 && Date.now() < giveUpAt; left = processesServing(dataDir)) {
     for (const pid of left) signalProcess(pid, "SIGKILL");
     await wait(POLL_MS);
   }
   const stale = pidInFile(dataDir);
   // PostgreSQL deals with the pid of a dead process itself, and more carefully, so leave it that.
   if (stale !== null && identifyProcess(stale) !== null) rmSync(pidFileOf(dataDir), { force: true });
-}
-
-function leftovers(dataDir: string): number[] {
-  return postgresPidsOnly(processesIn(dataDir));
-}
-
-function postgresPidsOnly(pids: number[]): number[] {
-  return pids.filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "postgres";
-    } catch {
-      return false;
-    }
-  });
-}
-
-function makeSocketDir(home: Home, account: Account): void {
-  const dir = home.postgresSocketDir;
-  if (account.kind === "dedicated") {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const owner = lstatSync(dir);
-    if (!owner.isDirectory() || (owner.uid !== 0 && owner.uid !== account.uid)) {
-      throw new Error(`${dir} belongs to somebody else: remove it, or set RUNYARD_HOME to another place.`);
-    }
-  } else {
-    makePrivateDir(dir);
-  }
-  chmodSync(dir, 0o700);
-  giveTo(account, dir);
 }
 
 interface Log {
@@ -144,12 +138,23 @@ function spawnServer({ home, programs, account, settings, log }: SpawnOptions): 
   }
 }
 
-/** Waits for the server's own word, or its end: then says how it ended. */
-async function waitUntilReady(child: ChildProcess, home: Home): Promise<string | null> {
-  let failure: string | null = null;
-  child.once("error", (error) => (failure = error.message));
-  child.once("exit", (code, signal) => (failure = `it ended with ${code ?? signal}`));
+/** Waits for the server's own word that it is ready, or for its end: then says how it ended. */
+async function waitUntilReady(child: ChildProcess, options: StartOptions): Promise<string | null> {
+  const dataDir = dataDirOf(options.home);
+  const ended = new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(`it ended with ${code ?? signal}`));
+  });
+  const saySoAt = Date.now() + SAY_SO_AFTER_MS;
+  let said = false;
   // Recovery after a crash takes as long as it takes; whoever waits for us sees a living lock holder.
-  while (failure === null && !(child.pid !== undefined && saysReady(dataDirOf(home), child.pid))) await wait(POLL_MS);
-  return failure;
+  for (;;) {
+    if (child.pid !== undefined && saysReady(dataDir, child.pid)) return null;
+    if (!said && Date.now() > saySoAt) {
+      options.onProgress?.("Waiting for PostgreSQL, which is recovering after a crash");
+      said = true;
+    }
+    const failure = await Promise.race([ended, wait(POLL_MS, null)]);
+    if (failure !== null) return failure;
+  }
 }

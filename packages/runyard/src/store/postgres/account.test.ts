@@ -1,0 +1,98 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { expect, test } from "vitest";
+import type { Home } from "../../home.ts";
+import { chooseAccount } from "./account.ts";
+import { dataDirOf } from "./cluster.ts";
+import { postgresPid, stopPostgres } from "./postgres.ts";
+import { moduleUrl, outputOf, scratchHome, startNode } from "./testing.ts";
+
+const isRoot = process.getuid?.() === 0;
+const hasNamespaces = isRoot && (await chooseAccount()).kind === "namespace";
+
+/** The real uid of a process, as the whole machine sees it. */
+function uidOf(pid: number | null): number {
+  return Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** Ensures a home's server in a process with this environment; gives its answer, or the error's message. */
+async function ensureIn(home: Home, env: NodeJS.ProcessEnv): Promise<string> {
+  const program = `
+    import { homeAt } from ${JSON.stringify(moduleUrl("../../home.ts"))};
+    import { ensurePostgres } from ${JSON.stringify(moduleUrl("postgres.ts"))};
+    await ensurePostgres({ home: homeAt(${JSON.stringify(home.root)}) }).then(
+      ({ adopted }) => console.log(adopted ? "adopted" : "started"),
+      (error) => console.log(error.message),
+    );
+    process.exit();`;
+  return (await outputOf(startNode(program, env))).trim();
+}
+
+/** A folder for PATH in which there is no \`unshare\`, as on a machine that gives no user namespaces. */
+function pathWithoutUnshare(): { dir: string; clear(): void } {
+  const dir = mkdtempSync(path.join(tmpdir(), "runyard-path-"));
+  symlinkSync(execFileSync("which", ["true"], { encoding: "utf8" }).trim(), path.join(dir, "true"));
+  return { dir, clear: () => rmSync(dir, { recursive: true, force: true }) };
+}
+
+test.skipIf(!hasNamespaces)("as root, below a home that only root may enter, it runs in a user namespace", async () => {
+  const scratch = scratchHome({ mode: 0o700 });
+  expect(await ensureIn(scratch.home, {})).toBe("started");
+  const pid = postgresPid(scratch.home);
+  expect(uidOf(pid)).toBe(0);
+  expect(readFileSync(`/proc/${pid}/uid_map`, "utf8").trim().split(/\s+/).slice(1)).toEqual(["0", "1"]);
+  await scratch.clear();
+});
+
+test.skipIf(!isRoot)("as root without user namespaces, it runs under a uid that is nobody else's", async () => {
+  const scratch = scratchHome({ mode: 0o755 });
+  const bare = pathWithoutUnshare();
+  expect(await ensureIn(scratch.home, { PATH: bare.dir })).toBe("started");
+  expect(uidOf(postgresPid(scratch.home))).toBe(60_770);
+  expect(statSync(dataDirOf(scratch.home)).uid).toBe(60_770);
+  // Others may pass through the home now, but neither list it nor read what is below.
+  expect(statSync(scratch.home.root).mode & 0o777).toBe(0o711);
+  expect(await ensureIn(scratch.home, { PATH: bare.dir })).toBe("adopted");
+  await stopPostgres(scratch.home);
+  expect(await ensureIn(scratch.home, { PATH: bare.dir })).toBe("started");
+  if (hasNamespaces) {
+    // The same home where there are namespaces: its files come back to root.
+    await stopPostgres(scratch.home);
+    expect(await ensureIn(scratch.home, {})).toBe("started");
+    expect(uidOf(postgresPid(scratch.home))).toBe(0);
+  }
+  bare.clear();
+  await scratch.clear();
+});
+
+test.skipIf(!isRoot)("as root without user namespaces, a home that nobody else can reach is refused plainly", async () => {
+  const scratch = scratchHome({ mode: 0o700 });
+  const bare = pathWithoutUnshare();
+  const answer = await ensureIn(scratch.home, { PATH: bare.dir });
+  expect(answer).toMatch(/PostgreSQL cannot run as root.*no other user may enter .*set RUNYARD_HOME.*set DATABASE_URL/);
+  bare.clear();
+  await scratch.clear();
+});
+
+test.skipIf(!isRoot)("an ordinary user, with a name or without, runs it as itself", async () => {
+  for (const uid of [1, 12_345]) {
+    const scratch = scratchHome({ mode: 0o755 });
+    mkdirSync(scratch.home.root, { mode: 0o700 });
+    execFileSync("chown", [String(uid), scratch.home.root]);
+    chmodSync(path.dirname(scratch.home.root), 0o755);
+    const program = `
+      import { homeAt } from ${JSON.stringify(moduleUrl("../../home.ts"))};
+      process.setgroups([]); process.setgid(${uid}); process.setuid(${uid});
+      const { ensurePostgres } = await import(${JSON.stringify(moduleUrl("postgres.ts"))});
+      await ensurePostgres({ home: homeAt(${JSON.stringify(scratch.home.root)}) }).then(
+        ({ adopted }) => console.log(adopted ? "adopted" : "started"),
+        (error) => console.log(error.message),
+      );
+      process.exit();`;
+    expect((await outputOf(startNode(program))).trim()).toBe("started");
+    expect(uidOf(postgresPid(scratch.home))).toBe(uid);
+    await scratch.clear();
+  }
+});
