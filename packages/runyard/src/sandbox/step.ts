@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Launch } from "./driver.ts";
 import { InWriter } from "./journal.ts";
 import { killRunDirectory } from "./kill.ts";
+import { removeTree } from "./remove-tree.ts";
 import { isShimAlive, makeRunDirectory, readExitCode, watchRunDirectory } from "./run-directory.ts";
 import type { Spawner } from "./spawner.ts";
 
@@ -144,6 +145,6 @@ export async function runHostCommand(options: {
   try {
     return await runStep({ ...rest, dir, launch: hostLaunch(argv, env) });
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    removeTree(dir);
   }
 }

@@ -47,8 +47,8 @@ echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
   exec "$@" ) & child=$!
 trap - EXIT
 
-hit=0 rc=
-trap 'hit=1; kill -KILL $child 2>/dev/null' TERM
+hit=0 rc= patience=2
+trap 'hit=1 patience=0.1; kill -KILL $child 2>/dev/null' TERM
 while :; do                                # after a trap dash gives 127 for a child that it has reaped: keep the first status
   wait $child; r=$?
   [ "$r" = 127 ] && [ -n "$rc" ] || rc=$r
@@ -57,7 +57,7 @@ while :; do                                # after a trap dash gives 127 for a c
 done
 trap '' TERM
 kill $inp 2>/dev/null
-( exec 5>&- 2>/dev/null; sleep 2; kill $outp ) &           # a leftover child may hold stdout open for ever
+( exec 5>&- 2>/dev/null; sleep $patience; kill $outp ) &           # a leftover child may hold stdout open for ever
 wait $outp
 printf '%-15s\n' "$rc" 1<>exit             # the last thing that is written; in place, since a fork could fail here
 leave

@@ -1,0 +1,100 @@
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Launch, SandboxDriver } from "./driver.ts";
+import { sandboxDriver } from "./drivers.ts";
+import { killRunDirectory } from "./kill.ts";
+import { isShimAlive, makeRunDirectory, readExitCode, readPidFile, readShimPid } from "./run-directory.ts";
+import { type Lab, openLab, waitFor, waitForFile } from "./testing/lab.ts";
+import { processesWith } from "./testing/processes.ts";
+
+const ROUNDS = 30;
+const launchOf = (script: string): Launch => ({ argv: ["sh", "-c", script], env: { PATH: process.env["PATH"] ?? "" }, args: [], join: [] });
+
+const bwrap = sandboxDriver("bwrap");
+const { available, reason } = await bwrap.probe();
+
+describe("the certain kill", () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await openLab("kill");
+  });
+  afterAll(() => lab.close());
+
+  async function expectNothingLeft(driver: SandboxDriver, withCgroups: boolean): Promise<void> {
+    const tag = `8${process.pid}${driver.name.length}${withCgroups ? 1 : 2}`;
+    const dirs: string[] = [];
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", `sleep ${tag}.5 & exec sleep ${tag}.5`]));
+      const dir = await lab.start(withCgroups ? launch : { ...launch, join: [] });
+      await sleep((round * 14) / ROUNDS);
+      await killRunDirectory(dir);
+      dirs.push(dir);
+    }
+    await sleep(300); // what had slipped through would be up by now
+    expect(processesWith(`sleep\0${tag}`)).toEqual([]);
+    expect(dirs.filter(isShimAlive)).toEqual([]);
+  }
+
+  it("leaves nothing 0 to 14 ms after the start of a plain command", () => expectNothingLeft(sandboxDriver("process"), true));
+  it("leaves nothing of a plain command without control groups", () => expectNothingLeft(sandboxDriver("process"), false));
+  for (const withCgroups of [true, false]) {
+    const name = `leaves nothing 0 to 14 ms after the start of a sandbox${withCgroups ? "" : " without control groups"}`;
+    if (available) it(name, () => expectNothingLeft(bwrap, withCgroups));
+    else it.skip(`${name}: ${reason}`, () => {});
+  }
+
+  it("ends a command whose request has not been read yet: it never starts", async () => {
+    const spawner = readPidFile(path.join(lab.spawnerDir, "pid"))!;
+    process.kill(spawner.pid, "SIGSTOP");
+    const dir = lab.newDir();
+    makeRunDirectory(dir, launchOf("echo ran"), {});
+    const refused = expect(lab.spawner.start(dir)).rejects.toThrow("it was ended before it began");
+    await killRunDirectory(dir);
+    process.kill(spawner.pid, "SIGCONT");
+    await refused;
+    await lab.start(launchOf("true")); // the door is read in order
+    expect(readShimPid(dir)).toBeNull();
+    expect(existsSync(path.join(dir, "out"))).toBe(false);
+  });
+
+  it("ends what a dead shim left behind", async () => {
+    const tag = `9${process.pid}.5`;
+    const dir = await lab.start(launchOf(`echo up; exec sleep ${tag}`));
+    await waitForFile(path.join(dir, "out"));
+    process.kill(readShimPid(dir)!.pid, "SIGKILL");
+    await waitFor(() => !isShimAlive(dir));
+    expect(processesWith(`sleep\0${tag}`)).toHaveLength(1); // the control: it does not end by itself
+    await killRunDirectory(dir);
+    expect(processesWith(tag)).toEqual([]);
+  });
+
+  it("can be repeated, and comes after the end too", async () => {
+    const dir = await lab.start(launchOf("exit 6"));
+    await waitFor(() => readExitCode(dir) !== null);
+    for (let i = 0; i < 2; i += 1) await killRunDirectory(dir);
+    expect(readExitCode(dir)).toBe(6);
+    await killRunDirectory(path.join(lab.root, "nothing"));
+  });
+
+  it("does not touch who only reads, nor runs whose directory has a longer name", async () => {
+    const tag = `10${process.pid}`;
+    const base = path.join(lab.newDir(), "x");
+    mkdirSync(path.dirname(base));
+    const dirs = [base, `${base}y`];
+    for (const dir of dirs) {
+      makeRunDirectory(dir, launchOf(`echo up; exec sleep ${tag}.5`), {});
+      await lab.spawner.start(dir);
+      await waitForFile(path.join(dir, "out"));
+    }
+    const reader = await lab.start(launchOf(`exec tail -f '${base}/out'`));
+    await waitForFile(path.join(reader, "out"));
+    await killRunDirectory(base);
+    expect(isShimAlive(`${base}y`)).toBe(true);
+    expect(isShimAlive(reader)).toBe(true);
+    await killRunDirectory(`${base}y`);
+    expect(processesWith(`sleep\0${tag}`)).toEqual([]);
+    expect(readdirSync(base)).toContain("exit");
+  });
+});
