@@ -41,6 +41,7 @@ const killsAt: Record<string, number> = {};
 const readyMs: number[] = [];
 let kills = 0;
 let sleepers = 0;
+let calm = false;
 
 /** The server that people talk to at the moment; its address changes with every life. */
 let url: string | null = null;
@@ -144,16 +145,18 @@ async function answerRequests(stop: AbortSignal): Promise<void> {
   }
 }
 
-/** One life of the server while runs are under way; false when it was not killed. */
+/** One life of the server while runs are under way. */
 async function liveAndDie(): Promise<void> {
-  const point = random() < 0.55 ? pick(POINTS) : null;
+  const afterSleeper = calm;
+  calm = false;
+  const point = !afterSleeper && random() < (args.break === "owner" ? 0 : 0.55) ? pick(POINTS) : null;
   const life = startLife(point === null ? null : `${point}:${1 + Math.floor(random() * random() * 12)}`);
   if (point === null && random() < 0.25) await Promise.race([life.ended, sleep(random() * 900)]);
   else {
     await life.ready;
-    await Promise.race([life.ended, sleep(point === null ? random() * 450 : 900)]);
+    await Promise.race([life.ended, sleep(lifetimeMs(point, afterSleeper))]);
   }
-  if (point === null && random() < 0.12) return sleepThrough(life);
+  if (point === null && !afterSleeper && random() < (args.break === "owner" ? 0.8 : 0.12)) return sleepThrough(life);
   life.kill("SIGKILL");
   const { code, signal } = await life.ended;
   if (signal === "SIGKILL") {
@@ -163,10 +166,17 @@ async function liveAndDie(): Promise<void> {
   } else bad.push(`a server ended by itself (${code ?? signal}): ${life.errors()}`);
 }
 
+/** The server after a sleeping one lives long enough to be at work when that one wakes up. */
+function lifetimeMs(point: string | null, afterSleeper: boolean): number {
+  if (afterSleeper) return 2_000;
+  return point === null ? random() * 450 : 900;
+}
+
 /** A server that is stopped, replaced, and wakes up later must do no harm: the next one has taken its runs over. */
 async function sleepThrough(life: Life): Promise<void> {
   kills += 1;
   sleepers += 1;
+  calm = true;
   life.kill("SIGSTOP");
   void sleep(1_500 + random() * 600).then(() => life.kill("SIGCONT"));
   void sleep(4_000).then(() => life.kill("SIGKILL"));
