@@ -8,7 +8,8 @@ export const PROGRAM_SOURCES: Readonly<Record<string, string>> = {
 };
 
 /** CommonJS packages ask for `require`, which a module does not have. Not a declaration: sources may have one of that name. */
-const BANNER = 'import { createRequire as runyardCreateRequire } from "node:module"; globalThis.require ??= runyardCreateRequire(import.meta.url);';
+const BANNER =
+  'import { createRequire as runyardCreateRequire } from "node:module"; globalThis.require ??= runyardCreateRequire(import.meta.url);';
 
 /**
  * Bundles programs into single files that need nothing beside Node. Returns the absolute paths of all
@@ -30,7 +31,7 @@ export async function buildPrograms(outDir: string, sources: Readonly<Record<str
     format: "esm",
     conditions: ["runyard-source"],
     banner: { js: BANNER },
-    legalComments: "none",
+    legalComments: "eof",
     logLevel: "silent",
     metafile: true,
   });

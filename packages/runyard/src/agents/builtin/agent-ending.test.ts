@@ -58,11 +58,13 @@ test("cancel kills the running command with all that it started", async () => {
   expect(finalCall(agent.updates)).toMatchObject({ status: "failed", rawOutput: { exitCode: null, timedOut: false } });
   // The conversation is whole: it can go on.
   expect((await agent.prompt("Go on")).stopReason).toBe("end_turn");
-  expect(server.requests[1]?.body.messages.find((message) => message.role === "tool")?.content).toContain("[killed: the turn was cancelled]");
+  expect(server.requests[1]?.body.messages.find((message) => message.role === "tool")?.content).toContain(
+    "[killed: the turn was cancelled]",
+  );
 });
 
 test("cancel in the middle of an answer ends it at once and leaves the provider", async () => {
-  await using server = await startChatServer([{ text: ["Once upon ", "a time"], then: "hang" }, { text: ["ok"] }]);
+  await using server = await startChatServer([{ text: ["Once upon ", "a time"], after: "hang" }, { text: ["ok"] }]);
   await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
   const result = agent.prompt("Tell a story");
   await until(() => spoken(agent.updates) === "Once upon a time");
@@ -78,9 +80,17 @@ test("cancel in the middle of an answer ends it at once and leaves the provider"
 });
 
 test("cancel while a person is asked does not wait for the answer, and cancels the calls that follow", async () => {
-  const calls = [{ name: "run_command", input: { command: "touch one" } }, { name: "run_command", input: { command: "touch two" } }];
+  const calls = [
+    { name: "run_command", input: { command: "touch one" } },
+    { name: "run_command", input: { command: "touch two" } },
+  ];
   await using server = await startChatServer([{ calls }]);
-  await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home, onPermission: () => new Promise(() => undefined) });
+  await using agent = await startAgent(built.program, {
+    baseUrl: server.baseUrl,
+    workspace,
+    home,
+    onPermission: () => new Promise(() => undefined),
+  });
   const result = agent.prompt("Go");
   await until(() => agent.permissions.length === 1);
   await agent.cancel();
@@ -99,7 +109,7 @@ test("cancel between two tries of a provider that refuses does not wait for the 
 });
 
 test("a second prompt while the first is at work is refused", async () => {
-  await using server = await startChatServer([{ text: ["a"], then: "hang" }]);
+  await using server = await startChatServer([{ text: ["a"], after: "hang" }]);
   await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
   const first = agent.prompt("one");
   await until(() => server.requests.length === 1);
@@ -141,10 +151,15 @@ test("lines that are no messages are answered with an error, and the agent lives
   const child = spawnAgent(built.program, { baseUrl: "http://127.0.0.1:9/v1", home });
   const lines: string[] = [];
   child.stdout?.on("data", (chunk: Buffer) => lines.push(...chunk.toString().trimEnd().split("\n")));
-  child.stdin?.write(`this is not json\n${JSON.stringify({ jsonrpc: "2.0", id: 7, method: methods.agent.initialize, params: { protocolVersion: 1 } })}\n`);
+  child.stdin?.write(
+    `this is not json\n${JSON.stringify({ jsonrpc: "2.0", id: 7, method: methods.agent.initialize, params: { protocolVersion: 1 } })}\n`,
+  );
   await until(() => lines.length === 2);
   const exited = once(child, "exit");
   child.stdin?.end();
   await exited;
-  expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([{ id: null, error: { code: -32700 } }, { id: 7, result: { protocolVersion: 1, agentInfo: { name: "runyard-builtin" } } }]);
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+    { id: null, error: { code: -32700 } },
+    { id: 7, result: { protocolVersion: 1, agentInfo: { name: "runyard-builtin" } } },
+  ]);
 });

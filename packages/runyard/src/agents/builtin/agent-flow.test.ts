@@ -28,10 +28,27 @@ const call = (name: string, input: unknown): Reply => ({ calls: [{ name, input }
 
 test("reads, sees a test fail, repairs it and sees it pass", async () => {
   put("sum.mjs", "export const sum = (a, b) => a - b;\n");
-  put("sum.test.mjs", 'import { sum } from "./sum.mjs";\nif (sum(2, 2) !== 4) { console.error("sum is wrong"); process.exit(1); }\nconsole.log("passed");\n');
+  put(
+    "sum.test.mjs",
+    'import { sum } from "./sum.mjs";\nif (sum(2, 2) !== 4) { console.error("sum is wrong"); process.exit(1); }\nconsole.log("passed");\n',
+  );
   await using server = await startChatServer([
-    { ...call("update_plan", { entries: [{ content: "Look", status: "in_progress" }, { content: "Repair", status: "pending" }] }), reasoning: "First a plan." } as Reply,
-    { calls: [{ name: "list_files", input: {} }, { name: "search", input: { pattern: "a [-+] b" } }, { name: "read_file", input: { path: "sum.mjs" } }] },
+    {
+      ...call("update_plan", {
+        entries: [
+          { content: "Look", status: "in_progress" },
+          { content: "Repair", status: "pending" },
+        ],
+      }),
+      reasoning: "First a plan.",
+    },
+    {
+      calls: [
+        { name: "list_files", input: {} },
+        { name: "search", input: { pattern: "a [-+] b" } },
+        { name: "read_file", input: { path: "sum.mjs" } },
+      ],
+    },
     call("run_command", { command: "node sum.test.mjs" }),
     call("edit_file", { path: "sum.mjs", old_text: "a - b", new_text: "a + b" }),
     call("run_command", { command: "node sum.test.mjs" }),
@@ -46,7 +63,10 @@ test("reads, sees a test fail, repairs it and sees it pass", async () => {
   expect(spoken(agent.updates)).toBe("Repaired the sum.");
   expect(spoken(agent.updates, "agent_thought_chunk")).toBe("First a plan.");
   expect(agent.updates.find((update) => update.sessionUpdate === "plan")).toMatchObject({
-    entries: [{ content: "Look", status: "in_progress", priority: "medium" }, { content: "Repair", status: "pending" }],
+    entries: [
+      { content: "Look", status: "in_progress", priority: "medium" },
+      { content: "Repair", status: "pending" },
+    ],
   });
 
   const calls = toolCalls(agent.updates).map((_, index) => finalCall(agent.updates, index));
@@ -61,11 +81,20 @@ test("reads, sees a test fail, repairs it and sees it pass", async () => {
   ]);
   expect(calls[1] && shownText(calls[1])).toBe("sum.mjs\nsum.test.mjs");
   expect(calls[2] && shownText(calls[2])).toBe("sum.mjs:1: export const sum = (a, b) => a - b;");
-  expect(calls[3]).toMatchObject({ title: "Read sum.mjs", locations: [{ path: path.join(workspace, "sum.mjs"), line: 1 }], rawInput: { path: "sum.mjs" } });
+  expect(calls[3]).toMatchObject({
+    title: "Read sum.mjs",
+    locations: [{ path: path.join(workspace, "sum.mjs"), line: 1 }],
+    rawInput: { path: "sum.mjs" },
+  });
   expect(calls[4]).toMatchObject({ title: "node sum.test.mjs", rawOutput: { exitCode: 1, timedOut: false } });
   expect(calls[4] && shownText(calls[4])).toBe("sum is wrong\n");
   expect(calls[5]?.content).toEqual([
-    { type: "diff", path: path.join(workspace, "sum.mjs"), oldText: "export const sum = (a, b) => a - b;\n", newText: "export const sum = (a, b) => a + b;\n" },
+    {
+      type: "diff",
+      path: path.join(workspace, "sum.mjs"),
+      oldText: "export const sum = (a, b) => a - b;\n",
+      newText: "export const sum = (a, b) => a + b;\n",
+    },
   ]);
   expect(calls[6]).toMatchObject({ rawOutput: { exitCode: 0 } });
   // What changes something is asked for, with the change; what only looks is not.
@@ -91,7 +120,16 @@ test("speaks to the provider that the environment names, and offers all tools", 
   expect(request?.path).toBe("/v1/chat/completions");
   expect(request?.headers.authorization).toBe("Bearer run-token");
   expect(request?.body).toMatchObject({ model: "scripted", stream: true });
-  expect(request?.body.tools.map((tool) => tool.function.name)).toEqual(["read_file", "list_files", "search", "edit_file", "write_file", "run_command", "update_plan", "ask_user"]);
+  expect(request?.body.tools.map((tool) => tool.function.name)).toEqual([
+    "read_file",
+    "list_files",
+    "search",
+    "edit_file",
+    "write_file",
+    "run_command",
+    "update_plan",
+    "ask_user",
+  ]);
   expect(request?.body.messages[0]?.content).toContain(`Working directory: ${workspace}`);
 });
 
@@ -123,13 +161,20 @@ test("a question reaches the person, and the answer the model", async () => {
     },
   });
   await agent.prompt("Paint it");
-  expect(asked).toMatchObject([{ mode: "form", message: "Which colour?", sessionId: agent.sessionId, requestedSchema: { properties: { answer: { type: "string" } } } }]);
+  expect(asked).toMatchObject([
+    { mode: "form", message: "Which colour?", sessionId: agent.sessionId, requestedSchema: { properties: { answer: { type: "string" } } } },
+  ]);
   expect(server.requests[1]?.body.messages.at(-1)).toMatchObject({ role: "tool", content: "blue" });
 });
 
 test("without an answer, or without anybody to ask, the model is told to decide", async () => {
   await using server = await startChatServer((_, index) => (index % 2 === 0 ? call("ask_user", { question: "Which?" }) : { text: ["ok"] }));
-  await using declining = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home, onQuestion: () => ({ action: "decline" }) });
+  await using declining = await startAgent(built.program, {
+    baseUrl: server.baseUrl,
+    workspace,
+    home,
+    onQuestion: () => ({ action: "decline" }),
+  });
   await declining.prompt("Go");
   expect(server.requests[1]?.body.messages.at(-1)?.content).toContain("The person gave no answer");
   await using alone = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
@@ -139,7 +184,9 @@ test("without an answer, or without anybody to ask, the model is told to decide"
 
 test("a second prompt goes on in the same conversation, and so does another process", async () => {
   put("a.txt", "one\n");
-  await using server = await startChatServer((_, index) => (index === 0 ? call("read_file", { path: "a.txt" }) : { text: [`answer ${index}`] }));
+  await using server = await startChatServer((_, index) =>
+    index === 0 ? call("read_file", { path: "a.txt" }) : { text: [`answer ${index}`] },
+  );
   const options = { baseUrl: server.baseUrl, workspace, home };
   const roles = (): string[] => server.requests.at(-1)?.body.messages.map((message) => message.role) ?? [];
   await using agent = await startAgent(built.program, options);
@@ -162,9 +209,21 @@ test("a second prompt goes on in the same conversation, and so does another proc
 test("a session that was never kept cannot be loaded, nor a file that is none", async () => {
   await using server = await startChatServer([{ text: ["ok"] }]);
   const options = { baseUrl: server.baseUrl, workspace, home };
-  await expect(startAgent(built.program, { ...options, load: "00000000-0000-4000-8000-000000000000" })).rejects.toThrow("Resource not found");
+  await expect(startAgent(built.program, { ...options, load: "00000000-0000-4000-8000-000000000000" })).rejects.toThrow(
+    "Resource not found",
+  );
   await expect(startAgent(built.program, { ...options, load: "../../etc/passwd" })).rejects.toThrow("Resource not found");
-  await expect(startAgent(built.program, { ...options, workspace: path.join(workspace, "missing") })).rejects.toThrow("does not exist, or is not a directory");
+  await expect(startAgent(built.program, { ...options, workspace: path.join(workspace, "missing") })).rejects.toThrow(
+    "does not exist, or is not a directory",
+  );
+});
+
+test("a home that cannot be written costs the way back, not the work", async () => {
+  put("home-is-a-file", "");
+  await using server = await startChatServer([{ text: ["ok"] }]);
+  await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home: path.join(workspace, "home-is-a-file") });
+  expect((await agent.prompt("Go")).stopReason).toBe("end_turn");
+  expect(agent.stderr()).toContain("The conversation could not be saved");
 });
 
 test("the project's AGENTS.md is context, bounded, and only from inside the workspace", async () => {

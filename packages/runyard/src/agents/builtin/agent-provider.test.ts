@@ -63,7 +63,10 @@ describe("a provider that refuses", () => {
   ])("with %i is asked three times and then ends the prompt", async (status, body) => {
     const { error, server } = await failure([{ status, body }]);
     const words = (JSON.parse(body) as { error: { message: string } }).error.message;
-    expect(error).toMatchObject({ message: `The model provider answered ${status}: ${words} (after 3 tries)`, data: { statusCode: status } });
+    expect(error).toMatchObject({
+      message: `The model provider answered ${status}: ${words} (after 3 tries)`,
+      data: { statusCode: status },
+    });
     expect(server.requests).toHaveLength(3);
   });
 
@@ -77,11 +80,23 @@ describe("a provider that refuses", () => {
 
 describe("a stream that breaks", () => {
   const broken: [string, Reply, string][] = [
-    ["is cut", { text: ["half an ans"], then: "destroy" }, "The model provider's answer was cut off before its end (3 tries)"],
-    ["is cut before its first word", { then: "destroy" }, "The model provider's answer was cut off before its end (3 tries)"],
-    ["ends without the last event", { text: ["half an ans"], then: "end" }, "The model provider's answer was cut off before its end (3 tries)"],
-    ["is no stream at all", { raw: "<html>Welcome to the proxy</html>" }, "The model provider's answer was cut off before its end (3 tries)"],
-    ["says that it failed", { raw: `data: ${openaiError("upstream went away")}\n\n` }, "The model provider broke off its answer: upstream went away (3 tries)"],
+    ["is cut", { text: ["half an ans"], after: "destroy" }, "The model provider's answer was cut off before its end (3 tries)"],
+    ["is cut before its first word", { after: "destroy" }, "The model provider's answer was cut off before its end (3 tries)"],
+    [
+      "ends without the last event",
+      { text: ["half an ans"], after: "end" },
+      "The model provider's answer was cut off before its end (3 tries)",
+    ],
+    [
+      "is no stream at all",
+      { raw: "<html>Welcome to the proxy</html>" },
+      "The model provider's answer was cut off before its end (3 tries)",
+    ],
+    [
+      "says that it failed",
+      { raw: `data: ${openaiError("upstream went away")}\n\n` },
+      "The model provider broke off its answer: upstream went away (3 tries)",
+    ],
   ];
   test.each(broken)("%s: the step is asked for three times, then the prompt fails", async (_, reply, message) => {
     const { error, server } = await failure([reply]);
@@ -93,7 +108,7 @@ describe("a stream that breaks", () => {
   test("is asked for again, and nothing of the cut step is carried out or remembered", async () => {
     await using server = await startChatServer([
       { calls: [{ name: "run_command", input: { command: "echo first" } }] },
-      { text: ["I will"], calls: [{ name: "run_command", input: { command: "touch from-the-cut-step" } }], then: "destroy" },
+      { text: ["I will"], calls: [{ name: "run_command", input: { command: "touch from-the-cut-step" } }], after: "destroy" },
       { text: ["Done."] },
     ]);
     await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
@@ -149,7 +164,10 @@ test.each([
 });
 
 test("calls of an answer that was cut at the output limit are not carried out", async () => {
-  await using server = await startChatServer([{ calls: [{ name: "run_command", input: { command: "touch made" } }], finish: "length" }, { text: ["ok"] }]);
+  await using server = await startChatServer([
+    { calls: [{ name: "run_command", input: { command: "touch made" } }], finish: "length" },
+    { text: ["ok"] },
+  ]);
   await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
   expect((await agent.prompt("Go")).stopReason).toBe("max_tokens");
   expect(agent.permissions).toEqual([]);
@@ -176,7 +194,12 @@ test("a long conversation loses its oldest tool outputs, and nothing else", asyn
   await using server = await startChatServer((_, index) =>
     index < 6 ? { calls: [{ name: "run_command", input: { command: `printf 'step-${index} %04000d' 0` } }] } : { text: ["done"] },
   );
-  await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home, env: { RUNYARD_CONTEXT_TOKENS: "4000" } });
+  await using agent = await startAgent(built.program, {
+    baseUrl: server.baseUrl,
+    workspace,
+    home,
+    env: { RUNYARD_CONTEXT_TOKENS: "4000" },
+  });
   await agent.prompt("Go");
   const outputs = server.requests[6]?.body.messages.filter((message) => message.role === "tool").map((message) => message.content ?? "");
   expect(outputs).toHaveLength(6);

@@ -1,10 +1,19 @@
-import { agent, methods, PROTOCOL_VERSION, RequestError, type AgentApp, type AgentContext, type ContentBlock, type PromptResponse } from "@agentclientprotocol/sdk";
+import {
+  agent,
+  methods,
+  PROTOCOL_VERSION,
+  RequestError,
+  type AgentApp,
+  type AgentContext,
+  type ContentBlock,
+  type PromptResponse,
+} from "@agentclientprotocol/sdk";
 import { randomUUID } from "node:crypto";
 import manifest from "../../../package.json" with { type: "json" };
-import { clientLink } from "./client-link.ts";
+import { clientLink, type ClientLink } from "./client-link.ts";
 import { conversationStore, type Conversation } from "./conversation.ts";
 import { openWorkspace } from "./tools/workspace.ts";
-import type { TurnUsage } from "./turn.ts";
+import type { runTurn, TurnUsage } from "./turn.ts";
 
 interface Session {
   readonly root: string;
@@ -70,47 +79,48 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
     .onRequest(methods.agent.session.prompt, async ({ params, client, signal }) => {
       const session = sessions.get(params.sessionId);
       if (session === undefined) throw RequestError.sessionNotFound(params.sessionId);
-      if (session.turn !== null) throw RequestError.invalidRequest(undefined, "a prompt of this session is still being worked on");
-      session.turn = new AbortController();
-      try {
-        return await promptSession(session, {
-          settings,
-          text: promptText(params.prompt),
-          signal: AbortSignal.any([session.turn.signal, signal]),
-          link: clientLink(client, { sessionId: params.sessionId, canAsk }),
-          save: () => store.save(session.conversation),
-        });
-      } finally {
-        session.turn = null;
-      }
+      return await promptSession(session, {
+        settings,
+        text: promptText(params.prompt),
+        signal,
+        link: clientLink(client, { sessionId: params.sessionId, canAsk }),
+        save: () => store.save(session.conversation),
+      });
     });
 }
 
-function loadTurns(): Promise<typeof import("./turn.ts")> {
+function loadTurns(): Promise<{ runTurn: typeof runTurn }> {
   return import("./turn.ts");
 }
 
 interface Prompt {
   readonly settings: AgentSettings;
   readonly text: string;
+  /** Aborted when the request is withdrawn, or the client is gone. */
   readonly signal: AbortSignal;
-  readonly link: ReturnType<typeof clientLink>;
+  readonly link: ClientLink;
   save(): Promise<void>;
 }
 
 async function promptSession(session: Session, prompt: Prompt): Promise<PromptResponse> {
-  const { settings, link, signal } = prompt;
   const { conversation, root } = session;
-  conversation.messages.push({ role: "user", content: prompt.text });
+  if (session.turn !== null) throw RequestError.invalidRequest(undefined, "a prompt of this session is still being worked on");
+  const turn = new AbortController();
+  session.turn = turn;
   // A conversation that cannot be kept (a full disk) costs later resuming, not this turn.
-  const save = (): Promise<void> => prompt.save().catch((error: unknown) => settings.log(`The conversation could not be saved: ${String(error)}`));
-  await save();
-  const { runTurn } = await loadTurns();
+  const save = (): Promise<void> =>
+    prompt.save().catch((error: unknown) => prompt.settings.log(`The conversation could not be saved: ${String(error)}`));
   try {
-    const { stopReason, usage } = await runTurn({ root, conversation, link, signal, env: settings.env, save });
+    conversation.messages.push({ role: "user", content: prompt.text });
+    await save();
+    const { runTurn } = await loadTurns();
+    const signal = AbortSignal.any([turn.signal, prompt.signal]);
+    const { stopReason, usage } = await runTurn({ root, conversation, link: prompt.link, signal, env: prompt.settings.env, save });
     return { stopReason, ...usageField(usage) };
   } catch (error) {
     throw await promptError(error);
+  } finally {
+    session.turn = null;
   }
 }
 
@@ -121,12 +131,16 @@ function usageField(usage: TurnUsage): { usage?: TurnUsage } {
 
 async function promptError(error: unknown): Promise<RequestError> {
   const { ModelFailure } = await import("./model-failure.ts");
-  if (!(error instanceof ModelFailure)) return new RequestError(-32603, `The agent failed: ${error instanceof Error ? error.message : String(error)}`);
+  if (!(error instanceof ModelFailure))
+    return new RequestError(-32603, `The agent failed: ${error instanceof Error ? error.message : String(error)}`);
   return new RequestError(-32603, error.message, { source: "model", reason: error.reason, statusCode: error.statusCode });
 }
 
 function promptText(blocks: readonly ContentBlock[]): string {
-  return blocks.map(blockText).filter((text) => text !== "").join("\n\n");
+  return blocks
+    .map(blockText)
+    .filter((text) => text !== "")
+    .join("\n\n");
 }
 
 function blockText(block: ContentBlock): string {

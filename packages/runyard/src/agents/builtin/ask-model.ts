@@ -1,5 +1,14 @@
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { streamText, tool, type AssistantModelMessage, type FinishReason, type LanguageModel, type LanguageModelUsage, type ModelMessage, type ToolSet } from "ai";
+import {
+  streamText,
+  tool,
+  type AssistantModelMessage,
+  type FinishReason,
+  type LanguageModel,
+  type LanguageModelUsage,
+  type ModelMessage,
+  type ToolSet,
+} from "ai";
 import { ModelFailure, readModelFailure } from "./model-failure.ts";
 import { TOOLS } from "./tools/index.ts";
 
@@ -78,11 +87,16 @@ export async function askModel(question: ModelQuestion): Promise<ModelAnswer> {
 }
 
 async function readAnswer(result: ReturnType<typeof streamText>): Promise<ModelAnswer> {
-  const [response, toolCalls, finishReason, usage] = await Promise.all([result.response, result.toolCalls, result.finishReason, result.usage]);
+  const [response, toolCalls, finishReason, usage] = await Promise.all([
+    result.response,
+    result.toolCalls,
+    result.finishReason,
+    result.usage,
+  ]);
   const calls = toolCalls.map((call) => ({
     toolCallId: call.toolCallId,
     toolName: call.toolName,
-    input: call.input as unknown,
+    input: call.input,
     problem: call.dynamic === true && call.invalid === true ? invalidCallText(call.error) : null,
   }));
   const message = response.messages.find((candidate) => candidate.role === "assistant") ?? null;

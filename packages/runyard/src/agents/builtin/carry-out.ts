@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ToolCallContent, ToolCallLocation } from "@agentclientprotocol/sdk";
 import type { ToolResultPart } from "ai";
 import type { RequestedCall } from "./ask-model.ts";
@@ -17,10 +18,17 @@ export interface CallSurroundings {
   readonly signal: AbortSignal;
 }
 
+/** A call with the id that the client knows it by: those of models may come twice in a conversation. */
+interface ShownCall extends RequestedCall {
+  readonly shownId: string;
+}
+
 /** Carries out one call, shows its course to the client and returns what the model reads. Never throws. */
-export async function carryOut(call: RequestedCall, surroundings: CallSurroundings): Promise<ToolResultPart> {
-  if (surroundings.signal.aborted) return resultPart(call, { text: CANCELLED, failed: true });
-  const tool = TOOLS[call.toolName];
+export async function carryOut(requested: RequestedCall, surroundings: CallSurroundings): Promise<ToolResultPart> {
+  if (surroundings.signal.aborted) return notCarriedOut(requested, CANCELLED);
+  const call = { ...requested, shownId: randomUUID() };
+  // Models call any name, those that every object has as well.
+  const tool = Object.hasOwn(TOOLS, call.toolName) ? TOOLS[call.toolName] : undefined;
   announce(call, tool, surroundings.link);
   const outcome = await attempt(call, tool, surroundings).catch((error: unknown) => ({
     text: surroundings.signal.aborted ? CANCELLED : problemText(error),
@@ -35,10 +43,10 @@ export function notCarriedOut(call: RequestedCall, why: string): ToolResultPart 
   return resultPart(call, { text: why, failed: true });
 }
 
-function announce(call: RequestedCall, tool: AgentTool<unknown> | undefined, link: ClientLink): void {
+function announce(call: ShownCall, tool: AgentTool<unknown> | undefined, link: ClientLink): void {
   link.update({
     sessionUpdate: "tool_call",
-    toolCallId: call.toolCallId,
+    toolCallId: call.shownId,
     name: call.toolName,
     title: tool === undefined || call.problem !== null ? call.toolName : tool.title(call.input),
     kind: tool?.kind ?? "other",
@@ -47,13 +55,13 @@ function announce(call: RequestedCall, tool: AgentTool<unknown> | undefined, lin
   });
 }
 
-async function attempt(call: RequestedCall, tool: AgentTool<unknown> | undefined, surroundings: CallSurroundings): Promise<ToolOutcome> {
+async function attempt(call: ShownCall, tool: AgentTool<unknown> | undefined, surroundings: CallSurroundings): Promise<ToolOutcome> {
   if (call.problem !== null || tool === undefined) throw new ToolProblem(call.problem ?? `There is no tool ${call.toolName}.`);
   const { link, signal } = surroundings;
   const prepared = await tool.prepare(call.input, contextOf(call, surroundings));
   const shown = { ...(prepared.content && { content: prepared.content }), ...(prepared.locations && { locations: prepared.locations }) };
   if (tool.needsPermission) await needPermission(call, { tool, shown, surroundings });
-  link.update({ sessionUpdate: "tool_call_update", toolCallId: call.toolCallId, status: "in_progress", ...shown });
+  link.update({ sessionUpdate: "tool_call_update", toolCallId: call.shownId, status: "in_progress", ...shown });
   signal.throwIfAborted();
   const outcome = await prepared.run();
   return prepared.content === undefined || outcome.content !== undefined ? outcome : { ...outcome, content: prepared.content };
@@ -64,19 +72,31 @@ interface Shown {
   readonly locations?: ToolCallLocation[];
 }
 
-async function needPermission(call: RequestedCall, details: { tool: AgentTool<unknown>; shown: Shown; surroundings: CallSurroundings }): Promise<void> {
+async function needPermission(
+  call: ShownCall,
+  details: { tool: AgentTool<unknown>; shown: Shown; surroundings: CallSurroundings },
+): Promise<void> {
   const { tool, shown, surroundings } = details;
-  const { toolCallId } = call;
-  const asked = { toolCallId, title: tool.title(call.input), kind: tool.kind, status: "pending" as const, rawInput: cutStrings(call.input), ...shown };
+  const { shownId: toolCallId } = call;
+  const asked = {
+    toolCallId,
+    title: tool.title(call.input),
+    kind: tool.kind,
+    status: "pending" as const,
+    rawInput: cutStrings(call.input),
+    ...shown,
+  };
   const allowed = await surroundings.link.requestPermission(asked, surroundings.signal);
   if (!allowed) {
-    throw new ToolProblem("This call was refused, by a person or by the rules of this run, and not carried out. Do not try the same by another way: go on without it, or say in your summary why you cannot.");
+    throw new ToolProblem(
+      "This call was refused, by a person or by the rules of this run, and not carried out. Do not try the same by another way: go on without it, or say in your summary why you cannot.",
+    );
   }
 }
 
-function contextOf(call: RequestedCall, surroundings: CallSurroundings): ToolContext {
+function contextOf(call: ShownCall, surroundings: CallSurroundings): ToolContext {
   const { link, root, signal } = surroundings;
-  const { toolCallId } = call;
+  const { shownId: toolCallId } = call;
   return {
     root,
     toolCallId,
@@ -87,10 +107,10 @@ function contextOf(call: RequestedCall, surroundings: CallSurroundings): ToolCon
   };
 }
 
-function conclude(call: RequestedCall, outcome: ToolOutcome, link: ClientLink): void {
+function conclude(call: ShownCall, outcome: ToolOutcome, link: ClientLink): void {
   link.update({
     sessionUpdate: "tool_call_update",
-    toolCallId: call.toolCallId,
+    toolCallId: call.shownId,
     status: outcome.failed === true ? "failed" : "completed",
     content: outcome.content ?? textContent(cutMiddle(outcome.text, SHOWN_BYTES)),
     ...(outcome.rawOutput && { rawOutput: outcome.rawOutput }),

@@ -26,12 +26,19 @@ export function readModelFailure(error: unknown): ModelFailure {
   if (error instanceof ModelFailure) return error;
   if (RetryError.isInstance(error)) {
     const last = readModelFailure(error.lastError);
-    return new ModelFailure(`${last.message} (after ${error.errors.length} tries)`, { reason: last.reason, statusCode: last.statusCode ?? undefined, cause: error });
+    return new ModelFailure(`${last.message} (after ${error.errors.length} tries)`, {
+      reason: last.reason,
+      statusCode: last.statusCode ?? undefined,
+      cause: error,
+    });
   }
   if (APICallError.isInstance(error)) return readCallError(error);
   if (JSONParseError.isInstance(error) || TypeValidationError.isInstance(error)) {
     const got = JSONParseError.isInstance(error) ? error.text : JSON.stringify(error.value);
-    return new ModelFailure(`The model provider sent something that is no chat completion: ${cutEnd(String(got), 300)}`, { reason: "malformed", cause: error });
+    return new ModelFailure(`The model provider sent something that is no chat completion: ${cutEnd(got, 300)}`, {
+      reason: "malformed",
+      cause: error,
+    });
   }
   return readOtherError(error);
 }
@@ -40,7 +47,10 @@ function readCallError(error: APICallError): ModelFailure {
   const { statusCode } = error;
   if (statusCode === undefined) {
     const words = error.message.replace(/^Cannot connect to API: /, "");
-    return new ModelFailure(`The model provider cannot be reached at ${new URL(error.url).origin}: ${words}`, { reason: "unreachable", cause: error });
+    return new ModelFailure(`The model provider cannot be reached at ${new URL(error.url).origin}: ${words}`, {
+      reason: "unreachable",
+      cause: error,
+    });
   }
   // The answer had begun well: it is its body that broke.
   if (statusCode < 400) return cutOff(error);

@@ -89,15 +89,17 @@ async function askPatiently(turn: Turn, step: Pick<ModelQuestion, "model" | "sys
     try {
       return await askModel({ ...step, messages: turn.conversation.messages, signal: turn.signal, onDelta: heard.onDelta });
     } catch (error) {
-      if (turn.signal.aborted) {
-        if (heard.text() !== "") turn.conversation.messages.push({ role: "assistant", content: heard.text() });
-        return null;
-      }
+      if (turn.signal.aborted) return keepHeard(turn, heard.text());
       if (!brokeOff(error)) throw error;
       if (tries === MAX_TRIES) throw new ModelFailure(`${error.message} (${tries} tries)`, { reason: error.reason, cause: error });
       await wait(RETRY_DELAY_MS * tries, undefined, { signal: turn.signal }).catch(() => undefined);
     }
   }
+}
+
+function keepHeard(turn: Turn, text: string): null {
+  if (text !== "") turn.conversation.messages.push({ role: "assistant", content: text });
+  return null;
 }
 
 function brokeOff(error: unknown): error is ModelFailure {

@@ -1,4 +1,15 @@
-import { client, methods, ndJsonStream, type ClientConnection, type CreateElicitationRequest, type InitializeResponse, type NewSessionResponse, type PromptResponse, type RequestPermissionRequest, type SessionUpdate } from "@agentclientprotocol/sdk";
+import {
+  client,
+  methods,
+  ndJsonStream,
+  type ClientConnection,
+  type CreateElicitationRequest,
+  type InitializeResponse,
+  type NewSessionResponse,
+  type PromptResponse,
+  type RequestPermissionRequest,
+  type SessionUpdate,
+} from "@agentclientprotocol/sdk";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
@@ -50,13 +61,20 @@ export function makeDir(name: string): string {
 }
 
 export function spawnAgent(program: string, options: Pick<AgentOptions, "baseUrl" | "home" | "env">): ChildProcess {
-  const env = { PATH: process.env["PATH"] ?? "", HOME: options.home, OPENAI_BASE_URL: options.baseUrl, OPENAI_API_KEY: "run-token", RUNYARD_MODEL: "scripted" };
+  const env = {
+    PATH: process.env["PATH"] ?? "",
+    HOME: options.home,
+    OPENAI_BASE_URL: options.baseUrl,
+    OPENAI_API_KEY: "run-token",
+    RUNYARD_MODEL: "scripted",
+  };
   return spawn(process.execPath, [program], { env: { ...env, ...options.env }, stdio: ["pipe", "pipe", "pipe"] });
 }
 
 export async function startAgent(program: string, options: AgentOptions & { load?: string; resume?: string }): Promise<AgentProcess> {
   const child = spawnAgent(program, options);
-  if (child.stdin === null || child.stdout === null || child.stderr === null || child.pid === undefined) throw new Error("the agent did not start");
+  if (child.stdin === null || child.stdout === null || child.stderr === null || child.pid === undefined)
+    throw new Error("the agent did not start");
   const out: Buffer[] = [];
   let err = "";
   const readable = new PassThrough();
@@ -99,7 +117,10 @@ export async function startAgent(program: string, options: AgentOptions & { load
   };
 }
 
-async function openSession(connection: ClientConnection, options: AgentOptions & { load?: string; resume?: string }): Promise<Pick<AgentProcess, "initialized" | "sessionId">> {
+async function openSession(
+  connection: ClientConnection,
+  options: AgentOptions & { load?: string; resume?: string },
+): Promise<Pick<AgentProcess, "initialized" | "sessionId">> {
   const { agent } = connection;
   const initialized = await agent.request(methods.agent.initialize, {
     protocolVersion: 1,
@@ -117,7 +138,10 @@ async function openSession(connection: ClientConnection, options: AgentOptions &
 }
 
 /** The text of the agent's messages. */
-export function spoken(updates: readonly SessionUpdate[], kind: "agent_message_chunk" | "agent_thought_chunk" | "user_message_chunk" = "agent_message_chunk"): string {
+export function spoken(
+  updates: readonly SessionUpdate[],
+  kind: "agent_message_chunk" | "agent_thought_chunk" | "user_message_chunk" = "agent_message_chunk",
+): string {
   return updates.map((update) => (update.sessionUpdate === kind && update.content.type === "text" ? update.content.text : "")).join("");
 }
 

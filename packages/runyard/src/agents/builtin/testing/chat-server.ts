@@ -11,7 +11,12 @@ export interface ChatMessage {
 export interface ChatRequest {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
-  readonly body: { model: string; messages: ChatMessage[]; tools: { function: { name: string; parameters: Record<string, unknown> } }[]; stream: boolean };
+  readonly body: {
+    model: string;
+    messages: ChatMessage[];
+    tools: { function: { name: string; parameters: Record<string, unknown> } }[];
+    stream: boolean;
+  };
 }
 
 export interface Answer {
@@ -22,10 +27,13 @@ export interface Answer {
   readonly finish?: string;
   readonly usage?: { prompt: number; completion: number; cached?: number } | null;
   /** What follows instead of the end: the connection breaks, stays open, or ends without the last events. */
-  readonly then?: "destroy" | "hang" | "end";
+  readonly after?: "destroy" | "hang" | "end";
 }
 
-export type Reply = Answer | { readonly status: number; readonly body: string; readonly headers?: Record<string, string> } | { readonly raw: string };
+export type Reply =
+  | Answer
+  | { readonly status: number; readonly body: string; readonly headers?: Record<string, string> }
+  | { readonly raw: string };
 
 export interface ChatServer extends AsyncDisposable {
   /** Ends in `/v1`. */
@@ -43,7 +51,11 @@ export async function startChatServer(script: readonly Reply[] | ((request: Chat
     const chunks: Buffer[] = [];
     incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
     incoming.on("end", () => {
-      const request = { path: incoming.url ?? "", headers: incoming.headers, body: JSON.parse(Buffer.concat(chunks).toString()) as ChatRequest["body"] };
+      const request = {
+        path: incoming.url ?? "",
+        headers: incoming.headers,
+        body: JSON.parse(Buffer.concat(chunks).toString()) as ChatRequest["body"],
+      };
       requests.push(request);
       const index = requests.length - 1;
       const reply = typeof script === "function" ? script(request, index) : (script[index] ?? script.at(-1));
@@ -77,17 +89,28 @@ function send(response: ServerResponse, reply: Reply): void {
     return;
   }
   for (const delta of deltasOf(reply)) response.write(event({ choices: [{ index: 0, delta }] }));
-  if (reply.then === "hang") return;
-  if (reply.then === "end") response.end();
-  else if (reply.then === "destroy") setTimeout(() => response.destroy(), 20);
+  if (reply.after === "hang") return;
+  if (reply.after === "end") response.end();
+  else if (reply.after === "destroy") setTimeout(() => response.destroy(), 20);
   else finish(response, reply);
 }
 
 function deltasOf(answer: Answer): Record<string, unknown>[] {
   const calls = (answer.calls ?? []).map(({ name, input }, index) => ({
-    tool_calls: [{ index, id: `call_${Math.random().toString(36).slice(2)}`, type: "function", function: { name, arguments: typeof input === "string" ? input : JSON.stringify(input) } }],
+    tool_calls: [
+      {
+        index,
+        id: `call_${Math.random().toString(36).slice(2)}`,
+        type: "function",
+        function: { name, arguments: typeof input === "string" ? input : JSON.stringify(input) },
+      },
+    ],
   }));
-  return [...(answer.reasoning === undefined ? [] : [{ reasoning_content: answer.reasoning }]), ...(answer.text ?? []).map((content) => ({ content })), ...calls];
+  return [
+    ...(answer.reasoning === undefined ? [] : [{ reasoning_content: answer.reasoning }]),
+    ...(answer.text ?? []).map((content) => ({ content })),
+    ...calls,
+  ];
 }
 
 function finish(response: ServerResponse, answer: Answer): void {

@@ -31,7 +31,8 @@ export const editFileTool = defineTool({
       content: [{ type: "diff", path: file, oldText: edit.shownOld, newText: edit.shownNew }],
       async run() {
         // A person may have taken minutes to allow this.
-        if ((await readExisting(file, input.path)) !== before) throw new ToolProblem(`${input.path} has changed in the meantime: read it again.`);
+        if ((await readExisting(file, input.path)) !== before)
+          throw new ToolProblem(`${input.path} has changed in the meantime: read it again.`);
         await writeFile(file, edit.after);
         return { text: `Edited ${input.path} at line ${edit.line}.` };
       },
@@ -40,7 +41,8 @@ export const editFileTool = defineTool({
 });
 
 export const writeFileTool = defineTool({
-  description: "Write a text file of the workspace: makes it, with the directories above it, or replaces all of it. For a small change use edit_file.",
+  description:
+    "Write a text file of the workspace: makes it, with the directories above it, or replaces all of it. For a small change use edit_file.",
   inputSchema: z.object({
     path: z.string().min(1).describe("Path of the file, relative to the working directory"),
     content: z.string().describe("The whole text of the file"),
@@ -66,7 +68,10 @@ export const writeFileTool = defineTool({
 });
 
 async function readExisting(file: string, name: string): Promise<string> {
-  const exists = await stat(file).then(() => true, () => false);
+  const exists = await stat(file).then(
+    () => true,
+    () => false,
+  );
   if (!exists) throw new ToolProblem(`There is no file ${name}: look with list_files, or make it with write_file.`);
   return readText(file, name);
 }
@@ -86,7 +91,8 @@ interface Edit {
 
 function placeEdit(before: string, wanted: { name: string; oldText: string; newText: string }): Edit {
   const { name } = wanted;
-  if (wanted.oldText === "") throw new ToolProblem("old_text is empty: give the passage to replace, or use write_file to replace the whole file.");
+  if (wanted.oldText === "")
+    throw new ToolProblem("old_text is empty: give the passage to replace, or use write_file to replace the whole file.");
   const useCrlf = before.includes("\r\n") && !wanted.oldText.includes("\r");
   const asInFile = (text: string): string => (useCrlf ? text.replaceAll(/\r?\n/g, "\r\n") : text);
   const oldText = asInFile(wanted.oldText);
@@ -96,8 +102,13 @@ function placeEdit(before: string, wanted: { name: string; oldText: string; newT
   if (start === -1) throw new ToolProblem(notFound(before, wanted.oldText, name));
   const places = occurrences(before, oldText);
   if (places.length > 1) {
-    const lines = places.slice(0, 10).map((place) => lineAt(before, place)).join(", ");
-    throw new ToolProblem(`old_text occurs ${places.length} times in ${name} (at lines ${lines}): give more of the lines around the place you mean, so that it occurs once.`);
+    const lines = places
+      .slice(0, 10)
+      .map((place) => lineAt(before, place))
+      .join(", ");
+    throw new ToolProblem(
+      `old_text occurs ${places.length} times in ${name} (at lines ${lines}): give more of the lines around the place you mean, so that it occurs once.`,
+    );
   }
   const end = start + oldText.length;
   const [from, to] = withContext(before, start, end);

@@ -4,7 +4,8 @@ import { ToolProblem } from "./problem.ts";
 import { defineTool } from "./tool.ts";
 
 export const updatePlanTool = defineTool({
-  description: "Show your plan to the people who follow your work, for a task of several steps. Always give all entries, with their status.",
+  description:
+    "Show your plan to the people who follow your work, for a task of several steps. Always give all entries, with their status.",
   inputSchema: z.object({
     entries: z
       .array(
@@ -39,7 +40,8 @@ export const askUserTool = defineTool({
     return {
       async run() {
         const answer = await context.askPerson(input.question);
-        if (answer === undefined) throw new ToolProblem("Nobody can be asked in this run: decide yourself, and say in your summary what you assumed.");
+        if (answer === undefined)
+          throw new ToolProblem("Nobody can be asked in this run: decide yourself, and say in your summary what you assumed.");
         if (answer === null) return { text: "The person gave no answer: decide yourself, and say in your summary what you assumed." };
         return { text: answer };
       },

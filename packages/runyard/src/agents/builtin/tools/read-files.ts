@@ -18,7 +18,9 @@ export async function readText(file: string, name: string): Promise<string> {
   if (info.isDirectory()) throw new ToolProblem(`${name} is a directory: use list_files to see what is in it.`);
   if (!info.isFile()) throw new ToolProblem(`${name} is not a regular file.`);
   if (info.size > MAX_FILE_BYTES) {
-    throw new ToolProblem(`${name} has ${info.size} bytes, which is too much for this tool: use run_command, for example with sed -n or head -c.`);
+    throw new ToolProblem(
+      `${name} has ${info.size} bytes, which is too much for this tool: use run_command, for example with sed -n or head -c.`,
+    );
   }
   const bytes = await readFile(file);
   if (looksBinary(bytes)) throw new ToolProblem(`${name} is a binary file of ${bytes.length} bytes.`);
@@ -65,14 +67,16 @@ function linesFrom(text: string, wanted: { offset: number; limit: number; name: 
   let end = first;
   let bytes = 0;
   while (end < most && (bytes += Buffer.byteLength(lines[end] ?? "") + 1) <= MAX_READ_BYTES) end += 1;
-  if (end === first) return `${cutEnd(lines[first] ?? "", MAX_READ_BYTES / 4)}\n[line ${wanted.offset} is longer than ${MAX_READ_BYTES} bytes: use run_command, for example with cut -c, for the rest]`;
+  if (end === first)
+    return `${cutEnd(lines[first] ?? "", MAX_READ_BYTES / 4)}\n[line ${wanted.offset} is longer than ${MAX_READ_BYTES} bytes: use run_command, for example with cut -c, for the rest]`;
   const part = lines.slice(first, end).join("\n");
   if (end === count) return first === 0 ? text : part;
   return `${part}\n[lines ${wanted.offset} to ${end} of ${count}: read on with offset ${end + 1}]`;
 }
 
 export const listFilesTool = defineTool({
-  description: "List the files and directories below a directory of the workspace, level by level. Directories end in a slash; .git and node_modules are left out.",
+  description:
+    "List the files and directories below a directory of the workspace, level by level. Directories end in a slash; .git and node_modules are left out.",
   inputSchema: z.object({
     path: z.string().min(1).optional().describe("Directory, relative to the working directory; default: all of it"),
   }),

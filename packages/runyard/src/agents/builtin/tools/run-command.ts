@@ -24,8 +24,17 @@ export const runCommandTool = defineTool({
   description:
     "Run a command with `sh -c` in the working directory, without a terminal and without input. Returns its output (stdout and stderr together; of long output the beginning and the end) and its exit code.",
   inputSchema: z.object({
-    command: z.string().min(1).refine((command) => !command.includes("\0"), "must not contain NUL").describe("The command line"),
-    timeout: z.number().min(1).max(MAX_TIMEOUT_S).optional().describe(`Seconds after which it is killed; default ${DEFAULT_TIMEOUT_S}, at most ${MAX_TIMEOUT_S}`),
+    command: z
+      .string()
+      .min(1)
+      .refine((command) => !command.includes("\0"), "must not contain NUL")
+      .describe("The command line"),
+    timeout: z
+      .number()
+      .min(1)
+      .max(MAX_TIMEOUT_S)
+      .optional()
+      .describe(`Seconds after which it is killed; default ${DEFAULT_TIMEOUT_S}, at most ${MAX_TIMEOUT_S}`),
   }),
   kind: "execute",
   needsPermission: true,
@@ -54,7 +63,12 @@ async function runCommand(command: string, options: { timeoutMs: number; context
     text: text === "" ? note : `${text}${text.endsWith("\n") ? "" : "\n"}${note}`,
     failed: ending.exitCode !== 0,
     content: textContent(ending.killed === null ? text : `${text}\n${note}`),
-    rawOutput: { exitCode: ending.exitCode, timedOut: ending.killed === "timeout", outputBytes: output.size(), durationMs: Date.now() - startedAt },
+    rawOutput: {
+      exitCode: ending.exitCode,
+      timedOut: ending.killed === "timeout",
+      outputBytes: output.size(),
+      durationMs: Date.now() - startedAt,
+    },
   };
 }
 

@@ -44,7 +44,7 @@ export interface AgentTool<Input> {
 
 /** Checks a tool's parts against its schema, and hides the type of its input from the list of tools. */
 export function defineTool<Input>(tool: AgentTool<Input>): AgentTool<unknown> {
-  return tool as AgentTool<unknown>;
+  return tool;
 }
 
 export function textContent(text: string): ToolCallContent[] {

@@ -1,7 +1,16 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildAgent, finalCall, makeDir, shownText, startAgent, toolCalls, type AgentProcess, type ToolUpdate } from "../testing/agent-process.ts";
+import {
+  buildAgent,
+  finalCall,
+  makeDir,
+  shownText,
+  startAgent,
+  toolCalls,
+  type AgentProcess,
+  type ToolUpdate,
+} from "../testing/agent-process.ts";
 import { startChatServer, type ChatServer, type Reply } from "../testing/chat-server.ts";
 
 let built: Awaited<ReturnType<typeof buildAgent>>;
@@ -56,16 +65,24 @@ describe("edit_file", () => {
     put("edit/long.txt", Array.from({ length: 20 }, (_, index) => `line ${index + 1}\n`).join(""));
     const { call } = await use("edit_file", { path: "edit/long.txt", old_text: "line 10", new_text: "LINE 10" });
     const lines = (text: string): string => `line 7\nline 8\nline 9\n${text}\nline 11\nline 12\nline 13\n`;
-    expect(call.content).toEqual([{ type: "diff", path: path.join(workspace, "edit/long.txt"), oldText: lines("line 10"), newText: lines("LINE 10") }]);
+    expect(call.content).toEqual([
+      { type: "diff", path: path.join(workspace, "edit/long.txt"), oldText: lines("line 10"), newText: lines("LINE 10") },
+    ]);
   });
 
   test.each([
     ["two places", "same\nother\nsame\n", "same", "x", "old_text occurs 2 times in edit/case.txt (at lines 1, 3)"],
     ["no place", "one\n", "three", "x", "old_text was not found in edit/case.txt: read the file again"],
-    ["other white space", "if (a) {\n\treturn b;\n}\n", "if (a) {\n    return b;\n}", "x", "At line 1 there is a passage that differs only in white space"],
+    [
+      "other white space",
+      "if (a) {\n\treturn b;\n}\n",
+      "if (a) {\n    return b;\n}",
+      "x",
+      "At line 1 there is a passage that differs only in white space",
+    ],
     ["no text", "one\n", "", "x", "old_text is empty"],
     ["the same text", "one\n", "one", "one", "old_text and new_text are the same"],
-  ])("with %s changes nothing, asks nobody and says what to do", async (_, contents, oldText, newText, words) => {
+  ])("with %s changes nothing, asks nobody and says what to do", async (...[, contents, oldText, newText, words]) => {
     const file = put("edit/case.txt", contents);
     const { text, call, asked } = await use("edit_file", { path: "edit/case.txt", old_text: oldText, new_text: newText });
     expect(text).toContain(words);
@@ -75,7 +92,9 @@ describe("edit_file", () => {
   });
 
   test("a file that is missing, a directory, or no text is named as such", async () => {
-    expect((await use("edit_file", { path: "edit/none.txt", old_text: "a", new_text: "b" })).text).toContain("There is no file edit/none.txt");
+    expect((await use("edit_file", { path: "edit/none.txt", old_text: "a", new_text: "b" })).text).toContain(
+      "There is no file edit/none.txt",
+    );
     expect((await use("edit_file", { path: "edit", old_text: "a", new_text: "b" })).text).toContain("edit is a directory");
     put("edit/binary", Buffer.from([1, 0, 2]));
     expect((await use("edit_file", { path: "edit/binary", old_text: "a", new_text: "b" })).text).toContain("is a binary file of 3 bytes");
@@ -124,14 +143,21 @@ describe("paths", () => {
     symlinkSync("real", path.join(workspace, "link-in"));
   });
 
-  test.each(["../x.txt", "/etc/passwd", "link-out/secret.txt", "link-file", "link-out/new/deep.txt", "real/../../x"])("%s is refused", async (name) => {
-    for (const [tool, input] of [["read_file", { path: name }], ["write_file", { path: name, content: "x" }], ["edit_file", { path: name, old_text: "secret", new_text: "x" }]] as const) {
-      const { text, asked } = await use(tool, input);
-      expect(text).toContain("is outside of the workspace");
-      expect(asked).toBe(0);
-    }
-    expect(readFileSync(path.join(outside, "secret.txt"), "utf8")).toBe("secret\n");
-  });
+  test.each(["../x.txt", "/etc/passwd", "link-out/secret.txt", "link-file", "link-out/new/deep.txt", "real/../../x"])(
+    "%s is refused",
+    async (name) => {
+      for (const [tool, input] of [
+        ["read_file", { path: name }],
+        ["write_file", { path: name, content: "x" }],
+        ["edit_file", { path: name, old_text: "secret", new_text: "x" }],
+      ] as const) {
+        const { text, asked } = await use(tool, input);
+        expect(text).toContain("is outside of the workspace");
+        expect(asked).toBe(0);
+      }
+      expect(readFileSync(path.join(outside, "secret.txt"), "utf8")).toBe("secret\n");
+    },
+  );
 
   test("a link without a target is not written through", async () => {
     expect((await use("write_file", { path: "link-dangling", content: "x" })).text).toContain("symbolic link whose target does not exist");
@@ -211,7 +237,12 @@ describe("run_command", () => {
   test("reports the real exit code", async () => {
     const { text, call } = await use("run_command", { command: "echo before; exit 3" });
     expect(text).toBe("before\n[exit code 3]");
-    expect(call).toMatchObject({ status: "failed", kind: "execute", title: "echo before; exit 3", rawOutput: { exitCode: 3, timedOut: false } });
+    expect(call).toMatchObject({
+      status: "failed",
+      kind: "execute",
+      title: "echo before; exit 3",
+      rawOutput: { exitCode: 3, timedOut: false },
+    });
     expect((await use("run_command", { command: "true" })).call).toMatchObject({ status: "completed", rawOutput: { exitCode: 0 } });
     expect((await use("run_command", { command: "no-such-program-here" })).call).toMatchObject({ rawOutput: { exitCode: 127 } });
     expect((await use("run_command", { command: "kill -9 $$" })).call).toMatchObject({ rawOutput: { exitCode: 137 } });
@@ -228,7 +259,10 @@ describe("run_command", () => {
   });
 
   test("shows output while the command runs", async () => {
-    const { parts } = await use("run_command", { command: "echo early; while [ ! -e go ]; do echo early > seen; sleep 0.05; [ -e waited ] && touch go; sleep 0.5; touch waited; done; echo late" });
+    const { parts } = await use("run_command", {
+      command:
+        "echo early; while [ ! -e go ]; do echo early > seen; sleep 0.05; [ -e waited ] && touch go; sleep 0.5; touch waited; done; echo late",
+    });
     const shown = parts.map(shownText);
     expect(shown.filter((text) => text === "early\n").length).toBeGreaterThan(0);
     expect(shown.at(-1)).toBe("early\nlate\n");
@@ -277,5 +311,6 @@ describe("calls that make no sense", () => {
     expect(text).toContain("unavailable tool 'browse'");
     expect(text).toContain("read_file");
     expect(call).toMatchObject({ title: "browse", kind: "other", status: "failed" });
+    expect((await use("constructor", {})).text).toBe("There is no tool constructor.");
   });
 });

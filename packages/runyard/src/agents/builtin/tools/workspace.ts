@@ -46,7 +46,10 @@ async function realPathOfExistingPart(wanted: string, given: string): Promise<st
       throw error;
     });
     if (real !== undefined) return path.join(real, ...missing);
-    const isLink = await lstat(part).then((stat) => stat.isSymbolicLink(), () => false);
+    const isLink = await lstat(part).then(
+      (stat) => stat.isSymbolicLink(),
+      () => false,
+    );
     // Writing "through" a link whose target is missing would make a file wherever it points to.
     if (isLink) throw new ToolProblem(`${given} goes through a symbolic link whose target does not exist.`);
     missing.unshift(path.basename(part));
