@@ -1,0 +1,76 @@
+import { lstat } from "node:fs/promises";
+import path from "node:path";
+import { withQuarantine } from "./bare-repository.ts";
+import { QUIET_FETCH } from "./cache.ts";
+import { noticeText, readCommitResult, type ResultNotice } from "./commit-result.ts";
+import { git, GitError, type GitHost, tryGit } from "./host-git.ts";
+import { withLocks } from "./locks.ts";
+import { requireObjectName, resultRef } from "./names.ts";
+
+/** Largest bundle that is taken. */
+const MAX_BUNDLE_BYTES = 2 * 1024 ** 3;
+const FETCH_TIMEOUT_MS = 10 * 60_000;
+
+export interface ImportOptions {
+  readonly cachePath: string;
+  /** Where the commit step left its files, on the host. */
+  readonly resultsDir: string;
+  readonly base: string;
+  readonly runId: string;
+  /** Largest bundle that is taken, in bytes; default 2 GiB. */
+  readonly maxBytes?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ImportedResult {
+  /** The commit that the run made, now in the cache; null when it changed nothing. */
+  readonly head: string | null;
+  readonly notices: readonly ResultNotice[];
+}
+
+function malformed(reason: string): GitError {
+  return new GitError(["fetch", "result.bundle"], { code: null, stderr: `the result of the run cannot be taken: ${reason}` });
+}
+
+async function requireBundle(file: string, maxBytes: number): Promise<void> {
+  const found = await lstat(file).catch(() => null);
+  if (found === null || !found.isFile()) throw malformed("it has no bundle of commits");
+  if (found.size > maxBytes) throw malformed(`it has ${found.size} bytes, more than the ${maxBytes} that are allowed`);
+}
+
+/** Takes one commit out of a bundle into a quarantine, and makes sure that it goes on from `base`. */
+async function unpack(host: GitHost, quarantine: string, options: { bundle: string; base: string; head: string; signal: AbortSignal | undefined }): Promise<void> {
+  const { bundle, base, head, signal } = options;
+  const inside = (...words: string[]): string[] => ["--git-dir", quarantine, ...words];
+  await git(host, inside("update-ref", "refs/heads/base", base), { signal });
+  await git(host, inside(...QUIET_FETCH, "--", bundle, "+refs/heads/*:refs/bundle/*"), { signal, timeoutMs: FETCH_TIMEOUT_MS });
+  const tips = await git(host, inside("for-each-ref", "--format=%(objecttype) %(objectname)", "refs/bundle"), { signal });
+  if (!tips.split("\n").includes(`commit ${head}`)) throw malformed("its bundle does not hold the commit that it names");
+  const order = await tryGit(host, inside("merge-base", "--is-ancestor", base, head), { signal });
+  if (order.code === 1) throw malformed("it does not go on from the commit that the run started from");
+  if (order.code !== 0) throw new GitError(["merge-base"], order);
+}
+
+/**
+ * Takes what a run has made into the cache. Everything in `resultsDir` is untrusted: the bundle is opened
+ * in a quarantine, and only the commits between `base` and the result, with every object checked, come from
+ * there into the cache. Can be repeated. Throws GitError, or Error where `result.json` is not readable.
+ */
+export async function importResult(host: GitHost, options: ImportOptions): Promise<ImportedResult> {
+  const { cachePath, resultsDir, runId, signal } = options;
+  const base = requireObjectName(options.base);
+  const result = await readCommitResult(resultsDir);
+  const notices = result.notices.map((notice) => ({ code: notice.code, message: noticeText(notice) }));
+  if (!result.changed) return { head: null, notices };
+
+  const { head } = result;
+  const bundle = path.join(resultsDir, "result.bundle");
+  const ref = resultRef(runId);
+  await requireBundle(bundle, options.maxBytes ?? MAX_BUNDLE_BYTES);
+  await withQuarantine(host, { lender: cachePath, example: base }, async (quarantine) => {
+    await unpack(host, quarantine, { bundle, base, head, signal });
+    const fetch = ["--git-dir", cachePath, "-c", "fetch.fsckObjects=true", ...QUIET_FETCH, "--", quarantine, `+${head}:${ref}`];
+    await withLocks(cachePath, [ref], () => git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS }));
+  });
+  return { head, notices };
+}

@@ -1,0 +1,172 @@
+import { constants } from "node:fs";
+import { access, realpath, stat } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { RunyardError } from "@runyard/sdk/contract";
+import { type GitHost, type GitResult, tryGit } from "./host-git.ts";
+import { isBranchName } from "./names.ts";
+import { uncommittedChanges } from "./uncommitted.ts";
+
+/** Where a repository of the user lies. */
+export interface RepositoryPlace {
+  /** The top of the working tree, or the git directory where there is none. */
+  readonly root: string;
+  /** The git directory that holds objects and branches, also for a linked worktree; real path. */
+  readonly gitDir: string;
+}
+
+export interface RepositoryNotice {
+  readonly code: "uncommitted-changes" | "detached-head";
+  readonly message: string;
+}
+
+export interface LocalRepository extends RepositoryPlace {
+  /** The branch that was asked for, or else the current one; null for a detached head. */
+  readonly branch: string | null;
+  readonly commit: string;
+  readonly notices: readonly RepositoryNotice[];
+}
+
+function notUsable(message: string, cause?: unknown): RunyardError {
+  return new RunyardError("repository_not_usable", message, { cause });
+}
+
+/** A path as people can read it in a sentence: quoted only where it must be. */
+function shown(file: string): string {
+  return /^[\w./@+~:-]+$/.test(file) ? file : JSON.stringify(file);
+}
+
+/** git ends a single answer with one newline; a path may end in more. */
+function answer(result: GitResult): string {
+  return result.stdout.endsWith("\n") ? result.stdout.slice(0, -1) : result.stdout;
+}
+
+function folderOf(repositoryUrl: string): string {
+  let folder = repositoryUrl;
+  if (/^file:/i.test(repositoryUrl)) {
+    try {
+      folder = fileURLToPath(repositoryUrl);
+    } catch (error) {
+      throw notUsable(`${shown(repositoryUrl)} does not name a folder of this machine: write it as file:///path/to/repository`, error);
+    }
+  }
+  if (path.isAbsolute(folder) && !folder.includes("\0")) return path.resolve(folder);
+  throw notUsable(`${shown(repositoryUrl)} cannot be used: only repositories on this machine can be used so far, given as an absolute path or a file:// URL`);
+}
+
+async function existingFolder(repositoryUrl: string): Promise<string> {
+  const folder = folderOf(repositoryUrl);
+  try {
+    const found = await stat(folder);
+    if (!found.isDirectory()) throw notUsable(`${shown(folder)} is not a folder: name the folder of a git repository`);
+    await access(folder, constants.R_OK | constants.X_OK);
+    return folder;
+  } catch (error) {
+    if (RunyardError.is(error)) throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") throw notUsable(`There is no folder ${shown(folder)} on the server's machine`, error);
+    if (code === "EACCES" || code === "EPERM") throw unreadable(folder, error);
+    throw notUsable(`${shown(folder)} cannot be read: ${(error as Error).message}`, error);
+  }
+}
+
+function unreadable(folder: string, cause?: unknown): RunyardError {
+  return notUsable(`The server's user may not read ${shown(folder)}: give it the right to, or run the server as the user whose repository it is`, cause);
+}
+
+function notARepository(folder: string, result: GitResult): RunyardError {
+  const said = result.stderr;
+  if (/dubious ownership|unsafe repository/.test(said)) {
+    return notUsable(
+      `git does not trust ${shown(folder)}, because it belongs to another user: run "git config --global --add safe.directory ${folder}" as the server's user`,
+    );
+  }
+  if (/Permission denied/.test(said)) return unreadable(folder);
+  if (result.code === 127) return notUsable("git is not installed on the server's machine, or not on the server's PATH");
+  if (/not a git repository \(or any/.test(said)) return notUsable(`${shown(folder)} is not in a git repository: run "git init" there, and commit something`);
+  const last = said.trim().split("\n").at(-1)?.replace(/^fatal: /, "");
+  return notUsable(`${shown(folder)} is not a usable git repository: ${last || `git ended with code ${result.code}`}`);
+}
+
+/** Finds the repository that a path, or a folder inside of it, belongs to. Throws RunyardError `repository_not_usable`. */
+export async function findRepository(host: GitHost, repositoryUrl: string): Promise<RepositoryPlace> {
+  const folder = await existingFolder(repositoryUrl);
+  // One question each: an answer may hold newlines.
+  const [common, top] = await Promise.all([
+    tryGit(host, ["rev-parse", "--git-common-dir"], { cwd: folder }),
+    tryGit(host, ["rev-parse", "--show-toplevel"], { cwd: folder }),
+  ]);
+  if (common.code !== 0) throw notARepository(folder, common);
+  const gitDir = await realpath(path.resolve(folder, answer(common)));
+  return { root: top.code === 0 ? answer(top) : gitDir, gitDir };
+}
+
+interface Head {
+  readonly branch: string | null;
+  readonly commit: string;
+  /** Whether the working tree belongs to this commit. */
+  readonly checkedOut: boolean;
+}
+
+async function commitOf(host: GitHost, place: RepositoryPlace, name: string): Promise<string | null> {
+  const result = await tryGit(host, ["rev-parse", "--verify", "--quiet", `${name}^{commit}`], { cwd: place.root });
+  return result.code === 0 ? answer(result) : null;
+}
+
+/** The branch that HEAD names, in full, also when it has no commit yet; null when detached. */
+async function currentRef(host: GitHost, place: RepositoryPlace): Promise<string | null> {
+  const result = await tryGit(host, ["symbolic-ref", "--quiet", "HEAD"], { cwd: place.root });
+  return result.code === 0 ? answer(result) : null;
+}
+
+async function someBranches(host: GitHost, place: RepositoryPlace): Promise<string[]> {
+  const result = await tryGit(host, ["for-each-ref", "--count=10", "--sort=-committerdate", "--format=%(refname:lstrip=2)", "refs/heads"], { cwd: place.root });
+  return result.stdout.split("\n").filter((name) => name !== "");
+}
+
+async function readHead(host: GitHost, place: RepositoryPlace): Promise<Head> {
+  const [commit, ref] = await Promise.all([commitOf(host, place, "HEAD"), currentRef(host, place)]);
+  const branch = ref?.replace(/^refs\/heads\//, "") ?? null;
+  if (commit !== null) return { branch, commit, checkedOut: true };
+  const branches = await someBranches(host, place);
+  if (branches.length === 0) throw notUsable(`${shown(place.root)} has no commit yet: commit something first, a run starts from a commit`);
+  throw notUsable(`The current branch of ${shown(place.root)} has no commit: name another branch (there is ${branches.join(", ")})`);
+}
+
+async function readBranch(host: GitHost, place: RepositoryPlace, branch: string): Promise<Head> {
+  if (!isBranchName(branch)) throw notUsable(`${JSON.stringify(branch)} is not the name of a branch`);
+  const [commit, ref] = await Promise.all([commitOf(host, place, `refs/heads/${branch}`), currentRef(host, place)]);
+  if (commit !== null) return { branch, commit, checkedOut: ref === `refs/heads/${branch}` };
+  throw await unknownBranch(host, place, branch);
+}
+
+async function unknownBranch(host: GitHost, place: RepositoryPlace, branch: string): Promise<RunyardError> {
+  const branches = await someBranches(host, place);
+  if (branches.length === 0) return notUsable(`${shown(place.root)} has no commit yet: commit something first, a run starts from a commit`);
+  const unknown = `There is no branch ${branch} in ${shown(place.root)}`;
+  if ((await commitOf(host, place, `refs/remotes/origin/${branch}`)) !== null) {
+    return notUsable(`${unknown}, only origin/${branch}: run "git branch ${branch} origin/${branch}" there`);
+  }
+  return notUsable(`${unknown}; there is ${branches.join(", ")}`);
+}
+
+/**
+ * Looks at a repository of this machine, given as an absolute path (or a `file://` URL) of it or of a folder
+ * inside, without changing anything or running any of its programs. Throws RunyardError
+ * `repository_not_usable` with a sentence for the user.
+ */
+export async function inspectRepository(host: GitHost, repositoryUrl: string, branch?: string): Promise<LocalRepository> {
+  const place = await findRepository(host, repositoryUrl);
+  const head = branch === undefined ? await readHead(host, place) : await readBranch(host, place, branch);
+  const notices: RepositoryNotice[] = [];
+  if (head.branch === null) {
+    notices.push({ code: "detached-head", message: `No branch is checked out in ${shown(place.root)} (detached head): the run starts from commit ${head.commit.slice(0, 10)}` });
+  }
+  if (head.checkedOut && place.root !== place.gitDir) {
+    const changes = await uncommittedChanges(host, place.root);
+    if (changes !== null) {
+      notices.push({ code: "uncommitted-changes", message: `${changes}: the run starts from commit ${head.commit.slice(0, 10)} and does not see them` });
+    }
+  }
+  return { ...place, branch: head.branch, commit: head.commit, notices };
+}

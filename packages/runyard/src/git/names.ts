@@ -1,0 +1,42 @@
+/** An object's name: 40 digits (SHA-1) or 64 (SHA-256). */
+const OBJECT_NAME = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+const RUN_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** What git refuses in a ref's name, besides what `isBranchName` looks for itself. */
+// oxlint-disable-next-line no-control-regex -- control characters are what it must find
+const UNFIT = /[\u0000-\u0020\u007f~^:?*[\\]|\.\.|@\{|\/\/|\/$|\.$|(?:^|\/)\.|\.lock(?:\/|$)/;
+
+export function isObjectName(value: string): boolean {
+  return OBJECT_NAME.test(value);
+}
+
+/** Throws when a value that goes into a command is not an object's full name. */
+export function requireObjectName(value: string): string {
+  if (!isObjectName(value)) throw new Error(`${JSON.stringify(value)} is not the full name of a commit`);
+  return value;
+}
+
+/** True for a branch name that git takes and that no command can mistake for an option. */
+export function isBranchName(value: string): boolean {
+  return value !== "" && value !== "@" && value.length <= 250 && !/^[-/]/.test(value) && !UNFIT.test(value);
+}
+
+export function requireBranchName(value: string): string {
+  if (!isBranchName(value)) throw new Error(`${JSON.stringify(value)} is not a branch name`);
+  return value;
+}
+
+/** In the cache: the commit that a run starts from. */
+export function baseRef(runId: string): string {
+  return `refs/runyard/base/${requireRunId(runId)}`;
+}
+
+/** In the cache: what a run has made. */
+export function resultRef(runId: string): string {
+  return `refs/runyard/result/${requireRunId(runId)}`;
+}
+
+function requireRunId(runId: string): string {
+  if (!RUN_ID.test(runId)) throw new Error(`${JSON.stringify(runId)} is not a run's id`);
+  return runId;
+}
