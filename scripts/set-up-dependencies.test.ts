@@ -101,7 +101,7 @@ const INSTALLING = "Installing Runyard's packages (npm ci; the first time takes 
 describe("packages", () => {
   test("are installed once, without install scripts, and again when the lockfile changes", async () => {
     expect(await setUp("check")).toEqual({ ...DONE, stderr: INSTALLING + DONE.stderr });
-    expect(npmCalls()).toEqual([`ci --prefix ${clone}/ --ignore-scripts --no-audit --no-fund --loglevel=error`]);
+    expect(npmCalls()).toEqual([expect.stringMatching(/^ci --prefix \S+ --ignore-scripts /)]);
     expect(await setUp("check")).toEqual(DONE);
     put("package-lock.json", `${LOCKFILE}\n`);
     expect(await setUp("check")).toEqual({ ...DONE, stderr: INSTALLING + DONE.stderr });

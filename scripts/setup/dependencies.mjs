@@ -18,6 +18,12 @@ import { SetUpError, say } from "./say.mjs";
  * @typedef {{ readonly packages?: Readonly<Record<string, LockedPackage>> }} Lockfile
  */
 
+/** npm's own pauses between tries add up to an hour where the registry is out of reach: shorter ones, one try more. */
+const RETRY_FLAGS = ["--fetch-retries=3", "--fetch-retry-factor=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=10000"];
+const NPM_FLAGS = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", ...RETRY_FLAGS];
+const NPM_ADVICE = "Check the connection to the npm registry, then start again.";
+const STILL_AT_IT_MS = 60_000;
+
 /**
  * Installs what `<dir>/package-lock.json` pins, unless it is installed already. Install scripts of
  * dependencies never run. Does nothing where there is no lockfile.
@@ -135,12 +141,17 @@ function mayBeAbsent({ optional, os, cpu, libc }, { platform, arch }) {
  * @param {Readonly<{ env: NodeJS.ProcessEnv, onStart: (pid: number) => void }>} options
  */
 async function npmCi(dir, { env, onStart }) {
-  const argv = [...npmCommand(env), "ci", "--prefix", dir, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-  const { code, output } = await runProgram(argv, { cwd: dir, env, onStart });
-  if (code === 0) return;
-  throw new SetUpError(
-    `${output}\nnpm ci failed in ${dir} (exit code ${code}), see above. Check the connection to the npm registry, then start again.`,
+  const argv = [...npmCommand(env), "ci", "--prefix", dir, ...NPM_FLAGS];
+  const stillAtIt = setInterval(
+    () => say("Still installing. A npm registry that is slow or out of reach looks like this."),
+    STILL_AT_IT_MS,
   );
+  try {
+    const { code, output } = await runProgram(argv, { cwd: dir, env, onStart });
+    if (code !== 0) throw new SetUpError(`${output}\nnpm ci failed in ${dir} (exit code ${code}), see above. ${NPM_ADVICE}`);
+  } finally {
+    clearInterval(stillAtIt);
+  }
 }
 
 /**
