@@ -140,6 +140,19 @@ test("the end of standard input ends the agent and what it runs", async () => {
   await until(() => pids.every((pid) => !isAlive(pid)));
 });
 
+test("what a command left in the background ends with the agent", async () => {
+  await using server = await startChatServer([
+    { calls: [{ name: "run_command", input: { command: "sleep 600 & echo $! > child" } }] },
+    { text: ["ok"] },
+  ]);
+  await using agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
+  await agent.prompt("Start it");
+  const pid = pidIn("child");
+  expect(isAlive(pid)).toBe(true);
+  agent.child.stdin?.end();
+  await until(() => !isAlive(pid));
+});
+
 test("an agent that nobody ever speaks to ends with its input", async () => {
   const child = spawnAgent(built.program, { baseUrl: "http://127.0.0.1:9/v1", home });
   const exited = once(child, "exit");

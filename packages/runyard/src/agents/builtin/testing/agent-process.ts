@@ -111,8 +111,11 @@ export async function startAgent(program: string, options: AgentOptions & { load
     cancel: () => connection.agent.notify(methods.agent.session.cancel, { sessionId }),
     async [Symbol.asyncDispose]() {
       const exited = child.exitCode !== null || child.signalCode !== null ? Promise.resolve() : once(child, "exit");
-      child.kill("SIGKILL");
+      // The way in which it takes with it what it left in the background.
+      child.stdin?.end();
+      const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
       await exited;
+      clearTimeout(timer);
     },
   };
 }
