@@ -1,7 +1,7 @@
 // The licence gate: fails when a package that reaches users has a licence that is not on the list or
-// needs an install script, or when a dependency of the workspace is not pinned.
+// needs an install script, when a dependency of the workspace is not pinned, or when the lockfile has holes.
 import { readFileSync } from "node:fs";
-import { isThirdParty, judgePackages, judgePins } from "./licences/decide.mjs";
+import { findHoles, isThirdParty, judgePackages, judgePins } from "./licences/decide.mjs";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -33,7 +33,7 @@ for (const [place, entry] of Object.entries(packages)) {
   if (isThirdParty(place)) entry.license ??= installedLicence(place);
 }
 
-const problems = [...judgePackages(packages), ...judgePins(packages)];
+const problems = [...judgePackages(packages), ...judgePins(packages), ...findHoles(packages)];
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
-else console.log("Licences, install scripts and pins are in order.");
+else console.log("Licences, install scripts, pins and the lockfile are in order.");

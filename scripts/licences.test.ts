@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isAllowedLicence, judgePackages, judgePins } from "./licences/decide.mjs";
+import { findHoles, isAllowedLicence, judgePackages, judgePins } from "./licences/decide.mjs";
 
 describe("licence expressions", () => {
   test.each(["MIT", "ISC", "(MIT)", "(AFL-2.1 OR BSD-3-Clause)", "GPL-3.0-only OR MIT", "MIT AND ISC"])("%s is allowed", (expression) => {
@@ -82,5 +82,26 @@ describe("pins", () => {
 
   test("what third parties ask for is theirs", () => {
     expect(judgePins({ "node_modules/a": { dependencies: { b: "^1.0.0" } } })).toEqual([]);
+  });
+});
+
+describe("holes in the lockfile", () => {
+  const complete = {
+    "": { dependencies: { a: "1.0.0" } },
+    "packages/x": { dependencies: { b: "1.0.0" } },
+    "node_modules/a": { dependencies: { b: "^1.0.0" }, optionalDependencies: { "@c/d": "1.0.0" } },
+    "node_modules/b": {},
+    "node_modules/a/node_modules/@c/d": { dependencies: { a: "*" } },
+  };
+
+  test("none where everything that is asked for is held, nearby or further up", () => {
+    expect(findHoles(complete)).toEqual([]);
+  });
+
+  test("an optional package for another platform counts, and so does one that only a stranger could reach", () => {
+    const { "node_modules/a/node_modules/@c/d": moved, ...rest } = complete;
+    const hole = "package-lock.json lacks @c/d, which node_modules/a asks for: npm ci will fail in a fresh clone.";
+    expect(findHoles(rest)).toEqual([hole]);
+    expect(findHoles({ ...rest, "node_modules/b/node_modules/@c/d": moved })).toEqual([hole]);
   });
 });

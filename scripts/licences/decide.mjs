@@ -64,6 +64,32 @@ export function judgePins(packages) {
 }
 
 /**
+ * Packages that others in the lockfile ask for and that it does not hold. npm writes such a lockfile when
+ * the registry lacks a package for some other platform, and then refuses it in every fresh clone.
+ * @param {Readonly<Record<string, LockedPackage>>} packages `packages` of package-lock.json
+ * @returns {string[]}
+ */
+export function findHoles(packages) {
+  return Object.entries(packages).flatMap(([place, { dependencies, optionalDependencies }]) =>
+    Object.keys({ ...dependencies, ...optionalDependencies })
+      .filter((name) => !placesToLook(place, name).some((candidate) => candidate in packages))
+      .map((name) => `package-lock.json lacks ${name}, which ${place || "package.json"} asks for: npm ci will fail in a fresh clone.`),
+  );
+}
+
+/**
+ * Where Node looks for a package on behalf of another, nearest first.
+ * @param {string} place
+ * @param {string} name
+ * @returns {string[]}
+ */
+function placesToLook(place, name) {
+  const folders = place === "" ? [] : place.split("/");
+  const prefixes = folders.map((_, index) => `${folders.slice(0, folders.length - index).join("/")}/`);
+  return [...prefixes, ""].map((prefix) => `${prefix}node_modules/${name}`);
+}
+
+/**
  * True for an SPDX expression that can be kept by using allowed licences only. Expressions that mix
  * OR with AND are refused, so that a person looks at them.
  * @param {unknown} expression
