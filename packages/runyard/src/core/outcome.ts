@@ -37,7 +37,9 @@ export function judgeTurn(facts: TurnFacts): TurnVerdict {
   const cause = causeOfTotalFailure(facts.gateway);
   if (cause) return fail(cause);
   if (!facts.sawOutput && !modelAnswered(facts.gateway)) {
-    return fail(error("agent-error", "The agent ended its turn without any output and without using a model. Look at its log for the reason."));
+    return fail(
+      error("agent-error", "The agent ended its turn without any output and without using a model. Look at its log for the reason."),
+    );
   }
   return { ok: true };
 }
@@ -64,7 +66,9 @@ function agentErrorReason(facts: TurnFacts, words: string): RunError {
   if (facts.oomKills > 0) return outOfMemory();
   const lastError = facts.gateway?.lastError ?? null;
   const cause = lastError ? providerError(lastError) : causeOfTotalFailure(facts.gateway);
-  return cause ? error(cause.type, `${cause.message} The agent said: ${shorten(words)}`) : error("agent-error", `The agent failed: ${shorten(words)}`);
+  return cause
+    ? error(cause.type, `${cause.message} The agent said: ${shorten(words)}`)
+    : error("agent-error", `The agent failed: ${shorten(words)}`);
 }
 
 /** The conversation broke off: no stop reason, no error, the process is gone or silent. */
@@ -73,34 +77,53 @@ function brokenOffReason(facts: TurnFacts): RunError {
   const said = lastWords(facts.stderrTail);
   if (NO_SPACE.test(facts.stderrTail)) return error("disk-full", `The agent's disk is full.${said}`);
   const code = facts.exit?.code ?? null;
-  if (code === 127 || (code !== null && PROGRAM_MISSING.test(facts.stderrTail))) {
-    return error("agent-error", `The agent's program was not found. ${WHAT_IS_SEEN}${said}`);
-  }
-  if (code === 126) return error("agent-error", `The agent's program could not be started: it is not executable.${said}`);
-  const end = facts.exit === null ? "stopped in the middle of its turn without a word" : `${code === null ? "ended" : `exited with code ${code}`} before its turn was over`;
+  const neverBegan = startFailure(code, facts.stderrTail);
+  if (neverBegan !== null) return error("agent-error", `${neverBegan}${said}`);
+  const end =
+    facts.exit === null
+      ? "stopped in the middle of its turn without a word"
+      : `${code === null ? "ended" : `exited with code ${code}`} before its turn was over`;
   const cause = causeOfTotalFailure(facts.gateway);
   return error(cause?.type ?? "agent-error", `${cause ? `${cause.message} ` : ""}The agent ${end}.${said}`);
+}
+
+function startFailure(code: number | null, stderrTail: string): string | null {
+  if (code === 127 || (code !== null && PROGRAM_MISSING.test(stderrTail))) return `The agent's program was not found. ${WHAT_IS_SEEN}`;
+  return code === 126 ? "The agent's program could not be started: it is not executable." : null;
 }
 
 const NO_SPACE = /ENOSPC|No space left on device/;
 /** What bwrap says, and then it exits with 1 instead of 127. */
 const PROGRAM_MISSING = /bwrap: execvp .*: No such file or directory/;
 
-const WHAT_IS_SEEN = "A sandbox shows an agent its workspace, the system's directories (/usr, /bin, /lib) and Node, and nothing else of the machine: put the program into the repository, or install it below /usr.";
+const WHAT_IS_SEEN =
+  "A sandbox shows an agent its workspace, the system's directories (/usr, /bin, /lib) and Node, and nothing else of the machine: put the program into the repository, or install it below /usr.";
 
 function outOfMemory(): RunError {
-  return error("out-of-memory", "The sandbox ran out of memory and the kernel ended the agent. Give the run a larger sandbox, or a smaller task.");
+  return error(
+    "out-of-memory",
+    "The sandbox ran out of memory and the kernel ended the agent. Give the run a larger sandbox, or a smaller task.",
+  );
 }
 
 const STOP_REASONS: ReadonlyMap<string, string> = new Map([
   ["refusal", "The model refused to go on with this task. Word the task differently, or use another model."],
-  ["max_tokens", "The model reached its limit of output tokens before the task was done. Split the task, or use a model with a higher limit."],
-  ["max_turn_requests", "The agent reached its own limit of model calls in one turn before the task was done. Split the task, or raise the agent's limit."],
+  [
+    "max_tokens",
+    "The model reached its limit of output tokens before the task was done. Split the task, or use a model with a higher limit.",
+  ],
+  [
+    "max_turn_requests",
+    "The agent reached its own limit of model calls in one turn before the task was done. Split the task, or raise the agent's limit.",
+  ],
   ["cancelled", "The agent cancelled its turn by itself."],
 ]);
 
 function stopReasonError(stopReason: string): RunError {
-  return error("agent-error", STOP_REASONS.get(stopReason) ?? `The agent ended its turn for a reason that Runyard does not know: ${shorten(stopReason)}.`);
+  return error(
+    "agent-error",
+    STOP_REASONS.get(stopReason) ?? `The agent ended its turn for a reason that Runyard does not know: ${shorten(stopReason)}.`,
+  );
 }
 
 /** Says what the provider's answer means; the type tells whether trying again can help. */
@@ -110,8 +133,16 @@ function providerError(lastError: ModelCallError | null): RunError {
   const words = message.trim() === "" ? "it gave no reason." : sentence(shorten(message));
   if (status === null) return error("network-error", `The model provider could not be reached: ${words}`);
   const answered = `The model provider answered ${status}`;
-  if (status === 401 || status === 403) return error("agent-error", `${answered}: it did not accept the API key. It said: ${words} Check the key and the base URL that Runyard uses for this model.`);
-  if (status === 404) return error("agent-error", `${answered}: the model, or the address, was not found. It said: ${words} Check the model's name and the base URL.`);
+  if (status === 401 || status === 403)
+    return error(
+      "agent-error",
+      `${answered}: it did not accept the API key. It said: ${words} Check the key and the base URL that Runyard uses for this model.`,
+    );
+  if (status === 404)
+    return error(
+      "agent-error",
+      `${answered}: the model, or the address, was not found. It said: ${words} Check the model's name and the base URL.`,
+    );
   if (status === 429) return error("rate-limit", `${answered}: too many requests, or the quota is used up. It said: ${words}`);
   if (status === 408 || status >= 500) return error("network-error", `${answered}: ${words}`);
   return error("agent-error", `${answered}: it refused the request. It said: ${words}`);

@@ -21,17 +21,24 @@ describe("decidePermission", () => {
 });
 
 describe("defaultPolicy", () => {
-  const isolation = (filesystem: Isolation["filesystem"], network: Isolation["network"]): Isolation => ({ filesystem, network, processes: "none" });
+  const isolation = (filesystem: Isolation["filesystem"], network: Isolation["network"]): Isolation => ({
+    filesystem,
+    network,
+    processes: "none",
+  });
 
   it("asks nothing inside a sandbox that holds the file system and the network", () => {
     const policy = defaultPolicy(isolation("hard", "hard"));
     expect(TOOL_KINDS.map((kind) => decidePermission(policy, kind))).toEqual(TOOL_KINDS.map(() => "allow"));
   });
 
-  it.each([isolation("none", "none"), isolation("hard", "none"), isolation("none", "hard")])("asks before harm below the floor: %o", (weak) => {
-    const policy = defaultPolicy(weak);
-    const asked = TOOL_KINDS.filter((kind) => decidePermission(policy, kind) === "ask");
-    expect(asked).toEqual(["edit", "delete", "move", "execute"]);
-    expect(policy.deny).toEqual([]);
-  });
+  it.each([isolation("none", "none"), isolation("hard", "none"), isolation("none", "hard")])(
+    "asks before harm below the floor: %o",
+    (weak) => {
+      const policy = defaultPolicy(weak);
+      const asked = TOOL_KINDS.filter((kind) => decidePermission(policy, kind) === "ask");
+      expect(asked).toEqual(["edit", "delete", "move", "execute"]);
+      expect(policy.deny).toEqual([]);
+    },
+  );
 });

@@ -7,9 +7,16 @@ afterEach(async () => {
   model = undefined;
 });
 
-const tool = (name: string, properties: object, required: readonly string[] = []): object => ({ type: "function", function: { name, parameters: { type: "object", properties, required } } });
+const tool = (name: string, properties: object, required: readonly string[] = []): object => ({
+  type: "function",
+  function: { name, parameters: { type: "object", properties, required } },
+});
 const TOOLS = [
-  tool("bash", { command: { type: "string" }, timeout: { type: "number" }, mode: { type: "string", enum: ["fast", "slow"] } }, ["command", "timeout", "mode"]),
+  tool("bash", { command: { type: "string" }, timeout: { type: "number" }, mode: { type: "string", enum: ["fast", "slow"] } }, [
+    "command",
+    "timeout",
+    "mode",
+  ]),
   tool("write", { filePath: { type: "string" }, content: { type: "string" } }),
   tool("edit_file", { path: {}, old_text: {}, new_text: {} }),
 ];
@@ -20,7 +27,15 @@ async function ask(script: ModelScript, body: object, headers: Record<string, st
 }
 
 interface Whole {
-  readonly choices: [{ readonly finish_reason: string; readonly message: { readonly content: string | null; readonly tool_calls?: { readonly function: { readonly name: string; readonly arguments: string } }[] } }];
+  readonly choices: [
+    {
+      readonly finish_reason: string;
+      readonly message: {
+        readonly content: string | null;
+        readonly tool_calls?: { readonly function: { readonly name: string; readonly arguments: string } }[];
+      };
+    },
+  ];
   readonly usage: { readonly prompt_tokens: number };
 }
 const wholeOf = async (response: Response): Promise<Whole> => (await response.json()) as Whole;
@@ -33,7 +48,9 @@ describe("the scripted model", () => {
     const answer = await wholeOf(await ask(script, { messages: [user("go")] }));
     expect(answer.choices[0].message.content).toBe("Here.");
     expect(answer.choices[0].finish_reason).toBe("tool_calls");
-    expect(answer.choices[0].message.tool_calls?.map((call) => [call.function.name, JSON.parse(call.function.arguments) as unknown])).toEqual([
+    expect(
+      answer.choices[0].message.tool_calls?.map((call) => [call.function.name, JSON.parse(call.function.arguments) as unknown]),
+    ).toEqual([
       ["write", { filePath: "a.txt", content: "x" }],
       ["edit_file", { path: "b", old_text: "old", new_text: "new" }],
       ["bash", { command: "ls", timeout: 1, mode: "fast" }],
@@ -45,7 +62,9 @@ describe("the scripted model", () => {
     const script = [{ run: "one" }, { say: "two" }];
     const messages = [user("go"), assistant, { role: "tool", content: "ok" }];
     for (let time = 0; time < 2; time++) expect((await wholeOf(await ask(script, { messages }))).choices[0].message.content).toBe("two");
-    expect((await wholeOf(await ask(script, { messages: [...messages, assistant] }))).choices[0].message.content).toMatch(/Nothing is left/);
+    expect((await wholeOf(await ask(script, { messages: [...messages, assistant] }))).choices[0].message.content).toMatch(
+      /Nothing is left/,
+    );
     expect(model?.requests.map((request) => request.step)).toEqual([1, 1, 2]);
   });
 
@@ -61,13 +80,17 @@ describe("the scripted model", () => {
     expect(response.headers.get("content-type")).toBe("text/event-stream");
     const lines = (await response.text()).split("\n\n").filter((line) => line !== "");
     expect(lines.at(-1)).toBe("data: [DONE]");
-    const chunks = lines.slice(0, -1).map((line) => JSON.parse(line.slice(6)) as { choices: [{ delta: { content?: string } }?]; usage?: object });
+    const chunks = lines
+      .slice(0, -1)
+      .map((line) => JSON.parse(line.slice(6)) as { choices: [{ delta: { content?: string } }?]; usage?: object });
     expect(chunks.map((one) => one.choices[0]?.delta.content ?? "").join("")).toBe("one two");
     expect(chunks.at(-1)?.usage).toMatchObject({ completion_tokens: SCRIPTED_USAGE.outputTokens });
   });
 
   it("answers requests without tools beside the script", async () => {
-    expect((await wholeOf(await ask([{ run: "ls" }], { messages: [user("title?")], tools: [] }))).choices[0].message.content).toBe("A scripted title");
+    expect((await wholeOf(await ask([{ run: "ls" }], { messages: [user("title?")], tools: [] }))).choices[0].message.content).toBe(
+      "A scripted title",
+    );
     expect(model?.requests[0]?.step).toBeNull();
   });
 
@@ -84,7 +107,7 @@ describe("the scripted model", () => {
   it("breaks a stream off so that it looks broken", async () => {
     const response = await ask([{ cut: "half a sent" }], { messages: [user("go")], stream: true });
     expect(response.status).toBe(200);
-    await expect(response.text()).rejects.toThrow();
+    await expect(response.text()).rejects.toThrow("terminated");
   });
 
   it("says what it was not asked for: a tool that is not there, a path that is not scripted", async () => {
@@ -98,8 +121,12 @@ describe("the scripted model", () => {
   it("lets a slow answer go when the caller is gone, and closes", async () => {
     const gone = AbortSignal.timeout(50);
     model = await startScriptedModel([{ delayMs: 600_000 }]);
-    const call = fetch(`${model.url}/chat/completions`, { method: "POST", signal: gone, body: JSON.stringify({ tools: TOOLS, messages: [user("go")] }) });
-    await expect(call).rejects.toThrow();
+    const call = fetch(`${model.url}/chat/completions`, {
+      method: "POST",
+      signal: gone,
+      body: JSON.stringify({ tools: TOOLS, messages: [user("go")] }),
+    });
+    await expect(call).rejects.toThrow("aborted");
     await model.close();
     model = undefined;
   });

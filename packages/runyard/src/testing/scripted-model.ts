@@ -40,7 +40,7 @@ export type ModelScript = readonly ModelStep[] | Readonly<Record<string, readonl
 export interface ModelRequest {
   readonly path: string;
   readonly authorization: string | null;
-  readonly model: string | null;
+  readonly model: string;
   /** Names of the tools that were declared. */
   readonly tools: readonly string[];
   readonly messages: readonly ChatMessage[];
@@ -105,26 +105,51 @@ interface Playing {
 
 async function answer(playing: Playing, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = request.url ?? "/";
-  if (path.endsWith("/models")) return sendJson(response, 200, { object: "list", data: [{ id: "scripted", object: "model", created: 1, owned_by: "runyard" }] });
-  if (!path.endsWith("/chat/completions")) return sendError(response, 404, "not scripted");
-  const body = JSON.parse(await readBody(request)) as ChatBody;
+  if (path.endsWith("/models")) {
+    sendJson(response, 200, { object: "list", data: [{ id: "scripted", object: "model", created: 1, owned_by: "runyard" }] });
+  } else if (path.endsWith("/chat/completions")) {
+    await answerChat(
+      playing,
+      { path, authorization: request.headers.authorization ?? null, body: JSON.parse(await readBody(request)) as ChatBody },
+      response,
+    );
+  } else sendError(response, 404, "not scripted");
+}
+
+interface ChatCall {
+  readonly path: string;
+  readonly authorization: string | null;
+  readonly body: ChatBody;
+}
+
+async function answerChat(playing: Playing, call: ChatCall, response: ServerResponse): Promise<void> {
+  const { path, authorization, body } = call;
   const tools = (body.tools ?? []).map((tool) => tool.function);
-  const at = tools.length === 0 ? null : findStep(playing.script, body.messages);
-  const authorization = request.headers.authorization ?? null;
-  playing.requests.push({ path, authorization, model: body.model ?? null, tools: tools.map((tool) => tool.name), messages: body.messages, step: at?.index ?? null });
-  const step = at?.step ?? { say: "A scripted title" };
+  const model = body.model ?? "scripted";
+  const at = tools.length === 0 ? { script: "", index: null, step: { say: "A scripted title" } } : findStep(playing.script, body.messages);
+  const step: ModelStep = at.step;
+  playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages: body.messages, step: at.index });
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
-  if (mustFail(playing.failures, step, `${authorization} ${at?.script} ${at?.index}`)) {
-    if (step.retryAfterSeconds !== undefined) response.setHeader("retry-after", String(step.retryAfterSeconds));
-    return sendError(response, step.fail ?? 500, step.message ?? `scripted failure ${step.fail}`);
+  if (mustFail(playing.failures, step, `${authorization} ${at.script} ${at.index}`)) {
+    sendFailure(response, step);
+    return;
   }
-  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model: body.model ?? "scripted", cut: step.cut !== undefined };
+  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model, cut: step.cut !== undefined };
   if (body.stream === true) sendStream(response, said);
   else sendWhole(response, said);
 }
 
-function findStep(script: ModelScript, messages: readonly ChatMessage[]): { readonly script: string; readonly index: number; readonly step: ModelStep } {
-  const marked = (message: ChatMessage): string | undefined => (message.role === "user" ? /\[\[(\w+)\]\]/.exec(textOf(message.content))?.[1] : undefined);
+function sendFailure(response: ServerResponse, step: ModelStep): void {
+  if (step.retryAfterSeconds !== undefined) response.setHeader("retry-after", String(step.retryAfterSeconds));
+  sendError(response, step.fail ?? 500, step.message ?? `scripted failure ${step.fail}`);
+}
+
+function findStep(
+  script: ModelScript,
+  messages: readonly ChatMessage[],
+): { readonly script: string; readonly index: number; readonly step: ModelStep } {
+  const marked = (message: ChatMessage): string | undefined =>
+    message.role === "user" ? /\[\[(\w+)\]\]/.exec(textOf(message.content))?.[1] : undefined;
   const start = isSteps(script) ? -1 : messages.findLastIndex((message) => marked(message) !== undefined);
   const name = start < 0 ? "" : (marked(messages[start] as ChatMessage) ?? "");
   const steps = isSteps(script) ? script : script[name];
@@ -139,7 +164,7 @@ function isSteps(script: ModelScript): script is readonly ModelStep[] {
 
 function textOf(content: unknown): string {
   if (typeof content === "string") return content;
-  return Array.isArray(content) ? content.map((part: { text?: unknown }) => String(part.text ?? "")).join("\n") : "";
+  return Array.isArray(content) ? content.map((part: { text?: string }) => part.text ?? "").join("\n") : "";
 }
 
 /** Counts the failures of a step for each key apart, because one server may serve many runs. */
@@ -196,11 +221,22 @@ function sendWhole(response: ServerResponse, said: Said): void {
   const calls = wireCalls(said.calls);
   const message = { role: "assistant", content: said.text || null, ...(calls.length > 0 ? { tool_calls: calls } : {}) };
   const choice = { index: 0, message, finish_reason: calls.length > 0 ? "tool_calls" : "stop" };
-  sendJson(response, 200, { id: newCallId("chatcmpl"), object: "chat.completion", created: 1, model: said.model, choices: [choice], usage: USAGE });
+  sendJson(response, 200, {
+    id: newCallId("chatcmpl"),
+    object: "chat.completion",
+    created: 1,
+    model: said.model,
+    choices: [choice],
+    usage: USAGE,
+  });
 }
 
 function wireCalls(calls: readonly ToolCall[]): object[] {
-  return calls.map((call) => ({ id: newCallId("call"), type: "function", function: { name: call.name, arguments: JSON.stringify(call.input) } }));
+  return calls.map((call) => ({
+    id: newCallId("call"),
+    type: "function",
+    function: { name: call.name, arguments: JSON.stringify(call.input) },
+  }));
 }
 
 let lastId = 0;

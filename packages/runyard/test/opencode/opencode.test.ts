@@ -28,14 +28,36 @@ const SCRIPT: ModelScript = [
   { say: "Done: hello.txt is there." },
 ];
 
-function testOpencode(lab: () => Lab, model: (script: ModelScript) => Promise<ScriptedModel>): void {
+const missing = installation.installed ? sandbox.reason : installation.reason;
+
+describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot be tested here: ${missing})`}`, { timeout: 120_000 }, () => {
+  let lab: Lab;
+  const models: ScriptedModel[] = [];
+  const model = async (script: ModelScript): Promise<ScriptedModel> => {
+    const started = await startScriptedModel(script);
+    models.push(started);
+    return started;
+  };
+  beforeAll(async () => {
+    lab = await openLab("opencode");
+  });
+  afterEach(async () => {
+    for (const started of models.splice(0)) await started.close();
+  });
+  afterAll(() => lab.close());
+
   const turn = (url: string, options: Partial<TurnOptions> = {}): Promise<Turn> =>
-    runTurn({ lab: lab(), driver: bwrap, profile, modelUrl: url, prompt: "Do the task", files: { "README.md": "# demo\n" }, ...options });
+    runTurn({ lab, driver: bwrap, profile, modelUrl: url, prompt: "Do the task", files: { "README.md": "# demo\n" }, ...options });
 
   it("does a task through the sandbox, with its plan, its tools and its permissions in the log", async () => {
     const { url, requests } = await model(SCRIPT);
     const done = await turn(url);
-    expect(done.state.outcome).toMatchObject({ stopReason: "end_turn", error: null, sawOutput: true, lastText: "Done: hello.txt is there." });
+    expect(done.state.outcome).toMatchObject({
+      stopReason: "end_turn",
+      error: null,
+      sawOutput: true,
+      lastText: "Done: hello.txt is there.",
+    });
     expect(readFileSync(path.join(done.workspace, "hello.txt"), "utf8")).toBe("hello from opencode\n");
     expect(readFileSync(path.join(done.workspace, "README.md"), "utf8")).toBe("# edited\n");
     expect(dataOf(done.events, "agent.started")[0]).toMatchObject({ name: "OpenCode", version: installation.version });
@@ -44,11 +66,22 @@ function testOpencode(lab: () => Lab, model: (script: ModelScript) => Promise<Sc
       { content: "Check it", status: "pending", priority: "medium" },
     ]);
     const finished = dataOf(done.events, "tool.finished");
-    expect(finished.map((tool) => [tool.kind, tool.status])).toEqual([["other", "completed"], ["edit", "completed"], ["edit", "completed"], ["execute", "completed"]]);
+    expect(finished.map((tool) => [tool.kind, tool.status])).toEqual([
+      ["other", "completed"],
+      ["edit", "completed"],
+      ["edit", "completed"],
+      ["execute", "completed"],
+    ]);
     expect(finished[1]?.diffs).toMatchObject([{ path: "/workspace/hello.txt", newText: "hello from opencode\n" }]);
     expect(finished[3]).toMatchObject({ title: "cat hello.txt; exit 3", output: "hello from opencode\n", exitCode: 3 });
-    expect(dataOf(done.events, "permission.resolved").map((answer) => [answer.decision, answer.by])).toEqual([["allow", "policy"], ["allow", "policy"], ["allow", "policy"]]);
-    expect(requests.map((request) => [request.authorization, request.model, request.step])).toEqual([0, 1, 2, 3, 4].map((step) => ["Bearer run-token", "runyard", step]));
+    expect(dataOf(done.events, "permission.resolved").map((answer) => [answer.decision, answer.by])).toEqual([
+      ["allow", "policy"],
+      ["allow", "policy"],
+      ["allow", "policy"],
+    ]);
+    expect(requests.map((request) => [request.authorization, request.model, request.step])).toEqual(
+      [0, 1, 2, 3, 4].map((step) => ["Bearer run-token", "runyard", step]),
+    );
     expect(done.exitCode).toBe(0);
   });
 
@@ -99,39 +132,17 @@ function testOpencode(lab: () => Lab, model: (script: ModelScript) => Promise<Sc
       stderrTail: "",
     });
     expect(calls).toBeGreaterThan(0);
-    expect(verdict).toMatchObject({ ok: false, error: { type: "agent-error", message: expect.stringMatching(/401.*API key.*no such key/) as string } });
+    expect(verdict).toMatchObject({
+      ok: false,
+      error: { type: "agent-error", message: expect.stringMatching(/401.*API key.*no such key/) as string },
+    });
   });
 
   it("stops in the middle of a command when it is cancelled", async () => {
     const { url } = await model([{ run: "echo begun; sleep 600" }, { say: "not to be said" }]);
-    const cancelWhen = (events: readonly NewEvent[]): boolean => dataOf(events, "tool.updated").some((tool) => tool.output?.includes("begun"));
+    const cancelWhen = (events: readonly NewEvent[]): boolean =>
+      dataOf(events, "tool.updated").some((tool) => tool.output?.includes("begun"));
     const done = await turn(url, { cancelWhen });
     expect(done.state.outcome).toMatchObject({ stopReason: "cancelled" });
   });
-}
-
-const missing = installation.installed ? (sandbox.available ? null : sandbox.reason) : installation.reason;
-
-if (missing !== null) describe("opencode", () => it.skip(`cannot be tested here: ${missing}`, () => {}));
-else {
-  describe("opencode", { timeout: 120_000 }, () => {
-    let lab: Lab;
-    const models: ScriptedModel[] = [];
-    beforeAll(async () => {
-      lab = await openLab("opencode");
-    });
-    afterEach(async () => {
-      for (const model of models.splice(0)) await model.close();
-    });
-    afterAll(() => lab.close());
-
-    testOpencode(
-      () => lab,
-      async (script) => {
-        const model = await startScriptedModel(script);
-        models.push(model);
-        return model;
-      },
-    );
-  });
-}
+});

@@ -2,7 +2,15 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, connect, type Server } from "node:net";
 import path from "node:path";
 import type { NewEvent } from "@runyard/sdk/contract";
-import { begin, cancelLines, permissionAnswer, receive, type ConversationSpec, type ConversationState, type NewRequest } from "../../src/agents/acp/conversation.ts";
+import {
+  begin,
+  cancelLines,
+  permissionAnswer,
+  receive,
+  type ConversationSpec,
+  type ConversationState,
+  type NewRequest,
+} from "../../src/agents/acp/conversation.ts";
 import type { AgentProfile, ProfileContext } from "../../src/agents/profiles/profile.ts";
 import { InWriter, OutReader } from "../../src/sandbox/journal.ts";
 import { readExitCode } from "../../src/sandbox/run-directory.ts";
@@ -43,13 +51,27 @@ export async function runTurn(options: TurnOptions): Promise<Turn> {
     const spec = lab.newSpec([], { gatewayDoorDir: door.dir });
     const inside = driver.pathsInside(spec.dirs);
     const gatewayUrl = driver.gatewayUrl(door.port);
-    const context: ProfileContext = { ...inside, gatewayUrl, token: "run-token", model: "scripted", command: null, builtinProgram: "/none", nodeProgram: process.execPath };
+    const context: ProfileContext = {
+      ...inside,
+      gatewayUrl,
+      token: "run-token",
+      model: "scripted",
+      command: null,
+      builtinProgram: "/none",
+      nodeProgram: process.execPath,
+    };
     for (const [name, content] of Object.entries(options.files ?? {})) writeBelow(spec.dirs.workspace, name, content);
     for (const file of profile.homeFiles(context)) writeBelow(spec.dirs.home, file.path, file.content);
     const argv = profile.argv(context);
     const prepared = await driver.prepare({ ...spec, argv, env: profile.env(context), mounts: profile.mounts() });
     const dir = await lab.start(prepared.launch);
-    const conversation: ConversationSpec = { cwd: inside.workspace, prompt: options.prompt, attempt: 1, policy: options.policy ?? { ask: [], deny: [] }, profileQuirks: profile.quirks };
+    const conversation: ConversationSpec = {
+      cwd: inside.workspace,
+      prompt: options.prompt,
+      attempt: 1,
+      policy: options.policy ?? { ask: [], deny: [] },
+      profileQuirks: profile.quirks,
+    };
     return { ...(await converse(dir, conversation, options)), workspace: spec.dirs.workspace, dir };
   } finally {
     await door.close();

@@ -2,7 +2,7 @@ import { eventDataSchemas, TOOL_KINDS, type NewEvent } from "@runyard/sdk/contra
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { begin, cancelRequest, receive } from "./conversation.ts";
-import { chunk, INITIALIZED, journal, OPENED, permission, play, rpc, SPEC, update, type Played } from "./testing.ts";
+import { chunk, INITIALIZED, journal, OPENED, permission, play, rpc, SPEC, update, type Played } from "./testing/play.ts";
 import type { Json } from "./json.ts";
 import type { ConversationSpec } from "./state.ts";
 
@@ -19,7 +19,17 @@ const toolFields = fc.record(
     title: fc.oneof(words, fc.constant("todo")),
     kind,
     status,
-    content: fc.oneof(json, fc.array(fc.record({ type: fc.constantFrom("content", "diff", "terminal"), content: fc.record({ text: words }), path: words, newText: words }))),
+    content: fc.oneof(
+      json,
+      fc.array(
+        fc.record({
+          type: fc.constantFrom("content", "diff", "terminal"),
+          content: fc.record({ text: words }),
+          path: words,
+          newText: words,
+        }),
+      ),
+    ),
     locations: fc.oneof(json, fc.array(fc.record({ path: words }))),
     rawInput: fc.oneof(json, fc.record({ todos: fc.array(json, { maxLength: 3 }), command: words })),
     rawOutput: fc.oneof(json, fc.record({ exitCode: fc.integer(), output: words })),
@@ -27,28 +37,74 @@ const toolFields = fc.record(
   { requiredKeys: [] },
 ) as fc.Arbitrary<{ [key: string]: Json }>;
 
-const options = fc.array(fc.record({ optionId: fc.oneof(fc.string(), json), kind: fc.constantFrom("allow_once", "reject_once", "allow_always", "odd"), name: json }), { maxLength: 4 }) as fc.Arbitrary<Json>;
+const options = fc.array(
+  fc.record({
+    optionId: fc.oneof(fc.string(), json),
+    kind: fc.constantFrom("allow_once", "reject_once", "allow_always", "odd"),
+    name: json,
+  }),
+  { maxLength: 4 },
+) as fc.Arbitrary<Json>;
 
 /** What an agent may send with an id of its own; `n` keeps the ids apart. */
 const request = fc.oneof(
-  fc.record({ toolCall: fc.oneof(json, fc.tuple(toolId, toolFields).map(([toolCallId, rest]) => ({ toolCallId, ...rest }))), options: fc.oneof(options, json) }).map((params) => (n: number) => permission(n, params as { [key: string]: Json })),
-  fc.record({ mode: fc.constantFrom("form", "url"), message: json, requestedSchema: json }).map((params) => (n: number) => rpc({ id: `q${n}`, method: "elicitation/create", params: params as Json })),
-  fc.tuple(fc.string(), json).map(([method, params]) => (n: number) => rpc({ id: n, method, params })),
+  fc
+    .record({
+      toolCall: fc.oneof(
+        json,
+        fc.tuple(toolId, toolFields).map(([toolCallId, rest]) => ({ toolCallId, ...rest })),
+      ),
+      options: fc.oneof(options, json),
+    })
+    .map((params) => (n: number) => permission(n, params)),
+  fc
+    .record({ mode: fc.constantFrom("form", "url"), message: json, requestedSchema: json })
+    .map((params) => (n: number) => rpc({ id: `q${n}`, method: "elicitation/create", params })),
+  fc.tuple(fc.string(), json).map(
+    ([method, params]) =>
+      (n: number) =>
+        rpc({ id: n, method, params }),
+  ),
 );
 
 const told = fc.oneof(
-  { weight: 4, arbitrary: fc.tuple(words, fc.constantFrom("message", "thought"), fc.option(fc.constantFrom("a", "b"), { nil: null })).map(([text, of, messageId]) => chunk(text, of as "message" | "thought", { messageId })) },
-  { weight: 4, arbitrary: fc.tuple(fc.constantFrom("tool_call", "tool_call_update"), toolId, toolFields).map(([of, toolCallId, rest]) => update(of, { toolCallId, ...rest })) },
+  {
+    weight: 4,
+    arbitrary: fc
+      .tuple(words, fc.constantFrom("message", "thought"), fc.option(fc.constantFrom("a", "b"), { nil: null }))
+      .map(([text, of, messageId]) => chunk(text, of, { messageId })),
+  },
+  {
+    weight: 4,
+    arbitrary: fc
+      .tuple(fc.constantFrom("tool_call", "tool_call_update"), toolId, toolFields)
+      .map(([of, toolCallId, rest]) => update(of, { toolCallId, ...rest })),
+  },
   fc.array(fc.record({ content: words, status, priority: fc.constantFrom("high", "low") })).map((entries) => update("plan", { entries })),
-  fc.tuple(fc.constantFrom("current_mode_update", "usage_update", "notice", "tool_call", "plan", "agent_message_chunk", "tomorrow"), fc.dictionary(fc.string(), json)).map(([of, rest]) => update(of, rest)),
-  fc.record({ id: fc.oneof(fc.constantFrom(0, 1, 2, "1"), json), result: fc.oneof(json, fc.record({ stopReason: fc.constantFrom("end_turn", "refusal"), usage: json })) }, { requiredKeys: ["id"] }).map((answer) => rpc(answer as { [key: string]: Json })),
+  fc
+    .tuple(
+      fc.constantFrom("current_mode_update", "usage_update", "notice", "tool_call", "plan", "agent_message_chunk", "tomorrow"),
+      fc.dictionary(fc.string(), json),
+    )
+    .map(([of, rest]) => update(of, rest)),
+  fc
+    .record(
+      {
+        id: fc.oneof(fc.constantFrom(0, 1, 2, "1"), json),
+        result: fc.oneof(json, fc.record({ stopReason: fc.constantFrom("end_turn", "refusal"), usage: json })),
+      },
+      { requiredKeys: ["id"] },
+    )
+    .map((answer) => rpc(answer as { [key: string]: Json })),
   fc.record({ id: fc.constantFrom(0, 1, 2), error: json }).map((answer) => rpc(answer)),
   json.map((value) => JSON.stringify(value)),
   fc.string().map((text) => text.replaceAll("\n", " ")),
 );
 
 const line = fc.oneof({ weight: 4, arbitrary: told.map((text) => () => text) }, { weight: 1, arbitrary: request });
-const lines = fc.tuple(fc.constantFrom([], [INITIALIZED], [INITIALIZED, OPENED]), fc.array(line, { maxLength: 30 })).map(([opening, rest]) => [...opening, ...rest.map((make, n) => make(100 + n))]);
+const lines = fc
+  .tuple(fc.constantFrom([], [INITIALIZED], [INITIALIZED, OPENED]), fc.array(line, { maxLength: 30 }))
+  .map(([opening, rest]) => [...opening, ...rest.map((make, n) => make(100 + n))]);
 const sizes = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 12 });
 
 /** Events without what batches may join: deltas of a message in one text, updates of a tool not at all. */
@@ -61,7 +117,9 @@ function settled(events: readonly NewEvent[]): { readonly rest: readonly NewEven
 }
 
 function idsOf(sent: readonly string[]): Json[] {
-  return sent.map((text) => JSON.parse(text) as { id?: Json; method?: Json }).flatMap((message) => (message.method === undefined ? [message.id ?? null] : []));
+  return sent
+    .map((text) => JSON.parse(text) as { id?: Json; method?: Json })
+    .flatMap((message) => (message.method === undefined ? [message.id ?? null] : []));
 }
 
 function check(property: (all: readonly string[], cuts: readonly number[]) => void): void {
@@ -120,7 +178,11 @@ describe("whatever an agent sends", () => {
 
   it("is taken without a word of complaint, nested as deep as it may be", () => {
     const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
-    const nested = [deep, `{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"mode":"form","requestedSchema":${deep}}}`, `{"jsonrpc":"2.0","id":2,"method":"session/request_permission","params":{"toolCall":{"rawInput":${deep}}}}`];
+    const nested = [
+      deep,
+      `{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"mode":"form","requestedSchema":${deep}}}`,
+      `{"jsonrpc":"2.0","id":2,"method":"session/request_permission","params":{"toolCall":{"rawInput":${deep}}}}`,
+    ];
     const played = play(journal([INITIALIZED, OPENED, ...nested]), { spec });
     expect(() => JSON.stringify(played)).not.toThrow();
   });
@@ -147,5 +209,7 @@ function readId(text: string): Json | undefined {
   }
   if (typeof message !== "object" || message === null || Array.isArray(message)) return undefined;
   const { jsonrpc, id, method } = message as { [key: string]: Json | undefined };
-  return jsonrpc === "2.0" && typeof method === "string" && (typeof id === "number" || typeof id === "string" || id === null) ? id : undefined;
+  return jsonrpc === "2.0" && typeof method === "string" && (typeof id === "number" || typeof id === "string" || id === null)
+    ? id
+    : undefined;
 }

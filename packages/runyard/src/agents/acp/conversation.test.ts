@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { begin, cancelLines, receive } from "./conversation.ts";
 import type { Json } from "./json.ts";
-import { chunk, dataOf, END_TURN, INITIALIZED, journal, OPENED, permission, play, playTurn, rpc, SPEC, update } from "./testing.ts";
+import { chunk, dataOf, END_TURN, INITIALIZED, journal, OPENED, permission, play, playTurn, rpc, SPEC, update } from "./testing/play.ts";
 
 const parse = (line: string): { [key: string]: Json } => JSON.parse(line) as { [key: string]: Json };
 
@@ -33,8 +33,16 @@ describe("opening a conversation", () => {
     ["another protocol", [rpc({ id: 0, result: { protocolVersion: 2 } })], /version 2 of the Agent Client Protocol.*version 1/],
     ["no protocol at all", [rpc({ id: 0, result: {} })], /version null/],
     ["an error of initialize", [rpc({ id: 0, error: { code: -32603, message: "boom" } })], /refused initialize: boom/],
-    ["an error of session/new", [INITIALIZED, rpc({ id: 1, error: { code: -32603, message: "no disk", data: { details: "ENOSPC" } } })], /refused session\/new: no disk: ENOSPC/],
-    ["a login that is missing", [INITIALIZED, rpc({ id: 1, error: { code: -32000, message: "Authentication required" } })], /^The agent wants a login before it works \(Authentication required\)/],
+    [
+      "an error of session/new",
+      [INITIALIZED, rpc({ id: 1, error: { code: -32603, message: "no disk", data: { details: "ENOSPC" } } })],
+      /refused session\/new: no disk: ENOSPC/,
+    ],
+    [
+      "a login that is missing",
+      [INITIALIZED, rpc({ id: 1, error: { code: -32000, message: "Authentication required" } })],
+      /^The agent wants a login before it works \(Authentication required\)/,
+    ],
     ["an error without words", [rpc({ id: 0, error: 7 })], /an error without a message/],
     ["a session without an id", [INITIALIZED, rpc({ id: 1, result: {} })], /session without an id/],
   ])("breaks off: %s", (_name, lines, words) => {
@@ -49,7 +57,13 @@ describe("opening a conversation", () => {
 describe("ending a turn", () => {
   it("tells the stop reason, whether there was output, and the last words", () => {
     const usage = { inputTokens: 10, outputTokens: 4, cachedReadTokens: 3, totalTokens: 17 };
-    const played = playTurn([chunk("first"), update("plan", { entries: [] }), update("tool_call", { toolCallId: "t" }), chunk("last"), rpc({ id: 2, result: { stopReason: "end_turn", usage } })]);
+    const played = playTurn([
+      chunk("first"),
+      update("plan", { entries: [] }),
+      update("tool_call", { toolCallId: "t" }),
+      chunk("last"),
+      rpc({ id: 2, result: { stopReason: "end_turn", usage } }),
+    ]);
     expect(played.state).toMatchObject({ phase: "ended", usage: { inputTokens: 10, outputTokens: 4, cachedInputTokens: 3 }, waiting: [] });
     expect(played.state.outcome).toEqual({ stopReason: "end_turn", error: null, sawOutput: true, lastText: "last" });
     expect(played.events.at(-1)).toEqual({ type: "turn.ended", data: { stopReason: "end_turn", error: null } });
@@ -57,7 +71,10 @@ describe("ending a turn", () => {
 
   it("knows a turn without any output", () => {
     expect(playTurn([END_TURN]).state.outcome).toEqual({ stopReason: "end_turn", error: null, sawOutput: false, lastText: null });
-    expect(playTurn([update("usage_update", { used: 5, size: 100 }), END_TURN]).state).toMatchObject({ context: { usedTokens: 5, sizeTokens: 100 }, outcome: { sawOutput: false } });
+    expect(playTurn([update("usage_update", { used: 5, size: 100 }), END_TURN]).state).toMatchObject({
+      context: { usedTokens: 5, sizeTokens: 100 },
+      outcome: { sawOutput: false },
+    });
     expect(playTurn([rpc({ id: 2, result: { stopReason: "end_turn", usage: { outputTokens: 1 } } })]).state.outcome?.sawOutput).toBe(true);
   });
 
@@ -107,7 +124,16 @@ describe("messages", () => {
   });
 
   it("goes on through what is no act of the agent's", () => {
-    const played = playTurn([chunk("a"), update("usage_update", { used: 1, size: 2 }), update("tomorrow", { x: 1 }), "debug: hello", update("session_info_update", { title: "T" }), chunk("b"), chunk(""), END_TURN]);
+    const played = playTurn([
+      chunk("a"),
+      update("usage_update", { used: 1, size: 2 }),
+      update("tomorrow", { x: 1 }),
+      "debug: hello",
+      update("session_info_update", { title: "T" }),
+      chunk("b"),
+      chunk(""),
+      END_TURN,
+    ]);
     expect(played.events.map((event) => event.type)).toEqual(["message.delta", "log", "message.delta", "message.completed", "turn.ended"]);
     expect(dataOf(played.events, "message.completed")[0]?.text).toBe("ab");
   });
@@ -160,7 +186,15 @@ describe("plans", () => {
 });
 
 describe("lines that are no message", () => {
-  it.each(["plain words", "[]", "7", '{"id":1}', '{"jsonrpc":"1.0","method":"session/update"}', '{"jsonrpc":"2.0","id":{"a":1},"method":"x/y"}', '{"jsonrpc":"2.0","id":true,"method":"x/y"}'])("are logged: %s", (line) => {
+  it.each([
+    "plain words",
+    "[]",
+    "7",
+    '{"id":1}',
+    '{"jsonrpc":"1.0","method":"session/update"}',
+    '{"jsonrpc":"2.0","id":{"a":1},"method":"x/y"}',
+    '{"jsonrpc":"2.0","id":true,"method":"x/y"}',
+  ])("are logged: %s", (line) => {
     const played = playTurn([line]);
     expect(played.events).toEqual([{ type: "log", data: { text: line } }]);
     expect(played.lines).toEqual([]);
@@ -174,13 +208,19 @@ describe("lines that are no message", () => {
 
   it("are noticed when they were too long to read", () => {
     const step = receive(play([]).state, SPEC, [{ offset: 0, tooLongBytes: 20_000_000 }]);
-    expect(step.events).toEqual([{ type: "notice", data: { level: "warning", code: "line_too_long", message: expect.stringContaining("20000000 bytes") as string } }]);
+    expect(step.events).toEqual([
+      { type: "notice", data: { level: "warning", code: "line_too_long", message: expect.stringContaining("20000000 bytes") as string } },
+    ]);
   });
 });
 
 describe("other messages of the agent", () => {
   it("get the answer that nothing of the kind is offered", () => {
-    const played = playTurn([rpc({ id: 5, method: "fs/write_text_file", params: { path: "/x" } }), rpc({ id: null, method: "terminal/create" }), rpc({ method: "x/notification" })]);
+    const played = playTurn([
+      rpc({ id: 5, method: "fs/write_text_file", params: { path: "/x" } }),
+      rpc({ id: null, method: "terminal/create" }),
+      rpc({ method: "x/notification" }),
+    ]);
     expect(played.lines.map(parse)).toMatchObject([
       { id: 5, error: { code: -32601, message: "Runyard does not offer fs/write_text_file" } },
       { id: null, error: { code: -32601 } },
@@ -189,7 +229,11 @@ describe("other messages of the agent", () => {
   });
 
   it("become notices where they are meant so", () => {
-    const played = playTurn([update("notice", { severity: "info", title: "Hi", description: "there" }), update("notice", { severity: "error", title: "Bad" }), update("notice", {})]);
+    const played = playTurn([
+      update("notice", { severity: "info", title: "Hi", description: "there" }),
+      update("notice", { severity: "error", title: "Bad" }),
+      update("notice", {}),
+    ]);
     expect(dataOf(played.events, "notice")).toEqual([
       { level: "info", code: "agent", message: "Hi: there" },
       { level: "warning", code: "agent", message: "Bad" },
@@ -200,8 +244,15 @@ describe("other messages of the agent", () => {
 describe("cancelling", () => {
   it("stops the turn and answers what is open, and only that", () => {
     const spec = { ...SPEC, policy: { ask: ["execute" as const], deny: [] } };
-    const ask = permission("p-1", { toolCall: { toolCallId: "t", kind: "execute", title: "rm" }, options: [{ optionId: "y", kind: "allow_once", name: "Yes" }] });
-    const form = rpc({ id: 8, method: "elicitation/create", params: { mode: "form", sessionId: "s1", message: "Which?", requestedSchema: { type: "object", properties: {} } } });
+    const ask = permission("p-1", {
+      toolCall: { toolCallId: "t", kind: "execute", title: "rm" },
+      options: [{ optionId: "y", kind: "allow_once", name: "Yes" }],
+    });
+    const form = rpc({
+      id: 8,
+      method: "elicitation/create",
+      params: { mode: "form", sessionId: "s1", message: "Which?", requestedSchema: { type: "object", properties: {} } },
+    });
     const played = playTurn([ask, form], spec);
     expect(played.requests.map((request) => request.kind)).toEqual(["permission", "question"]);
     expect(cancelLines(played.state, played.requests).map(parse)).toEqual([

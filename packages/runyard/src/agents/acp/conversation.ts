@@ -3,12 +3,30 @@ import { cutText, parseJson, readInteger, readLabel, readObject, readText, type 
 import { cancelledPermission, receivePermission, type Answer, type RequestPlace } from "./permissions.ts";
 import { updatePlan } from "./plan.ts";
 import { cancelledQuestion, receiveQuestion } from "./questions.ts";
-import { initialState, type ConversationSpec, type ConversationState, type JournalLine, type NewRequest, type RpcMethod, type Step } from "./state.ts";
+import {
+  initialState,
+  type ConversationSpec,
+  type ConversationState,
+  type JournalLine,
+  type NewRequest,
+  type RpcMethod,
+  type Step,
+} from "./state.ts";
 import { applyToolCall } from "./tools.ts";
 
 export { permissionAnswer, type Answer, type PermissionAnswer } from "./permissions.ts";
 export { answerProblem, questionAnswer } from "./questions.ts";
-export type { AgentUsage, ContextUsage, ConversationSpec, ConversationState, JournalLine, NewRequest, ProfileQuirks, Step, TurnOutcome } from "./state.ts";
+export type {
+  AgentUsage,
+  ContextUsage,
+  ConversationSpec,
+  ConversationState,
+  JournalLine,
+  NewRequest,
+  ProfileQuirks,
+  Step,
+  TurnOutcome,
+} from "./state.ts";
 
 /** The version of ACP that is spoken here. */
 const PROTOCOL_VERSION = 1;
@@ -41,7 +59,10 @@ export function receive(state: ConversationState, spec: ConversationSpec, lines:
 
 /** What tells the agent to stop its turn: `session/cancel`, and an answer to each request that is still open. */
 export function cancelLines(state: ConversationState, openRequests: readonly NewRequest[]): readonly string[] {
-  const stop = state.phase === "prompting" && state.sessionId !== null ? [rpcLine({ method: "session/cancel", params: { sessionId: state.sessionId } })] : [];
+  const stop =
+    state.phase === "prompting" && state.sessionId !== null
+      ? [rpcLine({ method: "session/cancel", params: { sessionId: state.sessionId } })]
+      : [];
   return [...stop, ...openRequests.map((request) => cancelRequest(request).line)];
 }
 
@@ -52,7 +73,14 @@ export function cancelRequest(request: NewRequest): Answer {
 
 function receiveLine(draft: Draft, line: JournalLine): void {
   if ("tooLongBytes" in line) {
-    emitAside(draft, { type: "notice", data: { level: "warning", code: "line_too_long", message: `The agent wrote a line of ${line.tooLongBytes} bytes, which is longer than Runyard reads. It was left out.` } });
+    emitAside(draft, {
+      type: "notice",
+      data: {
+        level: "warning",
+        code: "line_too_long",
+        message: `The agent wrote a line of ${line.tooLongBytes} bytes, which is longer than Runyard reads. It was left out.`,
+      },
+    });
     return;
   }
   const message = readObject(parseJson(line.text));
@@ -126,13 +154,17 @@ function receiveContext(draft: Draft, update: JsonObject): void {
 function receiveNotice(draft: Draft, update: JsonObject): void {
   const words = [readText(update["title"]), readText(update["description"])].filter((text) => text !== null && text.trim() !== "");
   if (words.length === 0) return;
-  emitAside(draft, { type: "notice", data: { level: update["severity"] === "info" ? "info" : "warning", code: "agent", message: cutText(words.join(": "), MAX_LOG_CHARS) } });
+  emitAside(draft, {
+    type: "notice",
+    data: { level: update["severity"] === "info" ? "info" : "warning", code: "agent", message: cutText(words.join(": "), MAX_LOG_CHARS) },
+  });
 }
 
 /** False for an answer to nothing that was asked. */
 function receiveResponse(draft: Draft, message: JsonObject): boolean {
+  const id = message["id"];
   // Some agents echo a number as text.
-  const asked = draft.state.waiting.find((request) => String(request.id) === String(message["id"]));
+  const asked = draft.state.waiting.find((request) => request.id === id || String(request.id) === id);
   if (!asked || (message["result"] === undefined && message["error"] === undefined)) return false;
   draft.state.waiting = draft.state.waiting.filter((request) => request !== asked);
   if (message["error"] !== undefined && message["error"] !== null) receiveError(draft, asked.method, message["error"]);
@@ -149,7 +181,10 @@ const RESULT_HANDLERS: { readonly [method in RpcMethod]: (draft: Draft, result: 
 function receiveInitialized(draft: Draft, result: JsonObject): void {
   const version = result["protocolVersion"];
   if (version !== PROTOCOL_VERSION) {
-    breakOff(draft, `The agent speaks version ${shortJson(version)} of the Agent Client Protocol; Runyard speaks version ${PROTOCOL_VERSION}. Use a release of the agent that does.`);
+    breakOff(
+      draft,
+      `The agent speaks version ${shortJson(version)} of the Agent Client Protocol; Runyard speaks version ${PROTOCOL_VERSION}. Use a release of the agent that does.`,
+    );
     return;
   }
   const info = readObject(result["agentInfo"]);
@@ -185,7 +220,9 @@ function receiveTurnEnd(draft: Draft, result: JsonObject): void {
 function receiveError(draft: Draft, method: RpcMethod, error: Json): void {
   const words = errorWords(readObject(error));
   const needsLogin = readObject(error)?.["code"] === AUTH_REQUIRED;
-  const said = needsLogin ? `The agent wants a login before it works (${words}). Connect a model to Runyard, or log in with the agent's own program.` : words;
+  const said = needsLogin
+    ? `The agent wants a login before it works (${words}). Connect a model to Runyard, or log in with the agent's own program.`
+    : words;
   if (method === "session/prompt") endTurn(draft, "ended", { stopReason: null, error: said });
   else breakOff(draft, needsLogin ? said : `The agent refused ${method}: ${said}`);
 }
@@ -194,7 +231,10 @@ function receiveError(draft: Draft, method: RpcMethod, error: Json): void {
 function errorWords(error: JsonObject | null): string {
   const message = readLabel(error?.["message"], MAX_LOG_CHARS) ?? "an error without a message";
   const data = error?.["data"];
-  const details = readLabel(data, MAX_LOG_CHARS) ?? readLabel(readObject(data)?.["details"], MAX_LOG_CHARS) ?? readLabel(readObject(data)?.["message"], MAX_LOG_CHARS);
+  const details =
+    readLabel(data, MAX_LOG_CHARS) ??
+    readLabel(readObject(data)?.["details"], MAX_LOG_CHARS) ??
+    readLabel(readObject(data)?.["message"], MAX_LOG_CHARS);
   return details === null || message.includes(details) ? message : `${message}: ${details}`;
 }
 
@@ -202,7 +242,11 @@ function breakOff(draft: Draft, error: string): void {
   endTurn(draft, "broken", { stopReason: null, error });
 }
 
-function endTurn(draft: Draft, phase: "ended" | "broken", how: { readonly stopReason: string | null; readonly error: string | null }): void {
+function endTurn(
+  draft: Draft,
+  phase: "ended" | "broken",
+  how: { readonly stopReason: string | null; readonly error: string | null },
+): void {
   emit(draft, { type: "turn.ended", data: how });
   const { sawOutput, lastText } = draft.state;
   draft.state.phase = phase;

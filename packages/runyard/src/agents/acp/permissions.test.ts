@@ -2,7 +2,7 @@ import type { PermissionPolicy } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
 import { permissionAnswer, type ConversationSpec, type NewRequest } from "./conversation.ts";
 import type { Json } from "./json.ts";
-import { dataOf, permission, play, playTurn, SPEC, journal, INITIALIZED, OPENED, update } from "./testing.ts";
+import { dataOf, permission, play, playTurn, SPEC, journal, INITIALIZED, OPENED, update } from "./testing/play.ts";
 
 const ALL = [
   { optionId: "always", kind: "allow_always", name: "Always" },
@@ -37,10 +37,18 @@ describe("the policy", () => {
     const played = playTurn([permission(7, { toolCall: EXECUTE, options: ALL })], withPolicy({ ask: ["execute"] }));
     expect(played.lines).toEqual([]);
     expect(dataOf(played.events, "permission.requested")).toEqual([
-      { permissionId: "perm_1_1000", toolCallId: "t", title: "rm -r x", kind: "execute", options: ALL.map(({ optionId, kind, name }) => ({ id: optionId, kind, name })) },
+      {
+        permissionId: "perm_1_1000",
+        toolCallId: "t",
+        title: "rm -r x",
+        kind: "execute",
+        options: ALL.map(({ optionId, kind, name }) => ({ id: optionId, kind, name })),
+      },
     ]);
     expect(dataOf(played.events, "permission.resolved")).toEqual([]);
-    expect(played.requests).toMatchObject([{ kind: "permission", id: "perm_1_1000", offset: 1000, rpcId: 7, title: "rm -r x", toolKind: "execute" }]);
+    expect(played.requests).toMatchObject([
+      { kind: "permission", id: "perm_1_1000", offset: 1000, rpcId: 7, title: "rm -r x", toolKind: "execute" },
+    ]);
   });
 
   it("goes by the kind of the call where the request names none", () => {
@@ -51,7 +59,10 @@ describe("the policy", () => {
   });
 
   it("takes an unknown kind for other", () => {
-    const played = playTurn([permission(1, { toolCall: { toolCallId: "t", kind: "hack" }, options: ALL })], withPolicy({ deny: ["other"] }));
+    const played = playTurn(
+      [permission(1, { toolCall: { toolCallId: "t", kind: "hack" }, options: ALL })],
+      withPolicy({ deny: ["other"] }),
+    );
     expect(dataOf(played.events, "permission.resolved")[0]?.decision).toBe("deny");
   });
 });
@@ -82,7 +93,10 @@ describe("a person's answer", () => {
   ])("takes the nearest option: %s", (_name, offered, decision, optionId, said) => {
     const answer = permissionAnswer(asked(ALL.filter((option) => offered.includes(option.optionId))), decision);
     expect(answer.optionId).toBe(optionId);
-    expect(answer.event).toEqual({ type: "permission.resolved", data: { permissionId: "perm_1_1000", decision: said, optionId, by: "person" } });
+    expect(answer.event).toEqual({
+      type: "permission.resolved",
+      data: { permissionId: "perm_1_1000", decision: said, optionId, by: "person" },
+    });
     const outcome = optionId === null ? { outcome: "cancelled" } : { outcome: "selected", optionId };
     expect(JSON.parse(answer.line)).toEqual({ jsonrpc: "2.0", id: 0, result: { outcome } });
     expect(answer.line).toMatch(/\}\n$/);

@@ -43,8 +43,18 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const options = readOptions(params["options"]);
   const id = `perm_${draft.spec.attempt}_${place.offset}`;
   const title = permissionTitle(call, known?.title ?? null);
-  emit(draft, { type: "permission.requested", data: { permissionId: id, toolCallId: toolCallId ?? "", title, kind: toolKind, options: [...options] } });
-  const request: NewRequest = { kind: "permission", id, ...place, title, toolKind, payload: { options: options.map((option) => ({ ...option })) } };
+  emit(draft, {
+    type: "permission.requested",
+    data: { permissionId: id, toolCallId: toolCallId ?? "", title, kind: toolKind, options: [...options] },
+  });
+  const request: NewRequest = {
+    kind: "permission",
+    id,
+    ...place,
+    title,
+    toolKind,
+    payload: { options: options.map((option) => ({ ...option })) },
+  };
   const verdict = decidePermission(draft.spec.policy, toolKind);
   if (verdict === "ask") {
     draft.requests.push(request);
@@ -65,18 +75,27 @@ export function cancelledPermission(request: NewRequest): PermissionAnswer {
   return respond(request, { decision: "cancelled", by: "policy", optionId: null });
 }
 
-function answerPermission(request: NewRequest, made: { readonly decision: "allow" | "deny"; readonly by: "policy" | "person" }): PermissionAnswer {
+function answerPermission(
+  request: NewRequest,
+  made: { readonly decision: "allow" | "deny"; readonly by: "policy" | "person" },
+): PermissionAnswer {
   const optionId = chooseOption(readOptions(readObject(request.payload)?.["options"]), made.decision);
   // Consent that cannot be given is no consent; a refusal stays one, because `cancelled` refuses too.
   const decision = optionId === null && made.decision === "allow" ? "cancelled" : made.decision;
   return respond(request, { decision, by: made.by, optionId });
 }
 
-function respond(request: NewRequest, made: { readonly decision: "allow" | "deny" | "cancelled"; readonly by: "policy" | "person"; readonly optionId: string | null }): PermissionAnswer {
+function respond(
+  request: NewRequest,
+  made: { readonly decision: "allow" | "deny" | "cancelled"; readonly by: "policy" | "person"; readonly optionId: string | null },
+): PermissionAnswer {
   const outcome = made.optionId === null ? { outcome: "cancelled" } : { outcome: "selected", optionId: made.optionId };
   return {
     line: rpcLine({ id: request.rpcId, result: { outcome } }),
-    event: { type: "permission.resolved", data: { permissionId: request.id, decision: made.decision, optionId: made.optionId, by: made.by } },
+    event: {
+      type: "permission.resolved",
+      data: { permissionId: request.id, decision: made.decision, optionId: made.optionId, by: made.by },
+    },
     optionId: made.optionId,
   };
 }

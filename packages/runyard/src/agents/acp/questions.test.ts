@@ -1,12 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { answerProblem, questionAnswer, type NewRequest } from "./conversation.ts";
 import type { Json } from "./json.ts";
-import { dataOf, playTurn, rpc } from "./testing.ts";
+import { dataOf, playTurn, rpc } from "./testing/play.ts";
 
 type Properties = { readonly [name: string]: Json };
 
 function form(properties: Properties, required: readonly string[] = []): string {
-  return rpc({ id: 4, method: "elicitation/create", params: { mode: "form", sessionId: "s1", message: "Which colour?", requestedSchema: { type: "object", properties, required } } });
+  return rpc({
+    id: 4,
+    method: "elicitation/create",
+    params: { mode: "form", sessionId: "s1", message: "Which colour?", requestedSchema: { type: "object", properties, required } },
+  });
 }
 
 function asked(properties: Properties, required: readonly string[] = []): NewRequest {
@@ -23,12 +27,17 @@ describe("a question", () => {
   it("waits for a person", () => {
     const played = playTurn([form({ colour: { type: "string" } })]);
     expect(dataOf(played.events, "question.asked")).toEqual([{ questionId: "ask_1_1000", question: "Which colour?" }]);
-    expect(played.requests).toMatchObject([{ kind: "question", id: "ask_1_1000", offset: 1000, rpcId: 4, title: "Which colour?", toolKind: null }]);
+    expect(played.requests).toMatchObject([
+      { kind: "question", id: "ask_1_1000", offset: 1000, rpcId: 4, title: "Which colour?", toolKind: null },
+    ]);
     expect(played.lines).toEqual([]);
   });
 
   it("shows the choices, and the names of several fields", () => {
-    const title = asked({ colour: { type: "string", title: "Colour", enum: ["red", "blue"] }, size: { type: "string", oneOf: [{ const: "s", title: "Small" }] } }).title;
+    const title = asked({
+      colour: { type: "string", title: "Colour", enum: ["red", "blue"] },
+      size: { type: "string", oneOf: [{ const: "s", title: "Small" }] },
+    }).title;
     expect(title).toBe("Which colour?\n- Colour (colour): red, blue\n- size (size): s (Small)");
   });
 
@@ -41,13 +50,20 @@ describe("a question", () => {
   it("without words or fields is a question still", () => {
     const played = playTurn([rpc({ id: 4, method: "elicitation/create", params: { mode: "form" } })]);
     expect(played.requests[0]?.title).toBe("The agent asks for an answer.");
-    expect(JSON.parse(questionAnswer(played.requests[0] as NewRequest, "ok").line)).toEqual({ jsonrpc: "2.0", id: 4, result: { action: "accept", content: {} } });
+    expect(JSON.parse(questionAnswer(played.requests[0] as NewRequest, "ok").line)).toEqual({
+      jsonrpc: "2.0",
+      id: 4,
+      result: { action: "accept", content: {} },
+    });
   });
 });
 
 describe("an answer", () => {
   it("is told as it was given", () => {
-    expect(questionAnswer(asked({ c: { type: "string" } }), "red").event).toEqual({ type: "question.answered", data: { questionId: "ask_1_1000", answer: "red", by: "person" } });
+    expect(questionAnswer(asked({ c: { type: "string" } }), "red").event).toEqual({
+      type: "question.answered",
+      data: { questionId: "ask_1_1000", answer: "red", by: "person" },
+    });
   });
 
   it.each<[string, Properties, readonly string[], string, Json]>([
@@ -59,7 +75,13 @@ describe("an answer", () => {
     ["no", { b: { type: "boolean" } }, [], "n", { b: false }],
     ["several choices", { l: { type: "array", items: { type: "string", enum: ["a", "b", "c"] } } }, [], "A, c", { l: ["a", "c"] }],
     ["the required field of several", { note: { type: "string" }, c: { type: "string" } }, ["c"], "red", { c: "red" }],
-    ["fields by name", { n: { type: "integer" }, l: { type: "array", items: { anyOf: [{ const: "x", title: "X" }] } } }, [], '{"n":3,"l":["X"],"other":1}', { n: 3, l: ["x"] }],
+    [
+      "fields by name",
+      { n: { type: "integer" }, l: { type: "array", items: { anyOf: [{ const: "x", title: "X" }] } } },
+      [],
+      '{"n":3,"l":["X"],"other":1}',
+      { n: 3, l: ["x"] },
+    ],
     ["a field of an unknown type", { q: { type: "colour" } }, [], "red", { q: "red" }],
     ["a field with the name of a prototype", { ["__proto__"]: { type: "string" } }, [], "x", JSON.parse('{"__proto__":"x"}') as Json],
   ])("is put into the form: %s", (_name, properties, required, answer, content) => {

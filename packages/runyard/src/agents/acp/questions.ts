@@ -52,7 +52,9 @@ export function answerProblem(request: NewRequest, answer: string): string | nul
   const misfit = fillIn(request, answer).find(([, value]) => value === undefined);
   if (!misfit) return null;
   const [field] = misfit;
-  return field.choices.length > 0 ? `${field.title} must be one of: ${listChoices(field)}.` : `${field.title} must be of type ${field.type}.`;
+  return field.choices.length > 0
+    ? `${field.title} must be one of: ${listChoices(field)}.`
+    : `${field.title} must be of type ${field.type}.`;
 }
 
 /** The answer to a question that nobody answers any more. */
@@ -79,7 +81,10 @@ function convert(field: Field, value: Json | undefined): Json | undefined {
     return chosen.includes(undefined) ? undefined : chosen.flatMap((item) => item ?? []);
   }
   if (field.type === "string") return choose(field, value);
-  const text = String(value).trim();
+  return convertWord(field, (typeof value === "string" ? value : JSON.stringify(value ?? null)).trim());
+}
+
+function convertWord(field: Field, text: string): boolean | number | undefined {
   if (field.type === "boolean") return /^(true|yes|y)$/i.test(text) ? true : /^(false|no|n)$/i.test(text) ? false : undefined;
   const number = text === "" ? Number.NaN : Number(text);
   return Number.isFinite(number) && (field.type === "number" || Number.isInteger(number)) ? number : undefined;
@@ -95,7 +100,9 @@ function choose(field: Field, value: Json | undefined): string | undefined {
 
 function describe(message: string, fields: readonly Field[]): string {
   const asked = fields.length > 1 ? fields : fields.filter((field) => field.choices.length > 0);
-  const lines = asked.map((field) => `- ${field.title}${fields.length > 1 ? ` (${field.name})` : ""}${field.choices.length > 0 ? `: ${listChoices(field)}` : ""}`);
+  const lines = asked.map(
+    (field) => `- ${field.title}${fields.length > 1 ? ` (${field.name})` : ""}${field.choices.length > 0 ? `: ${listChoices(field)}` : ""}`,
+  );
   return [message, ...lines].join("\n");
 }
 
@@ -112,13 +119,21 @@ function readFields(schema: Json | undefined): Field[] {
     .map(([name, value]) => {
       const property = readObject(value) ?? {};
       const title = readLabel(property["title"], MAX_WORDS_CHARS) ?? readLabel(property["description"], MAX_WORDS_CHARS) ?? name;
-      return { name, title, type: readWord(property["type"], FIELD_TYPES) ?? "string", required: required.includes(name), choices: readChoices(property) };
+      return {
+        name,
+        title,
+        type: readWord(property["type"], FIELD_TYPES) ?? "string",
+        required: required.includes(name),
+        choices: readChoices(property),
+      };
     });
 }
 
 function readChoices(property: JsonObject): Choice[] {
   const items = readObject(property["items"]) ?? {};
-  const plain = [...readArray(property["enum"]), ...readArray(items["enum"])].flatMap((value) => (typeof value === "string" ? [{ value, title: value }] : []));
+  const plain = [...readArray(property["enum"]), ...readArray(items["enum"])].flatMap((value) =>
+    typeof value === "string" ? [{ value, title: value }] : [],
+  );
   const titled = [...readArray(property["oneOf"]), ...readArray(items["anyOf"])].flatMap((item) => {
     const option = readObject(item);
     const value = readText(option?.["const"]);

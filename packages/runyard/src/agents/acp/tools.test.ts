@@ -1,7 +1,7 @@
 import type { NewEvent } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
 import type { Json } from "./json.ts";
-import { chunk, dataOf, END_TURN, permission, playTurn, update } from "./testing.ts";
+import { chunk, dataOf, END_TURN, permission, playTurn, update } from "./testing/play.ts";
 import { MAX_OPEN_TOOLS, MAX_OUTPUT_CHARS } from "./tools.ts";
 
 type Fields = { readonly [key: string]: Json };
@@ -46,7 +46,11 @@ describe("a tool call", () => {
   });
 
   it("without an id, or with one that is no text, is nothing", () => {
-    const played = playTurn([update("tool_call", { title: "x" }), update("tool_call", { toolCallId: 7 }), update("tool_call", { toolCallId: "" })]);
+    const played = playTurn([
+      update("tool_call", { title: "x" }),
+      update("tool_call", { toolCallId: 7 }),
+      update("tool_call", { toolCallId: "" }),
+    ]);
     expect(played.events).toEqual([]);
     expect(played.state.sawOutput).toBe(false);
   });
@@ -74,7 +78,10 @@ describe("a tool call", () => {
   });
 
   it("keeps a diff that later updates do not repeat, and cuts what is too long", () => {
-    const diff = [{ type: "diff", path: "/w/a", oldText: null, newText: "n".repeat(100_000) }, { type: "diff", newText: "no path" }];
+    const diff = [
+      { type: "diff", path: "/w/a", oldText: null, newText: "n".repeat(100_000) },
+      { type: "diff", newText: "no path" },
+    ];
     const played = playTurn([call("t", { content: diff }), change("t", { status: "completed", content: text("o".repeat(100_000)) })]);
     const [finished] = dataOf(played.events, "tool.finished");
     expect(finished?.diffs).toEqual([{ path: "/w/a", oldText: null, newText: "n".repeat(MAX_OUTPUT_CHARS / 2) }]);
@@ -125,8 +132,18 @@ describe("bounds", () => {
 
 describe("a permission that names a call", () => {
   it("adds the diff to a known call, and leaves its title and status", () => {
-    const toolCall = { toolCallId: "t", title: "/w/a", status: "pending", kind: "edit", content: [{ type: "diff", path: "/w/a", oldText: "", newText: "x" }] };
-    const played = playTurn([call("t", { title: "write", status: "in_progress" }), permission(0, { toolCall, options: [] }), change("t", { status: "completed", content: text("ok") })]);
+    const toolCall = {
+      toolCallId: "t",
+      title: "/w/a",
+      status: "pending",
+      kind: "edit",
+      content: [{ type: "diff", path: "/w/a", oldText: "", newText: "x" }],
+    };
+    const played = playTurn([
+      call("t", { title: "write", status: "in_progress" }),
+      permission(0, { toolCall, options: [] }),
+      change("t", { status: "completed", content: text("ok") }),
+    ]);
     expect(dataOf(played.events, "tool.updated")[0]).toMatchObject({ title: "write", status: "in_progress", kind: "edit" });
     expect(dataOf(played.events, "tool.finished")[0]).toMatchObject({ output: "ok", diffs: [{ path: "/w/a" }] });
   });

@@ -59,7 +59,16 @@ function isLate(draft: Draft, toolCallId: string, source: Source): boolean {
 }
 
 function openTool(draft: Draft, toolCallId: string): OpenTool {
-  const view: ToolView = { toolCallId, title: toolCallId, kind: "other", status: "pending", output: null, exitCode: null, diffs: [], locations: [] };
+  const view: ToolView = {
+    toolCallId,
+    title: toolCallId,
+    kind: "other",
+    status: "pending",
+    output: null,
+    exitCode: null,
+    diffs: [],
+    locations: [],
+  };
   const tool: OpenTool = { view, untold: 0 };
   draft.state.tools.push(tool);
   if (draft.state.tools.length > MAX_OPEN_TOOLS) draft.state.tools.shift();
@@ -93,16 +102,13 @@ function sameJson(a: ToolView, b: ToolView): boolean {
 }
 
 function merge(view: ToolView, call: JsonObject, how: { readonly source: Source; readonly isNew: boolean }): ToolView {
-  const fromPermission = how.source === "permission";
-  const title = readLabel(call["title"], MAX_TITLE_CHARS) ?? (how.isNew ? readLabel(call["name"], MAX_TITLE_CHARS) : null);
-  const status = fromPermission ? null : readWord(call["status"], STATUSES);
+  const status = how.source === "permission" ? null : readWord(call["status"], STATUSES);
   const content = readArray(call["content"]).map(readObject);
   const diffs = readDiffs(content);
   const locations = readLocations(call["locations"]);
   return {
     toolCallId: view.toolCallId,
-    // The words of a permission are made for that question; a call that is known keeps its own.
-    title: fromPermission && !how.isNew ? view.title : (title ?? view.title),
+    title: mergeTitle(view.title, call, how),
     kind: readToolKind(call["kind"]) ?? view.kind,
     status: status ?? view.status,
     output: readOutput(content, call["rawOutput"]) ?? view.output,
@@ -111,6 +117,13 @@ function merge(view: ToolView, call: JsonObject, how: { readonly source: Source;
     diffs: diffs.length > 0 ? diffs : view.diffs,
     locations: locations.length > 0 ? locations : view.locations,
   };
+}
+
+/** The words of a permission are made for that question: a call that is known keeps its own. */
+function mergeTitle(known: string, call: JsonObject, how: { readonly source: Source; readonly isNew: boolean }): string {
+  if (how.source === "permission" && !how.isNew) return known;
+  const name = how.isNew ? readLabel(call["name"], MAX_TITLE_CHARS) : null;
+  return readLabel(call["title"], MAX_TITLE_CHARS) ?? name ?? known;
 }
 
 function readOutput(content: readonly (JsonObject | null)[], rawOutput: Json | undefined): string | null {
@@ -124,7 +137,12 @@ function readOutput(content: readonly (JsonObject | null)[], rawOutput: Json | u
 function readExitCode(rawOutput: Json | undefined): number | null {
   const raw = readObject(rawOutput);
   const metadata = readObject(raw?.["metadata"]);
-  return readInteger(raw?.["exitCode"]) ?? readInteger(raw?.["exit_code"]) ?? readInteger(metadata?.["exit"]) ?? readInteger(metadata?.["exitCode"]);
+  return (
+    readInteger(raw?.["exitCode"]) ??
+    readInteger(raw?.["exit_code"]) ??
+    readInteger(metadata?.["exit"]) ??
+    readInteger(metadata?.["exitCode"])
+  );
 }
 
 function readDiffs(content: readonly (JsonObject | null)[]): ToolView["diffs"] {
@@ -134,7 +152,11 @@ function readDiffs(content: readonly (JsonObject | null)[]): ToolView["diffs"] {
     const path = item?.["type"] === "diff" ? readLabel(item["path"], MAX_PATH_CHARS) : null;
     if (path === null || diffs.length === MAX_DIFFS) continue;
     const oldText = readText(item?.["oldText"]);
-    const diff = { path, oldText: oldText === null ? null : cutText(oldText, room >> 1), newText: cutText(readText(item?.["newText"]) ?? "", room >> 1) };
+    const diff = {
+      path,
+      oldText: oldText === null ? null : cutText(oldText, room >> 1),
+      newText: cutText(readText(item?.["newText"]) ?? "", room >> 1),
+    };
     room -= (diff.oldText ?? "").length + diff.newText.length;
     diffs.push(diff);
   }

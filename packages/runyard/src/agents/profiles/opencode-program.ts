@@ -2,7 +2,8 @@ import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, re
 import { createRequire } from "node:module";
 import path from "node:path";
 
-const HOW_TO_INSTALL = "Install it (npm install -g opencode-ai), or set RUNYARD_OPENCODE to its program or to a folder with its node_modules.";
+const HOW_TO_INSTALL =
+  "Install it (npm install -g opencode-ai), or set RUNYARD_OPENCODE to its program or to a folder with its node_modules.";
 
 export type FoundOpencode =
   | { readonly program: string; readonly version: string | null; readonly reason: null }

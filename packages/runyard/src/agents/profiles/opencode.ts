@@ -9,8 +9,9 @@ const CONTEXT_TOKENS = 128_000;
 const OUTPUT_TOKENS = 16_000;
 
 /**
- * opencode, from wherever it is installed on this machine. Cold it takes 0.7 to 1.2 GB of memory and a
- * few seconds; it needs a home that it may write, `/tmp`, the C library, and no network but the gateway.
+ * opencode, from wherever it is installed on this machine: one native program that needs the C library, a
+ * home and a `/tmp` that it may write (it unpacks 6 MB there), and no network but the gateway. It takes
+ * about 600 MB of memory, and up to 1.2 GB while its 180 MB are first read from the disk.
  */
 export function opencodeProfile(env: NodeJS.ProcessEnv): AgentProfile {
   const program = (): string => {

@@ -1,4 +1,3 @@
-import path from "node:path";
 import type { ProfileQuirks } from "../acp/state.ts";
 
 /** What a profile needs to know of a run. All paths are as the agent sees them. */
@@ -47,7 +46,7 @@ export interface AgentProfile {
   readonly quirks: ProfileQuirks;
   /** Argument words; throws an Error with a plain sentence when the program is not on this machine. */
   argv(c: ProfileContext): string[];
-  /** The whole environment: nothing is inherited. */
+  /** The whole environment but for `PATH`, which is the sandbox's to make: nothing is inherited. */
   env(c: ProfileContext): Record<string, string>;
   homeFiles(c: ProfileContext): HomeFile[];
   mounts(): ProfileMount[];
@@ -55,10 +54,9 @@ export interface AgentProfile {
   probe(env: NodeJS.ProcessEnv): Promise<ProfileProbe>;
 }
 
-/** What every agent gets: a home of its own, Node and the system's programs, and a locale that can say everything. */
+/** What every agent gets: a home of its own, and a locale in which everything can be said. */
 export function baseEnv(c: ProfileContext): Record<string, string> {
-  const programs = [path.posix.dirname(c.nodeProgram), "/usr/local/bin", "/usr/bin", "/bin"];
-  return { HOME: c.home, PATH: [...new Set(programs)].join(":"), LANG: "C.UTF-8" };
+  return { HOME: c.home, LANG: "C.UTF-8" };
 }
 
 /** The gateway in the variables that most programs know. */

@@ -1,7 +1,7 @@
 import type { EventData, EventType, NewEvent } from "@runyard/sdk/contract";
-import { begin, receive } from "./conversation.ts";
-import type { Json } from "./json.ts";
-import type { ConversationSpec, ConversationState, JournalLine, NewRequest } from "./state.ts";
+import { begin, receive } from "../conversation.ts";
+import type { Json } from "../json.ts";
+import type { ConversationSpec, ConversationState, JournalLine, NewRequest } from "../state.ts";
 
 /** For tests: an agent's journal is made of these. */
 export const SPEC: ConversationSpec = { cwd: "/workspace", prompt: "Do it", attempt: 1, policy: { ask: [], deny: [] } };
@@ -45,7 +45,10 @@ export interface Played {
 }
 
 /** Plays a journal from the start of a conversation, all lines in one batch, or in batches of the sizes given. */
-export function play(lines: readonly JournalLine[], options: { readonly spec?: ConversationSpec; readonly sizes?: readonly number[] } = {}): Played {
+export function play(
+  lines: readonly JournalLine[],
+  options: { readonly spec?: ConversationSpec; readonly sizes?: readonly number[] } = {},
+): Played {
   const spec = options.spec ?? SPEC;
   const first = begin(spec);
   const played: Played = { state: first.state, events: [...first.events], requests: [...first.requests], lines: [...first.lines] };

@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import type { ProfileContext } from "./profile.ts";
+import { profileNames, resolveProfile } from "./profiles.ts";
+
+const CONTEXT: ProfileContext = {
+  workspace: "/workspace",
+  home: "/home/agent",
+  gatewayUrl: "http://127.0.0.1:3128",
+  token: "run-token",
+  model: "some-model",
+  command: null,
+  builtinProgram: "/runtime/agent.mjs",
+  nodeProgram: "/opt/node/bin/node",
+};
+
+const profile = (name: string, env: NodeJS.ProcessEnv = {}): NonNullable<ReturnType<typeof resolveProfile>> => {
+  const found = resolveProfile(name, env);
+  if (!found) throw new Error(`no profile ${name}`);
+  return found;
+};
+
+describe("profiles", () => {
+  it("are known by their names, and nothing else is", () => {
+    expect(profileNames()).toEqual(["builtin", "opencode", "custom"]);
+    expect(profileNames().map((name) => profile(name).name)).toEqual(profileNames());
+    for (const name of ["claude", "", "constructor", "__proto__"]) expect(resolveProfile(name)).toBeUndefined();
+  });
+
+  it("say whether they need a model", () => {
+    expect(profileNames().map((name) => profile(name).needsModel)).toEqual([true, true, false]);
+  });
+
+  it.each(profileNames())("%s has a home of its own and nothing of the server's environment", (name) => {
+    const env = profile(name).env(CONTEXT);
+    expect(env["HOME"]).toBe("/home/agent");
+    expect(Object.keys(env).filter((key) => !/^(HOME|LANG|OPENAI_|RUNYARD_MODEL|OPENCODE_)/.test(key))).toEqual([]);
+  });
+});
+
+describe("builtin", () => {
+  it("runs the bundle on Runyard's Node and finds the gateway in its environment", async () => {
+    expect(profile("builtin").argv(CONTEXT)).toEqual(["/opt/node/bin/node", "/runtime/agent.mjs"]);
+    expect(profile("builtin").env(CONTEXT)).toMatchObject({
+      OPENAI_BASE_URL: "http://127.0.0.1:3128/v1",
+      OPENAI_API_KEY: "run-token",
+      RUNYARD_MODEL: "some-model",
+    });
+    expect(await profile("builtin").probe({})).toMatchObject({ installed: true, reason: null });
+  });
+});
+
+describe("custom", () => {
+  it.each<[readonly string[], readonly string[]]>([
+    [
+      ["node", "agent.mjs"],
+      ["/opt/node/bin/node", "agent.mjs"],
+    ],
+    [
+      ["./tools/agent", "--acp"],
+      ["/workspace/tools/agent", "--acp"],
+    ],
+    [["tools/agent"], ["/workspace/tools/agent"]],
+    [
+      ["goose", "acp"],
+      ["goose", "acp"],
+    ],
+    [
+      ["/usr/bin/python3", "-m", "agent"],
+      ["/usr/bin/python3", "-m", "agent"],
+    ],
+  ])("places the program of %j", (command, argv) => {
+    expect(profile("custom").argv({ ...CONTEXT, command })).toEqual(argv);
+  });
+
+  it("leaves the model open where none was chosen", () => {
+    const env = profile("custom").env({ ...CONTEXT, model: null });
+    expect(env).toMatchObject({ OPENAI_BASE_URL: "http://127.0.0.1:3128/v1", OPENAI_API_KEY: "run-token" });
+    expect(env).not.toHaveProperty("RUNYARD_MODEL");
+  });
+
+  it("needs a command", () => {
+    expect(() => profile("custom").argv(CONTEXT)).toThrow(/needs a command/);
+    expect(() => profile("custom").argv({ ...CONTEXT, command: [] })).toThrow(/needs a command/);
+  });
+});
+
+describe("opencode", () => {
+  it("gets its configuration from a file in its home, and asks for what changes things", () => {
+    const [file, ...others] = profile("opencode").homeFiles(CONTEXT);
+    const env = profile("opencode").env(CONTEXT);
+    expect(others).toEqual([]);
+    expect(env["OPENCODE_CONFIG"]).toBe(`/home/agent/${file?.path}`);
+    expect(JSON.parse(env["OPENCODE_PERMISSION"] ?? "")).toEqual({ edit: "ask", bash: "ask" });
+    expect(env).toMatchObject({
+      OPENCODE_DISABLE_PROJECT_CONFIG: "1",
+      OPENCODE_DISABLE_AUTOUPDATE: "1",
+      OPENCODE_DISABLE_MODELS_FETCH: "1",
+    });
+    expect(JSON.parse(file?.content ?? "")).toMatchObject({
+      model: "runyard/runyard",
+      enabled_providers: ["runyard"],
+      provider: {
+        runyard: {
+          npm: "@ai-sdk/openai-compatible",
+          options: { baseURL: "http://127.0.0.1:3128/v1", apiKey: "run-token" },
+          models: { runyard: { name: "some-model" } },
+        },
+      },
+      instructions: ["/workspace/AGENTS.md"],
+    });
+    expect(Object.values(env).join("\n")).not.toContain("run-token");
+  });
+
+  it("says what to do where it is not installed", async () => {
+    const missing = profile("opencode", { RUNYARD_OPENCODE: "/nowhere" });
+    expect(() => missing.argv(CONTEXT)).toThrow(/RUNYARD_OPENCODE is \/nowhere.*Install it/);
+    expect(await missing.probe({ RUNYARD_OPENCODE: "/nowhere" })).toMatchObject({
+      installed: false,
+      program: null,
+      version: null,
+      reason: expect.stringContaining("npm install -g opencode-ai") as string,
+    });
+  });
+});
