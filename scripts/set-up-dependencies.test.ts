@@ -128,7 +128,7 @@ describe("packages", () => {
     const failed = await setUp("check");
     expect(failed).toMatchObject({ code: 1, stdout: "" });
     expect(failed.stderr).toContain("npm error no such registry\n\nnpm ci failed in ");
-    expect(failed.stderr).toContain("Check the connection to the npm registry, then start again.");
+    expect(failed.stderr).toContain("If the npm registry was out of reach, check the connection and start again.");
     expect(litter()).toEqual([]);
     putNpm("");
     expect((await setUp("check")).code).toBe(0);

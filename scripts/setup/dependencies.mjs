@@ -21,7 +21,7 @@ import { SetUpError, say } from "./say.mjs";
 /** npm's own pauses between tries add up to an hour where the registry is out of reach: shorter ones, one try more. */
 const RETRY_FLAGS = ["--fetch-retries=3", "--fetch-retry-factor=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=10000"];
 const NPM_FLAGS = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", ...RETRY_FLAGS];
-const NPM_ADVICE = "Check the connection to the npm registry, then start again.";
+const NPM_ADVICE = "If the npm registry was out of reach, check the connection and start again.";
 const STILL_AT_IT_MS = 60_000;
 
 /**
