@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Home } from "../../home.ts";
 import { dataDirOf } from "./cluster.ts";
 import { pidFileOf } from "./postmaster.ts";
-import { ensurePostgres, postgresPid, stopPostgres } from "./postgres.ts";
+import { ensurePostgres, postgresPid, stopPostgres, type RunningPostgres } from "./postgres.ts";
 import { identifyProcess, processesServing } from "./process.ts";
 import { installPrograms } from "./programs.ts";
 import { firstLineOf, moduleUrl, outputOf, scratchHome, startNode, type Scratch } from "./testing.ts";
@@ -44,7 +44,9 @@ function killAll(home: Home): Promise<void> {
 describe("one home, from its first start on", () => {
   let scratch: Scratch;
   let home: Home;
+  let first: RunningPostgres;
   let url: string;
+  const progress: string[] = [];
 
   beforeAll(async () => {
     scratch = scratchHome();
@@ -53,11 +55,8 @@ describe("one home, from its first start on", () => {
     mkdirSync(path.join(home.postgresDir, "draft-half", "data"), { recursive: true });
     mkdirSync(path.join(home.runtimeDir, "draft-postgres-half"), { recursive: true });
     process.env["RUNYARD_TEST_PROVIDER_KEY"] = "sk-very-secret";
-    const progress: string[] = [];
-    const server = await ensurePostgres({ home, onProgress: (message) => progress.push(message) });
-    url = server.connectionString;
-    expect(server).toMatchObject({ adopted: false, pid: postgresPid(home) });
-    expect(progress).toEqual(["Making the database (only at the first start)"]);
+    first = await ensurePostgres({ home, onProgress: (message) => progress.push(message) });
+    url = first.connectionString;
     await sql(url, "create table kept (n int); insert into kept values (1)");
   });
   afterAll(() => scratch.clear());
@@ -67,7 +66,9 @@ describe("one home, from its first start on", () => {
     return Number(rows[0]?.["n"]);
   }
 
-  test("half-made things of killed starters are gone", () => {
+  test("it was started, what was long was told, and half-made things of killed starters are gone", () => {
+    expect(first).toMatchObject({ adopted: false, pid: postgresPid(home) });
+    expect(progress).toEqual(["Making the database (only at the first start)"]);
     expect(readdirSync(home.postgresDir).sort()).toEqual(["data", "lock", "password"]);
     expect(readdirSync(home.runtimeDir)).toHaveLength(1);
   });
@@ -111,11 +112,11 @@ describe("one home, from its first start on", () => {
   test("it outlives a starter that is killed, and is adopted", async () => {
     await stopPostgres(home);
     const child = startNode(starter(home));
-    const first: unknown = JSON.parse(await firstLineOf(child));
+    const started: { pid: number; adopted: boolean } = JSON.parse(await firstLineOf(child));
     child.kill("SIGKILL");
     await until(() => child.signalCode !== null);
-    expect(first).toMatchObject({ adopted: false });
-    expect(await ensurePostgres({ home })).toMatchObject({ ...(first as object), adopted: true });
+    expect(started.adopted).toBe(false);
+    expect(await ensurePostgres({ home })).toMatchObject({ pid: started.pid, adopted: true });
   });
 
   test("of starters at once, one starts it and the others adopt", async () => {

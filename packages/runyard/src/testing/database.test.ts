@@ -1,0 +1,43 @@
+import pg from "pg";
+import { expect, test } from "vitest";
+import { moduleUrl, outputOf, startNode } from "../store/postgres/testing.ts";
+import { createTestDatabase, withDatabase } from "./database.ts";
+import { testServerUrl } from "./test-server.ts";
+
+async function databases(pattern: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: await testServerUrl() });
+  await client.connect();
+  const found = await client.query<{ datname: string }>("select datname from pg_database where datname ~ $1", [pattern]);
+  await client.end();
+  return found.rows.map((row) => row.datname);
+}
+
+test("each is a migrated database of its own, and goes when it is dropped", async () => {
+  const [one, two] = await Promise.all([createTestDatabase(), createTestDatabase()]);
+  const where = "select current_database() as name, to_regprocedure('runyard.current_org()') is not null as migrated";
+  const [first] = await one.db.query<{ name: string; migrated: boolean }>(where);
+  const [second] = await two.db.query<{ name: string; migrated: boolean }>(where);
+  expect(first?.name).not.toBe(second?.name);
+  expect([first?.migrated, second?.migrated]).toEqual([true, true]);
+  await Promise.all([one.drop(), two.drop()]);
+  expect(await databases(`^(${first?.name}|${second?.name})$`)).toEqual([]);
+});
+
+test("what a dead test process left is removed by the next one", async () => {
+  const program = (then: string): string => `
+    import { createTestDatabase } from ${JSON.stringify(moduleUrl("../../testing/database.ts"))};
+    const database = await createTestDatabase();
+    console.log(database.connectionString);
+    ${then}`;
+  const name = (await outputOf(startNode(program("process.kill(process.pid, 'SIGKILL');")))).replace(/^.*\/([^/?]+)\?.*$/s, "$1");
+  expect(await databases(`^${name}$`)).toEqual([name]);
+  await outputOf(startNode(program("await database.drop();")));
+  expect(await databases(`^${name}$`)).toEqual([]);
+});
+
+test("a URL is pointed at another database", () => {
+  expect(withDatabase("postgresql://u:p@%2Ftmp%2Fx:5432/one?sslmode=disable", "two")).toBe(
+    "postgresql://u:p@%2Ftmp%2Fx:5432/two?sslmode=disable",
+  );
+  expect(withDatabase("postgresql://u:p@host/one", "two")).toBe("postgresql://u:p@host/two");
+});
