@@ -1,7 +1,7 @@
 import type { RunError, RunErrorType } from "@runyard/sdk/contract";
 
 /** The last model call that failed; `status` is null where no answer came at all. */
-export interface ModelCallError {
+interface ModelCallError {
   readonly status: number | null;
   readonly message: string;
 }

@@ -37,7 +37,7 @@ export interface ModelStep {
 /** The steps of each conversation; or several scripts, of which a prompt chooses one by `[[name]]`. */
 export type ModelScript = readonly ModelStep[] | Readonly<Record<string, readonly ModelStep[]>>;
 
-export interface ModelRequest {
+interface ModelRequest {
   readonly path: string;
   readonly authorization: string | null;
   readonly model: string;
@@ -47,7 +47,7 @@ export interface ModelRequest {
   /** The step that was answered; null for a request without tools, such as one for a title. */
   readonly step: number | null;
 }
-export interface ChatMessage {
+interface ChatMessage {
   readonly role: string;
   readonly content?: unknown;
 }

@@ -14,19 +14,9 @@ import {
 } from "./state.ts";
 import { applyToolCall } from "./tools.ts";
 
-export { permissionAnswer, type Answer, type PermissionAnswer } from "./permissions.ts";
+export { permissionAnswer } from "./permissions.ts";
 export { answerProblem, questionAnswer } from "./questions.ts";
-export type {
-  AgentUsage,
-  ContextUsage,
-  ConversationSpec,
-  ConversationState,
-  JournalLine,
-  NewRequest,
-  ProfileQuirks,
-  Step,
-  TurnOutcome,
-} from "./state.ts";
+export type { ConversationSpec, ConversationState, JournalLine, NewRequest, Step } from "./state.ts";
 
 /** The version of ACP that is spoken here. */
 const PROTOCOL_VERSION = 1;

@@ -6,7 +6,7 @@ import type { ConversationSpec, ConversationState, NewRequest, RpcMethod, Step }
  * Longest message, in characters. An open message is stored again with every batch, so a longer one
  * goes on as the next message: no text is lost, and the run's row stays small.
  */
-export const MAX_MESSAGE_CHARS = 65_536;
+const MAX_MESSAGE_CHARS = 65_536;
 
 type MessageKind = "text" | "thought";
 
@@ -72,7 +72,7 @@ export function addText(draft: Draft, text: string, from: { readonly kind: Messa
 }
 
 /** Ends the open message, if there is one: its whole text becomes one event. */
-export function endMessage(draft: Draft): void {
+function endMessage(draft: Draft): void {
   flushDelta(draft);
   const message = draft.state.message;
   if (message === null) return;

@@ -47,7 +47,7 @@ export interface Step {
 }
 
 /** How a turn ended: with a stop reason of ACP's, or with an error in the agent's words. */
-export interface TurnOutcome {
+interface TurnOutcome {
   readonly stopReason: string | null;
   readonly error: string | null;
   /** The agent sent message text, a tool call or usage. */
@@ -57,14 +57,14 @@ export interface TurnOutcome {
 }
 
 /** Tokens as the agent tells them at the end of a turn: for some the whole turn, for some its last call. */
-export interface AgentUsage {
+interface AgentUsage {
   readonly inputTokens: number | null;
   readonly outputTokens: number | null;
   readonly cachedInputTokens: number | null;
 }
 
 /** How full the model's context is, in tokens. */
-export interface ContextUsage {
+interface ContextUsage {
   readonly usedTokens: number;
   readonly sizeTokens: number;
 }
@@ -75,7 +75,7 @@ export interface OpenTool {
   untold: number;
 }
 
-export interface OpenMessage {
+interface OpenMessage {
   readonly id: string;
   readonly kind: "text" | "thought";
   /** The agent's own id for it, where it gives one. */

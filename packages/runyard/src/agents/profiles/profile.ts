@@ -17,19 +17,19 @@ export interface ProfileContext {
 }
 
 /** A file for the agent's home; `path` is relative to it. */
-export interface HomeFile {
+interface HomeFile {
   readonly path: string;
   readonly content: string;
 }
 
 /** What an agent needs of the host beyond the system: seen inside at the same path. */
-export interface ProfileMount {
+interface ProfileMount {
   readonly source: string;
   readonly target: string;
   readonly mode: "ro";
 }
 
-export interface ProfileProbe {
+interface ProfileProbe {
   readonly installed: boolean;
   readonly version: string | null;
   /** The program on the host; null where there is none, or it is not ours to say. */
