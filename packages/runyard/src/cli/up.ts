@@ -35,12 +35,12 @@ Examples:
     const config = configurationOf(options, process.env);
     const paint = paintFor(process.stderr);
     const server = await startServer(config, (message) => say(paint("dim", message)));
-    if (options.json === true) process.stdout.write(`${JSON.stringify({ url: server.url, tokenFile: server.tokenFile, pid: process.pid })}\n`);
     say(`${paint("bold", "Runyard is ready")} at ${server.url}`);
     say(`  token     ${server.tokenFile}`);
     say(`  model     ${describeModel(config)}`);
     if (config.defaultDriver === "process") say(paint(["bold", "red"], "  UNSAFE    agents run without isolation: they can read and change whatever you can, the token included"));
     say(`  try       runyard run "say what this project does" --repo .`);
+    if (options.json === true) process.stdout.write(`${JSON.stringify({ url: server.url, tokenFile: server.tokenFile, pid: process.pid })}\n`);
     await untilAskedToStop();
     const { livingRuns } = await server.stop();
     if (livingRuns === 0) say("Stopped. Nothing is left running.");

@@ -1,0 +1,120 @@
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { RunyardClient } from "@runyard/sdk";
+import type { RunEvent } from "@runyard/sdk/contract";
+
+const PROGRAM = fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url));
+
+/** A `runyard up` in a process of its own, as people run it. */
+export interface TestServer {
+  readonly url: string;
+  readonly token: string;
+  readonly client: RunyardClient;
+  readonly pid: number;
+  /** kill -9, and nothing else: what outlives the server goes on. */
+  kill(): Promise<void>;
+  /** What the server said on stderr. */
+  said(): string;
+}
+
+/** A home for tests, and everything that is started in it. */
+export interface TestHome {
+  readonly root: string;
+  readonly env: NodeJS.ProcessEnv;
+  up(...flags: string[]): Promise<TestServer>;
+  /** Runs a command of the CLI against this home. */
+  cli(words: readonly string[], options?: { readonly cwd?: string; readonly input?: string }): Promise<CliResult>;
+  /** Ends everything and removes the home. */
+  close(): Promise<void>;
+}
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Makes a home below the temporary directory; `env` comes on top of a plain environment. */
+export function makeTestHome(env: Readonly<Record<string, string>> = {}): TestHome {
+  const root = mkdtempSync(path.join(tmpdir(), "runyard-test-home-"));
+  const { PATH, HOME, LANG, NODE_OPTIONS } = process.env;
+  const whole: NodeJS.ProcessEnv = { PATH, HOME, LANG, NODE_OPTIONS, NO_COLOR: "1", RUNYARD_HOME: path.join(root, "home"), ...env };
+  const cli: TestHome["cli"] = (words, options = {}) => runCli(words, { env: whole, ...options });
+  return {
+    root,
+    env: whole,
+    cli,
+    up: (...flags) => startServer(whole, flags),
+    async close() {
+      const down = await cli(["down"]);
+      rmSync(root, { recursive: true, force: true });
+      if (down.code !== 0) throw new Error(`runyard down failed: ${down.stderr}`);
+    },
+  };
+}
+
+async function startServer(env: NodeJS.ProcessEnv, flags: readonly string[]): Promise<TestServer> {
+  const child = spawn(process.execPath, [PROGRAM, "up", "--port", "0", "--json", ...flags], { env, stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (data: Buffer) => (said += data.toString()));
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const line = await new Promise<string | null>((resolve) => {
+    createInterface({ input: child.stdout }).once("line", resolve);
+    void exited.then(() => resolve(null));
+  });
+  if (line === null) throw new Error(`The server did not start: ${said}`);
+  const { url, tokenFile, pid } = JSON.parse(line) as { url: string; tokenFile: string; pid: number };
+  const token = readFileSync(tokenFile, "utf8").trim();
+  return {
+    url,
+    token,
+    pid,
+    client: new RunyardClient({ baseUrl: url, token }),
+    said: () => said,
+    async kill() {
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+}
+
+function runCli(words: readonly string[], options: { readonly env: NodeJS.ProcessEnv; readonly cwd?: string; readonly input?: string }): Promise<CliResult> {
+  const { env, cwd, input } = options;
+  const child = spawn(process.execPath, [PROGRAM, ...words], { env, cwd, stdio: ["pipe", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+  child.stdin.end(input ?? "");
+  return new Promise((resolve) => child.once("close", (code) => resolve({ code, stdout, stderr })));
+}
+
+/** A git repository with one commit of these files. */
+export function makeRepository(root: string, files: Readonly<Record<string, string>>, name = "repository"): string {
+  const repository = path.join(root, name);
+  for (const [file, content] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(repository, file)), { recursive: true });
+    writeFileSync(path.join(repository, file), content);
+  }
+  gitIn(repository, "init", "--quiet", "--initial-branch=main");
+  gitIn(repository, "add", "--all");
+  gitIn(repository, "commit", "--quiet", "--message", "First");
+  return repository;
+}
+
+/** Runs git in a repository that the test made, and returns what it printed. */
+export function gitIn(repository: string, ...words: string[]): string {
+  const identity = ["-c", "user.name=Test", "-c", "user.email=test@runyard.invalid", "-c", "commit.gpgsign=false"];
+  return execFileSync("git", ["-C", repository, ...identity, ...words], { encoding: "utf8" }).trimEnd();
+}
+
+/** The whole log of a run, up to the end of its turn. */
+export async function readLog(client: RunyardClient, runId: string): Promise<RunEvent[]> {
+  const events: RunEvent[] = [];
+  for await (const event of client.runs.events(runId)) events.push(event as RunEvent);
+  return events;
+}

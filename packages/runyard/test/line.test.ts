@@ -1,0 +1,201 @@
+// The whole line, on real parts: a server in a process of its own, PostgreSQL, sandbox, gateway, agents,
+// git. One task becomes one change, or a plain error.
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { type ScriptedModel, startScriptedModel, type ModelScript } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+
+const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : `the whole line cannot be tested: ${unavailable}`, () => {
+  let database: TestDatabase;
+  let home: TestHome;
+  let server: TestServer;
+  let model: ScriptedModel;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy-provider-key", RUNYARD_MODEL: "scripted-1" });
+  });
+  afterAll(async () => {
+    await home.close();
+    await database.drop();
+  });
+  afterEach(() => model?.close().catch(() => undefined));
+
+  /** A server that is connected to a model with this script. */
+  async function serve(script: ModelScript): Promise<TestServer> {
+    model = await startScriptedModel(script);
+    await server?.kill();
+    home.env["OPENAI_BASE_URL"] = model.url;
+    server = await home.up();
+    return server;
+  }
+
+  test("the built-in agent's change arrives as a branch; the working tree is not touched", async () => {
+    const { client } = await serve([
+      { say: "I will write it.", plan: { "Write it": "in_progress" } },
+      { write: ["notes/hello.txt", "hello\n"] },
+      { run: "cat notes/hello.txt; exit 3" },
+      { say: "Written.", plan: { "Write it": "completed" } },
+      { say: "All done." },
+    ]);
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "plain");
+    writeFileSync(path.join(repository, "README.md"), "# not committed\n");
+    const before = gitIn(repository, "status", "--porcelain");
+
+    const created = await client.runs.create({ task: "Write hello", repositoryUrl: repository });
+    const run = await client.runs.waitForEnd(created.id);
+    expect(run).toMatchObject({ status: "completed", error: null, simulated: false, responseType: "regular", progress: { percentage: 100 } });
+    expect(run.result).toMatchObject({ summary: "All done.", headBranch: `runyard/${run.id}`, filesChanged: 1, insertions: 1, deletions: 0 });
+    expect(gitIn(repository, "show", `${run.result?.headBranch}:notes/hello.txt`)).toBe("hello");
+    expect(gitIn(repository, "status", "--porcelain")).toBe(before);
+    expect(gitIn(repository, "rev-parse", `${run.result?.headBranch}~1`)).toBe(created.baseCommit);
+    expect(await client.runs.patch(run.id)).toContain("+hello");
+
+    const log = await readLog(client, run.id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+    const finished = log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data] : []));
+    expect(finished.map((tool) => tool.exitCode)).toEqual([3]);
+    expect(log.find((event) => event.type === "notice")).toMatchObject({ data: { code: "uncommitted-changes" } });
+    expect(run.usage).toMatchObject({ modelCalls: 5, failedModelCalls: 0, inputTokens: 5000, outputTokens: 210 });
+    // The provider's key went to the provider and nowhere else.
+    expect(model.requests.map((request) => request.authorization)).toEqual(Array.from({ length: 5 }, () => "Bearer sk-decoy-provider-key"));
+    expect(JSON.stringify(log)).not.toContain("sk-decoy");
+  }, 60_000);
+
+  test("a person decides what the policy asks, once, by API and by command", async () => {
+    const { client } = await serve([{ write: ["a.txt", "a\n"] }, { run: "touch b.txt" }, { ask: "Which colour?" }, { say: "Done." }]);
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "asking");
+    const { id } = await client.runs.create({ task: "Ask me", repositoryUrl: repository, permissionPolicy: { ask: ["edit", "execute"] } });
+    const waiting = async (kind: string, toolKind: string | null): Promise<string> => {
+      for (;;) {
+        const run = await client.runs.get(id);
+        const open = run.waitingFor.find((request) => request.kind === kind && request.toolKind === toolKind);
+        if (open) {
+          expect(run.status).toBe("awaiting_input");
+          return open.id;
+        }
+        if (run.finishedAt !== null) throw new Error(`ended: ${JSON.stringify(run.error)}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    const edit = await waiting("permission", "edit");
+    await client.runs.answerPermission(id, edit, "deny");
+    await expect(client.runs.answerPermission(id, edit, "allow")).rejects.toMatchObject({ code: "already_answered", status: 409 });
+    await waiting("permission", "execute");
+    expect(await home.cli(["answer", id, "allow"])).toMatchObject({ code: 0 });
+    const question = await waiting("question", null);
+    await expect(client.runs.answerPermission(id, question.replace("ask_", "perm_"), "allow")).rejects.toMatchObject({ status: 404 });
+    await client.runs.answerQuestion(id, question, "Blue\u2028 \"quoted\"");
+    const run = await client.runs.waitForEnd(id);
+    expect(run.status).toBe("completed");
+    expect(gitIn(repository, "ls-tree", "--name-only", `${run.result?.headBranch}`).split("\n")).toEqual(["README.md", "b.txt"]);
+    expect(JSON.stringify(model.requests.at(-1)?.messages)).toContain("Blue");
+    const log = await readLog(client, id);
+    expect(log.flatMap((event) => (event.type === "permission.resolved" ? [[event.data.decision, event.data.by]] : []))).toEqual([
+      ["deny", "person"],
+      ["allow", "person"],
+    ]);
+  }, 60_000);
+
+  test("a cancelled run ends with its whole process tree", async () => {
+    const { client } = await serve([{ run: "echo begun; sleep 987654 & sleep 987654" }, { say: "Never." }]);
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "cancelled");
+    const { id } = await client.runs.create({ task: "Sleep", repositoryUrl: repository });
+    for await (const event of client.runs.events(id)) if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
+    expect(await sleepers()).toBeGreaterThan(0);
+    await client.runs.cancel(id);
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "cancelled", cancelRequested: true });
+    expect(await sleepers()).toBe(0);
+    await expect(client.runs.cancel(id)).rejects.toMatchObject({ code: "run_ended" });
+  }, 60_000);
+
+  test("a run that uses up its time is ended", async () => {
+    const { client } = await serve([{ run: "sleep 987654" }]);
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "slow");
+    const { id } = await client.runs.create({ task: "Sleep", repositoryUrl: repository, settings: { timeout: 3_000 } });
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "timeout", error: { type: "timeout" } });
+    expect(await sleepers()).toBe(0);
+  }, 60_000);
+
+  describe("what must not look like success", () => {
+    const agents: Record<string, string> = {
+      "exit.mjs": "process.exit(3)",
+      "garbage.mjs": "console.log('hello, this is no protocol'); setTimeout(() => process.exit(0), 200)",
+      "silent.mjs": "process.stdin.resume(); process.stdin.on('end', () => process.exit(0)); setTimeout(() => process.exit(0), 300)",
+      "throws.mjs": "throw new Error('the decoy reason')",
+    };
+    let repository: string;
+    beforeAll(() => {
+      repository = makeRepository(home.root, { "README.md": "# x\n", ...agents }, "bad-agents");
+    });
+
+    test.each([
+      ["exits at once", ["node", "exit.mjs"], "agent-error", /exited with code 3/],
+      ["prints garbage", ["node", "garbage.mjs"], "agent-error", /exited with code 0 before its turn was over/],
+      ["says nothing", ["node", "silent.mjs"], "agent-error", /exited with code 0/],
+      ["throws", ["node", "throws.mjs"], "agent-error", /the decoy reason/],
+      ["does not exist", ["./no-such-program"], "agent-error", /not found/],
+      ["is not executable", ["./README.md"], "agent-error", /not executable|not found/],
+    ])("an agent that %s", async (_, command, type, message) => {
+      server ??= await serve([]);
+      const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, agent: { command } });
+      const run = await server.client.runs.waitForEnd(id);
+      expect(run.status).toBe("failed");
+      expect(run.error?.type).toBe(type);
+      expect(run.error?.message).toMatch(message);
+      expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
+    }, 60_000);
+
+    test.each([
+      [401, "agent-error", /401/],
+      [404, "agent-error", /404/],
+      [429, "rate-limit", /429/],
+      [500, "network-error", /500/],
+    ])("a model that always answers %d", async (status, type, message) => {
+      const { client } = await serve([{ fail: status, message: "the decoy words" }]);
+      const { id } = await client.runs.create({ task: "Do it", repositoryUrl: repository });
+      const run = await client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "failed", error: { type } });
+      expect(run.error?.message).toMatch(message);
+      expect(run.error?.message).toContain("the decoy words");
+      expect(run.usage.failedModelCalls).toBe(run.usage.modelCalls);
+    }, 90_000);
+  });
+
+  test("without a model a run fails at once and says what to do; an agent's own command is not refused", async () => {
+    await server?.kill();
+    const { OPENAI_BASE_URL, OPENAI_API_KEY, ...rest } = home.env;
+    Object.assign(home.env, { OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
+    server = await home.up();
+    Object.assign(home.env, rest, { OPENAI_BASE_URL, OPENAI_API_KEY });
+    expect(server.said()).toContain("no-model-configured");
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "no-model");
+    const refused = await server.client.runs.create({ task: "Do it", repositoryUrl: repository });
+    expect(refused).toMatchObject({ status: "failed", error: { type: "no-model-configured" } });
+    const own = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, agent: { command: ["true"] } });
+    expect(own.status).toBe("pending");
+    expect((await server.client.runs.waitForEnd(own.id)).error?.type).toBe("agent-error");
+  }, 60_000);
+
+  test.each([
+    ["a folder that is not there", (root: string) => path.join(root, "nowhere"), /There is no folder/],
+    ["a folder that is no repository", (root: string) => (mkdirSync(path.join(root, "bare-folder"), { recursive: true }), path.join(root, "bare-folder")), /not in a git repository/],
+    ["a repository on another machine", () => "https://example.invalid/x.git", /on this machine/],
+  ])("%s is refused with a plain message", async (_, urlOf, message) => {
+    server ??= await serve([]);
+    await expect(server.client.runs.create({ task: "x", repositoryUrl: urlOf(home.root) })).rejects.toMatchObject({ status: 422, code: "repository_not_usable", message: expect.stringMatching(message) as string });
+  });
+});
+
+/** How many of the decoy's sleeping commands live, wherever they are. */
+async function sleepers(): Promise<number> {
+  const { execFile } = await import("node:child_process");
+  return new Promise((resolve) => execFile("pgrep", ["-fc", "^sleep 987654"], (_error, stdout) => resolve(Number(stdout.trim()))));
+}
