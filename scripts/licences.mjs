@@ -1,6 +1,6 @@
 // The licence gate: fails when a package that reaches users has a licence that is not on the list or
-// needs an install script, when a dependency of the workspace is not pinned, or when the lockfile has holes.
-import { readFileSync } from "node:fs";
+// needs an install script, when a dependency of the workspace is not pinned, or when a lockfile has holes.
+import { existsSync, readFileSync } from "node:fs";
 import { findHoles, isThirdParty, judgePackages, judgePins } from "./licences/decide.mjs";
 
 const ROOT = new URL("../", import.meta.url);
@@ -26,14 +26,25 @@ function installedLicence(place) {
   }
 }
 
-const { packages } = /** @type {{ packages: Record<string, import("./licences/decide.mjs").LockedPackage> }} */ (
-  readJson("package-lock.json")
-);
+/**
+ * @typedef {Record<string, import("./licences/decide.mjs").LockedPackage>} Packages
+ * @param {string} lockfile
+ * @returns {Packages}
+ */
+function readPackages(lockfile) {
+  return /** @type {{ packages: Packages }} */ (readJson(lockfile)).packages;
+}
+
+const LOCKFILE = "package-lock.json";
+const TEST_LOCKFILE = "test/agents/package-lock.json";
+
+const packages = readPackages(LOCKFILE);
 for (const [place, entry] of Object.entries(packages)) {
   if (isThirdParty(place)) entry.license ??= installedLicence(place);
 }
 
-const problems = [...judgePackages(packages), ...judgePins(packages), ...findHoles(packages)];
+const problems = [...judgePackages(packages), ...judgePins(packages), ...findHoles(LOCKFILE, packages)];
+if (existsSync(new URL(TEST_LOCKFILE, ROOT))) problems.push(...findHoles(TEST_LOCKFILE, readPackages(TEST_LOCKFILE)));
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
-else console.log("Licences, install scripts, pins and the lockfile are in order.");
+else console.log("Licences, install scripts, pins and lockfiles are in order.");

@@ -95,13 +95,13 @@ describe("holes in the lockfile", () => {
   };
 
   test("none where everything that is asked for is held, nearby or further up", () => {
-    expect(findHoles(complete)).toEqual([]);
+    expect(findHoles("package-lock.json", complete)).toEqual([]);
   });
 
   test("an optional package for another platform counts, and so does one that only a stranger could reach", () => {
     const { "node_modules/a/node_modules/@c/d": moved, ...rest } = complete;
     const hole = "package-lock.json lacks @c/d, which node_modules/a asks for: npm ci will fail in a fresh clone.";
-    expect(findHoles(rest)).toEqual([hole]);
-    expect(findHoles({ ...rest, "node_modules/b/node_modules/@c/d": moved })).toEqual([hole]);
+    expect(findHoles("package-lock.json", rest)).toEqual([hole]);
+    expect(findHoles("package-lock.json", { ...rest, "node_modules/b/node_modules/@c/d": moved })).toEqual([hole]);
   });
 });

@@ -66,14 +66,15 @@ export function judgePins(packages) {
 /**
  * Packages that others in the lockfile ask for and that it does not hold. npm writes such a lockfile when
  * the registry lacks a package for some other platform, and then refuses it in every fresh clone.
- * @param {Readonly<Record<string, LockedPackage>>} packages `packages` of package-lock.json
+ * @param {string} file the lockfile's name, for the sentences
+ * @param {Readonly<Record<string, LockedPackage>>} packages its `packages`
  * @returns {string[]}
  */
-export function findHoles(packages) {
+export function findHoles(file, packages) {
   return Object.entries(packages).flatMap(([place, { dependencies, optionalDependencies }]) =>
     Object.keys({ ...dependencies, ...optionalDependencies })
       .filter((name) => !placesToLook(place, name).some((candidate) => candidate in packages))
-      .map((name) => `package-lock.json lacks ${name}, which ${place || "package.json"} asks for: npm ci will fail in a fresh clone.`),
+      .map((name) => `${file} lacks ${name}, which ${place || "package.json"} asks for: npm ci will fail in a fresh clone.`),
   );
 }
 
