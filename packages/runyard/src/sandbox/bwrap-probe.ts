@@ -68,7 +68,14 @@ function tryOnce(program: string, disableUserNamespaces: boolean): Promise<strin
   const dir = mkdtempSync(path.join(tmpdir(), "runyard-probe-"));
   const limits = { memoryBytes: null, cpus: null, pids: null, diskBytes: null };
   const spec: SandboxSpec = {
-    dirs: { workspace: dir, home: dir }, argv: [], env: {}, mounts: [], writableWorkspace: true, gatewayDoorDir: null, limits, name: "probe",
+    dirs: { workspace: dir, home: dir },
+    argv: [],
+    env: {},
+    mounts: [],
+    writableWorkspace: true,
+    gatewayDoorDir: null,
+    limits,
+    name: "probe",
   };
   const words = [...bwrapWords(spec, { disableUserNamespaces }), "--", "/bin/sh", "-c", "exit 0"];
   return new Promise((resolve) => {
@@ -92,7 +99,10 @@ export async function probeBwrap(searchPath: readonly string[], readSwitches = r
     return { available: false, reason: `bubblewrap is not installed: install the package \`bubblewrap\`, ${INSTEAD}.` };
   }
   if (findProgram("socat", SYSTEM_PATH) === null) {
-    return { available: false, reason: `socat is not installed, the only way out of a sandbox: install the package \`socat\`, ${INSTEAD}.` };
+    return {
+      available: false,
+      reason: `socat is not installed, the only way out of a sandbox: install the package \`socat\`, ${INSTEAD}.`,
+    };
   }
   let said = await tryOnce(program, true);
   if (said === null) return { available: true, program, disableUserNamespaces: true };

@@ -19,13 +19,13 @@ function unescapeMount(text: string): string {
 export function parseCgroupMounts(mountinfo: string): CgroupMount[] {
   const mounts: CgroupMount[] = [];
   for (const line of mountinfo.split("\n")) {
-    const [left, right] = line.split(" - ");
-    const [, , , root, mountPoint] = left?.split(" ") ?? [];
-    const [type, , options] = right?.split(" ") ?? [];
+    const [left = "", right = ""] = line.split(" - ");
+    const [, , , root, mountPoint] = left.split(" ");
+    const [type, , options = ""] = right.split(" ");
     if (root === undefined || mountPoint === undefined || (type !== "cgroup" && type !== "cgroup2")) continue;
-    const version = type === "cgroup" ? 1 : 2;
-    const controllers = version === 1 ? (options ?? "").split(",").filter((word) => word !== "rw" && word !== "ro") : [];
-    mounts.push({ version, controllers, mountPoint: unescapeMount(mountPoint), root: unescapeMount(root) });
+    const where = { mountPoint: unescapeMount(mountPoint), root: unescapeMount(root) };
+    if (type === "cgroup2") mounts.push({ version: 2, controllers: [], ...where });
+    else mounts.push({ version: 1, controllers: options.split(",").filter((word) => word !== "rw" && word !== "ro"), ...where });
   }
   return mounts;
 }
@@ -40,10 +40,11 @@ export function parseOwnGroups(text: string): Map<string, string> {
   return groups;
 }
 
-/** Where the group `own` is found on disk: below its mount, less what the mount leaves out. */
+/** Where the group `own` is found on disk: below its mount, less what the mount leaves out; at its top, when it is not there. */
 export function groupDirectory(mount: CgroupMount, own: string): string {
-  const inside = mount.root === "/" ? own : own === mount.root || own.startsWith(`${mount.root}/`) ? own.slice(mount.root.length) : "/";
-  return path.join(mount.mountPoint, inside);
+  const relative = path.relative(mount.root, own);
+  const isElsewhere = own.startsWith("/..") || relative.startsWith("..");
+  return isElsewhere ? mount.mountPoint : path.resolve(mount.mountPoint, relative);
 }
 
 export const CPU_PERIOD_US = 100_000;

@@ -87,7 +87,9 @@ function delegate(group: string, wanted: readonly string[]): void {
 }
 
 function emptyInto(group: string, leaf: string): void {
-  const pids = readGroupFile(group, "cgroup.procs").split("\n").filter((line) => line !== "" && line !== "0");
+  const pids = readGroupFile(group, "cgroup.procs")
+    .split("\n")
+    .filter((line) => line !== "" && line !== "0");
   if (pids.length === 0) return;
   mkdirSync(leaf, { recursive: true });
   for (const pid of pids) {

@@ -71,7 +71,7 @@ async function removeGroup(group: string): Promise<void> {
       const code = (error as NodeJS.ErrnoException).code;
       if (code === "ENOENT") return;
       // a process that was just killed counts for a moment
-      if (code !== "EBUSY" || Date.now() > end) throw new Error(`the control group ${group} could not be removed: ${code}`);
+      if (code !== "EBUSY" || Date.now() > end) throw new Error(`the control group ${group} could not be removed`, { cause: error });
     }
   }
 }

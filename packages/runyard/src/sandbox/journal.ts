@@ -120,7 +120,7 @@ export class InWriter {
   /** Writes all of `bytes` at `offset`; the same bytes at the same place again change nothing. Throws ENOSPC on a full disk. */
   write(bytes: Uint8Array | string, offset: number): void {
     const content = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
-    for (let done = 0; done < content.length; ) {
+    for (let done = 0; done < content.length;) {
       done += writeSync(this.#in, content, done, content.length - done, offset + done);
     }
   }

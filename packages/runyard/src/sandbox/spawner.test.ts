@@ -37,7 +37,9 @@ describe("the spawner", () => {
 
   it("hands on nothing of this process but PATH", async () => {
     const spawner = spawnerPid().pid;
-    const names = readFileSync(`/proc/${spawner}/environ`, "utf8").split("\0").map((entry) => entry.split("=")[0]);
+    const names = readFileSync(`/proc/${spawner}/environ`, "utf8")
+      .split("\0")
+      .map((entry) => entry.split("=")[0]);
     expect(names.filter((name) => name !== "")).toEqual(["PATH"]);
   });
 

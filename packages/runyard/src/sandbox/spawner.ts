@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -95,18 +95,23 @@ async function launchSpawner(options: SpawnerOptions): Promise<void> {
     env: { PATH: `${SYSTEM_PATH}:${process.env["PATH"] ?? ""}` },
   });
   for (const fd of [log, nowhere]) closeSync(fd);
+  child.unref();
+  const failure = await opensItsDoor(child, options.dir);
+  if (failure === null) return;
+  const said = readIfThere(path.join(options.dir, "err"))?.trim().slice(-500);
+  throw new Error(`the process that starts runs could not be started: ${failure}${said ? `: ${said}` : ""}`);
+}
+
+/** Waits until a spawner can be asked; resolves with null, or with why it never will. */
+async function opensItsDoor(child: ChildProcess, dir: string): Promise<string | null> {
   let failure: string | null = null;
   child.once("error", (error) => (failure = error.message));
   child.once("exit", (code, signal) => (failure = `it ended at once (${signal ?? code})`));
-  child.unref();
-  for (const end = Date.now() + SPAWNER_TIMEOUT_MS; ; await sleep(2)) {
-    if (failure === null && livingSpawner(options.dir)?.pid === child.pid && knock(options.dir, "") === "sent") return;
-    if (failure === null && Date.now() > end) failure = `its door did not open within ${SPAWNER_TIMEOUT_MS} ms`;
-    if (failure !== null) {
-      const said = readIfThere(path.join(options.dir, "err"))?.trim().slice(-500);
-      throw new Error(`the process that starts runs could not be started: ${failure}${said ? `: ${said}` : ""}`);
-    }
+  for (const end = Date.now() + SPAWNER_TIMEOUT_MS; Date.now() < end; await sleep(2)) {
+    if (failure !== null) return failure;
+    if (livingSpawner(dir)?.pid === child.pid && knock(dir, "") === "sent") return null;
   }
+  return `its door did not open within ${SPAWNER_TIMEOUT_MS} ms`;
 }
 
 function endSpawner(pid: ShimPid): void {
@@ -124,7 +129,9 @@ export async function stopSpawner(dir: string): Promise<void> {
 
 function requireStartable(runDir: string): void {
   if (!path.isAbsolute(runDir) || runDir.includes("\n") || Buffer.byteLength(runDir) >= MAX_LINE_BYTES) {
-    throw new Error(`${JSON.stringify(runDir)} cannot be a run directory: its path must be absolute, without a newline, and below ${MAX_LINE_BYTES} bytes`);
+    throw new Error(
+      `${JSON.stringify(runDir)} cannot be a run directory: its path must be absolute, without a newline, and below ${MAX_LINE_BYTES} bytes`,
+    );
   }
   if (!isComplete(runDir)) throw new Error(`${runDir} cannot be started: it is not a complete run directory`);
 }
@@ -149,7 +156,7 @@ function waitUntil(runDir: string, timeoutMs: number, check: () => boolean): Pro
       try {
         if (check()) settle(resolve);
       } catch (error) {
-        settle(() => reject(error as Error));
+        settle(() => reject(error));
       }
     };
     const timer = setTimeout(() => settle(() => reject(new Error(`${runDir} did not start within ${timeoutMs} ms`))), timeoutMs);

@@ -115,7 +115,8 @@ export async function runStep(options: StepOptions): Promise<StepResult> {
     await spawner.start(dir);
     closeStdin(dir);
     const code = await waitForEnd(options);
-    if (existsSync(path.join(dir, TIMED_OUT))) throw new StepTimeoutError(`the command ran longer than ${options.timeoutMs} ms and was ended`);
+    if (existsSync(path.join(dir, TIMED_OUT)))
+      throw new StepTimeoutError(`the command ran longer than ${options.timeoutMs} ms and was ended`);
     if (code === null || launch.join.length > 0) await killRunDirectory(dir);
     return resultOf(dir, code, maxBytes);
   } catch (error) {

@@ -48,7 +48,7 @@ echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
 trap - EXIT
 
 hit=0 rc= patience=2
-trap 'hit=1 patience=0.1; kill -KILL $child 2>/dev/null' TERM
+trap 'hit=1 patience=0.05; kill -KILL $child 2>/dev/null' TERM
 while :; do                                # after a trap dash gives 127 for a child that it has reaped: keep the first status
   wait $child; r=$?
   [ "$r" = 127 ] && [ -n "$rc" ] || rc=$r

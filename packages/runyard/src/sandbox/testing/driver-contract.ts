@@ -35,9 +35,13 @@ const PROCESS_HOG = `
     } catch { refused++; settle(); }
   }`;
 
-/** What every sandbox driver keeps. `isolates`: it also keeps the command from what it was not given. */
-export function testDriver(driver: SandboxDriver, options: { readonly isolates: boolean }): void {
-  describe(`the driver ${driver.name}`, () => {
+/**
+ * What every sandbox driver keeps. `isolates`: it also keeps the command from what it was not given;
+ * `whyNot`: why it cannot be tried on this machine.
+ */
+export function testDriver(driver: SandboxDriver, options: { readonly isolates: boolean; readonly whyNot: string | null }): void {
+  const { isolates, whyNot } = options;
+  describe.skipIf(whyNot !== null)(`the driver ${driver.name}${whyNot === null ? "" : ` (skipped: ${whyNot})`}`, () => {
     let lab: Lab;
     beforeAll(async () => {
       lab = await openLab(driver.name);
@@ -45,7 +49,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     afterAll(() => lab.close());
 
     it("says that it works, and how strongly it isolates", async () => {
-      const strength = options.isolates ? "hard" : "none";
+      const strength = isolates ? "hard" : "none";
       expect(await driver.probe()).toEqual({
         available: true,
         reason: null,
@@ -54,7 +58,13 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     });
 
     it("gives the command exactly the environment of the specification, and PWD", async () => {
-      const env = { PATH: "/usr/bin:/bin", QUOTES: `it's "so" \`x\` $HOME \\`, LINES: "one\ntwo\n", "WORDS": "größe \u{1f980} \u0081", EMPTY: "" };
+      const env = {
+        PATH: "/usr/bin:/bin",
+        QUOTES: `it's "so" \`x\` $HOME \\`,
+        LINES: "one\ntwo\n",
+        WORDS: "größe \u{1f980} \u0081",
+        EMPTY: "",
+      };
       const spec = lab.newSpec(["env", "-0"], { env });
       const { stdout } = await lab.run(driver, spec);
       const got = Object.fromEntries(
@@ -100,9 +110,11 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     });
 
     it("carries stdin and stdout through the journals until stdin is closed", async () => {
-      const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", 'while read -r line; do echo "got $line"; done; echo closed; exit 3']));
+      const { launch } = await driver.prepare(
+        lab.newSpec(["sh", "-c", 'while read -r line; do echo "got $line"; done; echo closed; exit 3']),
+      );
       const dir = await lab.start(launch);
-      const writer = (await waitFor(() => InWriter.open(dir)))!;
+      const writer = await waitFor(() => InWriter.open(dir));
       const reader = new OutReader(path.join(dir, "out"), 0);
       const read = (): string | null => reader.read().lines.map((line) => ("text" in line ? line.text : "?"))[0] ?? null;
       writer.write("one\n", 0);
@@ -119,7 +131,12 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     });
 
     it("lets the command write workspace and home, and the server remove what it wrote", async () => {
-      const spec = lab.newSpec(["sh", "-c", 'mkdir -p deep/er "$1/deep" && echo w >deep/er/file && echo h >"$1/deep/file" && chmod 500 deep/er "$1/deep"', "sh"]);
+      const spec = lab.newSpec([
+        "sh",
+        "-c",
+        'mkdir -p deep/er "$1/deep" && echo w >deep/er/file && echo h >"$1/deep/file" && chmod 500 deep/er "$1/deep"',
+        "sh",
+      ]);
       const inside = driver.pathsInside(spec.dirs);
       expect((await lab.run(driver, { ...spec, argv: [...spec.argv, inside.home] })).code).toBe(0);
       const written = [path.join(spec.dirs.workspace, "deep/er/file"), path.join(spec.dirs.home, "deep/file")];
@@ -144,7 +161,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     });
 
     it("leaves nothing alive when it is killed, whatever the command has started", async () => {
-      const tag = `3${process.pid}${options.isolates ? 1 : 2}.25`;
+      const tag = `3${process.pid}${isolates ? 1 : 2}.25`;
       const script = `setsid sleep ${tag} & (sleep ${tag} & sleep ${tag} &) ; trap '' TERM HUP INT; echo up; while :; do sleep ${tag}; done`;
       const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", script]));
       const dir = await lab.start(launch);
@@ -199,9 +216,9 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       const server = createServer((request, response) => response.end(`gateway saw ${request.url}`));
       const door = path.join(lab.root, "door");
       mkdirSync(door, { recursive: true });
-      const where = options.isolates ? { path: path.join(door, "sock") } : { port: 0, host: "127.0.0.1" };
+      const where = isolates ? { path: path.join(door, "sock") } : { port: 0, host: "127.0.0.1" };
       await new Promise<void>((resolve) => server.listen(where, resolve));
-      const port = options.isolates ? 0 : (server.address() as AddressInfo).port;
+      const port = isolates ? 0 : (server.address() as AddressInfo).port;
       const ask = `fetch(process.argv[1] + "/hello").then((answer) => answer.text()).then(console.log)`;
       const spec = lab.newSpec(["node", "-e", ask, driver.gatewayUrl(port)], { gatewayDoorDir: door });
       const result = await lab.run(driver, spec);
@@ -209,7 +226,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       expect(result).toMatchObject({ code: 0, stdout: "gateway saw /hello\n", stderr: "" });
     });
 
-    if (options.isolates) it("keeps the workspace as it is where it may not be written", async () => {
+    it.runIf(isolates)("keeps the workspace as it is where it may not be written", async () => {
       const spec = lab.newSpec(["sh", "-c", "cat file; echo y >file; rm file; touch new"], { writableWorkspace: false });
       const file = path.join(spec.dirs.workspace, "file");
       writeFileSync(file, "x\n");
@@ -220,7 +237,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       expect(readFileSync(file, "utf8")).toBe("x\n");
     });
 
-    if (!options.isolates) it("refuses to show a file at another place", async () => {
+    it.runIf(!isolates)("refuses to show a file at another place", async () => {
       const mounts = [{ source: realpathSync("/usr"), target: "/elsewhere", mode: "ro" as const }];
       await expect(driver.prepare(lab.newSpec(["true"], { mounts }))).rejects.toThrow("cannot show /usr as /elsewhere");
     });

@@ -1,0 +1,223 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Launch, SandboxDriver, SandboxSpec } from "./driver.ts";
+import { sandboxDriver } from "./drivers.ts";
+import { makeRunDirectory } from "./run-directory.ts";
+import { runStep } from "./step.ts";
+import { makeTargets, type Targets } from "./testing/abuse-targets.ts";
+import { type Lab, openLab, waitFor, waitForFile } from "./testing/lab.ts";
+import { processesWith } from "./testing/processes.ts";
+
+/**
+ * What an agent must not be able to do in a sandbox. Every attempt aims at decoys of the test, and is made
+ * under the driver `process` too, where it must succeed: else it would prove nothing.
+ */
+const bwrap = sandboxDriver("bwrap");
+const plain = sandboxDriver("process");
+const { reason } = await bwrap.probe();
+const isRoot = process.getuid?.() === 0;
+
+interface Attempt {
+  /** Shell text; `$SECRET` and the other targets are positional: $1 … as given by `words`. */
+  readonly script: string;
+  readonly words?: readonly string[];
+  readonly changes?: Partial<SandboxSpec>;
+}
+
+describe.skipIf(reason !== null)(`an agent in a bwrap sandbox${reason === null ? "" : ` (skipped: ${reason})`}`, () => {
+  let lab: Lab;
+  let targets: Targets;
+  beforeAll(async () => {
+    lab = await openLab("abuse");
+    targets = await makeTargets(lab.root);
+  });
+  afterAll(async () => {
+    await targets.close();
+    await lab.close();
+  });
+
+  /** What an attempt printed under a driver, and where. */
+  async function make(driver: SandboxDriver, { script, words = [], changes }: Attempt): Promise<{ said: string; dir: string }> {
+    const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", script, "sh", ...words], changes));
+    const dir = lab.newDir();
+    const { stdout } = await runStep({ spawner: lab.spawner, dir, launch, timeoutMs: 20_000 });
+    return { said: stdout, dir };
+  }
+
+  /** The attempt gives the loot without isolation, and does not in the sandbox. */
+  async function expectRefused(attempt: Attempt, loot: string): Promise<void> {
+    expect((await make(plain, attempt)).said).toContain(loot);
+    expect((await make(bwrap, attempt)).said).not.toContain(loot);
+  }
+
+  it("cannot read a file that it was not given", () => expectRefused({ script: 'cat "$1"', words: [targets.secretFile] }, targets.secret));
+
+  it("cannot find the host's home directories, /etc/shadow, or other parts of the host", async () => {
+    const script = 'for place in "$@"; do [ -e "$place" ] && echo "found $place"; done';
+    const words = ["/root", "/etc/shadow", "/etc/ssl/private", "/sys", "/boot", "/opt", "/srv", "/var/lib", "/run/docker.sock", lab.root];
+    const { said } = await make(bwrap, { script, words });
+    expect(said).toBe("");
+    expect((await make(plain, { script, words })).said).toContain(`found ${lab.root}\n`);
+  });
+
+  it("cannot read the environment of the host's processes", () =>
+    expectRefused(
+      { script: "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep DECOY_SECRET" },
+      `DECOY_SECRET=${targets.secret}`,
+    ));
+
+  it("cannot see the host's processes", async () => {
+    await expectRefused({ script: "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep '^sleep-'" }, targets.processWord);
+    const { said } = await make(bwrap, { script: "ls /proc | grep -c '^[0-9]'" });
+    expect(Number(said)).toBeLessThan(8);
+  });
+
+  it("cannot read in /proc/1/environ what bwrap was started with", async () => {
+    const { launch } = await bwrap.prepare(lab.newSpec(["sh", "-c", "tr '\\0' '\\n' </proc/1/environ; echo end"]));
+    const run = async (changed: Launch): Promise<string> => {
+      const result = await runStep({ spawner: lab.spawner, dir: lab.newDir(), launch: { ...changed, join: [] }, timeoutMs: 20_000 });
+      return result.stdout;
+    };
+    expect(await run({ ...launch, env: { DECOY_SECRET: targets.secret } })).toContain(targets.secret); // the control: bwrap hands it on
+    expect(await run(launch)).toBe("end\n");
+  });
+
+  it("keeps its own secrets out of the host's process list", async () => {
+    const token = `token-${targets.secret}`;
+    const spec = lab.newSpec(["sh", "-c", 'echo "$TOKEN"; exec sleep 100'], { env: { TOKEN: token, PATH: "/usr/bin:/bin" } });
+    const { launch } = await bwrap.prepare(spec);
+    const dir = await lab.start(launch);
+    expect(await waitForFile(path.join(dir, "out"))).toBe(`${token}\n`);
+    expect(processesWith(token)).toEqual([]);
+    const [program = "", , , , ...command] = launch.argv;
+    await lab.start({ ...launch, argv: [program, ...launch.args, "--", ...command], args: [] }); // the control: the same as plain words
+    await waitFor(() => processesWith(token).length > 0);
+  });
+
+  it("cannot connect to a server on the host's loopback", () =>
+    expectRefused({ script: 'socat -T2 - "TCP:127.0.0.1:$1" </dev/null', words: [`${targets.tcpPort}`] }, targets.secret));
+
+  it("cannot connect to a unix socket of the host, by path or abstract", async () => {
+    await expectRefused({ script: 'socat -T2 - "UNIX-CONNECT:$1" </dev/null', words: [targets.socketFile] }, targets.secret);
+    await expectRefused({ script: 'socat -T2 - "ABSTRACT-CONNECT:$1" </dev/null', words: [targets.abstractSocket] }, targets.secret);
+  });
+
+  it("has no network but loopback", async () => {
+    const { said } = await make(bwrap, { script: "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; cat /proc/net/route | wc -l" });
+    expect(said).toBe("lo\n1\n");
+  });
+
+  it("cannot write outside of workspace and home", async () => {
+    const attempt: Attempt = {
+      script: 'echo x >"$1/file"; mkdir -p "$2" && echo x >"$2/file"; [ -e "$1/file" ] && echo wrote',
+      words: [targets.shownDir, path.join(targets.outsideDir, "sub")],
+      changes: { mounts: [{ source: targets.shownDir, target: targets.shownDir, mode: "ro" }] },
+    };
+    expect((await make(bwrap, attempt)).said).toBe("");
+    expect([readdirSync(targets.shownDir), readdirSync(targets.outsideDir)]).toEqual([[], []]);
+    expect((await make(plain, attempt)).said).toBe("wrote\n");
+    expect([readdirSync(targets.shownDir), readdirSync(targets.outsideDir)]).toEqual([["file"], ["sub"]]);
+  });
+
+  it("cannot write the system's directories, nor anything else but its own", async () => {
+    const script =
+      "for dir in / /usr /usr/bin /etc /etc/ssl/certs /dev /proc /run /var /home /lib; do (: >$dir/runyard-test) 2>/dev/null && echo wrote $dir; done; (: >/tmp/x) && (: >/dev/shm/x) && echo own";
+    expect((await make(bwrap, { script })).said).toBe("own\n");
+  });
+
+  it("cannot mount, nor make namespaces in which it could", async () => {
+    const unshare = { script: "unshare -Ur sh -c 'echo got $(id -u)'" };
+    await expectRefused(unshare, "got 0");
+    const mount = {
+      script: 'unshare "$1" sh -c \'mount -t tmpfs none "$1" && echo mounted\' sh "$2"',
+      words: [isRoot ? "-m" : "-Urm", targets.outsideDir],
+    };
+    await expectRefused(mount, "mounted");
+    expect(
+      (
+        await make(bwrap, {
+          script:
+            "mount -t tmpfs none /tmp; mount -o remount,rw,bind /usr; mount -o remount,rw,bind /proc; umount /proc/irq; mount | grep -c ' / '",
+        })
+      ).said,
+    ).toBe("1\n");
+  });
+
+  it.runIf(isRoot)("cannot change the host's kernel settings, though the server is root", () =>
+    // Opened for writing, and nothing written.
+    expectRefused(
+      {
+        script:
+          "for file in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/sys/vm/swappiness; do (: >>$file) 2>/dev/null && echo opened; done",
+      },
+      "opened",
+    ),
+  );
+
+  it("has no rights of its own, and cannot get any", async () => {
+    const { said } = await make(bwrap, { script: "grep -E '^(Cap|NoNewPrivs)' /proc/self/status | tr -d '\\t'" });
+    expect(said).toMatch(/^(Cap(Inh|Prm|Eff|Bnd|Amb):0{16}\n){5}NoNewPrivs:1\n$/);
+  });
+
+  it("cannot see another run, nor its own run directory", async () => {
+    const other = lab.newDir();
+    makeRunDirectory(other, { argv: ["true"], env: {}, args: [], join: [] }, { decoy: targets.secret });
+    const look =
+      'cat "$1/spec.json"; for place in /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/self/fd/*/..; do cat "$place/spec.json"; ls "$place" | grep -x exit; done 2>/dev/null; echo end';
+    expect((await make(plain, { script: look, words: [other] })).said).toContain(targets.secret);
+    expect((await make(bwrap, { script: look, words: [other] })).said).toBe("end\n");
+  });
+
+  it("cannot reach the journals of its run by the path that its descriptors show", async () => {
+    // The run directory is the one place that its descriptors name.
+    const script =
+      'dir=$(dirname "$(readlink /proc/self/fd/2)"); for name in in out exit pid cmd; do [ -e "$dir/$name" ] && echo "reached $name"; echo x 2>/dev/null >"$dir/exit"; done; echo end';
+    expect((await make(plain, { script })).said).toMatch(/reached in\nreached out\nreached exit\n/);
+    const { said, dir } = await make(bwrap, { script });
+    expect(said).toBe("end\n");
+    expect(readFileSync(path.join(dir, "exit"), "utf8")).toMatch(/^0 +\n$/);
+  });
+
+  it("cannot truncate its own journal", async () => {
+    const script = "echo precious; : >/proc/self/fd/1; : >/dev/stdout; echo more";
+    const { dir } = await make(bwrap, { script });
+    expect(readFileSync(path.join(dir, "out"), "utf8")).toBe("precious\nmore\n");
+    // The control: the same with a file as stdout.
+    const file = path.join(lab.root, "naive-journal");
+    await make(plain, { script: `exec >>"$1"; ${script}`, words: [file] });
+    expect(readFileSync(file, "utf8")).toBe("more\n");
+  });
+
+  it("cannot leave a way in behind: links in its workspace lead nowhere that it could write", async () => {
+    const spec = lab.newSpec(["sh", "-c", 'ln -s "$1" link; echo x >link/file; cat link/../private/secret', "sh", targets.outsideDir]);
+    const before = readdirSync(targets.outsideDir);
+    const { stdout } = await lab.run(bwrap, spec);
+    expect(stdout).toBe("");
+    expect(readdirSync(targets.outsideDir)).toEqual(before);
+  });
+
+  it("does not see the workspace of a run beside it", async () => {
+    const shared = lab.newSpec(["true"]);
+    writeFileSync(path.join(shared.dirs.workspace, "file"), targets.secret);
+    const attempt = { script: 'cat "$1"; ls /home; ls / | tr "\\n" " "', words: [path.join(shared.dirs.workspace, "file")] };
+    await expectRefused(attempt, targets.secret);
+    expect((await make(bwrap, { script: "ls -A /home /workspace /home/agent" })).said).toBe(
+      "/home:\nagent\n\n/home/agent:\n\n/workspace:\n",
+    );
+  });
+
+  it("holds no descriptor that the server was started with", async () => {
+    const { said } = await make(bwrap, { script: 'for fd in /proc/self/fd/*; do echo "${fd##*/} $(readlink $fd)"; done' });
+    const open = said.split("\n").filter((line) => /^\d+ ./.test(line) && !line.endsWith("/dev/null") && !line.includes("/proc/"));
+    expect(open.map((line) => line.split(" ")[0])).toEqual(["0", "1", "2"]);
+  });
+
+  it("cannot be talked out of its sandbox by what lies in the workspace", async () => {
+    const spec = lab.newSpec(["sh", "-c", "cat /workspace/etc/passwd /etc/passwd"]);
+    mkdirSync(path.join(spec.dirs.workspace, "etc"));
+    writeFileSync(path.join(spec.dirs.workspace, "etc/passwd"), "mine\n");
+    expect((await lab.run(bwrap, spec)).stdout).toMatch(/^mine\nroot:x:0:0:root:/);
+    expect(existsSync(path.join(spec.dirs.workspace, "etc/passwd"))).toBe(true);
+  });
+});
