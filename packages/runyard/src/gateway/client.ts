@@ -1,0 +1,97 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { z } from "zod";
+import type { Home } from "../home.ts";
+import { controlClient } from "./control-client.ts";
+import { exchangesFile } from "./files.ts";
+import { keepGateway, type Told } from "./keeper.ts";
+import { livingLives } from "./lives.ts";
+import { isAlive, signalProcess } from "./process-identity.ts";
+import { type GatewayHealth, problemsOf, type Provider, providerSchema, runStateSchema } from "./protocol.ts";
+
+export type { GatewayHealth, Provider } from "./protocol.ts";
+
+const STOP_STEP_MS = 3_000;
+const STOP_POLL_MS = 20;
+
+/** The gateway of this host, as the server sees it. */
+export interface Gateway {
+  /** The directory that sandboxes mount. */
+  readonly doorDir: string;
+  /** On 127.0.0.1, for agents without isolation. */
+  tcpPort(): number;
+  health(): Promise<GatewayHealth>;
+  /** Where model calls go; null: nowhere. */
+  setProvider(provider: Provider | null): Promise<void>;
+  /**
+   * Lets a run call. `simulated` decides whether the scripted model answers it, whatever the provider is
+   * then or later. Default: whether the provider now is the scripted one.
+   */
+  openRun(run: { runId: string; token: string; model: string | null; simulated?: boolean }): Promise<void>;
+  /** Makes the run's token worthless and breaks off what it has under way. */
+  closeRun(runId: string): Promise<void>;
+  /** The journal of a run's model calls (exchange-journal.ts); made with its first call. */
+  exchangesFile(runId: string): string;
+  /** Lets go of the gateway, which lives on. */
+  close(): void;
+}
+
+export interface OpenGatewayOptions {
+  readonly home: Home;
+  /** The bundled program. */
+  readonly program: string;
+  readonly onLog?: (message: string) => void;
+  /** Arguments for Node, so that tests can run sources. */
+  readonly execArgv?: readonly string[];
+}
+
+/**
+ * Finds this host's gateway or starts it. One that was started from another program is replaced without
+ * a gap: its calls go on to their ends, and the new one learns what it knew before it takes its name.
+ * One that dies is brought back and told everything again that was said through this object.
+ */
+export async function openGateway(options: OpenGatewayOptions): Promise<Gateway> {
+  const { home, program, execArgv = [], onLog = () => undefined } = options;
+  const told: Told = { provider: undefined, runs: new Map() };
+  const keeper = await keepGateway({ start: { home, program, execArgv }, told, onLog });
+  return {
+    doorDir: home.gatewayDoorDir,
+    tcpPort: () => keeper.current().tcpPort ?? 0,
+    health: () => controlClient(home.gatewayControlSocket).health(),
+    async setProvider(wanted) {
+      const provider = checked(providerSchema.nullable(), wanted);
+      told.provider = provider;
+      await keeper.say((target) => target.setProvider(provider));
+    },
+    async openRun({ runId, token, model, simulated = told.provider?.kind === "scripted" }) {
+      const run = checked(runStateSchema, { runId, token, model, simulated });
+      told.runs.set(runId, run);
+      await keeper.say((target) => target.openRun(run));
+    },
+    async closeRun(runId) {
+      told.runs.delete(runId);
+      await keeper.say((target) => target.closeRun(runId));
+    },
+    exchangesFile: (runId) => exchangesFile(home.gatewayDir, runId),
+    close: () => keeper.close(),
+  };
+}
+
+/** What is remembered must be right: it is told to every later gateway. Says where something is wrong, never with what value. */
+function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new Error(`The gateway cannot be told that: ${problemsOf(result.error)}.`);
+}
+
+/**
+ * Ends the gateway of this home, and those before it that still finish calls: for 3 seconds they may end
+ * their calls, then the calls are broken off. Returns whether there was one.
+ */
+export async function stopGateway(home: Home): Promise<boolean> {
+  const processes = livingLives(home.gatewayDir).map((life) => life.process);
+  for (const signal of ["SIGTERM", "SIGTERM", "SIGKILL"] as const) {
+    for (const process of processes) signalProcess(process, signal);
+    for (const giveUpAt = Date.now() + STOP_STEP_MS; processes.some(isAlive) && Date.now() < giveUpAt;) await wait(STOP_POLL_MS);
+  }
+  return processes.length > 0;
+}

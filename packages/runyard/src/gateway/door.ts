@@ -1,0 +1,131 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { refuse } from "./answer.ts";
+import { performExchange, type Target } from "./exchange.ts";
+import { listModels } from "./models.ts";
+import { DOOR_PATH, prepareRequest } from "./openai-chat.ts";
+import type { Provider } from "./protocol.ts";
+import type { Recorder } from "./recorder.ts";
+import { Refusal } from "./refusal.ts";
+import { chooseModel, type LiveRun, type Registry } from "./registry.ts";
+
+const MAX_BODY_BYTES = 32 * 1024 * 1024;
+/** So that one run cannot take all of the gateway; agents with helpers of their own make about ten at a time. */
+const MAX_CALLS_OF_RUN = 64;
+
+export interface DoorOptions {
+  readonly registry: Registry;
+  /** Null until this gateway has its place. */
+  readonly recorder: () => Recorder | null;
+  readonly targetOf: (provider: Provider) => Promise<Target>;
+  readonly log: (message: string) => void;
+}
+
+/** The public door: what agents in sandboxes talk to. */
+export interface Door {
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Model calls under way. */
+  readonly openExchanges: number;
+}
+
+export function createDoor(options: DoorOptions): Door {
+  const callsOfRun = new Map<string, number>();
+  let openExchanges = 0;
+
+  async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
+    if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
+    const run = authenticate(request, options.registry);
+    const path = (request.url ?? "").split("?", 1)[0];
+    if (request.method === "POST" && path === DOOR_PATH) return await completeChat(run, request, response);
+    if (request.method === "GET" && path === "/v1/models")
+      return await listModels(run, response, { provider: options.registry.providerFor(run), targetOf: options.targetOf });
+    throw new Refusal(404, "unknown_url", {
+      message: `Runyard's gateway has nothing at ${request.method} ${path}. It serves POST ${DOOR_PATH} and GET /v1/models.`,
+    });
+  }
+
+  async function completeChat(run: LiveRun, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const recorder = options.recorder();
+    if (recorder === null)
+      throw new Refusal(503, "starting", { message: "Runyard's gateway is about to start. Try again.", retryAfterSeconds: 1 });
+    const calls = callsOfRun.get(run.runId) ?? 0;
+    if (calls >= MAX_CALLS_OF_RUN) {
+      throw new Refusal(429, "too_many_calls", {
+        message: `This run has ${calls} model calls under way, which is the most that it may have.`,
+        retryAfterSeconds: 5,
+      });
+    }
+    callsOfRun.set(run.runId, calls + 1);
+    openExchanges += 1;
+    try {
+      const raw = await readBody(request);
+      const provider = options.registry.providerFor(run);
+      const prepared = prepareRequest(raw, (asked) => chooseModel(asked, run, provider));
+      const target = await options.targetOf(provider);
+      if (response.destroyed) return;
+      await performExchange(recorder, { run, target, request: prepared, raw, clientHeaders: request.headers, response });
+    } finally {
+      openExchanges -= 1;
+      const left = (callsOfRun.get(run.runId) ?? 1) - 1;
+      if (left === 0) callsOfRun.delete(run.runId);
+      else callsOfRun.set(run.runId, left);
+    }
+  }
+
+  return {
+    handle(request, response) {
+      response.on("error", () => undefined);
+      route(request, response).catch((error: unknown) => {
+        // A client that left in the middle of its request is no fault.
+        if (response.destroyed) return;
+        if (!(error instanceof Refusal)) options.log(`a request failed: ${error instanceof Error ? error.stack : String(error)}`);
+        if (response.headersSent) response.destroy();
+        else
+          refuse(
+            response,
+            error instanceof Refusal
+              ? error
+              : new Refusal(500, "internal", { message: "Something went wrong in Runyard's gateway.", retryAfterSeconds: 2 }),
+          );
+      });
+    },
+    get openExchanges() {
+      return openExchanges;
+    },
+  };
+}
+
+function authenticate(request: IncomingMessage, registry: Registry): LiveRun {
+  const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
+  const run = token === undefined ? null : registry.findByToken(token);
+  if (run !== null) return run;
+  if (token !== undefined && registry.isExpected(token)) {
+    throw new Refusal(503, "starting", {
+      message: "Runyard's gateway has just started and waits to be told of this run. Try again.",
+      retryAfterSeconds: 1,
+    });
+  }
+  throw new Refusal(401, "invalid_api_key", {
+    message: "This is not the token of a living run. Agents get theirs from Runyard when they start.",
+  });
+}
+
+/** The whole body; what is over the limit is read and thrown away, so that the client gets to read the refusal. */
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  if ((request.headers["content-encoding"] ?? "identity") !== "identity") {
+    throw new Refusal(415, "unsupported_encoding", { message: "The body must not be compressed." });
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request) {
+    size += (chunk as Buffer).length;
+    if (size <= MAX_BODY_BYTES) chunks.push(chunk as Buffer);
+    else chunks.length = 0;
+    if (size > 2 * MAX_BODY_BYTES) break;
+  }
+  if (size > MAX_BODY_BYTES)
+    throw new Refusal(413, "request_too_large", {
+      message: `The request is larger than ${MAX_BODY_BYTES} bytes, which is the most that Runyard's gateway takes.`,
+    });
+  return Buffer.concat(chunks);
+}

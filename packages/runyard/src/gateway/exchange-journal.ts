@@ -1,0 +1,59 @@
+import { z } from "zod";
+
+const tokens = z.number().int().min(0).nullable();
+
+/** Written before a model call goes to the provider. */
+export const exchangeOpenSchema = z.object({
+  type: z.literal("open"),
+  /** `<count>-<random>`: the second half names the gateway process that made the call. */
+  id: z.string().regex(/^\d+-[0-9a-f]+$/),
+  /** ISO 8601, UTC. */
+  at: z.iso.datetime(),
+  /** The model's name as the provider got it. */
+  model: z.string(),
+  /** The path at the gateway's door, for example `/v1/chat/completions`. */
+  path: z.string(),
+});
+export type ExchangeOpen = z.infer<typeof exchangeOpenSchema>;
+
+/** Written after a model call has ended, however it ended. Figures that nobody measured are null, never 0. */
+export const exchangeCloseSchema = z.object({
+  type: z.literal("close"),
+  id: exchangeOpenSchema.shape.id,
+  at: z.iso.datetime(),
+  /** The provider's HTTP status; null when no answer came. */
+  status: z.number().int().nullable(),
+  /** A status of success, an answer that came whole and makes sense, and nobody broke it off. */
+  ok: z.boolean(),
+  /** The provider's answer came to its own end. */
+  complete: z.boolean(),
+  /** As the provider counted; `inputTokens` includes `cachedInputTokens`. */
+  inputTokens: tokens,
+  outputTokens: tokens,
+  cachedInputTokens: tokens,
+  /** Null when nobody saw the end. */
+  durationMs: z.number().int().min(0).nullable(),
+  /** What went wrong, in plain words, the provider's own where it gave some. */
+  error: z.string().nullable(),
+  /** `measured`: the gateway saw the call to its end. `estimate`: it died in the middle, and this line was written by a later one. */
+  settled: z.enum(["measured", "estimate"]),
+});
+export type ExchangeClose = z.infer<typeof exchangeCloseSchema>;
+
+/**
+ * One line of `exchanges.ndjson`. The file is only ever appended to, in whole lines; every `open` gets
+ * exactly one `close` with its id, after it.
+ */
+export type ExchangeLine = ExchangeOpen | ExchangeClose;
+const exchangeLineSchema = z.discriminatedUnion("type", [exchangeOpenSchema, exchangeCloseSchema]);
+
+/** The line without its newline, or null for one that is empty, torn by a crash, or of a kind that this version does not know. */
+export function parseExchangeLine(text: string): ExchangeLine | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  return exchangeLineSchema.safeParse(value).data ?? null;
+}

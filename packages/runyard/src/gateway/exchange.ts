@@ -1,0 +1,97 @@
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import { refuse } from "./answer.ts";
+import { DOOR_PATH, NO_TOKENS, type PreparedRequest, PROVIDER_PATH } from "./openai-chat.ts";
+import type { CallRecord, Recorder } from "./recorder.ts";
+import { createRedactor, type Redactor } from "./redact.ts";
+import { Refusal } from "./refusal.ts";
+import type { LiveRun } from "./registry.ts";
+import { type Ending, Interruption, relayAnswer } from "./relay.ts";
+import { callUpstream, UpstreamFailure, urlBelow } from "./upstream.ts";
+
+const RETRY_SECONDS = 2;
+
+/** Headers of the client that the provider gets too; everything else, the client's credentials first, stays here. */
+const PASSED_REQUEST_HEADERS = ["accept", "idempotency-key", "openai-beta"];
+
+/** Where a call goes: the real address and the real key. */
+export interface Target {
+  readonly baseUrl: string;
+  readonly apiKey: string | null;
+}
+
+export interface Exchange {
+  readonly run: LiveRun;
+  readonly target: Target;
+  readonly request: PreparedRequest;
+  /** The request's body as the client sent it. */
+  readonly raw: Buffer;
+  readonly clientHeaders: IncomingHttpHeaders;
+  readonly response: ServerResponse;
+}
+
+/** One model call, from its journalled beginning to its journalled end. Throws a Refusal when nothing could be journalled, and so nothing was called. */
+export async function performExchange(recorder: Recorder, exchange: Exchange): Promise<void> {
+  const { run, response } = exchange;
+  const record = openRecord(recorder, exchange);
+  const abort = new AbortController();
+  const onGone = (): void => abort.abort(new Interruption("The agent closed the connection before the model's answer was complete."));
+  const onClosed = (): void => abort.abort(new Interruption("The run was ended before the model's answer was complete."));
+  response.once("close", onGone);
+  run.closed.addEventListener("abort", onClosed);
+  const { end, finish } = await callAndRelay(exchange, { record, abort });
+  await record.close(end);
+  response.off("close", onGone);
+  run.closed.removeEventListener("abort", onClosed);
+  await finish();
+}
+
+function openRecord(recorder: Recorder, { run, target, request, raw }: Exchange): CallRecord {
+  const redactor = createRedactor([target.apiKey, run.token]);
+  try {
+    return recorder.open({ runId: run.runId, model: request.model, path: DOOR_PATH, request: raw, redactor });
+  } catch (error) {
+    const message = `Runyard could not record this model call, so it was not made: ${(error as Error).message}`;
+    throw new Refusal(503, "not_recorded", { message, retryAfterSeconds: RETRY_SECONDS });
+  }
+}
+
+async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abort: AbortController }): Promise<Ending> {
+  const { target, request, response, clientHeaders } = exchange;
+  const redactor = createRedactor([target.apiKey]);
+  try {
+    const answer = await callUpstream({
+      method: "POST",
+      url: urlBelow(target.baseUrl, PROVIDER_PATH),
+      headers: { ...passedRequestHeaders(clientHeaders), ...authorization(target), "content-type": "application/json" },
+      body: request.body,
+      signal: call.abort.signal,
+    });
+    return await relayAnswer({ answer, response, request, redactor, ...call });
+  } catch (error) {
+    return unanswered(error, { response, redactor });
+  }
+}
+
+export function authorization(target: Target): Record<string, string> {
+  return target.apiKey === null ? {} : { authorization: `Bearer ${target.apiKey}` };
+}
+
+function passedRequestHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  return Object.fromEntries(PASSED_REQUEST_HEADERS.flatMap((name) => (typeof headers[name] === "string" ? [[name, headers[name]]] : [])));
+}
+
+/** No answer came. Whatever the reason, the call gets its end in the journal. */
+function unanswered(error: unknown, { response, redactor }: { response: ServerResponse; redactor: Redactor }): Ending {
+  const refusal = unansweredRefusal(error, redactor);
+  const end = { status: null, ok: false, complete: false, error: refusal.message, tokens: NO_TOKENS };
+  return { end, finish: () => refuse(response, refusal) };
+}
+
+/** What to tell the client when the provider gave no answer: unreachable (503) or broken off (502); clients try both again. */
+export function unansweredRefusal(error: unknown, redactor: Redactor): Refusal {
+  const isUnreachable = error instanceof UpstreamFailure && !error.sent;
+  const message = redactor.text(error instanceof Error ? error.message : String(error));
+  return isUnreachable
+    ? new Refusal(503, "upstream_unreachable", { message, retryAfterSeconds: RETRY_SECONDS })
+    : new Refusal(502, "upstream_interrupted", { message, retryAfterSeconds: RETRY_SECONDS });
+}

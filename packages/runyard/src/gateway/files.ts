@@ -1,0 +1,29 @@
+import path from "node:path";
+
+/** Where a run's model calls are journalled and recorded. */
+export function runDir(gatewayDir: string, runId: string): string {
+  return path.join(gatewayDir, "runs", runId);
+}
+
+export function exchangesFile(gatewayDir: string, runId: string): string {
+  return path.join(runDir(gatewayDir, runId), "exchanges.ndjson");
+}
+
+/** What the running gateway tells about itself (JSON, 0600). */
+export function gatewayFile(gatewayDir: string): string {
+  return path.join(gatewayDir, "gateway.json");
+}
+
+/** The TCP port that each gateway of this directory takes in its turn. */
+export function portFile(gatewayDir: string): string {
+  return path.join(gatewayDir, "port");
+}
+
+export function doorSocket(doorDir: string): string {
+  return path.join(doorDir, "sock");
+}
+
+/** The name under which a process binds a socket before it takes the public one. */
+export function privateName(socket: string, pid: number): string {
+  return `${socket}.${pid}`;
+}

@@ -1,0 +1,116 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createControl } from "./control.ts";
+import { createDoor, type Door } from "./door.ts";
+import type { Target } from "./exchange.ts";
+import { openExpectedTokens } from "./expected-tokens.ts";
+import { privateName } from "./files.ts";
+import { listenOnSocket } from "./listeners.ts";
+import { newestLife, settleDeadLives } from "./lives.ts";
+import { type Place, type PlaceOptions, takePlace } from "./place.ts";
+import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth, type Provider } from "./protocol.ts";
+import { createRegistry } from "./registry.ts";
+import { startScriptedServer } from "./scripted/server.ts";
+
+/** How long a process without a name waits to be given one: its starter may have died. */
+const STANDBY_MS = 30_000;
+/** How often a gateway looks whether it still is the gateway, and tidies up behind others. */
+const LOOK_AROUND_MS = 5_000;
+/** How long a leaving gateway still takes connections that were made before its socket lost its name. */
+const LAST_ACCEPT_MS = 100;
+const LEAVE_POLL_MS = 50;
+
+export interface GatewayOptions extends PlaceOptions {
+  readonly programHash: string;
+  readonly exit: (code: number) => void;
+}
+
+/**
+ * Serves the control API under a private name, until it is told to take the gateway's place; then the
+ * doors too. `leave` finishes the calls under way and exits; a second `leave` breaks them off.
+ */
+export async function startGateway(options: GatewayOptions): Promise<{ leave(reason: string): void }> {
+  const { gatewayDir, controlSocket, programHash, log } = options;
+  const registry = createRegistry(openExpectedTokens(gatewayDir));
+  let place: Place | null = null;
+  const door = createDoor({ registry, recorder: () => place?.recorder ?? null, targetOf: targetFinder(), log });
+  const active = new Set<ServerResponse>();
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    active.add(response);
+    response.once("close", () => active.delete(response));
+    door.handle(request, response);
+  };
+  const health = (): GatewayHealth => ({
+    pid: process.pid,
+    version: GATEWAY_VERSION,
+    protocol: CONTROL_PROTOCOL,
+    programHash,
+    tcpPort: place?.tcpPort() ?? null,
+    openExchanges: door.openExchanges,
+    runs: registry.runIds(),
+  });
+  const take = async (replaces: number): Promise<boolean> => {
+    try {
+      const taken = await takePlace(options, { replaces, registry, servers, onPlace: (got) => (place = got) });
+      clearTimeout(standby);
+      if (taken) setInterval(lookAround, LOOK_AROUND_MS);
+      else leave("another gateway was faster");
+      return taken;
+    } catch (error) {
+      leave(`it could not take the gateway's place: ${String(error)}`);
+      throw error;
+    }
+  };
+  const servers = { door: createServer(serve), tcp: createServer(serve), control: createServer(createControl({ registry, health, take })) };
+  const leave = leaver({ options, servers, active, door, place: () => place });
+
+  function lookAround(): void {
+    if (place === null) return;
+    place.recorder.retry();
+    // Also when the directory was removed under it.
+    if (newestLife(gatewayDir) !== place.number) leave("it is not the newest gateway any more");
+    else settleDeadLives(gatewayDir, place.number);
+  }
+
+  const standby = setTimeout(() => leave("nobody gave it the gateway's place"), STANDBY_MS);
+  await listenOnSocket(servers.control, privateName(controlSocket, process.pid));
+  return { leave };
+}
+
+interface Leaving {
+  readonly options: GatewayOptions;
+  readonly servers: { readonly door: Server; readonly tcp: Server; readonly control: Server };
+  readonly active: ReadonlySet<ServerResponse>;
+  readonly door: Door;
+  readonly place: () => Place | null;
+}
+
+function leaver({ options, servers, active, door, place }: Leaving): (reason: string) => void {
+  const { log, exit } = options;
+  let leaving = false;
+  return (reason) => {
+    if (leaving) {
+      for (const response of active) response.destroy();
+      return;
+    }
+    leaving = true;
+    log(`leaving (${reason}), ${door.openExchanges} model calls under way`);
+    // At once: the next gateway waits for the port.
+    servers.tcp.close();
+    servers.control.close();
+    setTimeout(() => {
+      servers.control.closeAllConnections();
+      servers.door.close();
+    }, LAST_ACCEPT_MS);
+    setInterval(() => {
+      if (servers.door.listening || active.size > 0 || door.openExchanges > 0) return;
+      if (place()?.recorder.finish() === false) log("the ends of some model calls could not be written");
+      exit(0);
+    }, LEAVE_POLL_MS);
+  };
+}
+
+/** The address behind a provider; the scripted model starts when it is first needed. */
+function targetFinder(): (provider: Provider) => Promise<Target> {
+  let scripted: Promise<Target> | undefined;
+  return async (provider) => (provider.kind === "scripted" ? await (scripted ??= startScriptedServer()) : provider);
+}

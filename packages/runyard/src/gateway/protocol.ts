@@ -1,0 +1,75 @@
+import { runIdSchema } from "@runyard/sdk/contract";
+import { z } from "zod";
+
+/** The version of the package that the gateway came with; a test compares it with package.json. */
+export const GATEWAY_VERSION = "0.1.0";
+/** Grows when the control API changes in a way that an older server would misunderstand. */
+export const CONTROL_PROTOCOL = 1;
+/** The model name that stands for "the run's model, else the provider's". */
+export const MODEL_ALIAS = "runyard";
+
+const baseUrlSchema = z
+  .string()
+  .trim()
+  .refine(isPlainHttpUrl, "must be an http:// or https:// URL without a user name or password, for example https://api.openai.com/v1");
+
+function isPlainHttpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return (url.protocol === "http:" || url.protocol === "https:") && url.username === "" && url.password === "";
+}
+
+/** `scripted` is the simulated model inside the gateway. */
+export const providerSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("openai"),
+    /** What `/chat/completions` is put behind. */
+    baseUrl: baseUrlSchema,
+    apiKey: z
+      .string()
+      .trim()
+      .regex(/^[\x21-\x7e]+$/, "must be one word of visible ASCII characters")
+      .nullable(),
+    /** What the alias `runyard` means where a run names no model. */
+    model: z.string().trim().min(1).max(200).nullable(),
+  }),
+  z.strictObject({ kind: z.literal("scripted") }),
+]);
+/** Where model calls go. */
+export type Provider = z.infer<typeof providerSchema>;
+
+export const registerRunSchema = z.strictObject({
+  token: z.string().regex(/^[\x21-\x7e]{16,500}$/, "must be 16 to 500 visible ASCII characters"),
+  model: z.string().trim().min(1).max(200).nullable(),
+  /** True: the scripted model answers this run. False: it never does, whatever the provider is. */
+  simulated: z.boolean(),
+});
+export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
+export type RegisteredRun = z.infer<typeof runStateSchema>;
+
+/** Everything that a gateway was told; handed from one process to the next, never written anywhere. */
+export const gatewayStateSchema = z.object({ provider: providerSchema.nullable(), runs: z.array(runStateSchema) });
+export type GatewayState = z.infer<typeof gatewayStateSchema>;
+
+export const gatewayHealthSchema = z.object({
+  pid: z.number().int(),
+  version: z.string(),
+  protocol: z.number().int(),
+  /** SHA-256 of the program file, in hex. */
+  programHash: z.string(),
+  /** The port on 127.0.0.1; null until the gateway has taken its name. */
+  tcpPort: z.number().int().nullable(),
+  /** Model calls under way. */
+  openExchanges: z.number().int(),
+  /** The ids of the runs that may call. */
+  runs: z.array(z.string()),
+});
+export type GatewayHealth = z.infer<typeof gatewayHealthSchema>;
+
+/** Body of `POST /take`: the number of the life that the caller saw as the newest. */
+export const takeSchema = z.strictObject({ replaces: z.number().int().min(0) });
+
+/** What is wrong with something, field by field, without the values: they may be secret. */
+export function problemsOf(error: z.ZodError): string {
+  return error.issues.map((issue) => `${issue.path.join(".") || "it"} ${issue.message}`).join("; ");
+}

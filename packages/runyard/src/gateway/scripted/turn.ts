@@ -1,0 +1,13 @@
+export interface ToolCall {
+  readonly name: string;
+  readonly input: Readonly<Record<string, unknown>>;
+}
+/** What the model says, and the tools that it asks for; none: it is done. */
+export interface Turn {
+  readonly say: string;
+  readonly calls: readonly ToolCall[];
+}
+
+export function updatePlan(entries: readonly (readonly [string, "pending" | "in_progress" | "completed"])[]): ToolCall {
+  return { name: "update_plan", input: { entries: entries.map(([content, status]) => ({ content, status })) } };
+}

@@ -1,0 +1,117 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { call, QUESTION } from "./testing/caller.ts";
+import { newRun, type TestHost, useHosts } from "./testing/host.ts";
+import { beginStream, chunk, delta, DONE, FINISH, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
+
+const { newHost } = useHosts();
+const startProvider = useProviders();
+
+/** With characters that are written differently in JSON and in URLs. */
+const KEY = 'sk-"test/key+with=marks-0123456789';
+const KEY_SPELLINGS = [KEY, JSON.stringify(KEY).slice(1, -1), encodeURIComponent(KEY)];
+const CANARY = "canary-that-is-no-secret";
+
+/** Every file below a home that contains one of these texts. */
+function filesWith(host: TestHost, texts: readonly string[]): string[] {
+  const entries = readdirSync(host.home.root, { recursive: true, encoding: "utf8" }).map((name) => path.join(host.home.root, name));
+  const files = entries.filter((file) => statSync(file).isFile());
+  return files.filter((file) => texts.some((text) => readFileSync(file).includes(text))).map((file) => path.basename(file));
+}
+
+/** Tells the key in every way that a provider could: it knows it from the request. */
+function echoKey(request: SeenRequest, response: Parameters<typeof sendJson>[0]): void {
+  const key = String(request.headers.authorization).slice("Bearer ".length);
+  const words = `Your key ${key} (${encodeURIComponent(key)}) ${CANARY}`;
+  const how = (request.body["messages"] as { content: string }[])[0]?.content;
+  const headers = { "x-request-id": encodeURIComponent(key) };
+  if (how === "error") return sendJson(response, 401, { error: { message: words } }, headers);
+  if (how === "plain") return void response.writeHead(500, { "content-type": "text/plain" }).end(words);
+  if (how === "whole") return sendJson(response, 200, { choices: [{ message: { content: words } }] }, headers);
+  beginStream(response);
+  const text = delta(words) + (how === "stream-error" ? chunk({ error: { message: words } }) : FINISH + DONE);
+  // In the smallest pieces, so that the key never comes in one.
+  const pieces = how === "stream" ? [...text] : [text];
+  for (const piece of pieces) response.write(piece);
+  response.end();
+}
+
+test.each(["error", "plain", "whole", "stream", "stream-error", "cut"])("a provider that echoes the key (%s): neither the agent nor the disk gets it", async (how) => {
+  const provider = await startProvider((request, response) => {
+    echoKey(request, response);
+    if (how === "cut") response.destroy();
+  });
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  const run = newRun();
+  await gateway.openRun(run);
+
+  const messages = [{ role: "user", content: how }, { role: "user", content: `${CANARY} printenv: OPENAI_API_KEY=${run.token}` }];
+  const answer = await call(gateway, { token: run.token, body: { ...QUESTION, messages, stream: how.startsWith("stream") } });
+
+  expect(provider.seen[0]?.headers.authorization).toBe(`Bearer ${KEY}`);
+  for (const spelling of KEY_SPELLINGS) expect(answer.body + JSON.stringify(answer.headers)).not.toContain(spelling);
+  if (how !== "cut") expect(answer.body).toContain(CANARY);
+  if (["error", "whole", "stream"].includes(how)) expect(answer.body).toContain("Your key [redacted] ([redacted])");
+
+  // The search finds what is there: the request, and the answer where one came.
+  expect(filesWith(host, [CANARY]).length).toBeGreaterThanOrEqual(how === "cut" ? 1 : 2);
+  expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
+});
+
+test("the token that an agent prints is recorded by nobody, and its owner gets it back", async () => {
+  const provider = await startProvider((request, response) => sendJson(response, 200, { choices: [{ message: { content: request.text } }] }));
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  const run = newRun();
+  await gateway.openRun(run);
+  const messages = [{ role: "user", content: `token: ${run.token} ${CANARY}` }];
+  const answer = await call(gateway, { token: run.token, body: { ...QUESTION, messages } });
+  expect(answer.body).toContain(run.token);
+  expect(filesWith(host, [CANARY])).toHaveLength(2);
+  expect(filesWith(host, [run.token, KEY])).toEqual([]);
+});
+
+test("keys and tokens stay in memory through a crash, a hand-over and refusals", async () => {
+  const provider = await startProvider((request, response) => sendJson(response, 500, { error: { message: `${String(request.headers.authorization)}` } }));
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  const run = newRun();
+  await gateway.openRun(run);
+  await call(gateway, { token: `${run.token}-wrong` });
+  await call(gateway, { token: run.token, body: "{" });
+  const { pid } = await gateway.health();
+  process.kill(pid, "SIGKILL");
+  await expect.poll(async () => (await gateway.health().catch(() => ({ pid }))).pid, { timeout: 20_000 }).not.toBe(pid);
+  await host.open({ mark: "b" });
+  expect(await call(gateway, { token: run.token })).toMatchObject({ status: 500 });
+  expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
+  expect(readFileSync(path.join(host.home.logsDir, "gateway.log"), "utf8")).toContain("serves at");
+});
+
+test("what the gateway writes is for its user only", async () => {
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProvider({ kind: "scripted" });
+  const run = newRun();
+  await gateway.openRun(run);
+  expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
+  const open = readdirSync(host.home.root, { recursive: true, encoding: "utf8" })
+    .map((name) => path.join(host.home.root, name))
+    .filter((file) => (statSync(file).mode & 0o077) !== 0);
+  expect(open).toEqual([]);
+});
+
+test("a placeholder key of a local server is a word like any other", async () => {
+  const provider = await startProvider((_, response) => sendJson(response, 200, { choices: [{ message: { content: "ollama is a model server" } }] }));
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "ollama", model: "m" });
+  const run = newRun();
+  await gateway.openRun(run);
+  expect((await call(gateway, { token: run.token })).body).toContain("ollama is a model server");
+});

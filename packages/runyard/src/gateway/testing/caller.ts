@@ -1,0 +1,67 @@
+import http from "node:http";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import type { LanguageModel } from "ai";
+import { Agent, fetch as undiciFetch } from "undici";
+import { doorSocket } from "../files.ts";
+import type { Gateway } from "../client.ts";
+
+/** What a plain client saw, to the last byte. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+  /** False when the connection broke before the answer's end. */
+  readonly complete: boolean;
+}
+
+export interface RawCall {
+  readonly token?: string;
+  readonly body?: unknown;
+  readonly path?: string;
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  /** Called with each piece of the answer; the answer's stream can be paused or destroyed through it. */
+  readonly onData?: (piece: Buffer, response: http.IncomingMessage) => void;
+  /** Use the TCP port instead of the socket. */
+  readonly port?: number;
+}
+
+export const QUESTION = { model: "runyard", messages: [{ role: "user", content: "Say hello." }] };
+
+/** One request at the gateway's door, without a library that could hide something. */
+export async function call(gateway: Gateway, options: RawCall = {}): Promise<RawAnswer> {
+  const { token, body = QUESTION, path = "/v1/chat/completions", method = "POST", onData, port } = options;
+  const payload = method === "GET" ? undefined : typeof body === "string" ? body : JSON.stringify(body);
+  const headers = { "content-type": "application/json", ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...options.headers };
+  const where = port === undefined ? { socketPath: doorSocket(gateway.doorDir) } : { host: "127.0.0.1", port };
+  return await new Promise((resolve, reject) => {
+    const request = http.request({ ...where, path, method, headers, agent: false });
+    request.once("error", reject);
+    request.once("response", (response) => {
+      const pieces: Buffer[] = [];
+      response.on("data", (piece: Buffer) => {
+        pieces.push(piece);
+        onData?.(piece, response);
+      });
+      response.on("error", () => undefined);
+      response.once("close", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(pieces).toString(), complete: response.complete }));
+    });
+    request.end(payload);
+  });
+}
+
+/** The client library that the built-in agent uses, through the gateway's socket. */
+export function modelAt(gateway: Gateway, options: { token: string; model?: string | null }): LanguageModel {
+  const dispatcher = new Agent({ connect: { socketPath: doorSocket(gateway.doorDir) } });
+  const fetch = ((url: string, init: object) => undiciFetch(url, { ...init, dispatcher })) as unknown as typeof globalThis.fetch;
+  return createOpenAICompatible({ name: "gateway", baseURL: "http://gateway/v1", apiKey: options.token, fetch })(options.model ?? "runyard");
+}
+
+/** Waits for something that happens soon; the limit is there for tests that fail. */
+export async function until<T>(look: () => T | undefined | null | false, what: string): Promise<T> {
+  for (const giveUpAt = Date.now() + 20_000; Date.now() < giveUpAt; await new Promise((resolve) => setTimeout(resolve, 10))) {
+    const found = look();
+    if (found !== undefined && found !== null && found !== false) return found;
+  }
+  throw new Error(`waited in vain for ${what}`);
+}
