@@ -1,13 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Home } from "../../home.ts";
 import { chooseAccount } from "./account.ts";
 import { dataDirOf } from "./cluster.ts";
 import { postgresPid, stopPostgres } from "./postgres.ts";
-import { moduleUrl, outputOf, scratchHome, startNode } from "./testing.ts";
+import { installPrograms } from "./programs.ts";
+import { moduleUrl, outputOf, scratchHome, startNode, type Scratch } from "./testing.ts";
+
+// Several cold starts in one test, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const isRoot = process.getuid?.() === 0;
 const hasNamespaces = isRoot && (await chooseAccount()).kind === "namespace";
@@ -37,8 +41,16 @@ function pathWithoutUnshare(): { dir: string; clear(): void } {
   return { dir, clear: () => rmSync(dir, { recursive: true, force: true }) };
 }
 
+let lender: Scratch;
+beforeAll(async () => {
+  lender = scratchHome({ mode: 0o755 });
+  mkdirSync(lender.home.runtimeDir, { recursive: true, mode: 0o755 });
+  await installPrograms(lender.home);
+});
+afterAll(() => lender.clear());
+
 test.skipIf(!hasNamespaces)("as root, below a home that only root may enter, it runs in a user namespace", async () => {
-  const scratch = scratchHome({ mode: 0o700 });
+  const scratch = scratchHome({ mode: 0o700, programsOf: lender.home });
   expect(await ensureIn(scratch.home, {})).toBe("started");
   const pid = postgresPid(scratch.home);
   expect(uidOf(pid)).toBe(0);
@@ -76,23 +88,22 @@ test.skipIf(!isRoot)("as root without user namespaces, a home that nobody else c
   await scratch.clear();
 });
 
-test.skipIf(!isRoot)("an ordinary user, with a name or without, runs it as itself", async () => {
-  for (const uid of [1, 12_345]) {
-    const scratch = scratchHome({ mode: 0o755 });
-    mkdirSync(scratch.home.root, { mode: 0o700 });
-    execFileSync("chown", [String(uid), scratch.home.root]);
-    chmodSync(path.dirname(scratch.home.root), 0o755);
-    const program = `
-      import { homeAt } from ${JSON.stringify(moduleUrl("../../home.ts"))};
-      process.setgroups([]); process.setgid(${uid}); process.setuid(${uid});
-      const { ensurePostgres } = await import(${JSON.stringify(moduleUrl("postgres.ts"))});
-      await ensurePostgres({ home: homeAt(${JSON.stringify(scratch.home.root)}) }).then(
-        ({ adopted }) => console.log(adopted ? "adopted" : "started"),
-        (error) => console.log(error.message),
-      );
-      process.exit();`;
-    expect((await outputOf(startNode(program))).trim()).toBe("started");
-    expect(uidOf(postgresPid(scratch.home))).toBe(uid);
-    await scratch.clear();
-  }
+test.skipIf(!isRoot).each([
+  ["with a name", 1],
+  ["without a name", 12_345],
+])("an ordinary user %s runs it as itself", async (_, uid) => {
+  const scratch = scratchHome({ mode: 0o755, programsOf: lender.home });
+  for (const dir of [scratch.home.root, scratch.home.runtimeDir]) chownSync(dir, uid, uid);
+  const program = `
+    import { homeAt } from ${JSON.stringify(moduleUrl("../../home.ts"))};
+    process.setgroups([]); process.setgid(${uid}); process.setuid(${uid});
+    const { ensurePostgres } = await import(${JSON.stringify(moduleUrl("postgres.ts"))});
+    await ensurePostgres({ home: homeAt(${JSON.stringify(scratch.home.root)}) }).then(
+      ({ adopted }) => console.log(adopted ? "adopted" : "started"),
+      (error) => console.log(error.message),
+    );
+    process.exit();`;
+  expect((await outputOf(startNode(program))).trim()).toBe("started");
+  expect(uidOf(postgresPid(scratch.home))).toBe(uid);
+  await scratch.clear();
 });

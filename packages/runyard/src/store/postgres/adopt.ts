@@ -1,8 +1,8 @@
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
 import type { Home } from "../../home.ts";
-import { dataDirOf, readPassword, SUPERUSER } from "./cluster.ts";
+import { checkMajor, dataDirOf, readPassword, SUPERUSER } from "./cluster.ts";
 import { postgresPid } from "./postmaster.ts";
 import { isSocketDirOurs } from "./socket-dir.ts";
 
@@ -27,7 +27,7 @@ export interface AdoptOptions {
 }
 
 type Reply =
-  | { readonly state: "ready"; readonly dataDir: string; readonly versionNumber: number }
+  | { readonly state: "ready"; readonly dataDir: string }
   /** Starting, recovering, stopping, or full. */
   | { readonly state: "busy"; readonly reason: string }
   | { readonly state: "absent" };
@@ -38,11 +38,13 @@ type Reply =
  */
 export async function adopt(options: AdoptOptions): Promise<Adopted | null> {
   const { home } = options;
+  if (!existsSync(dataDirOf(home))) return null;
+  checkMajor(dataDirOf(home), options.major);
   const password = readPassword(home);
   if (password === null || !isSocketDirOurs(home.postgresSocketDir)) return null;
   const reply = await waitForReply(options, password);
   if (reply === null) return null;
-  check(home, options.major, reply);
+  check(home, reply);
   const pid = postgresPid(home);
   if (pid === null) throw new Error(foreignMessage(home));
   return { connectionString: connectionString(home, password, DATABASE), pid };
@@ -70,12 +72,10 @@ async function waitForReply(options: AdoptOptions, password: string): Promise<(R
 async function ask(home: Home, password: string): Promise<Reply> {
   try {
     return await withClient(connectionString(home, password, DATABASE), async (client) => {
-      const answer = await client.query<{ dir: string; version: number }>(
-        "select current_setting('data_directory') as dir, current_setting('server_version_num')::int as version",
-      );
+      const answer = await client.query<{ dir: string }>("select current_setting('data_directory') as dir");
       const row = answer.rows[0];
       if (row === undefined) return { state: "busy", reason: "an empty answer" };
-      return { state: "ready", dataDir: row.dir, versionNumber: row.version };
+      return { state: "ready", dataDir: row.dir };
     });
   } catch (error) {
     const code = (error as { code?: string }).code ?? "";
@@ -86,7 +86,7 @@ async function ask(home: Home, password: string): Promise<Reply> {
   }
 }
 
-function check(home: Home, major: number, reply: Reply & { state: "ready" }): void {
+function check(home: Home, reply: Reply & { state: "ready" }): void {
   const wanted = realpathSync(dataDirOf(home));
   if (resolved(reply.dataDir) !== wanted) {
     throw new Error(
@@ -94,12 +94,6 @@ function check(home: Home, major: number, reply: Reply & { state: "ready" }): vo
         `stop it, or set RUNYARD_HOME to another place.`,
     );
   }
-  const found = Math.floor(reply.versionNumber / 10_000);
-  if (found === major) return;
-  throw new Error(
-    `The PostgreSQL server of ${wanted} is version ${found}, and this Runyard brings ${major}: ` +
-      `stop it with the Runyard that started it (\`runyard down\`).`,
-  );
 }
 
 /** Makes Runyard's database in a new cluster; of two that try at once, both are content. */

@@ -103,7 +103,8 @@ export function serverEnvironment(): NodeJS.ProcessEnv {
   return { PATH: process.env["PATH"], LC_ALL: "C", TZ: "UTC" };
 }
 
-function checkMajor(dataDir: string, major: number): void {
+/** Refuses a data directory that this PostgreSQL cannot serve: one belongs to one major version. */
+export function checkMajor(dataDir: string, major: number): void {
   const versionFile = path.join(dataDir, "PG_VERSION");
   if (!existsSync(versionFile)) {
     throw new Error(`${dataDir} is not a PostgreSQL data directory: move it away to start with an empty database.`);

@@ -2,7 +2,7 @@ import { chownSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, re
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import pg from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Home } from "../../home.ts";
 import { dataDirOf } from "./cluster.ts";
 import { pidFileOf } from "./postmaster.ts";
@@ -10,6 +10,9 @@ import { ensurePostgres, postgresPid, stopPostgres, type RunningPostgres } from 
 import { identifyProcess, processesServing } from "./process.ts";
 import { installPrograms } from "./programs.ts";
 import { firstLineOf, moduleUrl, outputOf, scratchHome, startNode, type Scratch } from "./testing.ts";
+
+// Several cold starts in one test, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** A program that ensures the server of a home, tells about it in one line, and lives on unless told otherwise. */
 function starter(home: Home, then = "setInterval(() => {}, 1000)"): string {

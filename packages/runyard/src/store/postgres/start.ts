@@ -53,10 +53,10 @@ export async function startPostgres(options: StartOptions): Promise<RunningPostg
   for (const dir of [home.root, home.runtimeDir, home.postgresDir, home.logsDir]) makePrivateDir(dir);
   const account = await chooseAccount();
   openPathTo(account, home.root, [home.root, home.runtimeDir, home.postgresDir]);
+  makeSocketDir(home.postgresSocketDir, account);
   const programs = await installPrograms(home, options.source);
   await clearAway(home);
   await ensureCluster({ home, programs, account, ...(onProgress ? { onProgress } : {}) });
-  makeSocketDir(home.postgresSocketDir, account);
   const log = openLog(home);
   const child = spawnServer({ programs, account, home, settings: { ...SETTINGS, ...options.settings }, log });
   const failure = await waitUntilReady(child, options);
