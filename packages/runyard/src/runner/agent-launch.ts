@@ -3,6 +3,7 @@ import path from "node:path";
 import type { AgentProfile, ProfileContext } from "../agents/profiles/profile.ts";
 import { makeRunDirectory, readExitCode, readShimPid } from "../sandbox/run-directory.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
@@ -41,11 +42,13 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     writeFileSync(target, file.content, { mode: 0o600 });
   }
   const argv = argvOf(profile, context);
+  const cachePath = cachePathOf(row);
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
     env: profile.env(context),
-    mounts: [...profile.mounts(), { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" }],
+    // The workspace's git borrows objects from the cache, which nobody inside may change.
+    mounts: [...profile.mounts(), { source: cachePath, target: cachePath, mode: "ro" }, { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" }],
     network: true,
   });
   makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });

@@ -13,6 +13,7 @@ import { isShimAlive, readExitCode, readShimPid, watchRunDirectory } from "../sa
 import type { RunChange } from "../store/runs.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
 import { pathsInside, profileOf, startAgent } from "./agent-launch.ts";
+import { type AttemptState, attemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
 import { type AgentOutput, type Batch, openAgentOutput } from "./agent-output.ts";
 import type { RunnerContext } from "./context.ts";
 import { Detached, type RunHandle, RunFailure } from "./run-handle.ts";
@@ -21,15 +22,6 @@ import { Detached, type RunHandle, RunFailure } from "./run-handle.ts";
 const LEAVE_MS = 5_000;
 /** How long the last model calls may take to be journalled once the agent has gone. */
 const LAST_CALLS_MS = 3_000;
-
-/** The runner's state of an attempt whose agent has begun. */
-interface TurnState {
-  readonly conversation: ConversationState;
-  /** The last model call that failed, for the verdict. */
-  readonly lastError: { readonly status: number | null; readonly message: string } | null;
-  /** Totals of the calls before this turn, so that the verdict goes by this turn's. */
-  readonly before: { readonly calls: number; readonly failed: number };
-}
 
 /**
  * Lets the agent do the run's turn, from wherever it stands: starts it or finds it again, and turns its
@@ -48,26 +40,22 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
   const token = ctx.gatewayToken(row);
   await ctx.gateway.openRun({ runId: row.id, token, model: row.spec.model, simulated: row.simulated });
 
-  let state = readState(row.state);
-  if (state === null) {
+  let { turn } = attemptState(row);
+  if (turn === undefined) {
     const first = begin(spec);
-    state = { conversation: first.state, lastError: null, before: { calls: row.usage.modelCalls, failed: row.usage.failedModelCalls } };
-    await handle.commit({ lines: first.lines, events: first.events, change: { state } });
+    turn = { conversation: first.state, lastError: null, before: { calls: row.usage.modelCalls, failed: row.usage.failedModelCalls } };
+    await handle.commit({ lines: first.lines, events: first.events, change: { state: { ...attemptState(row), turn } satisfies AttemptState } });
   }
   const dir = await startAgent(ctx, row);
   const output = openAgentOutput({ dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row: handle.row });
   const input = openAgentInput(ctx, handle, dir);
   try {
-    const ending = await follow(ctx, handle, { spec, state, dir, output, input, end, redact: redactor(token) });
+    const ending = await follow(ctx, handle, { spec, turn, dir, output, input, end, redact: redactor(token) });
     await concludeTurn(handle, dir, ending);
   } finally {
     output.close();
     input.close();
   }
-}
-
-function readState(state: unknown): TurnState | null {
-  return typeof state === "object" && state !== null && "conversation" in state ? (state as TurnState) : null;
 }
 
 /** The gateway token of the run is the one secret inside the sandbox; it must not reach the log. */
@@ -77,7 +65,7 @@ function redactor(token: string): (text: string) => string {
 
 interface Following {
   readonly spec: ConversationSpec;
-  readonly state: TurnState;
+  readonly turn: TurnState;
   readonly dir: string;
   readonly output: AgentOutput;
   readonly input: AgentInput;
@@ -86,7 +74,7 @@ interface Following {
 }
 
 interface Ending {
-  readonly state: TurnState;
+  readonly turn: TurnState;
   readonly code: number | null;
   readonly lost: boolean;
   /** We closed its stdin after the turn had ended, so its exit says nothing. */
@@ -96,7 +84,7 @@ interface Ending {
 
 async function follow(ctx: RunnerContext, handle: RunHandle, following: Following): Promise<Ending> {
   const { spec, dir, output, input, end, redact } = following;
-  let { state } = following;
+  let { turn } = following;
   const bell = wakeUps(ctx, { runId: handle.row.id, dir, end });
   let inputDirty = true;
   bell.onControl = () => (inputDirty = true);
@@ -118,15 +106,15 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       const gone = code !== null || lost;
       const batch = output.due(ctx.now(), { flush: gone });
       if (batch !== null) {
-        state = await digest(handle, { batch, spec, state, redact, dir });
+        turn = await digest(handle, { batch, spec, turn, redact, dir });
         await input.flush();
         continue;
       }
       if (more) continue;
       if (gone) {
         goneAt ??= ctx.now();
-        if (output.openCalls === 0 || ctx.now() - goneAt > LAST_CALLS_MS) return { state, code, lost, dismissed: dismissedAt !== null, redact };
-      } else if (isOver(state.conversation)) {
+        if (output.openCalls === 0 || ctx.now() - goneAt > LAST_CALLS_MS) return { turn, code, lost, dismissed: dismissedAt !== null, redact };
+      } else if (isOver(turn.conversation)) {
         if (dismissedAt === null) {
           dismissedAt = ctx.now();
           input.closeStdin();
@@ -146,20 +134,20 @@ function isOver(conversation: ConversationState): boolean {
 /** Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. */
 async function digest(
   handle: RunHandle,
-  input: { batch: Batch; spec: ConversationSpec; state: TurnState; redact: (text: string) => string; dir: string },
+  input: { batch: Batch; spec: ConversationSpec; turn: TurnState; redact: (text: string) => string; dir: string },
 ): Promise<TurnState> {
-  const { batch, spec, state, redact, dir } = input;
+  const { batch, spec, turn, redact, dir } = input;
   const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
-  const step = receive(state.conversation, spec, lines);
+  const step = receive(turn.conversation, spec, lines);
   const usage = batch.calls.reduce(addCall, handle.row.usage);
   const failed = batch.calls.findLast((call) => !call.ok);
   const next: TurnState = {
-    ...state,
+    ...turn,
     conversation: step.state,
-    lastError: failed === undefined ? state.lastError : { status: failed.status, message: failed.error ?? "no answer" },
+    lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
   };
   const events = [...step.events.map((event) => withPid(event, dir)), ...callEvents(batch.calls, usage)];
-  const change: RunChange = { state: next, usage, ...progressChange(handle.row.percentage, events) };
+  const change: RunChange = { state: { ...attemptState(handle.row), turn: next } satisfies AttemptState, usage, ...progressChange(handle.row.percentage, events) };
   await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
   return next;
 }
@@ -190,8 +178,8 @@ function progressChange(before: number | null, events: readonly NewEvent[]): { p
 
 /** Judges a turn that is over: on to publishing, or the reason why not. */
 async function concludeTurn(handle: RunHandle, dir: string, ending: Ending): Promise<void> {
-  const { state, code, lost, dismissed, redact } = ending;
-  const { conversation, before, lastError } = state;
+  const { turn, code, lost, dismissed, redact } = ending;
+  const { conversation, before, lastError } = turn;
   const oomKills = readOutOfMemoryKills(dir);
   if (lost && !dismissed) {
     await killRunDirectory(dir);
@@ -210,7 +198,7 @@ async function concludeTurn(handle: RunHandle, dir: string, ending: Ending): Pro
     stderrTail: redact(stderrTail(dir)),
   });
   if (!verdict.ok) throw new RunFailure(verdict.error);
-  await handle.happen({ type: "entered", phase: "publishing" }, { change: { state: { summary: conversation.outcome?.lastText ?? "" } } });
+  await handle.happen({ type: "entered", phase: "publishing" }, { change: { state: { cachePath: cachePathOf(handle.row), summary: conversation.outcome?.lastText ?? "" } satisfies AttemptState } });
 }
 
 function stderrTail(dir: string): string {

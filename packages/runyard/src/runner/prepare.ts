@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { updateCache } from "../git/cache.ts";
 import { findRepository } from "../git/local-repository.ts";
 import { prepareWorkspaceArgv } from "../git/workspace.ts";
+import type { AttemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { pathsInside } from "./agent-launch.ts";
@@ -31,7 +32,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
     throw new RunFailure({ type: "sandbox-unavailable", message: `The workspace could not be made: ${lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`}` });
   }
   const sandbox = await sandboxReport(ctx, row, prepared);
-  await handle.happen({ type: "entered", phase: "building" }, { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox } });
+  await handle.happen({ type: "entered", phase: "building" }, { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox, state: { cachePath } satisfies AttemptState } });
 }
 
 export function lastLine(text: string): string {

@@ -1,8 +1,8 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
 import { findRepository } from "../git/local-repository.ts";
 import { commitArgv, copyTreeForCommit, diffStat, importResult, publishBranch } from "../git/publish.ts";
-import { repositoryCachePath } from "../git/cache.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { type AttemptState, attemptState, cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { pathsInside } from "./agent-launch.ts";
@@ -12,12 +12,6 @@ import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step
 
 const COMMIT_TIMEOUT_MS = 600_000;
 
-/** What is known once the agent's turn is over; `made` once its work is a commit in the cache. */
-interface PublishState {
-  readonly summary: string;
-  readonly made?: { readonly head: string | null };
-}
-
 /**
  * Brings what the agent did into the user's repository: committed where the agent's tree cannot act on
  * the host, fetched as a bundle, and put there as a branch. A server that takes over in between goes on
@@ -26,10 +20,10 @@ interface PublishState {
 export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { row } = handle;
   const repository = await findRepository(ctx.git, row.repository_url);
-  const cachePath = repositoryCachePath(ctx.home.cacheDir, repository);
-  const state = row.state as PublishState;
+  const cachePath = cachePathOf(row);
+  const state = attemptState(row);
   const { head } = state.made ?? (await makeCommit());
-  const unchanged: RunResult = { summary: state.summary, headBranch: null, headCommit: null, baseCommit: row.base_commit, filesChanged: 0, insertions: 0, deletions: 0 };
+  const unchanged: RunResult = { summary: state.summary ?? "", headBranch: null, headCommit: null, baseCommit: row.base_commit, filesChanged: 0, insertions: 0, deletions: 0 };
   if (head === null) return handle.happen({ type: "finished", result: unchanged });
   const branch = resultBranch(row.id);
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head });
@@ -41,7 +35,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
     const imported = await importResult(ctx.git, { cachePath, resultsDir: attemptDirs(ctx.home, row).results, base: row.base_commit, runId: row.id });
     const events: NewEvent[] = imported.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     const made = { head: imported.head };
-    await handle.commit({ events, change: { state: { ...state, made } satisfies PublishState } });
+    await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;
   }
 }
