@@ -4,7 +4,7 @@ import { Hono, type MiddlewareHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
-import { eventsHandler } from "./events.ts";
+import { createOpenStreams, eventsHandler } from "./events.ts";
 import { createLogFeeds } from "./feed.ts";
 import { checkHostAndOrigin, loopbackHosts } from "./guard.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
@@ -37,7 +37,7 @@ const TIMINGS: ApiTimings = { pollMs: 1_000, heartbeatMs: 15_000, recheckMs: 30_
 
 export interface Api {
   fetch(request: Request): Response | Promise<Response>;
-  /** Serves on a port (0: a free one). Rejects with a plain sentence where that is not possible. */
+  /** Serves on a port (0: a free one), once. Rejects with a plain sentence where that is not possible. */
   listen(address: ListenAddress): Promise<Listening>;
 }
 
@@ -46,7 +46,7 @@ export function createApi(options: ApiOptions): Api {
   const timings = { ...TIMINGS, ...options.timings };
   const log = options.log ?? ((): void => undefined);
   const ports = new Set<number>();
-  const openStreams = new Set<() => void>();
+  const openStreams = createOpenStreams();
   let closing = false;
 
   const app = new Hono<ApiEnv>();
@@ -55,6 +55,8 @@ export function createApi(options: ApiOptions): Api {
     stampAnswers(log, () => closing),
   );
   app.use("*", async (c, next) => {
+    // A client that keeps its connection must not begin anything new on it.
+    if (closing) throw new RunyardError("unavailable", "The server is closing.");
     checkHostAndOrigin(c, [...options.allowedHosts(), ...[...ports].flatMap(loopbackHosts)]);
     await next();
   });
@@ -82,9 +84,9 @@ export function createApi(options: ApiOptions): Api {
       },
     },
   });
-  const endStreams = (): void => {
+  const onClosing = (): void => {
     closing = true;
-    for (const end of openStreams) end();
+    openStreams.endAll();
   };
   return {
     fetch: (request) => app.fetch(request),
@@ -93,7 +95,7 @@ export function createApi(options: ApiOptions): Api {
         fetch: (request, bindings) => app.fetch(request, bindings),
         onError: (error) => answerOutside(error, log),
         onListening: (port) => void ports.add(port),
-        onClosing: endStreams,
+        onClosing,
         closeMs: timings.closeMs,
       }),
   };

@@ -3,12 +3,14 @@ import { RunyardError } from "@runyard/sdk/contract";
 /** Longest body that is read, in bytes. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /** A request's body as JSON. Refuses other types (415), longer bodies (413) and what is no JSON (400). */
 export async function readJson(request: Request): Promise<unknown> {
   requireJson(request.headers);
   const bytes = await readBounded(request);
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
+    return JSON.parse(UTF8.decode(bytes)) as unknown;
   } catch (cause) {
     throw new RunyardError("invalid_json", bytes.byteLength === 0 ? "The body is empty." : "The body is not valid JSON in UTF-8.", {
       cause,
@@ -25,9 +27,13 @@ function requireJson(headers: Headers): void {
   }
 }
 
-/** The announced length is a first look only: what counts is what arrives. */
 async function readBounded(request: Request): Promise<Uint8Array> {
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  const length = request.headers.get("content-length");
+  if (Number(length ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  // HTTP holds a body to its announced length; one without is counted as it comes, which costs more.
+  if (length !== null && !request.headers.has("transfer-encoding")) {
+    return new Uint8Array(await request.arrayBuffer().catch(endedEarly));
+  }
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of piecesOf(request)) {
@@ -43,15 +49,17 @@ async function* piecesOf(request: Request): AsyncGenerator<Uint8Array> {
   if (reader === undefined) return;
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((cause: unknown) => {
-        throw new RunyardError("invalid_json", "The body ended before it was complete.", { cause });
-      });
+      const { done, value } = await reader.read().catch(endedEarly);
       if (done) return;
-      yield value as Uint8Array;
+      yield value;
     }
   } finally {
     void reader.cancel().catch(() => undefined);
   }
+}
+
+function endedEarly(cause: unknown): never {
+  throw new RunyardError("invalid_json", "The body ended before it was complete.", { cause });
 }
 
 function tooLarge(): RunyardError {

@@ -35,11 +35,34 @@ export interface EventsOptions {
   readonly engine: ApiEngine;
   readonly feeds: LogFeeds;
   readonly authenticate: Authenticate;
-  /** How to end each open stream, for the server's own end. */
-  readonly openStreams: Set<() => void>;
+  readonly openStreams: OpenStreams;
   readonly heartbeatMs: number;
   readonly recheckMs: number;
   onStreamError(c: ApiContext, error: unknown): void;
+}
+
+/** How to end the streams that are open, for the server's own end. */
+export interface OpenStreams {
+  /** After `endAll` a stream ends as soon as it is added. */
+  add(end: () => void): void;
+  remove(end: () => void): void;
+  endAll(): void;
+}
+
+export function createOpenStreams(): OpenStreams {
+  const ends = new Set<() => void>();
+  let isOver = false;
+  return {
+    add: (end) => {
+      if (isOver) end();
+      else ends.add(end);
+    },
+    remove: (end) => void ends.delete(end),
+    endAll: () => {
+      isOver = true;
+      for (const end of ends) end();
+    },
+  };
 }
 
 /** `GET /v1/agent-runs/{id}/events`: a page as JSON, or a live stream, by Accept. */
@@ -83,7 +106,7 @@ async function answerStream(
   const { feed, release } = options.feeds.open(principal.orgId, asked.id);
   const end = new AbortController();
   const version = feed.version();
-  const first = await feed.read(principal, after).catch((error: unknown) => {
+  const first = await feed.read({ principal, after, framing: asked.format.event }).catch((error: unknown) => {
     release();
     throw error;
   });
@@ -98,14 +121,13 @@ async function answerStream(
   const onEnd = (): void => {
     stop();
     unwatch();
-    options.openStreams.delete(stop);
+    options.openStreams.remove(stop);
     release();
   };
   const onError = (error: unknown): void => options.onStreamError(c, error);
   const source = {
     feed,
     principal,
-    after,
     first,
     version,
     format: asked.format,

@@ -1,40 +1,42 @@
 import type { Principal, StoredEvent } from "./engine.ts";
-import type { Framing, LogFeed, LogPage } from "./feed.ts";
+import type { LogFeed } from "./feed.ts";
+import type { Framing, LogPage } from "./pages.ts";
 
 /** How a log is written to a stream: bytes before, between and after its events. */
 export interface StreamFormat {
   readonly contentType: string;
-  readonly opening: string;
+  readonly opening: Uint8Array;
   readonly event: Framing;
   /** Sent where nothing else was for a while; empty: nothing is sent. */
-  readonly heartbeat: string;
+  readonly heartbeat: Uint8Array;
   /** Sent after the last event of a run that has ended. */
-  readonly closing: string;
+  readonly closing: Uint8Array;
 }
 
 /** Server-sent events. No event name: a named event never reaches `onmessage`. */
 export const SSE: StreamFormat = {
   contentType: "text/event-stream; charset=utf-8",
-  opening: "retry: 2000\n\n",
+  opening: Buffer.from("retry: 2000\n\n"),
   event: (event: StoredEvent) => `id: ${event.seq}\ndata: ${event.json}\n\n`,
-  heartbeat: ":\n\n",
-  closing: 'data: {"type":"stream.done"}\n\n',
+  heartbeat: Buffer.from(":\n\n"),
+  closing: Buffer.from('data: {"type":"stream.done"}\n\n'),
 };
+
+const NOTHING = new Uint8Array(0);
 
 /** One envelope a line, and nothing else. */
 export const NDJSON: StreamFormat = {
   contentType: "application/x-ndjson; charset=utf-8",
-  opening: "",
+  opening: NOTHING,
   event: (event: StoredEvent) => `${event.json}\n`,
-  heartbeat: "",
-  closing: "",
+  heartbeat: NOTHING,
+  closing: NOTHING,
 };
 
 export interface StreamSource {
   readonly feed: LogFeed;
   readonly principal: Principal;
-  /** The place before the first event to send; `first` is the page behind it, read at `version`. */
-  readonly after: number;
+  /** The page with which the stream begins, read at `version`. */
   readonly first: LogPage;
   readonly version: number;
   readonly format: StreamFormat;
@@ -78,26 +80,24 @@ export function streamLog(source: StreamSource, onEnd: () => void): ReadableStre
 
 async function* logChunks(source: StreamSource): AsyncGenerator<Uint8Array, void> {
   const { feed, format, principal, signal } = source;
-  let { after, version, first: page } = source;
+  let { version, first: page } = source;
   let sentAt = performance.now();
-  if (format.opening !== "") yield Buffer.from(format.opening);
+  yield* nonEmpty(format.opening);
   for (;;) {
-    const last = page.events.at(-1);
-    if (last !== undefined) {
-      after = last.seq;
-      yield page.framed(format.event);
-      sentAt = performance.now();
-    } else if (format.heartbeat !== "" && performance.now() - sentAt >= source.heartbeatMs) {
-      yield Buffer.from(format.heartbeat);
+    const isSilent = performance.now() - sentAt >= source.heartbeatMs;
+    if (!page.isEmpty || isSilent) {
+      yield* nonEmpty(page.isEmpty ? format.heartbeat : page.bytes);
       sentAt = performance.now();
     }
-    if (page.ended && !page.more && !source.follow) {
-      if (format.closing !== "") yield Buffer.from(format.closing);
-      return;
-    }
+    if (page.ended && !page.more && !source.follow) return yield* nonEmpty(format.closing);
     if (!page.more) await feed.changed(version, signal);
     if (signal.aborted) return;
     version = feed.version();
-    page = await feed.read(principal, after);
+    page = await feed.read({ principal, after: page.last, framing: format.event });
   }
+}
+
+/** A chunk of no bytes would end a chunked body. */
+function* nonEmpty(bytes: Uint8Array): Generator<Uint8Array, void> {
+  if (bytes.byteLength > 0) yield bytes;
 }

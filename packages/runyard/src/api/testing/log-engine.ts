@@ -1,0 +1,149 @@
+import { randomBytes } from "node:crypto";
+import { isTerminal, isTerminalEventType, type Run, RunyardError, type RunStatus } from "@runyard/sdk/contract";
+import type { ApiEngine, Principal, StoredEvent } from "../engine.ts";
+
+interface Entry {
+  readonly orgId: string;
+  run: Run;
+  readonly events: StoredEvent[];
+}
+
+export interface LogEngine extends ApiEngine {
+  /** A run of an organization, with an empty log. */
+  addRun(orgId: string, change?: Partial<Run>): Run;
+  append(runId: string, type: string, data?: Record<string, unknown>): void;
+  setReady(ready: boolean): void;
+  /** Reads of any log so far, and the events that they gave. */
+  readonly reads: { count: number; events: number };
+  subscriptions(): number;
+}
+
+const END_STATUS: Readonly<Record<string, RunStatus>> = {
+  "run.completed": "completed",
+  "run.failed": "failed",
+  "run.cancelled": "cancelled",
+  "run.timeout": "timeout",
+};
+
+/** Runs and logs in memory: what the door's own tests stand on. It keeps the engine's promises and does no work. */
+export function createLogEngine(): LogEngine {
+  const entries = new Map<string, Entry>();
+  const wakes = new Map<string, Set<() => void>>();
+  const reads = { count: 0, events: 0 };
+  let isReady = true;
+
+  const find = (principal: Principal, id: string): Entry => {
+    const entry = entries.get(id);
+    if (entry === undefined || entry.orgId !== principal.orgId) throw new RunyardError("run_not_found", `There is no run ${id}.`);
+    return entry;
+  };
+  const addRun = (orgId: string, change: Partial<Run> = {}): Run => {
+    const run = { ...blankRun(entries.size + 1), ...change };
+    entries.set(run.id, { orgId, run, events: [] });
+    return run;
+  };
+  const append = (runId: string, type: string, data: Record<string, unknown> = {}): void => {
+    const entry = entries.get(runId);
+    if (entry === undefined) throw new Error(`no run ${runId}`);
+    const seq = entry.events.length + 1;
+    const envelope = { seq, id: `${runId}:${seq}`, runId, turn: 1, attempt: 1, at: "2026-11-20T10:00:00.000Z", type, data };
+    entry.events.push({ seq, type, json: JSON.stringify(envelope) });
+    entry.run = { ...entry.run, lastSeq: seq, status: isTerminalEventType(type) ? (END_STATUS[type] ?? "failed") : "running" };
+    for (const wake of wakes.get(runId) ?? []) wake();
+  };
+  const answer = (principal: Principal, id: string, requestId: string): Run => {
+    const entry = find(principal, id);
+    if (!entry.run.waitingFor.some((request) => request.id === requestId)) {
+      throw new RunyardError("request_not_found", `Run ${id} has no request ${requestId}.`);
+    }
+    entry.run = { ...entry.run, waitingFor: entry.run.waitingFor.filter((request) => request.id !== requestId) };
+    return entry.run;
+  };
+
+  return {
+    addRun,
+    append,
+    reads,
+    setReady: (ready) => void (isReady = ready),
+    subscriptions: () => [...wakes.values()].reduce((sum, set) => sum + set.size, 0),
+    ready: async () => isReady,
+    createRun: async (principal, input) => addRun(principal.orgId, { task: input.task, repositoryUrl: input.repositoryUrl }),
+    getRun: async (principal, id) => find(principal, id).run,
+    listRuns: async (principal, query) => {
+      const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
+      const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
+      const data = mine.slice(0, query.limit).map(({ run }) => run);
+      const hasMore = mine.length > data.length;
+      return { data, has_more: hasMore, next_cursor: hasMore ? String(data.at(-1)?.number) : null };
+    },
+    cancelRun: async (principal, id) => {
+      const entry = find(principal, id);
+      if (isTerminal(entry.run.status)) throw new RunyardError("run_ended", `Run ${id} has ended.`);
+      append(id, "run.cancelled", { reason: "asked" });
+      return entry.run;
+    },
+    answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
+    answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
+    patch: async (principal, id) => `diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`,
+    readEvents: async (principal, id, { after, limit }) => {
+      const entry = find(principal, id);
+      const events = entry.events.slice(after, after + limit);
+      reads.count += 1;
+      reads.events += events.length;
+      return { events, status: entry.run.status };
+    },
+    subscribe: (runId, wake) => {
+      const set = wakes.get(runId) ?? new Set();
+      wakes.set(runId, set.add(wake));
+      return () => void set.delete(wake);
+    },
+  };
+}
+
+/** A run id in the contract's form. */
+export function newRunId(): string {
+  const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+  return `run_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
+}
+
+function blankRun(number: number): Run {
+  return {
+    id: newRunId(),
+    number,
+    status: "pending",
+    phase: "queued",
+    turn: 1,
+    attempt: 0,
+    task: "do it",
+    repositoryUrl: "/tmp/repository",
+    branch: "main",
+    baseCommit: "0".repeat(40),
+    agent: { profile: "builtin", command: null },
+    model: null,
+    simulated: false,
+    permissionPolicy: { ask: [], deny: [] },
+    settings: { timeout: 3_600_000, sandboxDriver: "bwrap" },
+    sandbox: null,
+    progress: { percentage: null, currentStep: "queued" },
+    responseType: null,
+    result: null,
+    error: null,
+    usage: {
+      inputTokens: null,
+      outputTokens: null,
+      cachedInputTokens: null,
+      tokensUsed: null,
+      modelCalls: 0,
+      failedModelCalls: 0,
+      totalCost: null,
+      executionTime: 0,
+    },
+    waitingFor: [],
+    cancelRequested: false,
+    lastSeq: 0,
+    createdAt: "2026-11-20T10:00:00.000Z",
+    startedAt: null,
+    finishedAt: null,
+    updatedAt: "2026-11-20T10:00:00.000Z",
+  };
+}
