@@ -36,9 +36,8 @@ export interface CallStart {
 
 export interface CallRecord {
   readonly id: string;
-  /** Records bytes of the answer as the agent gets them; false when the disk lags behind: then wait for `drained`. */
-  write(bytes: Buffer): boolean;
-  drained(): Promise<void>;
+  /** Records bytes of the answer as the agent gets them; resolves when more may come. Never rejects. */
+  write(bytes: Buffer): Promise<void>;
   /** Finishes the bodies, then journals the end: a reader that sees it finds the recording whole. */
   close(end: CallEnd): Promise<void>;
 }
@@ -85,7 +84,6 @@ export function createRecorder(options: RecorderOptions): Recorder {
       return {
         id,
         write: (bytes) => bodies.write(bytes),
-        drained: () => bodies.drained(),
         async close({ tokens, ...end }) {
           await bodies.finish();
           const durationMs = Math.round(performance.now() - startedAt);
@@ -104,8 +102,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
 }
 
 interface Bodies {
-  write(bytes: Buffer): boolean;
-  drained(): Promise<void>;
+  write(bytes: Buffer): Promise<void>;
   finish(): Promise<void>;
 }
 
@@ -122,8 +119,8 @@ function recordBodies(prefix: string, options: { request: Buffer; redactor: Reda
     complain(error);
   });
   return {
-    write: (bytes) => failed || response.write(redactor.bytes(bytes)),
-    async drained() {
+    async write(bytes) {
+      if (failed || response.write(redactor.bytes(bytes))) return;
       await Promise.race([new Promise<void>((resolve) => response.once("drain", () => resolve())), closed]);
     },
     async finish() {

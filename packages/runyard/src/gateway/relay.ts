@@ -78,14 +78,14 @@ async function relayStream(relay: Relay): Promise<Ending> {
   if (result.fault === null && report.complete) {
     const tail = redactor.bytes(result.tail);
     if (!response.headersSent) beginStream(relay);
-    record.write(tail);
+    void record.write(tail);
     return { end: { status, ok: error === null, complete: true, error, tokens }, finish: () => void response.end(tail) };
   }
   const message = redactor.text(error ?? "");
   const end = { status, ok: false, complete: false, error, tokens };
   if (!response.headersSent) return { end, finish: () => refuse(response, interrupted(message)) };
   const lastWords = errorEvent(message);
-  record.write(lastWords);
+  void record.write(lastWords);
   return { end, finish: () => breakOff(response, lastWords) };
 }
 
@@ -140,9 +140,9 @@ async function pass(relay: Relay, pieces: readonly Buffer[]): Promise<void> {
   const { response, record, abort } = relay;
   const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
   if (!response.headersSent) beginStream(relay);
-  const isRecorded = record.write(bytes);
-  if (!response.write(bytes)) await once(response, "drain", { signal: abort.signal });
-  if (!isRecorded) await record.drained();
+  const recorded = record.write(bytes);
+  const sent = response.write(bytes) ? undefined : once(response, "drain", { signal: abort.signal });
+  await Promise.all([sent, recorded]);
   abort.signal.throwIfAborted();
 }
 
@@ -179,7 +179,7 @@ async function relayWhole(relay: Relay): Promise<Ending> {
   const { complete, error, tokens } = report;
   const end = { status, ok: error === null, complete, error, tokens };
   if (!complete) return { end, finish: () => refuse(response, interrupted(error ?? "")) };
-  record.write(body);
+  void record.write(body);
   return {
     end,
     finish: () => {
