@@ -35,6 +35,8 @@ exec 3<>bell 5<>alive
   while read -r ring <&3; do cat <&4 || exit; [ "$ring" = q ] && exit; done ) & inp=$!
 exec 3>&-
 cat <stdout >>out 5>&- & outp=$!           # out-pump: the command never holds its own journal
+hit=0 child= rc= patience=2
+trap 'hit=1 patience=0.05; [ -z "$child" ] || kill -KILL $child 2>/dev/null' TERM   # from here on: who reads pid may send it
 echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
 
 # The command. Nothing of the shim runs after `cmd` was read, so no exported value can change what the shim does.
@@ -47,8 +49,7 @@ echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
   exec "$@" ) & child=$!
 trap - EXIT
 
-hit=0 rc= patience=2
-trap 'hit=1 patience=0.05; kill -KILL $child 2>/dev/null' TERM
+[ $hit = 0 ] || kill -KILL $child          # TERM came before the command did
 while :; do                                # after a trap dash gives 127 for a child that it has reaped: keep the first status
   wait $child; r=$?
   [ "$r" = 127 ] && [ -n "$rc" ] || rc=$r

@@ -10,8 +10,8 @@ start=- boot=- reset=
   shim=$2; set -- ${stat##*) }; shift 19; start=$1; set -- . "$shim"; }
 # A shell starts background commands with INT and QUIT ignored; where this env can undo it, the shim uses it.
 /usr/bin/env --default-signal=INT,QUIT true 2>/dev/null && reset=reset
-echo "$$ $start $boot" >pid.tmp && mv pid.tmp pid || exit 97
 mkfifo "door.$$" && exec 3<>"door.$$" && mv "door.$$" door || exit 97   # a newer spawner takes the name over
+echo "$$ $start $boot" >pid.tmp && mv pid.tmp pid || exit 97             # last: who is named here has the door
 while IFS= read -r run <&3; do
   ( setsid sh "$2" "$run" $reset </dev/null >/dev/null 2>&1 3>&- & )    # forked twice: nothing to reap
 done

@@ -4,10 +4,11 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Limits } from "@runyard/sdk/contract";
+import { cgroupsOf } from "../cgroup.ts";
 import type { Launch, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { killRunDirectory } from "../kill.ts";
 import { removeTree } from "../remove-tree.ts";
-import { makeRunDirectory } from "../run-directory.ts";
+import { isShimAlive, makeRunDirectory, readExitCode } from "../run-directory.ts";
 import { openSpawner } from "../spawner.ts";
 import type { Spawner } from "../spawner.ts";
 import { runStep } from "../step.ts";
@@ -64,7 +65,9 @@ export async function openLab(name = "sandbox"): Promise<Lab> {
     return runStep({ spawner, dir: newDir(), launch, timeoutMs: 20_000 });
   };
   const close = async (): Promise<void> => {
-    for (const dir of dirs) await killRunDirectory(dir);
+    const isOver = (dir: string): boolean =>
+      readExitCode(dir) !== null && !isShimAlive(dir) && !cgroupsOf(dir).some((group) => existsSync(group));
+    for (const dir of dirs.filter((made) => existsSync(made) && !isOver(made))) await killRunDirectory(dir);
     await spawner.stop();
     removeTree(root);
   };
