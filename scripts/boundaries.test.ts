@@ -16,26 +16,29 @@ const SDK = "packages/sdk/src";
 
 type Table = Readonly<Record<string, readonly string[]>>;
 
+/** Files that import no room, so that every room but core may import them. */
+const LEAVES = ["home.ts", "process-identity.ts"];
+
 /** What the gateway, a process of its own, shows to the runner. */
 const GATEWAY_CLIENT = ["gateway/client.ts", "gateway/exchange-journal.ts"];
 
 /** Which places of packages/runyard/src each room may import, beside itself. */
 const SERVER_ROOMS: Table = {
   core: [],
-  store: ["core", "runtime", "home.ts"],
-  engine: ["core", "store", "runtime", "home.ts"],
-  sandbox: ["core", "runtime", "home.ts"],
-  agents: ["core", "runtime", "home.ts"],
-  gateway: ["core", "runtime", "home.ts"],
-  git: ["core", "sandbox", "runtime", "home.ts"],
-  runner: ["core", "engine", "store", "sandbox", "agents", "git", ...GATEWAY_CLIENT, "runtime", "home.ts"],
-  api: ["engine", "runtime", "home.ts"],
-  integrations: ["engine", "runtime", "home.ts"],
-  forge: ["runtime", "home.ts"],
-  cli: ["runtime", "home.ts", "configuration.ts"],
-  runtime: ["home.ts"],
+  store: ["core", "runtime", ...LEAVES],
+  engine: ["core", "store", "runtime", ...LEAVES],
+  sandbox: ["core", "runtime", ...LEAVES],
+  agents: ["core", "runtime", ...LEAVES],
+  gateway: ["core", "runtime", ...LEAVES],
+  git: ["core", "sandbox", "runtime", ...LEAVES],
+  runner: ["core", "engine", "store", "sandbox", "agents", "git", ...GATEWAY_CLIENT, "runtime", ...LEAVES],
+  api: ["engine", "runtime", ...LEAVES],
+  integrations: ["engine", "runtime", ...LEAVES],
+  forge: ["runtime", ...LEAVES],
+  cli: ["runtime", ...LEAVES, "configuration.ts"],
+  runtime: LEAVES,
 };
-const SERVER_FILES = ["main.ts", "configuration.ts", "server-log.ts", "home.ts"];
+const SERVER_FILES = ["main.ts", "configuration.ts", "server-log.ts", ...LEAVES];
 const SERVER_PLACES = [...Object.keys(SERVER_ROOMS), "testing", ...GATEWAY_CLIENT, ...SERVER_FILES];
 
 /** The same for packages/sdk/src. */
@@ -150,9 +153,17 @@ describe("rooms of the server", () => {
     await expectRedAsPlanted([{ file: `${SERVER}/main.ts`, code: importsOf(rooms), isForbidden: false }]);
     await expectRedAsPlanted([
       { file: `${SERVER}/main.ts`, code: importsOf(["testing"]), isForbidden: true },
-      { file: `${SERVER}/home.ts`, code: importsOf(["core"]), isForbidden: true },
+      ...LEAVES.map((leaf) => ({ file: `${SERVER}/${leaf}`, code: importsOf(["core"]), isForbidden: true })),
       { file: `${SERVER}/configuration.ts`, code: importsOf(["core"]), isForbidden: true },
       { file: `${SERVER}/server-log.ts`, code: importsOf(["engine"]), isForbidden: true },
+    ]);
+  });
+
+  test("a room's own testing folder is for its tests only", async () => {
+    await expectRedAsPlanted([
+      ...plant(`${SERVER}/gateway/x`, "./testing/x.ts", true),
+      ...plant(`${SERVER}/gateway/testing/x`, "../../sandbox/x.ts", false),
+      { file: `${SERVER}/gateway/x.test.ts`, code: 'export * from "./testing/x.ts";\n', isForbidden: false },
     ]);
   });
 

@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import type { Reporter, TestCase, TestModule } from "vitest/node";
+import type { Reporter, TestCase, TestModule, TestSuite } from "vitest/node";
 
 export interface TestCounts {
   readonly passed: number;
@@ -32,13 +32,18 @@ export function countReporter(): Reporter {
 function countTests(modules: readonly TestModule[], unhandledErrors: number): TestCounts {
   const tests = allTests(modules);
   const inState = (...states: string[]): number => tests.filter((test) => states.includes(test.result().state)).length;
-  const broken = modules.flatMap((module) => [module, ...module.children.allSuites()]).filter((part) => part.errors().length > 0);
+  const broken = modules.flatMap((module) => [module, ...module.children.allSuites()]).filter(isBrokenByItself);
   return {
     passed: inState("passed"),
     failed: inState("failed") + broken.length + unhandledErrors,
     // A test that never came to run, because the run was broken off, did not pass either.
     skipped: inState("skipped", "pending"),
   };
+}
+
+/** A file or suite that went wrong and in which no test counts as failed for it. */
+function isBrokenByItself(part: TestModule | TestSuite): boolean {
+  return part.errors().length > 0 && [...part.children.allTests()].every((test) => test.result().state !== "failed");
 }
 
 function countsLine({ passed, failed, skipped }: TestCounts): string {
