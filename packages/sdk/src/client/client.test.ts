@@ -210,8 +210,8 @@ describe("trying again", () => {
   });
 
   test("Retry-After is obeyed, in seconds and as a date; a long one is left to the caller", async () => {
-    for (const after of ["1", new Date(Date.now() + 1_900).toUTCString()]) {
-      const { url } = await serve(problem(429, "rate_limited", { "retry-after": after }), json(200, RUN));
+    for (const after of [() => "1", () => new Date(Date.now() + 1_900).toUTCString()]) {
+      const { url } = await serve(problem(429, "rate_limited", { "retry-after": after() }), json(200, RUN));
       const startedAt = performance.now();
       await client(url).runs.get("run_1");
       // A lower bound cannot fail on a slow machine; the usual wait would have been 5 ms.
