@@ -11,7 +11,7 @@
  */
 
 /** Licences that ask for no more than their notice. */
-export const ALLOWED_LICENCES = new Set([
+const ALLOWED_LICENCES = new Set([
   "0BSD",
   "Apache-2.0",
   "BlueOak-1.0.0",

@@ -91,7 +91,7 @@ async function findPrivilege(machine) {
  * @param {Readonly<{ manager: import("./package-manager.mjs").PackageManager | null, as: "root" | "sudo" | "su" }>} options
  * @returns {string}
  */
-export function adviceFor(missing, { manager, as }) {
+function adviceFor(missing, { manager, as }) {
   const packages = missing.map((one) => one.package);
   const lines = [`Runyard needs ${listOf(packages)} on this machine ${purposeOf(missing)}.`];
   if (manager === null) lines.push(`Install ${listOf(packages)} with your system's package manager, then start again.`);
@@ -107,7 +107,7 @@ const UNSAFE_WAY_OUT =
  * @param {readonly Requirement[]} missing
  * @returns {string}
  */
-export function warningOfNoIsolation(missing) {
+function warningOfNoIsolation(missing) {
   return [
     `WARNING: --unsafe-process without ${listOf(missing.map((one) => one.package))}: agents run WITHOUT ISOLATION.`,
     "An agent can then read and change whatever you can: your files, your keys and logins, Runyard's own admin token.",
