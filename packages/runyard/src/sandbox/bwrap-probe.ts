@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { bwrapWords } from "./bwrap-words.ts";
+import { NO_LIMITS } from "./cgroup-grant.ts";
 import type { SandboxSpec } from "./driver.ts";
 import { findProgram, SYSTEM_PATH } from "./toolchains.ts";
 
@@ -66,7 +67,6 @@ export function explainFailure(said: string, switches: KernelSwitches): string {
 /** Really starts a sandbox; resolves with null, or with what bwrap said. */
 function tryOnce(program: string, disableUserNamespaces: boolean): Promise<string | null> {
   const dir = mkdtempSync(path.join(tmpdir(), "runyard-probe-"));
-  const limits = { memoryBytes: null, cpus: null, pids: null, diskBytes: null };
   const spec: SandboxSpec = {
     dirs: { workspace: dir, home: dir },
     argv: [],
@@ -74,7 +74,7 @@ function tryOnce(program: string, disableUserNamespaces: boolean): Promise<strin
     mounts: [],
     writableWorkspace: true,
     gatewayDoorDir: null,
-    limits,
+    limits: NO_LIMITS,
     name: "probe",
   };
   const words = [...bwrapWords(spec, { disableUserNamespaces }), "--", "/bin/sh", "-c", "exit 0"];

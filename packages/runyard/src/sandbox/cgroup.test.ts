@@ -1,13 +1,15 @@
+import { NO_LIMITS } from "./cgroup-grant.ts";
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readMembers, readOutOfMemoryKills } from "./cgroup.ts";
 import { clampCpus, cpuQuotaUs, groupDirectory, parseCgroupMounts, parseOwnGroups, readCounter } from "./cgroup-host.ts";
-import { makeCgroups, settingsV2 } from "./cgroup-make.ts";
+import { makeCgroups } from "./cgroup-make.ts";
+import { chooseBase, settingsV2 } from "./cgroup-v2.ts";
 import type { Launch } from "./driver.ts";
 import { killRunDirectory } from "./kill.ts";
 import { readExitCode, readShimPid } from "./run-directory.ts";
-import { type Lab, NO_LIMITS, openLab, waitFor } from "./testing/lab.ts";
+import { type Lab, openLab, waitFor } from "./testing/lab.ts";
 import { processesWith } from "./testing/processes.ts";
 
 const MIB = 1 << 20;
@@ -81,6 +83,25 @@ describe("limits", () => {
     });
     expect(settingsV2(limits, ["pids"])).toEqual({ settings: [["pids.max", "100"]], granted: { ...NO_LIMITS, pids: 100 } });
     expect(settingsV2(NO_LIMITS, ["cpu", "memory", "pids"])).toEqual({ settings: [], granted: NO_LIMITS });
+  });
+});
+
+describe("the group below which version 2 makes others", () => {
+  const top = "/sys/fs/cgroup";
+  const choose = (own: string, ...writable: string[]): string | null =>
+    chooseBase(path.join(top, own), top, (group) => writable.includes(path.relative(top, group)));
+
+  it("is the highest that this user may write", () => {
+    const user = "user.slice/user@1000.service";
+    expect(choose(`${user}/app.slice/x.scope`, `${user}/app.slice/x.scope`, `${user}/app.slice`, user)).toBe(`${top}/${user}`);
+    expect(choose("system.slice/runyard.service", "system.slice/runyard.service")).toBe(`${top}/system.slice/runyard.service`);
+    expect(choose("a/b", "a/b", "a", "")).toBe(top);
+    expect(choose("", "")).toBe(top);
+  });
+
+  it("is none where this user may not move what runs already", () => {
+    expect(choose("user.slice/session-1.scope", "user.slice")).toBeNull();
+    expect(choose("a/b/c", "a/b/c", "a")).toBe(`${top}/a/b/c`);
   });
 });
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, rmdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readCounter } from "./cgroup-host.ts";
@@ -27,7 +27,7 @@ export function readMembers(dir: string): number[] {
 function writeWhereKnown(dir: string, file: string, value: string): void {
   for (const group of cgroupsOf(dir)) {
     try {
-      writeFileSync(path.join(group, file), value, { flag: "r+" });
+      writeFileSync(path.join(group, file), value);
     } catch {
       // this kind of group has no such file, or the group is gone
     }
@@ -74,9 +74,4 @@ async function removeGroup(group: string): Promise<void> {
       if (code !== "EBUSY" || Date.now() > end) throw new Error(`the control group ${group} could not be removed`, { cause: error });
     }
   }
-}
-
-/** Text of a file of a control group. */
-export function readGroupFile(group: string, file: string): string {
-  return readFileSync(path.join(group, file), "utf8");
 }

@@ -1,3 +1,4 @@
+import { NO_LIMITS } from "./cgroup-grant.ts";
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +10,7 @@ import { InWriter } from "./journal.ts";
 import { killRunDirectory } from "./kill.ts";
 import { removeTree } from "./remove-tree.ts";
 import { isSameProcess, isShimAlive, makeRunDirectory, readExitCode, readShimPid } from "./run-directory.ts";
-import { NO_LIMITS, SHIM_PROGRAM, waitFor, waitForFile } from "./testing/lab.ts";
+import { SHIM_PROGRAM, waitFor, waitForFile } from "./testing/lab.ts";
 import { processesWith } from "./testing/processes.ts";
 import { findProgram } from "./toolchains.ts";
 

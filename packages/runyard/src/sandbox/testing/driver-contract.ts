@@ -1,3 +1,4 @@
+import { NO_LIMITS } from "../cgroup-grant.ts";
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -11,7 +12,7 @@ import { killRunDirectory } from "../kill.ts";
 import { removeTree } from "../remove-tree.ts";
 import { readExitCode } from "../run-directory.ts";
 import { runStep } from "../step.ts";
-import { type Lab, NO_LIMITS, openLab, waitFor } from "./lab.ts";
+import { type Lab, openLab, waitFor } from "./lab.ts";
 import { processesWith } from "./processes.ts";
 
 const MIB = 1 << 20;

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { Limits } from "@runyard/sdk/contract";
 import { cgroupsOf } from "../cgroup.ts";
+import { NO_LIMITS } from "../cgroup-grant.ts";
 import type { Launch, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { killRunDirectory } from "../kill.ts";
 import { removeTree } from "../remove-tree.ts";
@@ -17,7 +17,6 @@ import type { StepResult } from "../step.ts";
 const PROGRAMS = fileURLToPath(new URL("../programs/", import.meta.url));
 export const SHIM_PROGRAM = path.join(PROGRAMS, "shim.sh");
 export const SPAWNER_PROGRAM = path.join(PROGRAMS, "spawner.sh");
-export const NO_LIMITS: Limits = { memoryBytes: null, cpus: null, pids: null, diskBytes: null };
 
 /** A place of its own for a test: a spawner, run directories, workspaces; ends and removes all of it. */
 export interface Lab {
