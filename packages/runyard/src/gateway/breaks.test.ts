@@ -10,7 +10,9 @@ const { shared } = useHosts();
 const startProvider = useProviders();
 const STREAMED = { ...QUESTION, stream: true };
 
-async function openWith(answer: (response: ServerResponse) => void): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun>; seen: { aborted: boolean }[] }> {
+async function openWith(
+  answer: (response: ServerResponse) => void,
+): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun>; seen: { aborted: boolean }[] }> {
   const provider = await startProvider((_, response) => answer(response));
   const { host, gateway } = await shared();
   await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "sk-test-breaks-123456", model: "gpt-x" });
@@ -22,7 +24,12 @@ async function openWith(answer: (response: ServerResponse) => void): Promise<{ h
 /** What the client library makes of a streamed call: the text, and the first error if there was one. */
 async function streamWithLibrary(gateway: Gateway, token: string): Promise<{ text: string; error: unknown }> {
   let error: unknown;
-  const result = streamText({ model: modelAt(gateway, { token }), prompt: "Hello", maxRetries: 0, onError: (event) => void (error ??= event.error) });
+  const result = streamText({
+    model: modelAt(gateway, { token }),
+    prompt: "Hello",
+    maxRetries: 0,
+    onError: (event) => void (error ??= event.error),
+  });
   let text = "";
   try {
     for await (const part of result.textStream) text += part;
@@ -36,12 +43,32 @@ const CUT = "The connection to the model provider broke in the middle of its ans
 const EARLY = "The model provider ended its answer before it was complete.";
 
 const broken: [string, string, (response: ServerResponse) => void][] = [
-  ["is reset in the middle", CUT, (response) => response.write(delta("Hel") + delta("lo"), () => setTimeout(() => response.socket?.resetAndDestroy(), 50))],
-  ["is closed in the middle of a chunk", CUT, (response) => response.write(delta("Hel") + delta("lo") + 'data: {"cho', () => setTimeout(() => response.destroy(), 50))],
+  [
+    "is reset in the middle",
+    CUT,
+    (response) => response.write(delta("Hel") + delta("lo"), () => setTimeout(() => response.socket?.resetAndDestroy(), 50)),
+  ],
+  [
+    "is closed in the middle of a chunk",
+    CUT,
+    (response) => response.write(delta("Hel") + delta("lo") + 'data: {"cho', () => setTimeout(() => response.destroy(), 50)),
+  ],
   ["ends cleanly without its last event", EARLY, (response) => response.end(delta("Hel") + delta("lo"))],
-  ["ends cleanly in the middle of an event", "The provider sent an event that is not a chat completion chunk.", (response) => response.end(`${delta("Hel")}${delta("lo")}data: {"choices":[{"ind`)],
-  ["finishes one choice of two", EARLY, (response) => response.end(delta("Hel") + delta("lo") + chunk({ choices: [{ index: 1, delta: {}, finish_reason: "stop" }] }))],
-  ["is reset after the finish reason", CUT, (response) => response.write(delta("Hel") + delta("lo") + FINISH, () => setTimeout(() => response.socket?.resetAndDestroy(), 50))],
+  [
+    "ends cleanly in the middle of an event",
+    "The provider sent an event that is not a chat completion chunk.",
+    (response) => response.end(`${delta("Hel")}${delta("lo")}data: {"choices":[{"ind`),
+  ],
+  [
+    "finishes one choice of two",
+    EARLY,
+    (response) => response.end(delta("Hel") + delta("lo") + chunk({ choices: [{ index: 1, delta: {}, finish_reason: "stop" }] })),
+  ],
+  [
+    "is reset after the finish reason",
+    CUT,
+    (response) => response.write(delta("Hel") + delta("lo") + FINISH, () => setTimeout(() => response.socket?.resetAndDestroy(), 50)),
+  ],
 ];
 
 test.each(broken)("a stream that %s looks broken", async (_, words, finish) => {
@@ -54,13 +81,17 @@ test.each(broken)("a stream that %s looks broken", async (_, words, finish) => {
   expect(answer).toMatchObject({ status: 200, complete: false });
   expect(answer.body.startsWith(delta("Hel") + delta("lo"))).toBe(true);
   const lastEvent = answer.body.trimEnd().split("\n\n").at(-1) ?? "";
-  expect(JSON.parse(lastEvent.slice("data: ".length))).toEqual({ error: { message: words, type: "server_error", param: null, code: "upstream_interrupted" } });
+  expect(JSON.parse(lastEvent.slice("data: ".length))).toEqual({
+    error: { message: words, type: "server_error", param: null, code: "upstream_interrupted" },
+  });
 
   const library = await streamWithLibrary(gateway, run.token);
   expect(library.text).toBe("Hello");
   expect(library.error).toBeDefined();
 
-  expect(host.closes(run.runId)).toMatchObject(Array.from({ length: 2 }, () => ({ status: 200, ok: false, complete: false, error: words, settled: "measured" })));
+  expect(host.closes(run.runId)).toMatchObject(
+    Array.from({ length: 2 }, () => ({ status: 200, ok: false, complete: false, error: words, settled: "measured" })),
+  );
 });
 
 test("what was counted before a break is kept", async () => {
@@ -136,7 +167,9 @@ test("an event that makes no sense goes through, and the call counts as failed",
     response.end(text);
   });
   expect(await call(gateway, { token: run.token, body: STREAMED })).toMatchObject({ complete: true, body: text });
-  expect(host.closes(run.runId)).toMatchObject([{ ok: false, complete: true, error: "The provider sent an event that is not a chat completion chunk." }]);
+  expect(host.closes(run.runId)).toMatchObject([
+    { ok: false, complete: true, error: "The provider sent an event that is not a chat completion chunk." },
+  ]);
 });
 
 test("a stream that breaks before its first event is an error that can be tried again", async () => {
@@ -144,7 +177,12 @@ test("a stream that breaks before its first event is an error that can be tried 
     beginStream(response);
     response.write('data: {"choi', () => setTimeout(() => response.destroy(), 50));
   });
-  expect(await call(gateway, { token: run.token, body: STREAMED })).toMatchObject({ status: 502, complete: true, headers: { "retry-after": "2" }, body: expect.stringContaining(CUT) });
+  expect(await call(gateway, { token: run.token, body: STREAMED })).toMatchObject({
+    status: 502,
+    complete: true,
+    headers: { "retry-after": "2" },
+    body: expect.stringContaining(CUT),
+  });
 });
 
 test("an event without an end is given up at 8 MiB", async () => {
@@ -153,7 +191,10 @@ test("an event without an end is given up at 8 MiB", async () => {
     response.write(delta("Hello"));
     response.end(`data: {"x":"${"x".repeat(9 * 1024 * 1024)}`);
   });
-  expect(await call(gateway, { token: run.token, body: STREAMED })).toMatchObject({ complete: false, body: expect.stringContaining("more than 8388608 bytes") });
+  expect(await call(gateway, { token: run.token, body: STREAMED })).toMatchObject({
+    complete: false,
+    body: expect.stringContaining("more than 8388608 bytes"),
+  });
   expect(host.closes(run.runId)).toMatchObject([{ ok: false, complete: false }]);
 });
 
@@ -177,5 +218,9 @@ test("a whole answer that ends early with its connection, so that nothing else t
     response.writeHead(200, { "content-type": "application/json", connection: "close" });
     response.end('{"choices":[{"index":0');
   });
-  expect(await call(gateway, { token: run.token })).toMatchObject({ status: 502, complete: true, body: expect.stringContaining("not a chat completion") });
+  expect(await call(gateway, { token: run.token })).toMatchObject({
+    status: 502,
+    complete: true,
+    body: expect.stringContaining("not a chat completion"),
+  });
 });

@@ -12,7 +12,10 @@ const { newHost, shared } = useHosts();
 const startProvider = useProviders();
 const KEY = "sk-test-door-1234567890";
 
-async function openWith(provider: TestProvider, model: string | null = "gpt-x"): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun> }> {
+async function openWith(
+  provider: TestProvider,
+  model: string | null = "gpt-x",
+): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun> }> {
   const { host, gateway } = await shared();
   await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model });
   const run = newRun();
@@ -95,17 +98,30 @@ test("an alias that stands for nothing is refused, and nothing is called", async
   const { gateway, run } = await openWith(provider, null);
   const answer = await call(gateway, { token: run.token });
   expect(answer.status).toBe(400);
-  expect(JSON.parse(answer.body)).toMatchObject({ error: { code: "model_not_found", message: expect.stringContaining("No model is chosen") } });
+  expect(JSON.parse(answer.body)).toMatchObject({
+    error: { code: "model_not_found", message: expect.stringContaining("No model is chosen") },
+  });
   expect(provider.seen).toEqual([]);
 });
 
 test("the client's headers stay here, but for a few", async () => {
   const provider = await startProvider(answerWell);
   const { gateway, run } = await openWith(provider);
-  const headers = { "openai-organization": "org-evil", cookie: "a=b", "x-forwarded-for": "1.2.3.4", "idempotency-key": "once", accept: "text/event-stream" };
+  const headers = {
+    "openai-organization": "org-evil",
+    cookie: "a=b",
+    "x-forwarded-for": "1.2.3.4",
+    "idempotency-key": "once",
+    accept: "text/event-stream",
+  };
   await call(gateway, { token: run.token, headers });
   const seen = provider.seen[0]?.headers ?? {};
-  expect(seen).toMatchObject({ authorization: `Bearer ${KEY}`, "idempotency-key": "once", accept: "text/event-stream", "accept-encoding": "identity" });
+  expect(seen).toMatchObject({
+    authorization: `Bearer ${KEY}`,
+    "idempotency-key": "once",
+    accept: "text/event-stream",
+    "accept-encoding": "identity",
+  });
   expect(seen).not.toHaveProperty("openai-organization");
   expect(seen).not.toHaveProperty("cookie");
   expect(seen).not.toHaveProperty("x-forwarded-for");
@@ -152,7 +168,9 @@ test("only tokens of living runs open the door", async () => {
   await gateway.closeRun(other.runId);
   const revoked = await call(gateway, { token: other.token });
   expect(revoked).toMatchObject(refused);
-  expect(JSON.parse(revoked.body)).toMatchObject({ error: { type: "invalid_request_error", code: "invalid_api_key", message: expect.stringContaining("not the token of a living run") } });
+  expect(JSON.parse(revoked.body)).toMatchObject({
+    error: { type: "invalid_request_error", code: "invalid_api_key", message: expect.stringContaining("not the token of a living run") },
+  });
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
 });
 
@@ -167,7 +185,14 @@ test("a new token of a run makes the old one worthless", async () => {
 test("there is nothing but the named routes", async () => {
   const provider = await startProvider(answerWell);
   const { gateway, run } = await openWith(provider);
-  for (const [method, url] of [["GET", "/v1/chat/completions"], ["POST", "/v1/models"], ["POST", "/v1/embeddings"], ["POST", "/v1/chat/completions/../../x"], ["GET", "/health"], ["GET", "/state"]] as const) {
+  for (const [method, url] of [
+    ["GET", "/v1/chat/completions"],
+    ["POST", "/v1/models"],
+    ["POST", "/v1/embeddings"],
+    ["POST", "/v1/chat/completions/../../x"],
+    ["GET", "/health"],
+    ["GET", "/state"],
+  ] as const) {
     const answer = await call(gateway, { token: run.token, method, path: url });
     expect([method, url, answer.status]).toEqual([method, url, 404]);
     expect(JSON.parse(answer.body)).toMatchObject({ error: { code: "unknown_url" } });
@@ -240,7 +265,10 @@ test("a real run is never answered by the scripted model, and a simulated one ne
   expect(await call(gateway, { token: simulated.token })).toMatchObject({ status: 200 });
   await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
   expect(await call(gateway, { token: simulated.token, body: { ...QUESTION, model: "gpt-x" } })).toMatchObject({ status: 200 });
-  expect(host.lines(simulated.runId).filter((line) => line.type === "open")).toMatchObject([{ model: "scripted-1" }, { model: "scripted-1" }]);
+  expect(host.lines(simulated.runId).filter((line) => line.type === "open")).toMatchObject([
+    { model: "scripted-1" },
+    { model: "scripted-1" },
+  ]);
   expect(provider.seen).toEqual([]);
 });
 
@@ -262,9 +290,15 @@ test("what the gateway cannot use is refused in words, without the values, and n
   const host = newHost();
   const gateway = await host.open();
   const secret = "sk-secret with spaces";
-  await expect(gateway.setProvider({ kind: "openai", baseUrl: "http://127.0.0.1/v1", apiKey: secret, model: null })).rejects.toThrow(/apiKey must be one word/);
-  await expect(gateway.setProvider({ kind: "openai", baseUrl: "ftp://x/", apiKey: null, model: null })).rejects.toThrow(/baseUrl must be an http/);
-  await expect(gateway.setProvider({ kind: "openai", baseUrl: `http://user:${encodeURIComponent(secret)}@x/`, apiKey: null, model: null })).rejects.toThrow(/^(?!.*sk-secret).*baseUrl/);
+  await expect(gateway.setProvider({ kind: "openai", baseUrl: "http://127.0.0.1/v1", apiKey: secret, model: null })).rejects.toThrow(
+    /apiKey must be one word/,
+  );
+  await expect(gateway.setProvider({ kind: "openai", baseUrl: "ftp://x/", apiKey: null, model: null })).rejects.toThrow(
+    /baseUrl must be an http/,
+  );
+  await expect(
+    gateway.setProvider({ kind: "openai", baseUrl: `http://user:${encodeURIComponent(secret)}@x/`, apiKey: null, model: null }),
+  ).rejects.toThrow(/^(?!.*sk-secret).*baseUrl/);
   await expect(gateway.openRun({ runId: "../../etc", token: newRun().token, model: null })).rejects.toThrow(/must look like run_/);
   await expect(gateway.openRun({ ...newRun(), token: "short" })).rejects.toThrow(/token must be/);
   const run = newRun();

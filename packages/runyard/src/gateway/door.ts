@@ -28,17 +28,17 @@ export interface Door {
 }
 
 export function createDoor(options: DoorOptions): Door {
-  const callsOfRun = new Map<string, number>();
-  let openExchanges = 0;
+  const { registry, targetOf, log } = options;
+  const calls = countCalls();
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
-    const run = authenticate(request, options.registry);
+    const run = authenticate(request, registry);
     const path = (request.url ?? "").split("?", 1)[0];
     if (request.method === "POST" && path === DOOR_PATH) return await completeChat(run, request, response);
     if (request.method === "GET" && path === "/v1/models")
-      return await listModels(run, response, { provider: options.registry.providerFor(run), targetOf: options.targetOf });
+      return await listModels(run, response, { provider: registry.providerFor(run), targetOf });
     throw new Refusal(404, "unknown_url", {
       message: `Runyard's gateway has nothing at ${request.method} ${path}. It serves POST ${DOOR_PATH} and GET /v1/models.`,
     });
@@ -48,27 +48,16 @@ export function createDoor(options: DoorOptions): Door {
     const recorder = options.recorder();
     if (recorder === null)
       throw new Refusal(503, "starting", { message: "Runyard's gateway is about to start. Try again.", retryAfterSeconds: 1 });
-    const calls = callsOfRun.get(run.runId) ?? 0;
-    if (calls >= MAX_CALLS_OF_RUN) {
-      throw new Refusal(429, "too_many_calls", {
-        message: `This run has ${calls} model calls under way, which is the most that it may have.`,
-        retryAfterSeconds: 5,
-      });
-    }
-    callsOfRun.set(run.runId, calls + 1);
-    openExchanges += 1;
+    const leave = calls.enter(run.runId);
     try {
       const raw = await readBody(request);
-      const provider = options.registry.providerFor(run);
+      const provider = registry.providerFor(run);
       const prepared = prepareRequest(raw, (asked) => chooseModel(asked, run, provider));
-      const target = await options.targetOf(provider);
+      const target = await targetOf(provider);
       if (response.destroyed) return;
       await performExchange(recorder, { run, target, request: prepared, raw, clientHeaders: request.headers, response });
     } finally {
-      openExchanges -= 1;
-      const left = (callsOfRun.get(run.runId) ?? 1) - 1;
-      if (left === 0) callsOfRun.delete(run.runId);
-      else callsOfRun.set(run.runId, left);
+      leave();
     }
   }
 
@@ -78,20 +67,37 @@ export function createDoor(options: DoorOptions): Door {
       route(request, response).catch((error: unknown) => {
         // A client that left in the middle of its request is no fault.
         if (response.destroyed) return;
-        if (!(error instanceof Refusal)) options.log(`a request failed: ${error instanceof Error ? error.stack : String(error)}`);
+        if (!(error instanceof Refusal)) log(`a request failed: ${error instanceof Error ? error.stack : String(error)}`);
         if (response.headersSent) response.destroy();
-        else
-          refuse(
-            response,
-            error instanceof Refusal
-              ? error
-              : new Refusal(500, "internal", { message: "Something went wrong in Runyard's gateway.", retryAfterSeconds: 2 }),
-          );
+        else refuse(response, error instanceof Refusal ? error : INTERNAL);
       });
     },
     get openExchanges() {
-      return openExchanges;
+      return calls.total();
     },
+  };
+}
+
+const INTERNAL = new Refusal(500, "internal", { message: "Something went wrong in Runyard's gateway.", retryAfterSeconds: 2 });
+
+/** Counts the calls under way. `enter` refuses the one too many of a run, and gives back what ends the call. */
+function countCalls(): { enter(runId: string): () => void; total(): number } {
+  const counts = new Map<string, number>();
+  const add = (runId: string, change: number): void => {
+    const count = (counts.get(runId) ?? 0) + change;
+    if (count === 0) counts.delete(runId);
+    else counts.set(runId, count);
+  };
+  return {
+    enter(runId) {
+      if ((counts.get(runId) ?? 0) >= MAX_CALLS_OF_RUN) {
+        const message = `This run has ${MAX_CALLS_OF_RUN} model calls under way, which is the most that it may have.`;
+        throw new Refusal(429, "too_many_calls", { message, retryAfterSeconds: 5 });
+      }
+      add(runId, 1);
+      return () => add(runId, -1);
+    },
+    total: () => [...counts.values()].reduce((sum, count) => sum + count, 0),
   };
 }
 

@@ -91,7 +91,18 @@ test("kill -9 in the middle of a stream: the client sees a break, the journal is
   const revived = await waitForOther(gateway, pid);
 
   const [open, close] = host.lines(run.runId);
-  expect(close).toMatchObject({ type: "close", id: open?.id, status: null, ok: false, complete: false, inputTokens: null, outputTokens: null, cachedInputTokens: null, durationMs: null, settled: "estimate" });
+  expect(close).toMatchObject({
+    type: "close",
+    id: open?.id,
+    status: null,
+    ok: false,
+    complete: false,
+    inputTokens: null,
+    outputTokens: null,
+    cachedInputTokens: null,
+    durationMs: null,
+    settled: "estimate",
+  });
   expect(await gateway.health()).toMatchObject({ tcpPort, runs: [run.runId] });
   expect(gateway.tcpPort()).toBe(tcpPort);
 
@@ -197,11 +208,11 @@ test.each([2, 5])("%i servers at once make one gateway, with an open door", asyn
 test("two servers of different programs at once leave one gateway that knows the runs of both", async () => {
   const provider = await startProvider(answerWell);
   const host = newHost();
-  const gateways = await Promise.all([host.open({ mark: "a" }), host.open({ mark: "b" })]);
+  const [firstGateway, secondGateway] = await Promise.all([host.open({ mark: "a" }), host.open({ mark: "b" })]);
   const runs: ReturnType<typeof newRun>[] = [];
-  for (const gateway of gateways) runs.push(await connect(gateway, provider));
+  for (const gateway of [firstGateway, secondGateway]) runs.push(await connect(gateway, provider));
   await until(() => livingLives(host.home.gatewayDir).length === 1, "one living gateway");
-  for (const run of runs) expect(await call(gateways[0] as Gateway, { token: run.token })).toMatchObject({ status: 200 });
+  for (const run of runs) expect(await call(firstGateway, { token: run.token })).toMatchObject({ status: 200 });
 });
 
 test("both server and gateway killed: an agent that calls before the new server has told everything is asked to wait", async () => {
@@ -268,6 +279,7 @@ test("a gateway whose home was removed leaves by itself", async () => {
   const gateway = await host.open();
   gateway.close();
   const { pid } = await gateway.health();
+  expect(isGone(pid)).toBe(false);
   rmSync(host.home.root, { recursive: true });
   await until(() => isGone(pid), "the gateway to leave");
 });
@@ -293,7 +305,9 @@ test("a program that cannot run is told of with its own words", async () => {
   const broken = path.join(host.home.root, "broken.mjs");
   writeFileSync(broken, 'throw new Error("this program is broken");\n');
   const { openGateway } = await import("./client.ts");
-  await expect(openGateway({ home: host.home, program: broken })).rejects.toThrow(/ended as soon as it was started[\s\S]*this program is broken/);
+  await expect(openGateway({ home: host.home, program: broken })).rejects.toThrow(
+    /ended as soon as it was started[\s\S]*this program is broken/,
+  );
   expect(readdirSync(host.home.gatewayDir)).not.toContain("lives");
 });
 
@@ -313,7 +327,9 @@ test("the control socket is not at the door", async () => {
   expect(path.dirname(host.home.gatewayControlSocket)).not.toBe(gateway.doorDir);
   expect(readdirSync(gateway.doorDir)).toEqual(["sock"]);
   const status = await new Promise<number | undefined>((resolve, reject) => {
-    http.get({ socketPath: path.join(gateway.doorDir, "sock"), path: "/state" }, (response) => resolve(response.resume().statusCode)).once("error", reject);
+    http
+      .get({ socketPath: path.join(gateway.doorDir, "sock"), path: "/state" }, (response) => resolve(response.resume().statusCode))
+      .once("error", reject);
   });
   expect(status).toBe(401);
 });

@@ -34,15 +34,27 @@ test("50 runs at once, each with its own answer and its own journal", async () =
   await Promise.all(runs.map((run) => gateway.openRun(run)));
 
   const answers = await Promise.all(
-    runs.flatMap((run) => [1, 2].map(async (turn) => await call(gateway, { token: run.token, body: { ...STREAMED, messages: [{ role: "user", content: `${run.runId}-${turn}` }] } }))),
+    runs.flatMap((run) =>
+      [1, 2].map(
+        async (turn) =>
+          await call(gateway, { token: run.token, body: { ...STREAMED, messages: [{ role: "user", content: `${run.runId}-${turn}` }] } }),
+      ),
+    ),
   );
 
   answers.forEach((answer, index) => {
     const said = `${runs[Math.floor(index / 2)]?.runId}-${(index % 2) + 1}`;
-    expect(answer).toMatchObject({ status: 200, complete: true, body: Array.from({ length: 20 }, (_, piece) => delta(`${said}-${piece} `)).join("") + FINISH + DONE });
+    expect(answer).toMatchObject({
+      status: 200,
+      complete: true,
+      body: Array.from({ length: 20 }, (_, piece) => delta(`${said}-${piece} `)).join("") + FINISH + DONE,
+    });
   });
   for (const run of runs) {
-    expect(host.closes(run.runId)).toMatchObject([{ ok: true, inputTokens: 1_200 }, { ok: true, inputTokens: 1_200 }]);
+    expect(host.closes(run.runId)).toMatchObject([
+      { ok: true, inputTokens: 1_200 },
+      { ok: true, inputTokens: 1_200 },
+    ]);
     expect(new Set(host.lines(run.runId).map((line) => line.id)).size).toBe(2);
   }
   expect(await gateway.health()).toMatchObject({ openExchanges: 0 });
@@ -105,14 +117,30 @@ test("a client that leaves ends the provider's work, and the journal says so", a
   await call(gateway, { token: run.token, body: STREAMED, onData: (_, response) => response.destroy() });
   await until(() => provider.seen[0]?.aborted, "the provider to see the break");
   await until(() => host.closes(run.runId).length === 1, "the end in the journal");
-  expect(host.closes(run.runId)).toMatchObject([{ status: 200, ok: false, complete: false, inputTokens: null, error: "The agent closed the connection before the model's answer was complete.", settled: "measured" }]);
+  expect(host.closes(run.runId)).toMatchObject([
+    {
+      status: 200,
+      ok: false,
+      complete: false,
+      inputTokens: null,
+      error: "The agent closed the connection before the model's answer was complete.",
+      settled: "measured",
+    },
+  ]);
 });
 
 test.each([false, true])("a client that leaves before the first byte does so too (streamed: %s)", async (stream) => {
   const provider = await startProvider(() => undefined);
   const { host, gateway, run } = await openWith(provider);
   const { default: nodeHttp } = await import("node:http");
-  const request = nodeHttp.request({ host: "127.0.0.1", port: gateway.tcpPort(), path: "/v1/chat/completions", method: "POST", agent: false, headers: { authorization: `Bearer ${run.token}` } });
+  const request = nodeHttp.request({
+    host: "127.0.0.1",
+    port: gateway.tcpPort(),
+    path: "/v1/chat/completions",
+    method: "POST",
+    agent: false,
+    headers: { authorization: `Bearer ${run.token}` },
+  });
   request.on("error", () => undefined);
   request.end(JSON.stringify({ ...QUESTION, stream }));
   await until(() => provider.seen.length === 1, "the call");
@@ -137,7 +165,10 @@ test("closing a run breaks off its calls, and nobody else's", async () => {
   const others = call(gateway, { token: other.token, body: STREAMED });
   await until(() => streams.length === 2, "the second call");
   await gateway.closeRun(run.runId);
-  expect(await mine).toMatchObject({ complete: false, body: expect.stringContaining("The run was ended before the model's answer was complete.") });
+  expect(await mine).toMatchObject({
+    complete: false,
+    body: expect.stringContaining("The run was ended before the model's answer was complete."),
+  });
   streams[1]?.end(FINISH + DONE);
   expect(await others).toMatchObject({ complete: true });
   expect(host.closes(run.runId)).toMatchObject([{ ok: false, complete: false }]);

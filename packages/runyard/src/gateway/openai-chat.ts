@@ -126,7 +126,11 @@ export function readWholeAnswer(body: Buffer): AnswerReport {
   const answer = wholeAnswerSchema.safeParse(value);
   if (answer.success) return { complete: true, error: null, tokens: tokensIn(answer.data.usage) };
   const words = errorMessageOf(body);
-  return { complete: value !== undefined, error: `The provider's answer is not a chat completion${words === null ? "." : `: ${words}`}`, tokens: NO_TOKENS };
+  return {
+    complete: value !== undefined,
+    error: `The provider's answer is not a chat completion${words === null ? "." : `: ${words}`}`,
+    tokens: NO_TOKENS,
+  };
 }
 
 const chunkSchema = z.looseObject({

@@ -26,18 +26,33 @@ test.each([
   [500, "The server had an error."],
 ])("the provider's %i goes to the client as it is", async (status, message) => {
   const body = { error: { message, type: "some_error", param: null, code: null } };
-  const headers = { "retry-after": "7", "x-ratelimit-remaining-requests": "0", "x-request-id": "req_1", "set-cookie": "session=1", server: "provider" };
-  const provider = await startProvider((_, response) => sendJson(response, status, body, headers));
+  const headers = {
+    "retry-after": "7",
+    "x-ratelimit-remaining-requests": "0",
+    "x-request-id": "req_1",
+    "set-cookie": "session=1",
+    server: "provider",
+  };
+  const provider = await startProvider((_, response) => {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    sendJson(response, status, body);
+  });
   const { host, gateway, run } = await openWith(provider.baseUrl);
 
   for (const stream of [false, true]) {
     const answer = await call(gateway, { token: run.token, body: { ...QUESTION, stream } });
-    expect(answer).toMatchObject({ status, complete: true, headers: { "content-type": "application/json", "retry-after": "7", "x-ratelimit-remaining-requests": "0", "x-request-id": "req_1" } });
+    expect(answer).toMatchObject({
+      status,
+      complete: true,
+      headers: { "content-type": "application/json", "retry-after": "7", "x-ratelimit-remaining-requests": "0", "x-request-id": "req_1" },
+    });
     expect(JSON.parse(answer.body)).toEqual(body);
     expect(answer.headers).not.toHaveProperty("set-cookie");
     expect(answer.headers).not.toHaveProperty("server");
   }
-  expect(host.closes(run.runId)).toMatchObject(Array.from({ length: 2 }, () => ({ status, ok: false, complete: true, error: message, inputTokens: null, outputTokens: null })));
+  expect(host.closes(run.runId)).toMatchObject(
+    Array.from({ length: 2 }, () => ({ status, ok: false, complete: true, error: message, inputTokens: null, outputTokens: null })),
+  );
 
   const failure = await generateText({ model: modelAt(gateway, run), prompt: "Hello", maxRetries: 0 }).catch((error: unknown) => error);
   expect(failure).toMatchObject({ statusCode: status, message });
@@ -52,7 +67,9 @@ test.each([
   ["plain text", "upstream connect error", "upstream connect error"],
   ["nothing at all", "", "The model provider answered 418 without words."],
 ])("an error of another shape is understood: %s", async (_, body, words) => {
-  const provider = await startProvider((_request, response) => response.writeHead(418, { "content-type": "text/plain" }).end(body) as never);
+  const provider = await startProvider(
+    (_request, response) => response.writeHead(418, { "content-type": "text/plain" }).end(body) as never,
+  );
   const { host, gateway, run } = await openWith(provider.baseUrl);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 418, body });
   expect(host.closes(run.runId)).toMatchObject([{ status: 418, error: words }]);
@@ -84,7 +101,12 @@ test.each([false, true])("a connection broken off before the first byte (streame
   const provider = await startProvider((_, response) => void response.destroy());
   const { host, gateway, run } = await openWith(provider.baseUrl);
   const answer = await call(gateway, { token: run.token, body: { ...QUESTION, stream } });
-  expect(answer).toMatchObject({ status: 502, complete: true, headers: { "retry-after": "2" }, body: expect.stringContaining("broke the connection off before it answered") });
+  expect(answer).toMatchObject({
+    status: 502,
+    complete: true,
+    headers: { "retry-after": "2" },
+    body: expect.stringContaining("broke the connection off before it answered"),
+  });
   expect(host.closes(run.runId)).toMatchObject([{ status: null, ok: false, complete: false }]);
   expect(provider.seen).toHaveLength(1);
 });
@@ -99,7 +121,8 @@ test("a kept connection that the provider closed meanwhile is not the client's p
     socket.on("data", () => {
       requests += 1;
       const body = JSON.stringify({ choices: [] });
-      if (requests === 1) socket.write(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+      if (requests === 1)
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
       else socket.resetAndDestroy();
     });
   });
@@ -118,7 +141,9 @@ test("a kept connection that the provider closed meanwhile is not the client's p
 
 test("redirects are not followed", async () => {
   const target = await startProvider(answerWell);
-  const provider = await startProvider((_, response) => response.writeHead(307, { location: `${target.baseUrl}/chat/completions` }).end() as never);
+  const provider = await startProvider(
+    (_, response) => response.writeHead(307, { location: `${target.baseUrl}/chat/completions` }).end() as never,
+  );
   const { host, gateway, run } = await openWith(provider.baseUrl);
   const answer = await call(gateway, { token: run.token });
   expect(answer).toMatchObject({ status: 502, body: expect.stringContaining("a redirect (307), which Runyard does not follow") });
@@ -129,7 +154,9 @@ test("redirects are not followed", async () => {
 });
 
 test("a compressed answer is refused: nobody could take a key out of it", async () => {
-  const provider = await startProvider((_, response) => response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" }).end("x") as never);
+  const provider = await startProvider(
+    (_, response) => response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" }).end("x") as never,
+  );
   const { gateway, run } = await openWith(provider.baseUrl);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 502, body: expect.stringContaining("compressed (gzip)") });
 });
@@ -152,11 +179,14 @@ test("a provider without a key gets none", async () => {
 test("the client library streams text and tool calls through the gateway", async () => {
   const provider = await startProvider((_, response) => {
     beginStream(response);
-    const part = (fields: object): string => `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta: fields, finish_reason: null }] })}\n\n`;
+    const part = (fields: object): string =>
+      `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta: fields, finish_reason: null }] })}\n\n`;
     response.write(": keep-alive\n\n");
     response.write(delta("Let me look. ").replaceAll("\n", "\r\n"));
     response.write(part({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: { name: "look", arguments: '{"pa' } }] }));
-    response.end(part({ tool_calls: [{ index: 0, function: { arguments: 'th":"ä.txt"}' } }] }) + FINISH.replace('"stop"', '"tool_calls"') + DONE);
+    response.end(
+      part({ tool_calls: [{ index: 0, function: { arguments: 'th":"ä.txt"}' } }] }) + FINISH.replace('"stop"', '"tool_calls"') + DONE,
+    );
   });
   const { host, gateway, run } = await openWith(provider.baseUrl);
   const look = tool({ description: "Looks at a file", inputSchema: z.object({ path: z.string() }) });

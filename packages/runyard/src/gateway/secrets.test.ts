@@ -25,44 +25,52 @@ function echoKey(request: SeenRequest, response: Parameters<typeof sendJson>[0])
   const key = String(request.headers.authorization).slice("Bearer ".length);
   const words = `Your key ${key} (${encodeURIComponent(key)}) ${CANARY}`;
   const how = (request.body["messages"] as { content: string }[])[0]?.content;
-  const headers = { "x-request-id": encodeURIComponent(key) };
-  if (how === "error") return sendJson(response, 401, { error: { message: words } }, headers);
+  response.setHeader("x-request-id", encodeURIComponent(key));
+  if (how === "error") return sendJson(response, 401, { error: { message: words } });
   if (how === "plain") return void response.writeHead(500, { "content-type": "text/plain" }).end(words);
-  if (how === "whole") return sendJson(response, 200, { choices: [{ message: { content: words } }] }, headers);
+  if (how === "whole") return sendJson(response, 200, { choices: [{ message: { content: words } }] });
   beginStream(response);
   const text = delta(words) + (how === "stream-error" ? chunk({ error: { message: words } }) : FINISH + DONE);
   // In the smallest pieces, so that the key never comes in one.
-  const pieces = how === "stream" ? [...text] : [text];
+  const pieces = how === "stream" ? text.split("") : [text];
   for (const piece of pieces) response.write(piece);
   response.end();
 }
 
-test.each(["error", "plain", "whole", "stream", "stream-error", "cut"])("a provider that echoes the key (%s): neither the agent nor the disk gets it", async (how) => {
-  const provider = await startProvider((request, response) => {
-    echoKey(request, response);
-    if (how === "cut") response.destroy();
-  });
-  const host = newHost();
-  const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
-  const run = newRun();
-  await gateway.openRun(run);
+test.each(["error", "plain", "whole", "stream", "stream-error", "cut"])(
+  "a provider that echoes the key (%s): neither the agent nor the disk gets it",
+  async (how) => {
+    const provider = await startProvider((request, response) => {
+      echoKey(request, response);
+      if (how === "cut") response.destroy();
+    });
+    const host = newHost();
+    const gateway = await host.open();
+    await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+    const run = newRun();
+    await gateway.openRun(run);
 
-  const messages = [{ role: "user", content: how }, { role: "user", content: `${CANARY} printenv: OPENAI_API_KEY=${run.token}` }];
-  const answer = await call(gateway, { token: run.token, body: { ...QUESTION, messages, stream: how.startsWith("stream") } });
+    const messages = [
+      { role: "user", content: how },
+      { role: "user", content: `${CANARY} printenv: OPENAI_API_KEY=${run.token}` },
+    ];
+    const answer = await call(gateway, { token: run.token, body: { ...QUESTION, messages, stream: how.startsWith("stream") } });
 
-  expect(provider.seen[0]?.headers.authorization).toBe(`Bearer ${KEY}`);
-  for (const spelling of KEY_SPELLINGS) expect(answer.body + JSON.stringify(answer.headers)).not.toContain(spelling);
-  if (how !== "cut") expect(answer.body).toContain(CANARY);
-  if (["error", "whole", "stream"].includes(how)) expect(answer.body).toContain("Your key [redacted] ([redacted])");
+    expect(provider.seen[0]?.headers.authorization).toBe(`Bearer ${KEY}`);
+    for (const spelling of KEY_SPELLINGS) expect(answer.body + JSON.stringify(answer.headers)).not.toContain(spelling);
+    if (how !== "cut") expect(answer.body).toContain(CANARY);
+    if (["error", "whole", "stream"].includes(how)) expect(answer.body).toContain("Your key [redacted] ([redacted])");
 
-  // The search finds what is there: the request, and the answer where one came.
-  expect(filesWith(host, [CANARY]).length).toBeGreaterThanOrEqual(how === "cut" ? 1 : 2);
-  expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
-});
+    // The search finds what is there: the request, and the answer where one came.
+    expect(filesWith(host, [CANARY]).length).toBeGreaterThanOrEqual(how === "cut" ? 1 : 2);
+    expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
+  },
+);
 
 test("the token that an agent prints is recorded by nobody, and its owner gets it back", async () => {
-  const provider = await startProvider((request, response) => sendJson(response, 200, { choices: [{ message: { content: request.text } }] }));
+  const provider = await startProvider((request, response) =>
+    sendJson(response, 200, { choices: [{ message: { content: request.text } }] }),
+  );
   const host = newHost();
   const gateway = await host.open();
   await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
@@ -76,7 +84,9 @@ test("the token that an agent prints is recorded by nobody, and its owner gets i
 });
 
 test("keys and tokens stay in memory through a crash, a hand-over and refusals", async () => {
-  const provider = await startProvider((request, response) => sendJson(response, 500, { error: { message: `${String(request.headers.authorization)}` } }));
+  const provider = await startProvider((request, response) =>
+    sendJson(response, 500, { error: { message: String(request.headers.authorization) } }),
+  );
   const host = newHost();
   const gateway = await host.open();
   await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
@@ -107,7 +117,9 @@ test("what the gateway writes is for its user only", async () => {
 });
 
 test("a placeholder key of a local server is a word like any other", async () => {
-  const provider = await startProvider((_, response) => sendJson(response, 200, { choices: [{ message: { content: "ollama is a model server" } }] }));
+  const provider = await startProvider((_, response) =>
+    sendJson(response, 200, { choices: [{ message: { content: "ollama is a model server" } }] }),
+  );
   const host = newHost();
   const gateway = await host.open();
   await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "ollama", model: "m" });

@@ -44,7 +44,8 @@ export async function startStandby({ home, program, execArgv }: GatewayProgram):
   const control = controlClient(privateName(home.gatewayControlSocket, child.pid ?? 0));
   const early = new AbortController();
   const onError = (error: Error): void => early.abort(new Error(`The gateway could not be started: ${error.message}`));
-  const onExit = (code: number | null, signal: string | null): void => early.abort(new Error(`The gateway ended as soon as it was started (${signal ?? `code ${code}`}). ${logTail(home)}`));
+  const onExit = (code: number | null, signal: string | null): void =>
+    early.abort(new Error(`The gateway ended as soon as it was started (${signal ?? `code ${code}`}). ${logTail(home)}`));
   child.once("error", onError).once("exit", onExit);
   await waitUntilReady(control, { home, early: early.signal });
   child.off("exit", onExit);

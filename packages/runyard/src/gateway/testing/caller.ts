@@ -32,7 +32,11 @@ export const QUESTION = { model: "runyard", messages: [{ role: "user", content: 
 export async function call(gateway: Gateway, options: RawCall = {}): Promise<RawAnswer> {
   const { token, body = QUESTION, path = "/v1/chat/completions", method = "POST", onData, port } = options;
   const payload = method === "GET" ? undefined : typeof body === "string" ? body : JSON.stringify(body);
-  const headers = { "content-type": "application/json", ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...options.headers };
+  const headers = {
+    "content-type": "application/json",
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...options.headers,
+  };
   const where = port === undefined ? { socketPath: doorSocket(gateway.doorDir) } : { host: "127.0.0.1", port };
   return await new Promise((resolve, reject) => {
     const request = http.request({ ...where, path, method, headers, agent: false });
@@ -44,7 +48,14 @@ export async function call(gateway: Gateway, options: RawCall = {}): Promise<Raw
         onData?.(piece, response);
       });
       response.on("error", () => undefined);
-      response.once("close", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(pieces).toString(), complete: response.complete }));
+      response.once("close", () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          body: Buffer.concat(pieces).toString(),
+          complete: response.complete,
+        }),
+      );
     });
     request.end(payload);
   });
@@ -54,7 +65,9 @@ export async function call(gateway: Gateway, options: RawCall = {}): Promise<Raw
 export function modelAt(gateway: Gateway, options: { token: string; model?: string | null }): LanguageModel {
   const dispatcher = new Agent({ connect: { socketPath: doorSocket(gateway.doorDir) } });
   const fetch = ((url: string, init: object) => undiciFetch(url, { ...init, dispatcher })) as unknown as typeof globalThis.fetch;
-  return createOpenAICompatible({ name: "gateway", baseURL: "http://gateway/v1", apiKey: options.token, fetch })(options.model ?? "runyard");
+  return createOpenAICompatible({ name: "gateway", baseURL: "http://gateway/v1", apiKey: options.token, fetch })(
+    options.model ?? "runyard",
+  );
 }
 
 /** Waits for something that happens soon; the limit is there for tests that fail. */

@@ -38,11 +38,22 @@ export function useProviders(): (answer: Answer) => Promise<TestProvider> {
   };
 }
 
-async function receive(request: IncomingMessage, response: ServerResponse, { seen, answer }: { seen: SeenRequest[]; answer: Answer }): Promise<void> {
+async function receive(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { seen, answer }: { seen: SeenRequest[]; answer: Answer },
+): Promise<void> {
   const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
+  for await (const piece of request) chunks.push(piece as Buffer);
   const text = Buffer.concat(chunks).toString();
-  const entry: SeenRequest = { method: request.method ?? "", url: request.url ?? "", headers: request.headers, text, body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>), aborted: false };
+  const entry: SeenRequest = {
+    method: request.method ?? "",
+    url: request.url ?? "",
+    headers: request.headers,
+    text,
+    body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>),
+    aborted: false,
+  };
   seen.push(entry);
   response.once("close", () => (entry.aborted = !response.writableFinished));
   response.on("error", () => undefined);
@@ -72,7 +83,14 @@ export function beginStream(response: ServerResponse): void {
 /** Answers well: "Hello world", streamed or whole as it was asked for. */
 export function answerWell(request: SeenRequest, response: ServerResponse): void {
   if (request.body["stream"] !== true) {
-    sendJson(response, 200, { id: "chatcmpl-1", object: "chat.completion", created: 1, model: "m", choices: [{ index: 0, message: { role: "assistant", content: "Hello world" }, finish_reason: "stop" }], usage: USAGE });
+    sendJson(response, 200, {
+      id: "chatcmpl-1",
+      object: "chat.completion",
+      created: 1,
+      model: "m",
+      choices: [{ index: 0, message: { role: "assistant", content: "Hello world" }, finish_reason: "stop" }],
+      usage: USAGE,
+    });
     return;
   }
   beginStream(response);
@@ -80,7 +98,7 @@ export function answerWell(request: SeenRequest, response: ServerResponse): void
   response.end(delta("Hello ") + delta("world") + FINISH + (options?.include_usage === true ? USAGE_EVENT : "") + DONE);
 }
 
-export function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { "content-type": "application/json", ...headers });
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
   response.end(JSON.stringify(body));
 }

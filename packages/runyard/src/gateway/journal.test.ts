@@ -1,0 +1,148 @@
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type ExchangeClose, type ExchangeOpen, parseExchangeLine } from "./exchange-journal.ts";
+import { exchangesFile } from "./files.ts";
+import { appendLines, unsettledCalls } from "./journal-file.ts";
+import { claimLife, forgetRuns, livingLives, markRun, newestLife, settleDeadLives } from "./lives.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(path.join(tmpdir(), "ry-journal-"));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const AT = "2026-11-20T10:00:00.000Z";
+const open = (id: string): ExchangeOpen => ({ type: "open", id, at: AT, model: "m", path: "/v1/chat/completions" });
+const close = (id: string): ExchangeClose => ({
+  type: "close",
+  id,
+  at: AT,
+  status: 200,
+  ok: true,
+  complete: true,
+  inputTokens: 1,
+  outputTokens: 2,
+  cachedInputTokens: null,
+  durationMs: 3,
+  error: null,
+  settled: "measured",
+});
+
+describe("lines of the journal", () => {
+  test("come back as they were written", () => {
+    for (const line of [open("1-ab"), close("1-ab")]) expect(parseExchangeLine(JSON.stringify(line))).toEqual(line);
+  });
+
+  test.each([
+    "",
+    "{",
+    "[]",
+    "null",
+    '{"type":"later"}',
+    JSON.stringify({ ...close("1-ab"), inputTokens: -1 }),
+    JSON.stringify({ ...open("1-ab"), id: "x" }),
+  ])("%j is none", (text) => {
+    expect(parseExchangeLine(text)).toBeNull();
+  });
+});
+
+describe("the journal's file", () => {
+  const file = (): string => path.join(dir, "exchanges.ndjson");
+  const entries = (): unknown[] =>
+    readFileSync(file(), "utf8")
+      .split("\n")
+      .map(parseExchangeLine)
+      .filter((entry) => entry !== null);
+
+  test("grows by whole lines", () => {
+    appendLines(file(), [open("1-ab")]);
+    appendLines(file(), []);
+    appendLines(file(), [close("1-ab"), open("2-ab")]);
+    expect(readFileSync(file(), "utf8")).toBe(
+      [open("1-ab"), close("1-ab"), open("2-ab")].map((line) => `${JSON.stringify(line)}\n`).join(""),
+    );
+  });
+
+  test("half a line of a killed writer is ended and stays where it was", () => {
+    appendLines(file(), [open("1-ab")]);
+    appendFileSync(file(), '{"type":"clo');
+    const before = readFileSync(file(), "utf8");
+    appendLines(file(), [open("1-cd")]);
+    expect(readFileSync(file(), "utf8").startsWith(`${before}\n`)).toBe(true);
+    expect(entries()).toEqual([open("1-ab"), open("1-cd")]);
+  });
+
+  test("tells which calls of a process have no end", () => {
+    expect(unsettledCalls(file(), "ab")).toEqual([]);
+    appendLines(file(), [open("1-ab"), open("2-ab"), open("1-cd"), close("1-ab")]);
+    expect(unsettledCalls(file(), "ab")).toEqual([open("2-ab")]);
+    expect(unsettledCalls(file(), "cd")).toEqual([open("1-cd")]);
+    expect(unsettledCalls(file(), "ef")).toEqual([]);
+  });
+});
+
+describe("the lives of a gateway", () => {
+  const me = identifyProcess(process.pid) as ProcessIdentity;
+  const dead: ProcessIdentity = { ...me, startTime: "1" };
+  const RUN = "run_01k00000000000000000000001";
+
+  test("a number is given once", () => {
+    expect(newestLife(dir)).toBe(0);
+    expect(claimLife(dir, 1, { process: me, tag: "aa" })).toBe(true);
+    expect(claimLife(dir, 1, { process: me, tag: "bb" })).toBe(false);
+    expect(claimLife(dir, 2, { process: dead, tag: "cc" })).toBe(true);
+    expect(newestLife(dir)).toBe(2);
+    expect(livingLives(dir)).toEqual([{ process: me, tag: "aa" }]);
+    expect(readdirSync(path.join(dir, "lives")).toSorted()).toEqual(["1.json", "2.json"]);
+  });
+
+  function leaveOpen(number: number, process: ProcessIdentity, tag: string): void {
+    claimLife(dir, number, { process, tag });
+    markRun(dir, number, RUN);
+    mkdirSync(path.dirname(exchangesFile(dir, RUN)), { recursive: true });
+    appendLines(exchangesFile(dir, RUN), [open(`1-${tag}`)]);
+  }
+  const closes = (): unknown[] =>
+    readFileSync(exchangesFile(dir, RUN), "utf8")
+      .split("\n")
+      .map(parseExchangeLine)
+      .filter((entry) => entry?.type === "close");
+
+  test("what a dead one left open is settled once, what a living one has open is left to it", () => {
+    leaveOpen(1, dead, "aa");
+    leaveOpen(2, me, "bb");
+    claimLife(dir, 3, { process: me, tag: "cc" });
+    settleDeadLives(dir, 3);
+    settleDeadLives(dir, 3);
+    expect(closes()).toMatchObject([
+      { id: "1-aa", status: null, ok: false, complete: false, inputTokens: null, durationMs: null, settled: "estimate" },
+    ]);
+    expect(readdirSync(path.join(dir, "lives")).toSorted()).toEqual(["2", "2.json", "3.json"]);
+  });
+
+  test("one that left in order has nothing to settle", () => {
+    leaveOpen(1, dead, "aa");
+    appendLines(exchangesFile(dir, RUN), [close("1-aa")]);
+    forgetRuns(dir, 1);
+    settleDeadLives(dir, 2);
+    expect(closes()).toHaveLength(1);
+  });
+
+  test("a crash in the middle of settling is made good by the next one, without a second end", () => {
+    leaveOpen(1, dead, "aa");
+    appendLines(exchangesFile(dir, RUN), [close("1-aa")]);
+    settleDeadLives(dir, 2);
+    expect(closes()).toHaveLength(1);
+  });
+});
+
+test("a process is known by more than its pid", () => {
+  const me = identifyProcess(process.pid) as ProcessIdentity;
+  expect(isAlive(me)).toBe(true);
+  expect(isAlive({ ...me, startTime: `${me.startTime}0` })).toBe(false);
+  expect(isAlive({ ...me, bootId: "another" })).toBe(false);
+  expect(identifyProcess(2 ** 22 + 1)).toBeNull();
+});
