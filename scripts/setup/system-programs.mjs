@@ -111,7 +111,7 @@ function warningOfNoIsolation(missing) {
   return [
     `WARNING: --unsafe-process without ${listOf(missing.map((one) => one.package))}: agents run WITHOUT ISOLATION.`,
     "An agent can then read and change whatever you can: your files, your keys and logins, Runyard's own admin token.",
-    "Use it only where there is nothing that you would mind showing or losing.",
+    "Do that only where there is nothing that you would mind showing or losing.",
   ].join("\n");
 }
 
