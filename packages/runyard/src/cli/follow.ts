@@ -28,7 +28,7 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
       const known = parseEvent(event);
       if (known === undefined || quiet) continue;
       process.stderr.write(renderer.render(known));
-      if (known.type === "permission.requested" || known.type === "question.asked") await askPerson(client, first.id, known);
+      if ((known.type === "permission.requested" && known.data.decidedBy === "person") || known.type === "question.asked") await askPerson(client, first.id, known);
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;

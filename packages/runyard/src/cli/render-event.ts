@@ -48,9 +48,9 @@ function renderLine(event: RunEvent, paint: Paint, options: { readonly verbose: 
     case "plan.updated":
       return event.data.entries.map((entry) => `  ${planMark(entry.status, paint)} ${oneLine(entry.content)}`).join("\n");
     case "tool.finished":
-      return renderTool(event.data, paint);
+      return event.data.kind === "think" ? "" : renderTool(event.data, paint);
     case "permission.requested":
-      return paint("yellow", `  ? may the agent: ${oneLine(event.data.title)}`);
+      return event.data.decidedBy === "person" ? paint("yellow", `  ? the agent asks permission: ${oneLine(event.data.title)}`) : "";
     case "permission.resolved":
       return event.data.by === "person" || event.data.decision !== "allow" ? `  ${paint("yellow", `permission ${event.data.decision} (${event.data.by})`)}` : "";
     case "question.asked":

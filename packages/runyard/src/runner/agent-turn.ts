@@ -1,22 +1,16 @@
-import { readFileSync } from "node:fs";
-import path from "node:path";
-import type { NewEvent } from "@runyard/sdk/contract";
-import { begin, type ConversationSpec, type ConversationState, receive } from "../agents/acp/conversation.ts";
-import { judgeTurn } from "../core/outcome.ts";
-import { progressAfter } from "../core/progress.ts";
-import { addCall } from "../core/usage.ts";
-import { control } from "../engine/wakes.ts";
-import type { ExchangeClose } from "../gateway/exchange-journal.ts";
+import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
-import { isShimAlive, readExitCode, readShimPid, watchRunDirectory } from "../sandbox/run-directory.ts";
-import type { RunChange } from "../store/runs.ts";
+import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
 import { pathsInside, profileOf, startAgent } from "./agent-launch.ts";
-import { type AttemptState, attemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
-import { type AgentOutput, type Batch, openAgentOutput } from "./agent-output.ts";
+import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
+import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
+import { concludeTurn, type Ending } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
-import { Detached, type RunHandle, RunFailure } from "./run-handle.ts";
+import { digest } from "./digest.ts";
+import { Detached, type RunHandle } from "./run-handle.ts";
+import { turnBell } from "./turn-bell.ts";
 
 /** How long an agent may take to leave once its stdin is closed, before it is killed. */
 const LEAVE_MS = 5_000;
@@ -50,8 +44,12 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
   const output = openAgentOutput({ dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row: handle.row });
   const input = openAgentInput(ctx, handle, dir);
   try {
-    const ending = await follow(ctx, handle, { spec, turn, dir, output, input, end, redact: redactor(token) });
-    await concludeTurn(handle, dir, ending);
+    const redact = redactor(token);
+    const ending = await follow(ctx, handle, { spec, turn, dir, output, input, end, redact });
+    const oomKills = readOutOfMemoryKills(dir);
+    // Whatever the agent left running goes before its work is committed; of a lost one everything.
+    await killRunDirectory(dir);
+    await concludeTurn(handle, { dir, ending: { ...ending, oomKills }, redact });
   } finally {
     output.close();
     input.close();
@@ -73,23 +71,13 @@ interface Following {
   readonly redact: (text: string) => string;
 }
 
-interface Ending {
-  readonly turn: TurnState;
-  readonly code: number | null;
-  readonly lost: boolean;
-  /** We closed its stdin after the turn had ended, so its exit says nothing. */
-  readonly dismissed: boolean;
-  readonly redact: (text: string) => string;
-}
-
-async function follow(ctx: RunnerContext, handle: RunHandle, following: Following): Promise<Ending> {
+/** Turns the agent's journal into the run's log until the agent has ended and everything of it is committed. */
+async function follow(ctx: RunnerContext, handle: RunHandle, following: Following): Promise<Omit<Ending, "oomKills">> {
   const { spec, dir, output, input, end, redact } = following;
   let { turn } = following;
-  const bell = wakeUps(ctx, { runId: handle.row.id, dir, end });
-  let inputDirty = true;
-  bell.onControl = () => (inputDirty = true);
-  let dismissedAt: number | null = null;
-  let goneAt: number | null = null;
+  const bell = turnBell(ctx, { runId: handle.row.id, dir, end });
+  const dismissal = dismissOnce(ctx, dir, input);
+  const lastCalls = deadline(ctx, LAST_CALLS_MS);
   try {
     for (;;) {
       bell.reset();
@@ -97,30 +85,19 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       if (ctx.leaving.aborted) throw new Detached();
       // First look whether it has ended, then drain: the other order loses the tail.
       const code = readExitCode(dir);
-      const lost = code === null && !isShimAlive(dir);
-      if (inputDirty) {
-        inputDirty = false;
-        await input.flush();
-      }
+      const gone = code !== null || !isShimAlive(dir);
+      if (bell.takeControl()) await input.flush();
       const { more } = output.read();
-      const gone = code !== null || lost;
       const batch = output.due(ctx.now(), { flush: gone });
       if (batch !== null) {
         turn = await digest(handle, { batch, spec, turn, redact, dir });
         await input.flush();
-        continue;
+      } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
+        return { turn, code: readExitCode(dir), dismissed: dismissal.done };
+      } else if (!more) {
+        if (!gone && isOver(turn.conversation)) await dismissal.go();
+        await bell.wait(output.heldMs(ctx.now()));
       }
-      if (more) continue;
-      if (gone) {
-        goneAt ??= ctx.now();
-        if (output.openCalls === 0 || ctx.now() - goneAt > LAST_CALLS_MS) return { turn, code, lost, dismissed: dismissedAt !== null, redact };
-      } else if (isOver(turn.conversation)) {
-        if (dismissedAt === null) {
-          dismissedAt = ctx.now();
-          input.closeStdin();
-        } else if (ctx.now() - dismissedAt > LEAVE_MS) await killRunDirectory(dir);
-      }
-      await bell.wait(output.heldMs(ctx.now()));
     }
   } finally {
     bell.close();
@@ -131,117 +108,29 @@ function isOver(conversation: ConversationState): boolean {
   return conversation.phase === "ended" || conversation.phase === "broken";
 }
 
-/** Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. */
-async function digest(
-  handle: RunHandle,
-  input: { batch: Batch; spec: ConversationSpec; turn: TurnState; redact: (text: string) => string; dir: string },
-): Promise<TurnState> {
-  const { batch, spec, turn, redact, dir } = input;
-  const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
-  const step = receive(turn.conversation, spec, lines);
-  const usage = batch.calls.reduce(addCall, handle.row.usage);
-  const failed = batch.calls.findLast((call) => !call.ok);
-  const next: TurnState = {
-    ...turn,
-    conversation: step.state,
-    lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
-  };
-  const events = [...step.events.map((event) => withPid(event, dir)), ...callEvents(batch.calls, usage)];
-  const change: RunChange = { state: { ...attemptState(handle.row), turn: next } satisfies AttemptState, usage, ...progressChange(handle.row.percentage, events) };
-  await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
-  return next;
-}
-
-/** The pid by which people find the agent on the host: its shim's. */
-function withPid(event: NewEvent, dir: string): NewEvent {
-  return event.type === "agent.started" ? { ...event, data: { ...event.data, pid: readShimPid(dir)?.pid ?? null } } : event;
-}
-
-function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["usage"]): NewEvent[] {
-  if (calls.length === 0) return [];
-  const failures = calls
-    .filter((call) => !call.ok)
-    .map(
-      (call): NewEvent => ({
-        type: "notice",
-        data: { level: "warning", code: "model-call-failed", message: `A model call failed${call.status === null ? "" : ` (${call.status})`}: ${call.error ?? "no answer"}` },
-      }),
-    );
-  return [...failures, { type: "usage.updated", data: { source: calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway", ...usage } }];
-}
-
-function progressChange(before: number | null, events: readonly NewEvent[]): { percentage?: number } {
-  let percentage = before;
-  for (const event of events) if (event.type === "plan.updated") percentage = progressAfter(percentage, event.data.entries);
-  return percentage === null || percentage === before ? {} : { percentage };
-}
-
-/** Judges a turn that is over: on to publishing, or the reason why not. */
-async function concludeTurn(handle: RunHandle, dir: string, ending: Ending): Promise<void> {
-  const { turn, code, lost, dismissed, redact } = ending;
-  const { conversation, before, lastError } = turn;
-  const oomKills = readOutOfMemoryKills(dir);
-  if (lost && !dismissed) {
-    await killRunDirectory(dir);
-    if (conversation.outcome === null) {
-      throw new RunFailure({ type: "lost", message: "The agent's supervising process died, so what the agent did last is not known. Start the run again." });
-    }
-  }
-  const { usage } = handle.row;
-  const verdict = judgeTurn({
-    stopReason: conversation.outcome?.stopReason ?? null,
-    error: conversation.outcome?.error ?? null,
-    sawOutput: conversation.outcome?.sawOutput ?? false,
-    gateway: { calls: usage.modelCalls - before.calls, failed: usage.failedModelCalls - before.failed, lastError },
-    exit: dismissed ? null : { code },
-    oomKills,
-    stderrTail: redact(stderrTail(dir)),
-  });
-  if (!verdict.ok) throw new RunFailure(verdict.error);
-  await handle.happen({ type: "entered", phase: "publishing" }, { change: { state: { cachePath: cachePathOf(handle.row), summary: conversation.outcome?.lastText ?? "" } satisfies AttemptState } });
-}
-
-function stderrTail(dir: string): string {
-  try {
-    return readFileSync(path.join(dir, "err")).subarray(-4_096).toString();
-  } catch {
-    return "";
-  }
-}
-
-/** Waiting for news: of the run directory (the agent), of people, of the server's leaving. */
-function wakeUps(ctx: RunnerContext, of: { readonly runId: string; readonly dir: string; readonly end: AbortSignal }) {
-  let wake: (() => void) | null = null;
-  let rung = false;
-  const ring = (): void => {
-    rung = true;
-    wake?.();
-  };
-  const watch = watchRunDirectory(of.dir, ring);
-  const bell = {
-    onControl: (): void => {},
-    reset(): void {
-      rung = false;
+/** Closes the stdin of an agent whose turn is over, and kills it when it does not leave. */
+function dismissOnce(ctx: RunnerContext, dir: string, input: AgentInput): { readonly done: boolean; go(): Promise<void> } {
+  const patience = deadline(ctx, LEAVE_MS);
+  let done = false;
+  return {
+    get done() {
+      return done;
     },
-    /** Resolves at the next news, and after `heldMs` where pieces are held. */
-    async wait(heldMs: number | null): Promise<void> {
-      if (rung) return;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        if (heldMs !== null) setTimeout(resolve, heldMs);
-      });
-      wake = null;
-    },
-    close(): void {
-      watch.close();
-      unsubscribe();
-      for (const signal of [ctx.leaving, of.end]) signal.removeEventListener("abort", ring);
+    async go() {
+      if (!done) input.closeStdin();
+      done = true;
+      if (patience.hasPassed()) await killRunDirectory(dir);
     },
   };
-  const unsubscribe = ctx.wakes.subscribe(control(of.runId), () => {
-    bell.onControl();
-    ring();
-  });
-  for (const signal of [ctx.leaving, of.end]) signal.addEventListener("abort", ring);
-  return bell;
+}
+
+/** A time that begins to run when it is first asked for. */
+function deadline(ctx: RunnerContext, ms: number): { hasPassed(): boolean } {
+  let startedAt: number | null = null;
+  return {
+    hasPassed() {
+      startedAt ??= ctx.now();
+      return ctx.now() - startedAt >= ms;
+    },
+  };
 }

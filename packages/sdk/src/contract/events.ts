@@ -65,6 +65,8 @@ export const eventDataSchemas = {
     toolCallId: z.string(),
     title: z.string(),
     kind: toolKindSchema,
+    /** Who decides: for `policy` the answer follows at once, for `person` the run waits. */
+    decidedBy: z.enum(["policy", "person"]),
     options: z.array(z.object({ id: z.string(), kind: z.string(), name: z.string() })),
   }),
   "permission.resolved": z.object({

@@ -42,6 +42,7 @@ describe("the policy", () => {
         toolCallId: "t",
         title: "rm -r x",
         kind: "execute",
+        decidedBy: "person",
         options: ALL.map(({ optionId, kind, name }) => ({ id: optionId, kind, name })),
       },
     ]);
@@ -54,7 +55,7 @@ describe("the policy", () => {
   it("goes by the kind of the call where the request names none", () => {
     const known = update("tool_call", { toolCallId: "t", title: "cmd", kind: "execute" });
     const played = playTurn([known, permission(1, { toolCall: { toolCallId: "t" }, options: ALL })], withPolicy({ deny: ["execute"] }));
-    expect(dataOf(played.events, "permission.requested")[0]).toMatchObject({ kind: "execute", title: "cmd" });
+    expect(dataOf(played.events, "permission.requested")[0]).toMatchObject({ kind: "execute", title: "cmd", decidedBy: "policy" });
     expect(dataOf(played.events, "permission.resolved")[0]?.decision).toBe("deny");
   });
 

@@ -43,9 +43,10 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const options = readOptions(params["options"]);
   const id = `perm_${draft.spec.attempt}_${place.offset}`;
   const title = permissionTitle(call, known?.title ?? null);
+  const verdict = decidePermission(draft.spec.policy, toolKind);
   emit(draft, {
     type: "permission.requested",
-    data: { permissionId: id, toolCallId: toolCallId ?? "", title, kind: toolKind, options: [...options] },
+    data: { permissionId: id, toolCallId: toolCallId ?? "", title, kind: toolKind, decidedBy: verdict === "ask" ? "person" : "policy", options: [...options] },
   });
   const request: NewRequest = {
     kind: "permission",
@@ -55,7 +56,6 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
     toolKind,
     payload: { options: options.map((option) => ({ ...option })) },
   };
-  const verdict = decidePermission(draft.spec.policy, toolKind);
   if (verdict === "ask") {
     draft.requests.push(request);
     return;

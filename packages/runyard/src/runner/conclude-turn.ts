@@ -1,0 +1,45 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { judgeTurn } from "../core/outcome.ts";
+import { type AttemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
+import { type RunHandle, RunFailure } from "./run-handle.ts";
+
+/** How an agent ended, and the turn as far as its journal tells. */
+export interface Ending {
+  readonly turn: TurnState;
+  /** The agent's exit code; null when its supervisor died without one. */
+  readonly code: number | null;
+  /** The agent was told to leave after its turn had ended, so its exit says nothing. */
+  readonly dismissed: boolean;
+  /** Processes of the sandbox that the kernel killed for want of memory. */
+  readonly oomKills: number;
+}
+
+/** Judges a turn that is over: on to publishing, or the reason why not, as a RunFailure. */
+export async function concludeTurn(handle: RunHandle, options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string }): Promise<void> {
+  const { dir, ending, redact } = options;
+  const { turn, code, dismissed, oomKills } = ending;
+  const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
+  if (code === null && !dismissed && turn.conversation.outcome === null) {
+    throw new RunFailure({ type: "lost", message: "The agent's supervising process died, so what the agent did last is not known. Start the run again." });
+  }
+  const { usage } = handle.row;
+  const verdict = judgeTurn({
+    ...outcome,
+    gateway: { calls: usage.modelCalls - turn.before.calls, failed: usage.failedModelCalls - turn.before.failed, lastError: turn.lastError },
+    exit: dismissed ? null : { code },
+    oomKills,
+    stderrTail: redact(stderrTail(dir)),
+  });
+  if (!verdict.ok) throw new RunFailure(verdict.error);
+  const state: AttemptState = { cachePath: cachePathOf(handle.row), summary: outcome.lastText ?? "" };
+  await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
+}
+
+function stderrTail(dir: string): string {
+  try {
+    return readFileSync(path.join(dir, "err")).subarray(-4_096).toString();
+  } catch {
+    return "";
+  }
+}

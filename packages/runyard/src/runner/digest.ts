@@ -1,0 +1,56 @@
+import type { NewEvent } from "@runyard/sdk/contract";
+import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
+import { progressAfter } from "../core/progress.ts";
+import { addCall } from "../core/usage.ts";
+import type { ExchangeClose } from "../gateway/exchange-journal.ts";
+import { readShimPid } from "../sandbox/run-directory.ts";
+import type { RunChange } from "../store/runs.ts";
+import type { Batch } from "./agent-output.ts";
+import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
+import type { RunHandle } from "./run-handle.ts";
+
+/** Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. */
+export async function digest(
+  handle: RunHandle,
+  input: { batch: Batch; spec: ConversationSpec; turn: TurnState; redact: (text: string) => string; dir: string },
+): Promise<TurnState> {
+  const { batch, spec, turn, redact, dir } = input;
+  const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
+  const step = receive(turn.conversation, spec, lines);
+  const usage = batch.calls.reduce(addCall, handle.row.usage);
+  const failed = batch.calls.findLast((call) => !call.ok);
+  const next: TurnState = {
+    ...turn,
+    conversation: step.state,
+    lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
+  };
+  const events = [...step.events.map((event) => withPid(event, dir)), ...callEvents(batch.calls, usage)];
+  const change: RunChange = { state: { ...attemptState(handle.row), turn: next } satisfies AttemptState, usage, ...progressChange(handle.row.percentage, events) };
+  await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
+  return next;
+}
+
+/** The pid by which people find the agent on the host: its shim's. */
+function withPid(event: NewEvent, dir: string): NewEvent {
+  return event.type === "agent.started" ? { ...event, data: { ...event.data, pid: readShimPid(dir)?.pid ?? null } } : event;
+}
+
+function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["usage"]): NewEvent[] {
+  if (calls.length === 0) return [];
+  const failures = calls
+    .filter((call) => !call.ok)
+    .map(
+      (call): NewEvent => ({
+        type: "notice",
+        data: { level: "warning", code: "model-call-failed", message: `A model call failed${call.status === null ? "" : ` (${call.status})`}: ${call.error ?? "no answer"}` },
+      }),
+    );
+  return [...failures, { type: "usage.updated", data: { source: calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway", ...usage } }];
+}
+
+function progressChange(before: number | null, events: readonly NewEvent[]): { percentage?: number } {
+  let percentage = before;
+  for (const event of events) if (event.type === "plan.updated") percentage = progressAfter(percentage, event.data.entries);
+  return percentage === null || percentage === before ? {} : { percentage };
+}
+
