@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { open, rename, writeFile } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import { isObjectName } from "./names.ts";
@@ -78,7 +78,5 @@ export async function readCommitResult(resultsDir: string): Promise<CommitResult
 export async function addNotices(resultsDir: string, notices: readonly CommitNotice[]): Promise<void> {
   if (notices.length === 0) return;
   const result = await readCommitResult(resultsDir);
-  const draft = path.join(resultsDir, "result.json.draft");
-  await writeFile(draft, JSON.stringify({ ...result, notices: [...result.notices, ...notices] }), { mode: 0o600 });
-  await rename(draft, path.join(resultsDir, "result.json"));
+  await writeFile(path.join(resultsDir, "result.json"), JSON.stringify({ ...result, notices: [...result.notices, ...notices] }), { mode: 0o600 });
 }

@@ -3,6 +3,7 @@ import { BOT_IDENTITY, environmentLines } from "./git-environment.ts";
 /**
  * Turns the files of a workspace into a bundle. Arguments: $1 cache, $2 workspace, $3 base commit, $4 branch,
  * $5 results directory, $6 message, $7 `yes` where the agent's own commits may be read (never on the host).
+ * A file `nested` in the results directory names the nested repositories of a tree that came without them.
  *
  * It works in a repository of its own, so nothing that the agent configured, staged, hid or broke matters:
  * the files are the truth. Of the agent's repository it takes commits only, and only where they descend from
@@ -42,9 +43,10 @@ borrowing() {  # a repository that borrows the objects of the cache
   git --git-dir="$1/.git" update-ref refs/heads/base "$base"
 }
 ours() { git --git-dir="$store" --work-tree="$workspace" "$@"; }
+patience=10
 patient=
-command -v timeout >/dev/null && patient='timeout 60'
-theirs() { $patient git --git-dir="$workspace/.git" --work-tree="$workspace" "$@" 2>/dev/null; }
+command -v timeout >/dev/null && patient=timeout
+theirs() { $patient \${patient:+$patience} git --git-dir="$workspace/.git" --work-tree="$workspace" "$@" 2>/dev/null; }
 
 # A repository inside the workspace would be committed as a bare reference, without its files. Wrapped in a
 # directory, its .git is none for a while, and the files around it are files like any other.
@@ -59,6 +61,11 @@ wrap_nested() {
       printf "%s\\\\0" "\${dir#./}"
   done; :' | lines | sort >"$work/nested.found"
   mv "$work/nested.found" "$work/nested"
+  # Where the base has a submodule, git insists on a .git being sound: there it is put away whole.
+  comm -12 "$work/nested" "$work/submodules.base" | while IFS= read -r line; do
+    name=$(printf '%s.' "$line" | tr '\\001' '\\n')
+    mv "./\${name%.}/.git" "./\${name%.}/.runyard-wrapped"
+  done
 }
 unwrap_nested() {
   each_nested 'there() { [ -e "$1" ] || [ -h "$1" ]; }
@@ -101,7 +108,6 @@ stage() {  # puts all files into a tree, going out from commit $1
   : >"$work/notes.files"
   rm -f "$store/index"
   ours read-tree "$1" || return 1
-  submodules "$base" >"$work/submodules.base"
   submodules "$1" | comm -13 "$work/submodules.base" - | names | ours update-index --force-remove -z --stdin || return 1
   add_all || return 1
   ours ls-files -s -z | lines | sed -n "s/^160000 [0-9a-f]* 0$(printf '\\t')//p" | sort | comm -13 "$work/submodules.base" - >"$work/nested.refused"
@@ -115,7 +121,7 @@ stage() {  # puts all files into a tree, going out from commit $1
   [ ! -s "$work/refused" ] || note notes.files files-not-added "$work/refused"
   while IFS= read -r line; do
     name=$(printf '%s.' "$line" | tr '\\001' '\\n')
-    [ ! -d "./\${name%.}" ] || [ -z "$(find "./\${name%.}" -mindepth 1 -maxdepth 1 ! -name .git | head -c 1)" ] || printf '%s\\n' "$line"
+    [ ! -d "./\${name%.}" ] || [ -z "$(find "./\${name%.}" -mindepth 1 -maxdepth 1 ! -name .git ! -name .runyard-wrapped | head -c 1)" ] || printf '%s\\n' "$line"
   done <"$work/submodules.base" >"$work/submodules.filled"
   [ ! -s "$work/submodules.filled" ] || note notes.files submodule-files-left-out "$work/submodules.filled"
   while IFS= read -r line; do
@@ -138,22 +144,28 @@ is_sound() {  # whether the commits pass the checks that the host will make
 trap '[ ! -s "$work/nested" ] || unwrap_nested; rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 borrowing "$work/store" || fail 'the commit that the run started from is not in the cache'
+submodules "$base" >"$work/submodules.base"
 wrap_nested
+[ ! -f "$results/nested" ] || lines <"$results/nested" | sort >"$work/nested"
 
 parent=$base
 : >"$work/none"
 if [ "$history" = yes ]; then
-  if theirs_head=$(theirs rev-parse --verify --quiet 'HEAD^{commit}') && objects=$(theirs rev-parse --git-path objects); then
-    case $objects in /*) ;; *) objects=$workspace/$objects ;; esac
-    if [ "$theirs_head" != "$base" ]; then
-      printf '%s\\n' "$objects" >>"$store/objects/info/alternates"
-      if ours merge-base --is-ancestor "$base" "$theirs_head" 2>/dev/null; then parent=$theirs_head
-      else only_cache; note notes.history history-rewritten "$work/none"; fi
-    fi
-  else
+  theirs_head=$(theirs rev-parse --verify --quiet 'HEAD^{commit}') && objects=$(theirs rev-parse --git-path objects)
+  found=$?
+  [ $found -lt 124 ] || history=no  # it hangs: ask it nothing more
+  patience=60
+  if [ $found != 0 ]; then
     theirs_head=$base
     note notes.history history-unreadable "$work/none"
+  elif [ "$theirs_head" != "$base" ]; then
+    case $objects in /*) ;; *) objects=$workspace/$objects ;; esac
+    printf '%s\\n' "$objects" >>"$store/objects/info/alternates"
+    if ours merge-base --is-ancestor "$base" "$theirs_head" 2>/dev/null; then parent=$theirs_head
+    else only_cache; note notes.history history-rewritten "$work/none"; fi
   fi
+fi
+if [ "$history" = yes ]; then
   theirs for-each-ref "--no-merged=$theirs_head" "--no-merged=$base" '--format=%(refname)' refs/heads refs/stash | sed 's/^refs.heads.//; s/^refs.stash$/stash/' >"$work/left"
   [ ! -s "$work/left" ] || note notes.history commits-left-out "$work/left"
 fi

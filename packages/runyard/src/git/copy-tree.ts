@@ -1,8 +1,8 @@
 import type { Dirent } from "node:fs";
-import { chmod, copyFile, constants, link, lstat, mkdir, readdir, readlink, rm, symlink } from "node:fs/promises";
+import { chmod, copyFile, constants, link, lstat, mkdir, readdir, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { runHostCommand } from "../sandbox/step.ts";
-import { addNotices, type CommitNotice } from "./commit-result.ts";
+import { addNotices, type CommitNotice, readCommitResult } from "./commit-result.ts";
 import { commitWords } from "./commit.ts";
 import { GitError, type GitHost, hostGitEnvironment } from "./host-git.ts";
 
@@ -11,8 +11,8 @@ const MAX_DETAILS = 10;
 
 /** What a copy does not have, as paths inside of the tree. */
 export interface TreeCopy {
-  /** Directories that had a git directory of their own. */
-  readonly nestedRepositories: readonly string[];
+  /** Directories that had a git directory of their own, each ended by NUL, as bytes. */
+  readonly nestedRepositories: Buffer;
   /** Entries that could not be read, or whose name some file systems take for `.git`. */
   readonly leftOut: readonly string[];
 }
@@ -20,6 +20,7 @@ export interface TreeCopy {
 /** Names are bytes: an agent need not write UTF-8. */
 const SLASH = Buffer.from("/");
 const NONE = Buffer.alloc(0);
+const NUL = Buffer.alloc(1);
 
 function join(dir: Buffer, name: Buffer): Buffer {
   return dir.length === 0 ? name : Buffer.concat([dir, SLASH, name]);
@@ -62,7 +63,7 @@ async function copyEntry(entry: Dirent<Buffer>, from: Buffer, to: Buffer): Promi
  */
 export async function copyTree(source: string, target: string): Promise<TreeCopy> {
   const [sourceRoot, targetRoot] = [Buffer.from(source), Buffer.from(target)];
-  const nestedRepositories: string[] = [];
+  const nested: Buffer[] = [];
   const leftOut: string[] = [];
 
   async function copyDirectory(dir: Buffer): Promise<void> {
@@ -72,7 +73,7 @@ export async function copyTree(source: string, target: string): Promise<TreeCopy
       const name = entry.name.toString().toLowerCase();
       if (name === ".git") {
         if (entry.name.toString() !== ".git") leftOut.push(inside.toString());
-        else if (dir.length > 0) nestedRepositories.push(dir.toString());
+        else if (dir.length > 0) nested.push(dir, NUL);
       } else if (entry.isDirectory()) {
         await copyDirectory(inside);
       } else {
@@ -86,19 +87,18 @@ export async function copyTree(source: string, target: string): Promise<TreeCopy
   }
 
   await copyDirectory(NONE);
-  return { nestedRepositories, leftOut };
+  return { nestedRepositories: Buffer.concat(nested), leftOut };
 }
 
-function noticesOf(copy: TreeCopy): CommitNotice[] {
-  const notice = (code: CommitNotice["code"], names: readonly string[]): CommitNotice[] =>
-    names.length === 0 ? [] : [{ code, count: names.length, details: names.slice(0, MAX_DETAILS).map((name) => name.slice(0, 300)) }];
-  return [...notice("nested-repository", copy.nestedRepositories), ...notice("files-not-added", copy.leftOut)];
+function noticesOf({ leftOut }: TreeCopy): CommitNotice[] {
+  if (leftOut.length === 0) return [];
+  return [{ code: "files-not-added", count: leftOut.length, details: leftOut.slice(0, MAX_DETAILS).map((name) => name.slice(0, 300)) }];
 }
 
 /**
  * Commits what an agent left in a workspace that no sandbox held: on the host, from a copy of its files, so
  * that nothing of its git state is looked at. Leaves the same files in `resultsDir` as the command of
- * `commitArgv`. Can be repeated. Throws GitError.
+ * `commitArgv`. Can be repeated: once there is a result, the same one stays. Throws GitError.
  */
 export async function copyTreeForCommit(
   host: GitHost,
@@ -113,21 +113,32 @@ export async function copyTreeForCommit(
   },
 ): Promise<void> {
   const { workspace, base, resultsDir, signal } = options;
-  const tree = path.join(resultsDir, ".tree");
-  await rm(tree, { recursive: true, force: true });
+  // A second commit of the same files would be another one: it has another time.
+  if ((await readCommitResult(resultsDir).catch(() => null)) !== null) return;
+  const draft = path.join(resultsDir, ".draft");
+  const tree = path.join(draft, "tree");
+  await rm(draft, { recursive: true, force: true });
+  await mkdir(draft, { mode: 0o700 });
   try {
     const copy = await copyTree(workspace, tree);
+    await writeFile(path.join(draft, "nested"), copy.nestedRepositories);
     const result = await runHostCommand({
       spawner: host.spawner,
       stepsDir: host.stepsDir,
-      argv: commitWords({ ...options, workspace: tree, commit: base }, "no"),
+      argv: commitWords({ ...options, workspace: tree, commit: base, resultsDir: draft }, "no"),
       env: hostGitEnvironment(host),
       timeoutMs: COMMIT_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
     });
     if (result.code !== 0) throw new GitError(["commit"], result);
-    await addNotices(resultsDir, noticesOf(copy));
+    await addNotices(draft, noticesOf(copy));
+    // The result goes last: with it, everything is there.
+    for (const name of ["result.bundle", "result.json"]) {
+      await rename(path.join(draft, name), path.join(resultsDir, name)).catch((error: unknown) => {
+        if (codeOf(error) !== "ENOENT" || name !== "result.bundle") throw error; // nothing has changed: no bundle
+      });
+    }
   } finally {
-    await rm(tree, { recursive: true, force: true });
+    await rm(draft, { recursive: true, force: true });
   }
 }

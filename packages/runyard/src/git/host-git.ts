@@ -86,8 +86,11 @@ export class GitError extends Error {
   }
 }
 
+/** Options before the subcommand that have a value of their own. */
+const WITH_VALUE = ["-c", "-C", "--git-dir"];
+
 function subcommand(args: readonly string[]): string {
-  return args.find((word, index) => !word.startsWith("-") && args[index - 1] !== "-c") ?? "";
+  return args.find((word, index) => !word.startsWith("-") && !WITH_VALUE.includes(args[index - 1] ?? "")) ?? "";
 }
 
 /** What git said, without its prefixes: the complaints where there are some, else the last line. */

@@ -17,6 +17,11 @@ import { prepareWorkspaceArgv } from "../workspace.ts";
 const PROGRAMS = fileURLToPath(new URL("../../sandbox/programs/", import.meta.url));
 const STEP_TIMEOUT_MS = 120_000;
 
+const bwrap = await sandboxDriver("bwrap").probe();
+/** The drivers that work here; `whyNoSandbox` says why one is missing. */
+export const DRIVERS: readonly SandboxDriverName[] = bwrap.available ? ["bwrap", "process"] : ["process"];
+export const whyNoSandbox: string | null = bwrap.reason;
+
 /** The environment of the people and agents of a test: plain git, with an identity and nothing else. */
 const PLAIN_ENV = {
   PATH: process.env["PATH"] ?? "",
