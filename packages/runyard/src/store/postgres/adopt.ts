@@ -11,6 +11,7 @@ const DATABASE = "runyard";
 const NO_DATABASE = "3D000";
 const CONNECT_TIMEOUT_MS = 5_000;
 const READY_TIMEOUT_MS = 120_000;
+const UNSEEN_TIMEOUT_MS = 2_000;
 const POLL_MS = 20;
 const SAY_SO_AFTER_MS = 1_000;
 
@@ -42,24 +43,24 @@ export async function adopt(options: AdoptOptions): Promise<Adopted | null> {
   checkMajor(dataDirOf(home), options.major);
   const password = readPassword(home);
   if (password === null || !isSocketDirOurs(home.postgresSocketDir)) return null;
-  const reply = await waitForReply(options, password);
-  if (reply === null) return null;
-  check(home, reply);
-  const pid = postgresPid(home);
-  if (pid === null) throw new Error(foreignMessage(home));
-  return { connectionString: connectionString(home, password, DATABASE), pid };
+  const found = await waitForServer(options, password);
+  if (found === null) return null;
+  check(home, found.dataDir);
+  return { connectionString: connectionString(home, password, DATABASE), pid: found.pid };
 }
 
-async function waitForReply(options: AdoptOptions, password: string): Promise<(Reply & { state: "ready" }) | null> {
+async function waitForServer(options: AdoptOptions, password: string): Promise<{ dataDir: string; pid: number } | null> {
   const { home, onProgress } = options;
   const startedAt = Date.now();
   let said = false;
   for (;;) {
-    const pid = postgresPid(home);
     const reply = await ask(home, password);
-    if (reply.state === "ready") return reply;
+    const pid = postgresPid(home);
+    if (reply.state === "ready" && pid !== null) return { dataDir: reply.dataDir, pid };
     if (reply.state === "absent" && pid === null) return null;
     const waitedMs = Date.now() - startedAt;
+    // For a moment, an answer without a process is that of a server that was killed behind it.
+    if (reply.state === "ready" && waitedMs > UNSEEN_TIMEOUT_MS) throw new Error(unseenMessage(home));
     if (waitedMs > READY_TIMEOUT_MS) throw new Error(silentMessage(pid, reply));
     if (waitedMs > SAY_SO_AFTER_MS && !said) {
       onProgress?.("Waiting for PostgreSQL, which is starting or recovering");
@@ -80,30 +81,29 @@ async function ask(home: Home, password: string): Promise<Reply> {
   } catch (error) {
     const code = (error as { code?: string }).code ?? "";
     if (code === "ENOENT" || code === "ECONNREFUSED") return { state: "absent" };
-    if (code === NO_DATABASE) return makeDatabase(home, password).then(() => ask(home, password));
+    if (code === NO_DATABASE) return makeDatabase(home, password);
     if (code === "28P01") throw new Error(passwordMessage(home), { cause: error });
     return { state: "busy", reason: String(error) };
   }
 }
 
-function check(home: Home, reply: Reply & { state: "ready" }): void {
+function check(home: Home, dataDir: string): void {
   const wanted = realpathSync(dataDirOf(home));
-  if (resolved(reply.dataDir) !== wanted) {
+  if (resolved(dataDir) !== wanted) {
     throw new Error(
-      `The PostgreSQL server that answers in ${home.postgresSocketDir} serves ${reply.dataDir}, not ${wanted}: ` +
+      `The PostgreSQL server that answers in ${home.postgresSocketDir} serves ${dataDir}, not ${wanted}: ` +
         `stop it, or set RUNYARD_HOME to another place.`,
     );
   }
 }
 
-/** Makes Runyard's database in a new cluster; of two that try at once, both are content. */
-async function makeDatabase(home: Home, password: string): Promise<void> {
-  await withClient(connectionString(home, password, "postgres"), async (client) => {
-    await client.query(`create database ${DATABASE}`).catch((error: unknown) => {
-      const { code } = error as { code?: string };
-      if (code !== "42P04" && code !== "23505") throw error;
-    });
-  });
+/** Makes Runyard's database in a new cluster; of two that try at once, one meets an error and asks again like the other. */
+async function makeDatabase(home: Home, password: string): Promise<Reply> {
+  const create = withClient(connectionString(home, password, "postgres"), (client) => client.query(`create database ${DATABASE}`));
+  return create.then(
+    () => ({ state: "busy", reason: "the database was just made" }),
+    (error: unknown) => ({ state: "busy", reason: `the database cannot be made: ${String(error)}` }),
+  );
 }
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -146,7 +146,7 @@ function silentMessage(pid: number | null, reply: Reply): string {
   );
 }
 
-function foreignMessage(home: Home): string {
+function unseenMessage(home: Home): string {
   return (
     `A PostgreSQL server that cannot be seen from here (another container?) already serves ${dataDirOf(home)}: ` +
     `two must never share a data directory. Stop it first.`

@@ -12,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import type { Home } from "../../home.ts";
 import { giveTo, giveToInit, underAccount, type Account } from "./account.ts";
@@ -55,9 +56,7 @@ export function readPassword(home: Home): string | null {
 async function makeCluster(options: ClusterOptions, dataDir: string): Promise<void> {
   const { home } = options;
   options.onProgress?.("Making the database (only at the first start)");
-  for (const name of readdirSync(home.postgresDir)) {
-    if (name.startsWith("draft-")) rmSync(path.join(home.postgresDir, name), { recursive: true, force: true });
-  }
+  await removeDrafts(home);
   const draft = path.join(home.postgresDir, `draft-${randomUUID()}`);
   mkdirSync(draft, { mode: 0o700 });
   const pwfile = path.join(draft, "password");
@@ -67,6 +66,13 @@ async function makeCluster(options: ClusterOptions, dataDir: string): Promise<vo
   renameSync(path.join(draft, "data"), dataDir);
   syncDir(home.postgresDir);
   rmSync(draft, { recursive: true, force: true });
+}
+
+/** What killed starters left half made. One whose initdb still runs may resist; it stays until the next time. */
+async function removeDrafts(home: Home): Promise<void> {
+  const drafts = readdirSync(home.postgresDir).filter((name) => name.startsWith("draft-"));
+  const removed = drafts.map((name) => rm(path.join(home.postgresDir, name), { recursive: true, force: true }));
+  await Promise.allSettled(removed);
 }
 
 async function runInitdb(options: ClusterOptions, paths: { dataDir: string; pwfile: string }): Promise<void> {

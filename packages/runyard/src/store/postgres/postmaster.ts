@@ -7,14 +7,8 @@ import { servesDirectory } from "./process.ts";
 /** The pid of the home's living PostgreSQL server, or null. A pid file that outlived its server counts as none. */
 export function postgresPid(home: Home): number | null {
   const dataDir = dataDirOf(home);
-  const pid = pidInFile(dataDir);
-  return pid !== null && servesDirectory(pid, dataDir) ? pid : null;
-}
-
-/** What `postmaster.pid` says, whether that process lives or not; null when there is no such file. */
-export function pidInFile(dataDir: string): number | null {
   const pid = Number(readPidFile(dataDir)[0]);
-  return Number.isSafeInteger(pid) && pid > 0 ? pid : null;
+  return Number.isSafeInteger(pid) && pid > 0 && servesDirectory(pid, dataDir) ? pid : null;
 }
 
 /** Whether the server with this pid wrote into its pid file that it takes connections. */

@@ -42,6 +42,16 @@ export function processesServing(dataDir: string): number[] {
   return pids.filter((pid) => servesDirectory(pid, dataDir));
 }
 
+/** Whether the kernel still knows a process of this pid, be it a stranger or a zombie that nobody has waited for. */
+export function isPidTaken(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
 /** Sends a signal; a process that is gone already is no error. */
 export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {

@@ -1,14 +1,14 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, openSync, readFileSync, renameSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { makePrivateDir, type Home } from "../../home.ts";
 import { chooseAccount, openPathTo, underAccount, type Account } from "./account.ts";
 import type { Adopted } from "./adopt.ts";
+import { clearAwayDeadServer } from "./dead-server.ts";
 import { dataDirOf, ensureCluster, serverEnvironment } from "./cluster.ts";
 import { makeSocketDir } from "./socket-dir.ts";
-import { pidFileOf, pidInFile, postgresPid, saysReady } from "./postmaster.ts";
-import { identifyProcess, processesServing, signalProcess } from "./process.ts";
+import { saysReady } from "./postmaster.ts";
 import { installPrograms, removeOtherPrograms, type Programs, type ProgramsPackage } from "./programs.ts";
 
 /** Modest enough for a laptop. Durability stays at PostgreSQL's defaults, which are safe. */
@@ -24,7 +24,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 const POLL_MS = 5;
 const SAY_SO_AFTER_MS = 1_000;
 const MAX_LOG_BYTES = 10_000_000;
-const LEFTOVER_WAIT_MS = 5_000;
+const MAX_TRIES = 4;
 
 export interface EnsureOptions {
   readonly home: Home;
@@ -55,36 +55,31 @@ export async function startPostgres(options: StartOptions): Promise<RunningPostg
   openPathTo(account, home.root, [home.root, home.runtimeDir, home.postgresDir]);
   makeSocketDir(home.postgresSocketDir, account);
   const programs = await installPrograms(home, options.source);
-  await clearAway(home);
   await ensureCluster({ home, programs, account, ...(onProgress ? { onProgress } : {}) });
-  const log = openLog(home);
-  const child = spawnServer({ programs, account, home, settings: { ...SETTINGS, ...options.settings }, log });
-  const failure = await waitUntilReady(child, options);
-  const found = await options.find();
-  // Another server may be the one: a starter that was killed may have left its own on the way up.
-  if (found === null) throw new Error(`PostgreSQL did not start (${failure ?? "it ended at once"}). ${logTail(log)}`);
+  const started = await startSurely(options, { programs, account, home, settings: { ...SETTINGS, ...options.settings } });
   await removeOtherPrograms(home, programs);
-  return { ...found, adopted: found.pid !== child.pid };
+  return started;
+}
+
+/** One that is killed on its way up is started again, a few times. */
+async function startSurely(options: StartOptions, spawnOptions: Omit<SpawnOptions, "log">): Promise<RunningPostgres> {
+  for (let tries = 1; ; tries += 1) {
+    await clearAwayDeadServer(options.home);
+    const log = openLog(options.home);
+    const child = spawnServer({ ...spawnOptions, log });
+    const end = await waitUntilReady(child, options);
+    // Another server may be the one: a starter that was killed may have left its own on the way up.
+    const found = await options.find();
+    if (found !== null) return { ...found, adopted: found.pid !== child.pid };
+    const wasKilled = end === null || end.signal !== null;
+    if (!wasKilled || tries === MAX_TRIES) throw new Error(`PostgreSQL did not start (${end?.reason ?? "it was killed"}). ${logTail(log)}`);
+  }
 }
 
 /** initdb hands the paths of its programs to a shell, in double quotes. */
 function refuseShellCharacters(root: string): void {
   if (!/["$`\\\n]/.test(root)) return;
   throw new Error(`PostgreSQL cannot live in ${root}: set RUNYARD_HOME to a path without any of " $ \` \\ and line breaks.`);
-}
-
-/** Ends what a killed server left running, and removes a pid file whose number now belongs to a stranger. */
-async function clearAway(home: Home): Promise<void> {
-  const dataDir = dataDirOf(home);
-  if (postgresPid(home) !== null) return;
-  const giveUpAt = Date.now() + LEFTOVER_WAIT_MS;
-  for (let left = processesServing(dataDir); left.length > 0 && Date.now() < giveUpAt; left = processesServing(dataDir)) {
-    for (const pid of left) signalProcess(pid, "SIGKILL");
-    await wait(POLL_MS);
-  }
-  const stale = pidInFile(dataDir);
-  // PostgreSQL deals with the pid of a dead process itself, and more carefully, so leave it that.
-  if (stale !== null && identifyProcess(stale) !== null) rmSync(pidFileOf(dataDir), { force: true });
 }
 
 interface Log {
@@ -138,12 +133,17 @@ function spawnServer({ home, programs, account, settings, log }: SpawnOptions): 
   }
 }
 
-/** Waits for the server's own word that it is ready, or for its end: then says how it ended. */
-async function waitUntilReady(child: ChildProcess, options: StartOptions): Promise<string | null> {
+interface ServerEnd {
+  readonly reason: string;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** Waits for the server's own word that it is ready (null), or for its end. */
+async function waitUntilReady(child: ChildProcess, options: StartOptions): Promise<ServerEnd | null> {
   const dataDir = dataDirOf(options.home);
-  const ended = new Promise<string>((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(`it ended with ${code ?? signal}`));
+  const ended = new Promise<ServerEnd>((resolve) => {
+    child.once("error", (error) => resolve({ reason: error.message, signal: null }));
+    child.once("exit", (code, signal) => resolve({ reason: `it ended with ${code ?? signal}`, signal }));
   });
   const saySoAt = Date.now() + SAY_SO_AFTER_MS;
   let said = false;
@@ -154,7 +154,7 @@ async function waitUntilReady(child: ChildProcess, options: StartOptions): Promi
       options.onProgress?.("Waiting for PostgreSQL, which is recovering after a crash");
       said = true;
     }
-    const failure = await Promise.race([ended, wait(POLL_MS, null)]);
-    if (failure !== null) return failure;
+    const end = await Promise.race([ended, wait(POLL_MS, null)]);
+    if (end !== null) return end;
   }
 }
