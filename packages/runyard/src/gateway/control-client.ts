@@ -84,8 +84,12 @@ async function request(socketPath: string, ask: { method: string; path: string; 
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.once("error", away);
       response.once("end", () => {
-        const text = Buffer.concat(chunks).toString();
-        resolve({ status: response.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) });
+        try {
+          const text = Buffer.concat(chunks).toString();
+          resolve({ status: response.statusCode ?? 0, body: text === "" ? undefined : JSON.parse(text) });
+        } catch (error) {
+          reject(new Error("The gateway answered something that is not JSON.", { cause: error }));
+        }
       });
     });
     call.end(ask.body === undefined ? undefined : JSON.stringify(ask.body));

@@ -249,7 +249,7 @@ test("without a provider calls are refused in words, and not tried again", async
   for (const provider of [undefined, null]) {
     if (provider === null) await gateway.setProvider(null);
     const answer = await call(gateway, { token: run.token });
-    expect(answer).toMatchObject({ status: 503, headers: { "x-should-retry": "false" } });
+    expect(answer).toMatchObject({ status: 400, headers: { "x-should-retry": "false" } });
     expect(JSON.parse(answer.body)).toMatchObject({ error: { code: "no_model_configured" } });
   }
 });
@@ -258,7 +258,7 @@ test("a real run is never answered by the scripted model, and a simulated one ne
   const provider = await startProvider(answerWell);
   const { host, gateway, run } = await openWith(provider);
   await gateway.setProvider({ kind: "scripted" });
-  expect(await call(gateway, { token: run.token })).toMatchObject({ status: 503 });
+  expect(await call(gateway, { token: run.token })).toMatchObject({ status: 400 });
 
   const simulated = newRun();
   await gateway.openRun(simulated);

@@ -171,6 +171,7 @@ test("a hand-over: a stream goes on to its end, the next call reaches the new ga
   for (const answer of [bySocket.answer, byPort, next.answer]) expect(await answer).toMatchObject({ complete: true, body: all });
 
   await until(() => isGone(before.pid), "the old gateway to leave");
+  expect(readFileSync(path.join(host.home.logsDir, "gateway.log"), "utf8")).toContain(`[${before.pid}] leaving (it was told to leave)`);
   expect(host.closes(run.runId)).toMatchObject(Array.from({ length: 3 }, () => ({ ok: true, settled: "measured" })));
   expect(livingLives(host.home.gatewayDir).map((life) => life.process.pid)).toEqual([after.pid]);
 });

@@ -65,7 +65,7 @@ export function createRegistry(expected: ExpectedTokens): Registry {
       if (run.simulated) return { kind: "scripted" };
       // A real run never falls back to simulation.
       if (provider !== null && provider.kind !== "scripted") return provider;
-      throw new Refusal(503, "no_model_configured", {
+      throw new Refusal(400, "no_model_configured", {
         message: "No model is connected to Runyard. Connect one in the server's settings and start the run again.",
       });
     },
