@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import pg from "pg";
 import { openDatabase, type Database } from "../store/database.ts";
 import { migrate, readMigrations } from "../store/migrate.ts";
-import { identifyProcess } from "../store/postgres/process.ts";
+import { nameProcess } from "../store/postgres/process.ts";
 import { testServerUrl } from "./test-server.ts";
 
 /** A database of its own for one test file, with all migrations applied. */
@@ -87,7 +87,7 @@ async function dropLeftovers(admin: pg.Client): Promise<void> {
 
 /** How the names of a living process's databases begin. */
 function prefixOf(pid: number): string {
-  return `runyard_test_${digest(hostname())}_${pid}_${digest(identifyProcess(pid) ?? "dead")}_`;
+  return `runyard_test_${digest(hostname())}_${pid}_${digest(nameProcess(pid) ?? "dead")}_`;
 }
 
 function digest(text: string): string {

@@ -5,7 +5,7 @@ import path from "node:path";
 import { homeAt, makePrivateDir, type Home } from "../home.ts";
 import { withLock } from "../store/postgres/lock.ts";
 import { ensurePostgres, stopPostgres } from "../store/postgres/postgres.ts";
-import { identifyProcess, isProcessAlive } from "../store/postgres/process.ts";
+import { nameProcess, isNamedAlive } from "../store/postgres/process.ts";
 import { findPackage } from "../store/postgres/programs.ts";
 
 /** Set by the process that holds the server for its children, to its identity. */
@@ -29,7 +29,7 @@ export function testServerUrl(): Promise<string> {
 export async function holdTestServer(): Promise<void> {
   const home = testHome();
   await withLock(lockDirOf(home), async () => enlist(home));
-  process.env[HOLDER] = identifyProcess(process.pid) ?? "";
+  process.env[HOLDER] = nameProcess(process.pid) ?? "";
 }
 
 /** Gives the server up; the last living process to do so stops it. What it stored stays for the next run. */
@@ -51,7 +51,7 @@ function testHome(): Home {
 async function startShared(): Promise<string> {
   const home = testHome();
   return withLock(lockDirOf(home), async () => {
-    const isHeld = isProcessAlive(process.env[HOLDER] ?? "");
+    const isHeld = isNamedAlive(process.env[HOLDER] ?? "");
     if (!isHeld) enlist(home);
     return (await ensurePostgres({ home, settings: SETTINGS })).connectionString;
   });
@@ -59,14 +59,14 @@ async function startShared(): Promise<string> {
 
 function enlist(home: Home): void {
   mkdirSync(usersDirOf(home), { recursive: true });
-  writeFileSync(path.join(usersDirOf(home), String(process.pid)), identifyProcess(process.pid) ?? "");
+  writeFileSync(path.join(usersDirOf(home), String(process.pid)), nameProcess(process.pid) ?? "");
 }
 
 /** Counts those who live and forgets the dead. */
 function countUsers(home: Home): number {
   mkdirSync(usersDirOf(home), { recursive: true });
   const files = readdirSync(usersDirOf(home)).map((name) => path.join(usersDirOf(home), name));
-  const dead = files.filter((file) => !isProcessAlive(readFileSync(file, "utf8")));
+  const dead = files.filter((file) => !isNamedAlive(readFileSync(file, "utf8")));
   for (const file of dead) rmSync(file, { force: true });
   return files.length - dead.length;
 }

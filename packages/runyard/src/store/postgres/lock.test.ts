@@ -4,7 +4,7 @@ import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { withLock } from "./lock.ts";
-import { identifyProcess, isProcessAlive } from "./process.ts";
+import { nameProcess, isNamedAlive } from "./process.ts";
 import { firstLineOf, moduleUrl, outputOf, startNode } from "./testing.ts";
 
 let root: string;
@@ -66,10 +66,10 @@ test("a holder that is killed loses it", async () => {
 });
 
 test("a stranger that got the pid of a dead holder holds nothing", async () => {
-  const identity = identifyProcess(process.pid) ?? "";
-  expect(isProcessAlive(identity)).toBe(true);
+  const identity = nameProcess(process.pid) ?? "";
+  expect(isNamedAlive(identity)).toBe(true);
   const stranger = identity.replace(/ \d+/, " 1");
-  expect(isProcessAlive(stranger)).toBe(false);
+  expect(isNamedAlive(stranger)).toBe(false);
   mkdirSync(dir);
   writeFileSync(path.join(dir, "7"), stranger);
   expect(await withLock(dir, () => Promise.resolve("mine"))).toBe("mine");

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { identifyProcess, isProcessAlive } from "./process.ts";
+import { nameProcess, isNamedAlive } from "./process.ts";
 
 const POLL_MS = 15;
 const GIVE_UP_MS = 180_000;
@@ -34,9 +34,9 @@ export async function withLock<T>(dir: string, work: () => Promise<T>): Promise<
 /** The file of the lock that is now ours, or null where somebody else has it. */
 function tryAcquire(dir: string): string | null {
   const newest = generations(dir).at(-1) ?? 0;
-  if (newest > 0 && isProcessAlive(ownerOf(dir, newest))) return null;
+  if (newest > 0 && isNamedAlive(ownerOf(dir, newest))) return null;
   const mine = path.join(dir, String(newest + 1));
-  if (!placeWhole(mine, identifyProcess(process.pid) ?? "")) return null;
+  if (!placeWhole(mine, nameProcess(process.pid) ?? "")) return null;
   const rivals = generations(dir);
   if (rivals.at(-1) !== newest + 1) {
     rmSync(mine, { force: true });

@@ -8,7 +8,7 @@ import type { Home } from "../../home.ts";
 import { dataDirOf } from "./cluster.ts";
 import { pidFileOf } from "./postmaster.ts";
 import { ensurePostgres, postgresPid, stopPostgres, type RunningPostgres } from "./postgres.ts";
-import { identifyProcess, processesServing } from "./process.ts";
+import { nameProcess, processesServing } from "./process.ts";
 import { installPrograms } from "./programs.ts";
 import { firstLineOf, moduleUrl, outputOf, scratchHome, startNode, type Scratch } from "./testing.ts";
 
@@ -184,11 +184,11 @@ describe("one home, from its first start on", () => {
 
   test.skipIf(process.platform !== "linux")("a stopped (SIGSTOP) server is still ended", async () => {
     const { pid } = await ensurePostgres({ home });
-    const identity = identifyProcess(pid);
+    const identity = nameProcess(pid);
     expect(identity).not.toBeNull();
     process.kill(pid, "SIGSTOP");
     expect(await stopPostgres(home)).toBe(true);
-    expect(identifyProcess(pid)).not.toBe(identity);
+    expect(nameProcess(pid)).not.toBe(identity);
     expect(await keptRows()).toBe(2);
   });
 

@@ -1,22 +1,19 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import { identifyProcess } from "../../process-identity.ts";
 
 const hasProc = process.platform === "linux";
-let bootId: string | undefined;
 
-/**
- * Names a living process by pid and start time, so that a later process with the same pid is told
- * apart. Null when there is none; a zombie is dead.
- */
-export function identifyProcess(pid: number): string | null {
-  const start = hasProc ? startFromProc(pid) : startFromPs(pid);
-  return start === null ? null : `${pid} ${start}`;
+/** Names a living process so that a later one with the same pid is told apart; null when there is none. */
+export function nameProcess(pid: number): string | null {
+  const identity = identifyProcess(pid);
+  return identity === null ? null : `${pid} ${identity.startTime} ${identity.bootId}`;
 }
 
-/** Whether the process that was given this name by `identifyProcess` still lives. */
-export function isProcessAlive(identity: string): boolean {
-  const pid = Number.parseInt(identity, 10);
-  return Number.isSafeInteger(pid) && pid > 0 && identifyProcess(pid) === identity;
+/** Whether the process that was given this name by `nameProcess` still lives. */
+export function isNamedAlive(name: string): boolean {
+  const pid = Number.parseInt(name, 10);
+  return Number.isSafeInteger(pid) && pid > 0 && nameProcess(pid) === name;
 }
 
 /**
@@ -24,12 +21,12 @@ export function isProcessAlive(identity: string): boolean {
  * it. A directory that was copied or moved is told apart, which its pid file alone would not.
  */
 export function servesDirectory(pid: number, dataDir: string): boolean {
-  if (!hasProc) return (readPs(pid, "command") ?? "").includes(`-D ${dataDir} `);
+  if (!hasProc) return commandOf(pid).includes(`-D ${dataDir} `);
   try {
     const actual = statSync(`/proc/${pid}/cwd`);
     const wanted = statSync(dataDir);
     const isThere = actual.ino === wanted.ino && actual.dev === wanted.dev;
-    return isThere && readOrNull(`/proc/${pid}/comm`)?.trim() === "postgres";
+    return isThere && readFileSync(`/proc/${pid}/comm`, "utf8") === "postgres\n";
   } catch {
     return false;
   }
@@ -61,41 +58,10 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-function startFromProc(pid: number): string | null {
-  const stat = readOrNull(`/proc/${pid}/stat`);
-  if (stat === null) return null;
-  // The program's name is in parentheses and may hold anything; state and start time come behind it.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [state, startTicks] = [fields[0], fields[19]];
-  if (state === "Z" || state === "X" || startTicks === undefined) return null;
-  bootId ??= readOrNull("/proc/sys/kernel/random/boot_id")?.trim() ?? "";
-  return `${startTicks} ${bootId}`;
-}
-
-function startFromPs(pid: number): string | null {
-  const answer = readPs(pid, "state,lstart");
-  if (answer === null || answer.startsWith("Z")) return null;
-  return answer.replace(/^\S+\s+/, "");
-}
-
-function readPs(pid: number, columns: string): string | null {
+function commandOf(pid: number): string {
   try {
-    const format = columns.split(",").flatMap((column) => ["-o", `${column}=`]);
-    const output = execFileSync("ps", ["-ww", ...format, "-p", String(pid)], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-      env: { ...process.env, LC_ALL: "C" },
-    });
-    return output.trim() || null;
+    return execFileSync("ps", ["-ww", "-o", "command=", "-p", String(pid)], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   } catch {
-    return null;
-  }
-}
-
-function readOrNull(file: string): string | null {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return null;
+    return "";
   }
 }
