@@ -1,4 +1,4 @@
-import { problemSchema, runPageSchema, runSchema } from "@runyard/sdk/contract";
+import { problemSchema, runPageSchema, runSchema, RunyardError } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MAX_BODY_BYTES } from "./body.ts";
 import { newRunId } from "./testing/log-engine.ts";
@@ -278,6 +278,8 @@ describe("what goes wrong inside", () => {
     const logged = inner.log.find(({ level }) => level === "error");
     expect(logged?.requestId).toBe(problem.request_id);
     expect(String(logged?.error)).toContain("hunter2");
+    inner.engine.getRun = () => Promise.reject(new RunyardError("internal", "at /home/me/secret.ts"));
+    expect((await expectProblem(await inner.fetch(`/v1/agent-runs/${newRunId()}`), 500, "internal")).detail).not.toContain("secret");
     inner.engine.getRun = () => Promise.reject("not even an error");
     expect((await inner.fetch(`/v1/agent-runs/${newRunId()}`)).status).toBe(500);
     await inner.close();
