@@ -1,6 +1,6 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
+import { createTestDatabase, withDatabase, type TestDatabase } from "../testing/database.ts";
 import { DatabaseUnavailableError, openDatabase, type Database } from "./database.ts";
 
 let database: TestDatabase;
@@ -214,13 +214,14 @@ describe("failures", () => {
   test("a wrong password and a missing database each say what to do", async () => {
     const wrong = openDatabase({ connectionString: database.connectionString.replace(/:[^:@/]+@/, ":wrong@"), applicationName: "x" });
     await expect(wrong.query("select 1")).rejects.toThrow(/the password in DATABASE_URL is wrong/);
-    const missing = openDatabase({ connectionString: database.connectionString.replace(/\/[^/?]+\?/, "/nowhere?"), applicationName: "x" });
+    const missing = openDatabase({ connectionString: withDatabase(database.connectionString, "nowhere"), applicationName: "x" });
     await expect(missing.query("select 1")).rejects.toThrow(/create that database/);
     await Promise.all([wrong.close(), missing.close()]);
   });
 
   test("options in the URL stay, and cannot undo ours", async () => {
-    const url = `${database.connectionString}&options=-c%20role%3Dnone%20-c%20work_mem%3D5MB&application_name=mine`;
+    const { connectionString } = database;
+    const url = `${connectionString}${connectionString.includes("?") ? "&" : "?"}options=-c%20role%3Dnone%20-c%20work_mem%3D5MB&application_name=mine`;
     const own = openDatabase({ connectionString: url, applicationName: "x" });
     expect(await own.query("select current_user as who, current_setting('work_mem') as mem")).toEqual([{ who: "runyard_app", mem: "5MB" }]);
     await own.close();

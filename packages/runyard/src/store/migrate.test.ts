@@ -4,7 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { afterAll, beforeEach, expect, test } from "vitest";
-import { createTestDatabase, withDatabase, type TestDatabase } from "../testing/database.ts";
+import { createTestDatabase, databaseIn, withDatabase, type TestDatabase } from "../testing/database.ts";
 import { migrate, readMigrations } from "./migrate.ts";
 import { refuseServer } from "./migrate/requirements.ts";
 
@@ -13,7 +13,7 @@ const root = mkdtempSync(path.join(tmpdir(), "runyard-migrate-"));
 const host: TestDatabase = await createTestDatabase();
 const superuser = new pg.Client({ connectionString: host.connectionString });
 await superuser.connect();
-const name = host.connectionString.replace(/^.*\/([^/?]+)\?.*$/, "$1");
+const name = databaseIn(host.connectionString);
 
 let directory: string;
 let made = 0;

@@ -126,7 +126,9 @@ describe.skipIf(reason !== "")(`a PostgreSQL 15 server of one's own, over TCP${r
   });
 
   test("its data directory is not taken for one of the built-in server, which is newer", async () => {
-    await expect(ensurePostgres({ home: scratch.home })).rejects.toThrow(/was made by PostgreSQL 15, and this Runyard brings PostgreSQL 18/);
+    await expect(ensurePostgres({ home: scratch.home })).rejects.toThrow(
+      /was made by PostgreSQL 15, and this Runyard brings PostgreSQL 18/,
+    );
     expect(child.exitCode).toBeNull();
   });
 });

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { expect, test } from "vitest";
 import { moduleUrl, outputOf, startNode } from "../store/postgres/testing.ts";
-import { createTestDatabase, withDatabase } from "./database.ts";
+import { createTestDatabase, databaseIn, withDatabase } from "./database.ts";
 import { testServerUrl } from "./test-server.ts";
 
 async function databases(pattern: string): Promise<string[]> {
@@ -29,7 +29,7 @@ test("what a dead test process left is removed by the next one", async () => {
     const database = await createTestDatabase();
     console.log(database.connectionString);
     ${then}`;
-  const name = (await outputOf(startNode(program("process.kill(process.pid, 'SIGKILL');")))).replace(/^.*\/([^/?]+)\?.*$/s, "$1");
+  const name = databaseIn((await outputOf(startNode(program("process.kill(process.pid, 'SIGKILL');")))).trim());
   expect(await databases(`^${name}$`)).toEqual([name]);
   await outputOf(startNode(program("await database.drop();")));
   expect(await databases(`^${name}$`)).toEqual([]);
@@ -39,5 +39,7 @@ test("a URL is pointed at another database", () => {
   expect(withDatabase("postgresql://u:p@%2Ftmp%2Fx:5432/one?sslmode=disable", "two")).toBe(
     "postgresql://u:p@%2Ftmp%2Fx:5432/two?sslmode=disable",
   );
+  expect(databaseIn("postgresql://u:p@%2Ftmp%2Fx:5432/one?sslmode=disable")).toBe("one");
+  expect(databaseIn("postgresql://u:p@host/one")).toBe("one");
   expect(withDatabase("postgresql://u:p@host/one", "two")).toBe("postgresql://u:p@host/two");
 });

@@ -49,6 +49,11 @@ export function withDatabase(url: string, name: string): string {
   return url.replace(/\/[^/?]*(?=\?|$)/, `/${name}`);
 }
 
+/** The name of the database that a URL points at. */
+export function databaseIn(url: string): string {
+  return /\/([^/?]*)(?:\?|$)/.exec(url)?.[1] ?? "";
+}
+
 /** Of any number of test processes at once, one migrates it. The template has its name only when it is complete. */
 async function ensureTemplate(admin: pg.Client, server: string): Promise<string> {
   const hashes = readMigrations().map((migration) => migration.hash);
