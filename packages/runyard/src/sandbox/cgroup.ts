@@ -34,9 +34,14 @@ function writeWhereKnown(dir: string, file: string, value: string): void {
   }
 }
 
-/** From here on nothing in the groups can start another process: a fork bomb cannot outrun the kill. */
-export function forbidForks(dir: string): void {
+/**
+ * From here on nothing in the groups can start another process, so that a fork bomb cannot outrun the kill;
+ * and all of them get the processor time that dying takes.
+ */
+export function prepareKill(dir: string): void {
   writeWhereKnown(dir, "pids.max", "0");
+  writeWhereKnown(dir, "cpu.max", "max");
+  writeWhereKnown(dir, "cpu.cfs_quota_us", "-1");
 }
 
 /** Version 2 ends all members at once. */

@@ -1,28 +1,38 @@
 import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import { forbidForks, killMembers, readMembers, removeCgroups } from "./cgroup.ts";
+import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
 import { isSameProcess, isShimAlive, readExitCode, readShimPid } from "./run-directory.ts";
 
 const GRACE_MS = 200;
-const LIMIT_MS = 10_000;
+const LIMIT_MS = 30_000;
 const PAUSE_MS = 3;
 const SCAN_BATCH = 32;
 
 /** Files of a run directory that only the run's own processes write; server and readers hold others, or read. */
 const RUN_FILES = new Set(["stdin", "stdout", "out", "err"]);
 
-function holds(proc: string, dir: string): boolean {
+/** Where a link of /proc leads; empty where its process or descriptor is gone, or another user's. */
+function linkOf(link: string): string {
   try {
-    if (readlinkSync(`${proc}/cwd`) === dir) return true;
-    return readdirSync(`${proc}/fd`).some((fd) => {
-      const target = readlinkSync(`${proc}/fd/${fd}`);
-      if (path.dirname(target) !== dir || !RUN_FILES.has(path.basename(target))) return false;
-      const writable = (lstatSync(`${proc}/fd/${fd}`).mode & 0o200) !== 0;
-      return writable || path.basename(target) === "stdin";
-    });
+    return readlinkSync(link);
   } catch {
-    return false; // ended meanwhile, or of another user
+    return "";
+  }
+}
+
+function writes(link: string, dir: string): boolean {
+  const target = linkOf(link);
+  if (path.dirname(target) !== dir || !RUN_FILES.has(path.basename(target))) return false;
+  return path.basename(target) === "stdin" || ((lstatSync(link, { throwIfNoEntry: false })?.mode ?? 0) & 0o200) !== 0;
+}
+
+function holds(proc: string, dir: string): boolean {
+  if (linkOf(`${proc}/cwd`) === dir) return true;
+  try {
+    return readdirSync(`${proc}/fd`).some((fd) => writes(`${proc}/fd/${fd}`, dir));
+  } catch {
+    return false; // gone, or another user's
   }
 }
 
@@ -73,16 +83,18 @@ async function terminateShim(dir: string): Promise<void> {
 /**
  * Ends everything of a run directory for certain, and removes its control groups: TERM to the shim, then
  * SIGKILL to all members of its control groups and all holders of its files, until two scans in a row
- * find none. A directory that was not started yet never will be. Throws after 10 s.
+ * find none. A directory that was not started yet never will be. Throws after 30 s.
  */
 export async function killRunDirectory(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
   if (!forestall(dir)) await terminateShim(dir);
-  forbidForks(dir);
+  prepareKill(dir);
+  const hasGroups = cgroupsOf(dir).some((group) => existsSync(group));
   const end = Date.now() + LIMIT_MS;
   for (let quiet = 0; quiet < 2; await sleep(PAUSE_MS)) {
     killMembers(dir);
-    const holders = await findHolders(dir);
+    // Looking through all processes takes long, and what is in a group cannot leave it: once is enough there.
+    const holders = hasGroups && quiet > 0 ? [] : await findHolders(dir);
     const left = [...readMembers(dir), ...holders];
     for (const pid of left) killProcess(pid, "SIGKILL");
     quiet = left.length === 0 ? quiet + 1 : 0;

@@ -2,7 +2,10 @@ import path from "node:path";
 import { makeCgroups } from "./cgroup-make.ts";
 import type { PreparedSandbox, SandboxDriver, SandboxSpec } from "./driver.ts";
 
-function requireUnmoved(spec: SandboxSpec): void {
+function requirePossible(spec: SandboxSpec): void {
+  if (!spec.writableWorkspace) {
+    throw new Error("the process driver cannot keep a workspace from being written: use the driver `bwrap` for a run that must not write");
+  }
   const moved = spec.mounts.find((mount) => mount.source !== mount.target);
   if (moved !== undefined) {
     throw new Error(`the process driver shows files where they are: it cannot show ${moved.source} as ${moved.target}`);
@@ -10,7 +13,7 @@ function requireUnmoved(spec: SandboxSpec): void {
 }
 
 async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
-  requireUnmoved(spec);
+  requirePossible(spec);
   const { join, granted } = makeCgroups(spec.name, spec.limits);
   const PATH = `${path.dirname(process.execPath)}:${process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"}`;
   return { granted, launch: { argv: spec.argv, env: { PATH, ...spec.env }, args: [], join, cwd: spec.dirs.workspace } };
