@@ -2,16 +2,17 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { z } from "zod";
 import type { Home } from "../home.ts";
 import { controlClient } from "./control-client.ts";
-import { exchangesFile } from "./files.ts";
+import { exchangesFile, privateSockets } from "./files.ts";
 import { keepGateway, type Told } from "./keeper.ts";
 import { livingLives } from "./lives.ts";
-import { isAlive, signalProcess } from "./process-identity.ts";
+import { identifyProcess, isAlive, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { type GatewayHealth, problemsOf, type Provider, providerSchema, runStateSchema } from "./protocol.ts";
 
 export type { GatewayHealth, Provider } from "./protocol.ts";
 
 const STOP_STEP_MS = 3_000;
 const STOP_POLL_MS = 20;
+const MAX_STOP_ROUNDS = 3;
 
 /** The gateway of this host, as the server sees it. */
 export interface Gateway {
@@ -84,14 +85,41 @@ function checked<T>(schema: z.ZodType<T>, value: unknown): T {
 }
 
 /**
- * Ends the gateway of this home, and those before it that still finish calls: for 3 seconds they may end
- * their calls, then the calls are broken off. Returns whether there was one.
+ * Ends the gateway of this home, those before it that still finish calls, and one that is just being
+ * started: for 3 seconds they may end their calls, then the calls are broken off. Returns whether there
+ * was one.
  */
 export async function stopGateway(home: Home): Promise<boolean> {
-  const processes = livingLives(home.gatewayDir).map((life) => life.process);
+  let found = false;
+  // A server that still runs would bring it back for ever.
+  for (let round = 0; round < MAX_STOP_ROUNDS; round += 1) {
+    const processes = await gatewayProcesses(home);
+    if (processes.length === 0) break;
+    found = true;
+    await endProcesses(processes);
+  }
+  return found;
+}
+
+async function endProcesses(processes: readonly ProcessIdentity[]): Promise<void> {
   for (const signal of ["SIGTERM", "SIGTERM", "SIGKILL"] as const) {
     for (const process of processes) signalProcess(process, signal);
     for (const giveUpAt = Date.now() + STOP_STEP_MS; processes.some(isAlive) && Date.now() < giveUpAt;) await wait(STOP_POLL_MS);
   }
-  return processes.length > 0;
+}
+
+/** First those without a name, then those with one: one that gets its name in between is among the second. */
+async function gatewayProcesses(home: Home): Promise<ProcessIdentity[]> {
+  const pids = await Promise.all(
+    privateSockets(home.gatewayControlSocket).map((socket) =>
+      controlClient(socket)
+        .health()
+        .then(
+          ({ pid }) => pid,
+          () => null,
+        ),
+    ),
+  );
+  const nameless = pids.map((pid) => (pid === null ? null : identifyProcess(pid))).filter((process) => process !== null);
+  return [...nameless, ...livingLives(home.gatewayDir).map((life) => life.process)];
 }

@@ -76,8 +76,10 @@ test("what was asked and answered is recorded, for this user only", async () => 
   const answer = await call(gateway, { token: run.token, body: { ...QUESTION, stream: true } });
   const dir = path.join(host.home.gatewayDir, "runs", run.runId);
   const id = host.lines(run.runId)[0]?.id ?? "";
-  expect(JSON.parse(readFileSync(path.join(dir, `${id}.request.json`), "utf8"))).toEqual({ ...QUESTION, stream: true });
-  expect(readFileSync(path.join(dir, `${id}.response`), "utf8")).toBe(answer.body);
+  await expect
+    .poll(() => readFileSync(path.join(dir, `${id}.request.json`), "utf8"), { timeout: 20_000 })
+    .toBe(JSON.stringify({ ...QUESTION, stream: true }));
+  await expect.poll(() => readFileSync(path.join(dir, `${id}.response`), "utf8"), { timeout: 20_000 }).toBe(answer.body);
 });
 
 test("the alias means the run's model, else the provider's; other names go through", async () => {

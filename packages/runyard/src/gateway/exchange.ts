@@ -39,7 +39,7 @@ export async function performExchange(recorder: Recorder, exchange: Exchange): P
   response.once("close", onGone);
   run.closed.addEventListener("abort", onClosed);
   const { end, finish } = await callAndRelay(exchange, { record, abort });
-  await record.close(end);
+  record.close(end);
   response.off("close", onGone);
   run.closed.removeEventListener("abort", onClosed);
   await finish();

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 
 /** Where a run's model calls are journalled and recorded. */
@@ -26,4 +27,13 @@ export function doorSocket(doorDir: string): string {
 /** The name under which a process binds a socket before it takes the public one. */
 export function privateName(socket: string, pid: number): string {
   return `${socket}.${pid}`;
+}
+
+/** The sockets of processes that have not taken this public name, or never will. */
+export function privateSockets(socket: string): string[] {
+  const dir = path.dirname(socket);
+  if (!existsSync(dir)) return [];
+  return readdirSync(dir)
+    .filter((name) => name.startsWith(`${path.basename(socket)}.`))
+    .map((name) => path.join(dir, name));
 }

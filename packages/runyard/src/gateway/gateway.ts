@@ -102,8 +102,9 @@ function leaver({ options, servers, active, door, place }: Leaving): (reason: st
       servers.door.close();
     }, LAST_ACCEPT_MS);
     setInterval(() => {
-      if (servers.door.listening || active.size > 0 || door.openExchanges > 0) return;
-      if (place()?.recorder.finish() === false) log("the ends of some model calls could not be written");
+      const recorder = place()?.recorder;
+      if (servers.door.listening || active.size > 0 || door.openExchanges > 0 || (recorder?.openBodies ?? 0) > 0) return;
+      if (recorder?.finish() === false) log("the ends of some model calls could not be written");
       exit(0);
     }, LEAVE_POLL_MS);
   };

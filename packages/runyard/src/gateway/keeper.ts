@@ -44,7 +44,7 @@ export async function keepGateway({ start, told, onLog }: KeeperOptions): Promis
   let current: GatewayHealth;
 
   const ensure = async (suits: Suits): Promise<void> => {
-    current = await ensureGateway({ start, control, told, onLog }, suits);
+    current = await ensureGateway({ start, control, told, onLog, closing: closing.signal }, suits);
     watching?.close();
     watching = control.watch(() => void revive("the gateway is gone"));
   };
@@ -55,6 +55,7 @@ export async function keepGateway({ start, told, onLog }: KeeperOptions): Promis
       try {
         return await inTurn(() => (closing.signal.aborted ? Promise.resolve() : ensure(isUnderstood)));
       } catch (error) {
+        if (closing.signal.aborted) return;
         onLog(`the gateway could not be brought back: ${String(error)}`);
         await wait(REVIVE_RETRY_MS, undefined, { ref: false });
       }
@@ -94,12 +95,15 @@ function isUnderstood(found: GatewayHealth): boolean {
 
 interface Ensuring extends KeeperOptions {
   readonly control: ControlClient;
+  /** Once it is aborted no process is made the gateway any more: whoever closes may be about to end everything. */
+  readonly closing: AbortSignal;
 }
 
 /** Finds a gateway that suits or starts one, and tells it everything. */
 async function ensureGateway(context: Ensuring, suits: Suits): Promise<GatewayHealth> {
-  const { start, control, told } = context;
+  const { start, control, told, closing } = context;
   for (let tries = 0; tries < MAX_STARTS; tries += 1) {
+    closing.throwIfAborted();
     // Read first: a gateway that comes after this makes our own start a thing of the past.
     const replaces = newestLife(start.home.gatewayDir);
     const found = (await findSuiting(context, suits)) ?? (await startOne(context, { replaces, suits }));
@@ -116,6 +120,7 @@ async function startOne(context: Ensuring, { replaces, suits }: { replaces: numb
     const found = await findSuiting(context, suits);
     if (found !== null) return found;
     await tellAll(standby.control, context.told);
+    context.closing.throwIfAborted();
     taken = await standby.control.take(replaces);
     if (!taken) return null;
     context.onLog(`started the gateway (pid ${standby.process.pid})`);

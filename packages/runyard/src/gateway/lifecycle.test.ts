@@ -301,6 +301,22 @@ test("stopGateway ends it, also with a call under way, and says whether there wa
   expect(await stopGateway(host.home)).toBe(false);
 });
 
+test("stopGateway also ends one that is just being brought back, and nothing comes after it", async () => {
+  for (let round = 0; round < 5; round += 1) {
+    const host = newHost();
+    const gateway = await host.open();
+    const { pid } = await gateway.health();
+    process.kill(pid, "SIGKILL");
+    // From before the new process has a socket to after it has taken the name.
+    await new Promise((resolve) => setTimeout(resolve, round * 60));
+    gateway.close();
+    await stopGateway(host.home);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(livingLives(host.home.gatewayDir)).toEqual([]);
+    await expect(gateway.health()).rejects.toThrow("does not answer");
+  }
+});
+
 test("a program that cannot run is told of with its own words", async () => {
   const host = newHost();
   const broken = path.join(host.home.root, "broken.mjs");

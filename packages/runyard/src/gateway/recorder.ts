@@ -21,7 +21,9 @@ export interface Recorder {
   open(call: CallStart): CallRecord;
   /** Ends of calls that could not be written, for want of disk space, are tried again. */
   retry(): void;
-  /** For leaving: true when nothing is left to write. */
+  /** Bodies that are still being written. */
+  readonly openBodies: number;
+  /** For leaving, when nothing is under way: false when the ends of some calls cannot be written. */
   finish(): boolean;
 }
 
@@ -38,8 +40,8 @@ export interface CallRecord {
   readonly id: string;
   /** Records bytes of the answer as the agent gets them; resolves when more may come. Never rejects. */
   write(bytes: Buffer): Promise<void>;
-  /** Finishes the bodies, then journals the end: a reader that sees it finds the recording whole. */
-  close(end: CallEnd): Promise<void>;
+  /** Journals the end at once; the bodies follow on their own. */
+  close(end: CallEnd): void;
 }
 
 export type CallEnd = Pick<ExchangeClose, "status" | "ok" | "complete" | "error"> & {
@@ -51,6 +53,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
   const marked = new Set<string>();
   let unwritten: { file: string; line: ExchangeLine }[] = [];
   let count = 0;
+  let openBodies = 0;
 
   const prepare = (runId: string): void => {
     if (marked.has(runId)) return;
@@ -80,19 +83,23 @@ export function createRecorder(options: RecorderOptions): Recorder {
       const file = exchangesFile(gatewayDir, runId);
       const startedAt = performance.now();
       appendLines(file, [{ type: "open", id, at: new Date().toISOString(), model, path: doorPath }]);
+      openBodies += 1;
       const bodies = recordBodies(path.join(runDir(gatewayDir, runId), id), { request, redactor, log });
       return {
         id,
         write: (bytes) => bodies.write(bytes),
-        async close({ tokens, ...end }) {
-          await bodies.finish();
+        close({ tokens, ...end }) {
           const durationMs = Math.round(performance.now() - startedAt);
           const error = end.error === null ? null : redactor.text(end.error).slice(0, 2_000);
           journal(file, { type: "close", id, at: new Date().toISOString(), ...end, ...tokens, durationMs, error, settled: "measured" });
+          void bodies.finish().then(() => (openBodies -= 1));
         },
       };
     },
     retry,
+    get openBodies() {
+      return openBodies;
+    },
     finish() {
       retry();
       if (unwritten.length === 0) forgetRuns(gatewayDir, number);

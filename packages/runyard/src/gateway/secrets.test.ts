@@ -11,6 +11,8 @@ const startProvider = useProviders();
 /** With characters that are written differently in JSON and in URLs. */
 const KEY = 'sk-"test/key+with=marks-0123456789';
 const KEY_SPELLINGS = [KEY, JSON.stringify(KEY).slice(1, -1), encodeURIComponent(KEY)];
+/** Bodies are written while the answer is already on its way. */
+const POLL = { timeout: 20_000 };
 const CANARY = "canary-that-is-no-secret";
 
 /** Every file below a home that contains one of these texts. */
@@ -79,7 +81,7 @@ test("the token that an agent prints is recorded by nobody, and its owner gets i
   const messages = [{ role: "user", content: `token: ${run.token} ${CANARY}` }];
   const answer = await call(gateway, { token: run.token, body: { ...QUESTION, messages } });
   expect(answer.body).toContain(run.token);
-  expect(filesWith(host, [CANARY])).toHaveLength(2);
+  await expect.poll(() => filesWith(host, [CANARY]).length, POLL).toBe(2);
   expect(filesWith(host, [run.token, KEY])).toEqual([]);
 });
 
@@ -99,6 +101,7 @@ test("keys and tokens stay in memory through a crash, a hand-over and refusals",
   await expect.poll(async () => (await gateway.health().catch(() => ({ pid }))).pid, { timeout: 20_000 }).not.toBe(pid);
   await host.open({ mark: "b" });
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 500 });
+  await expect.poll(() => filesWith(host, ["Bearer [redacted]"]).length, POLL).toBe(2);
   expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
   expect(readFileSync(path.join(host.home.logsDir, "gateway.log"), "utf8")).toContain("serves at");
 });
