@@ -33,6 +33,9 @@ export interface ApiTimings {
   /** How long open requests may take to finish when the server closes. */
   readonly closeMs: number;
 }
+/** Most characters of a path in the log. */
+const MAX_LOGGED_CHARS = 300;
+
 const TIMINGS: ApiTimings = { pollMs: 1_000, heartbeatMs: 15_000, recheckMs: 30_000, closeMs: 5_000 };
 
 export interface Api {
@@ -115,7 +118,7 @@ function stampAnswers(log: ApiLog, isClosing: () => boolean): MiddlewareHandler<
       level: "info",
       requestId,
       method: c.req.method,
-      path: c.req.path,
+      path: c.req.path.slice(0, MAX_LOGGED_CHARS),
       status: c.res.status,
       durationMs: performance.now() - startedAt,
     });
@@ -123,7 +126,15 @@ function stampAnswers(log: ApiLog, isClosing: () => boolean): MiddlewareHandler<
 }
 
 function failure(c: ApiContext, error: unknown, status: number): ApiLogEntry {
-  return { level: "error", requestId: c.var.requestId, method: c.req.method, path: c.req.path, status, durationMs: 0, error };
+  return {
+    level: "error",
+    requestId: c.var.requestId,
+    method: c.req.method,
+    path: c.req.path.slice(0, MAX_LOGGED_CHARS),
+    status,
+    durationMs: 0,
+    error,
+  };
 }
 
 function answerError(c: ApiContext, error: unknown, log: ApiLog): Response {

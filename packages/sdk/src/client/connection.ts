@@ -53,8 +53,10 @@ function timedOut(timeoutMs: number): Explanation {
 /** Node says why in the cause of fetch's error; for a name with several addresses in the errors of that. Browsers do not say. */
 function codeOf(error: unknown): string | undefined {
   for (let at = error, depth = 0; typeof at === "object" && at !== null && depth < 5; depth += 1) {
-    const { code, cause, errors } = at as { code?: unknown; cause?: unknown; errors?: readonly unknown[] };
+    const { code, name, cause, errors } = at as { code?: unknown; name?: unknown; cause?: unknown; errors?: readonly unknown[] };
     if (typeof code === "string") return code;
+    // Node 24 gives this one no code.
+    if (name === "HTTPParserError") return "HPE_";
     at = cause ?? errors?.[0];
   }
   return undefined;
