@@ -26,7 +26,9 @@ const COMMANDS = {
       return become(VITEST, ["run", ...withoutUnsafeFlag(args)]);
     },
   },
-  chaos: { needsTestPrograms: true, start: becomeChaos },
+  "test-matrix": { needsTestPrograms: true, start: (args) => becomeSource("scripts/matrix/main.ts", args) },
+  chaos: { needsTestPrograms: true, start: (args) => becomeSource("packages/runyard/test/chaos/main.ts", args) },
+  build: { needsTestPrograms: false, start: (args) => becomeSource("scripts/build/main.ts", args) },
   check: { needsTestPrograms: true, start: async () => say("Set-up is complete.") },
 };
 
@@ -90,11 +92,15 @@ async function become(script, args) {
   await import(pathToFileURL(file).href);
 }
 
-/** @param {readonly string[]} args */
-async function becomeChaos(args) {
+/**
+ * Becomes a program that is written in TypeScript.
+ * @param {string} script a file of this repository
+ * @param {readonly string[]} args
+ */
+async function becomeSource(script, args) {
   const { registerSources } = await import("../../packages/runyard/bin/register-sources.mjs");
   await registerSources();
-  await become("packages/runyard/test/chaos/main.ts", withoutUnsafeFlag(args));
+  await become(script, withoutUnsafeFlag(args));
 }
 
 /**

@@ -1,0 +1,31 @@
+// `npm run build`: makes what the two packages ship, from the sources. The same sources make the same files.
+import { execFileSync } from "node:child_process";
+import { copyFileSync, cpSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildPrograms } from "../../packages/runyard/src/runtime/index.ts";
+import { withLock } from "../setup/lock.mjs";
+import { noticesFor } from "./notices.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const SDK = path.join(ROOT, "packages/sdk");
+const RUNYARD = path.join(ROOT, "packages/runyard");
+/** What the sources read at run time and the compiler leaves behind. */
+const READ_AT_RUN_TIME = ["store/migrations", "sandbox/programs"];
+
+await withLock(path.join(ROOT, ".runyard-setup-build"), async () => {
+  // In this order: Runyard is compiled against the declarations that the SDK ships.
+  for (const dir of [SDK, RUNYARD]) compile(dir);
+  for (const name of READ_AT_RUN_TIME) cpSync(path.join(RUNYARD, "src", name), path.join(RUNYARD, "dist", name), { recursive: true });
+  const bundled = await buildPrograms(path.join(RUNYARD, "dist/programs"));
+  writeFileSync(path.join(RUNYARD, "THIRD_PARTY_NOTICES"), noticesFor(bundled));
+});
+
+/** Compiles what the entry files of a package reach, and nothing else: no tests, no helpers of tests. */
+function compile(dir: string): void {
+  rmSync(path.join(dir, "dist"), { recursive: true, force: true });
+  copyFileSync(path.join(ROOT, "LICENSE"), path.join(dir, "LICENSE"));
+  execFileSync(process.execPath, [path.join(ROOT, "node_modules/typescript/bin/tsc"), "-p", path.join(dir, "tsconfig.build.json")], {
+    stdio: "inherit",
+  });
+}
