@@ -33,18 +33,20 @@ const ETC_SHOWN = [
   "timezone",
 ];
 
-/** Programs that start a gateway client inside: argv words only, so that nothing of it lies on a disk. */
+/**
+ * Opens the way to the gateway, waits until it is open, and becomes the command. Given as a word, so that
+ * nothing of it lies on a disk; it counts in a subshell, so that no variable of the command is touched.
+ */
 const GATEWAY_LAUNCHER = `
 socat TCP-LISTEN:${GATEWAY_PORT},bind=127.0.0.1,fork,reuseaddr \\
   UNIX-CONNECT:${GATEWAY_DOOR_INSIDE}/sock,retry=100,interval=0.05 </dev/null >/dev/null 2>&1 &
-socat=$! tries=0
-until while read -r _ local _ state _; do
-    case $local/$state in *:${GATEWAY_PORT.toString(16).toUpperCase().padStart(4, "0")}/0A) break ;; *) false ;; esac
-  done </proc/net/tcp; do
-  kill -0 $socat && [ $((tries += 1)) -lt 500 ] || { echo 'runyard: the way to the gateway could not be opened' >&2; exit 96; }
-  sleep 0.01
-done
-unset socat tries local state _
+( tries=0
+  until while read -r _ address _ state _; do
+      case $address/$state in *:${GATEWAY_PORT.toString(16).toUpperCase().padStart(4, "0")}/0A) break ;; *) false ;; esac
+    done </proc/net/tcp; do
+    kill -0 $! && [ $((tries += 1)) -lt 500 ] || exit
+    sleep 0.01
+  done ) || { echo 'runyard: the way to the gateway could not be opened' >&2; exit 96; }
 exec "$@"
 `;
 

@@ -1,13 +1,25 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Launch } from "./driver.ts";
 import { isSameProcess, isShimAlive, makeRunDirectory, readExitCode, readPidFile, readShimPid, type ShimPid } from "./run-directory.ts";
-import { openSpawner } from "./spawner.ts";
+import { openSpawner, stopSpawner } from "./spawner.ts";
 import { type Lab, openLab, SHIM_PROGRAM, SPAWNER_PROGRAM, waitFor, waitForFile } from "./testing/lab.ts";
 import { processesWith } from "./testing/processes.ts";
 
+const STEP_SERVER = fileURLToPath(new URL("testing/step-server.ts", import.meta.url));
 const launchOf = (script: string): Launch => ({ argv: ["sh", "-c", script], env: { PATH: process.env["PATH"] ?? "" }, args: [], join: [] });
+
+/** The control: the server of the test does hold it. */
+function isSecretHeld(pid: number | undefined, secret: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/29`) === secret;
+  } catch {
+    return false;
+  }
+}
 
 describe("the spawner", () => {
   let lab: Lab;
@@ -41,6 +53,27 @@ describe("the spawner", () => {
       .split("\0")
       .map((entry) => entry.split("=")[0]);
     expect(names.filter((name) => name !== "")).toEqual(["PATH"]);
+  });
+
+  it("hands on no descriptor that this process was started with", async () => {
+    const secret = path.join(lab.root, "secret");
+    writeFileSync(secret, "");
+    const [dir, spawnerDir] = [lab.newDir(), path.join(lab.root, "other spawner")];
+    const list = 'for fd in /proc/$$/fd/*; do echo "${fd##*/} $(readlink "$fd")"; done';
+    const job = { spawner: { dir: spawnerDir, spawnerProgram: SPAWNER_PROGRAM, shimProgram: SHIM_PROGRAM }, dir, argv: ["sh", "-c", list] };
+    const fd = openSync(secret, "r");
+    const inherited = Array.from({ length: 30 }, (_, i) => (i === 29 ? fd : "ignore")); // node itself closes the first ones
+    const server = spawn(process.execPath, ["--import", "tsx", "--conditions=runyard-source", STEP_SERVER, JSON.stringify(job)], {
+      stdio: inherited,
+    });
+    await waitFor(() => isSecretHeld(server.pid, secret));
+    await waitFor(() => readExitCode(dir) !== null);
+    const said = readFileSync(path.join(dir, "out"), "utf8");
+    expect(said).toContain(`1 ${path.join(dir, "stdout")}`);
+    expect(said).not.toContain(secret);
+    server.kill("SIGKILL");
+    closeSync(fd);
+    await stopSpawner(spawnerDir);
   });
 
   it("takes paths with spaces and quotes", async () => {

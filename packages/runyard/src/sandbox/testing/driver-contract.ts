@@ -220,11 +220,12 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       const where = isolates ? { path: path.join(door, "sock") } : { port: 0, host: "127.0.0.1" };
       await new Promise<void>((resolve) => server.listen(where, resolve));
       const port = isolates ? 0 : (server.address() as AddressInfo).port;
-      const ask = `fetch(process.argv[1] + "/hello").then((answer) => answer.text()).then(console.log)`;
-      const spec = lab.newSpec(["node", "-e", ask, driver.gatewayUrl(port)], { gatewayDoorDir: door });
+      const ask = `fetch(process.argv[1] + "/hello").then((answer) => answer.text()).then((text) => console.log(text, process.env.state, process.env.tries))`;
+      const env = { state: "mine", tries: "7" }; // what is done on the way to the command does not show in it
+      const spec = lab.newSpec(["node", "-e", ask, driver.gatewayUrl(port)], { gatewayDoorDir: door, env });
       const result = await lab.run(driver, spec);
       server.close();
-      expect(result).toMatchObject({ code: 0, stdout: "gateway saw /hello\n", stderr: "" });
+      expect(result).toMatchObject({ code: 0, stdout: "gateway saw /hello mine 7\n", stderr: "" });
     });
 
     it("keeps the workspace as it is where it may not be written, or refuses", async () => {

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -85,9 +85,4 @@ export async function waitFor<T>(check: () => T | null | false): Promise<T> {
 /** The text of a file once it has any. */
 export function waitForFile(file: string): Promise<string> {
   return waitFor(() => (existsSync(file) ? readFileSync(file, "utf8") || null : null));
-}
-
-/** Lets everybody look into a directory, for tests under another user. */
-export function openToAll(dir: string): void {
-  chmodSync(dir, 0o755);
 }
