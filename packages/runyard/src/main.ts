@@ -10,7 +10,7 @@ import { createEngine } from "./engine/engine.ts";
 import { authenticate, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createWakes } from "./engine/wakes.ts";
-import { openGateway, stopGateway } from "./gateway/client.ts";
+import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { repositoryCachePath } from "./git/cache.ts";
 import { findRepository, inspectRepository } from "./git/local-repository.ts";
 import { patch } from "./git/publish.ts";
@@ -125,6 +125,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       log,
       leaving: leaving.signal,
     };
+    await closeEndedRuns(gateway, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
     const runner = await startRunner(context, { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId });
     const api = createApi({ engine, authenticate: (bearer) => authenticate(db, bearer), allowedHosts: () => [], log: ({ level, ...entry }) => log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }), version: runtimeVersion() });
     const door = await api.listen({ host: config.host, port: config.port });
@@ -150,6 +151,12 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     await closeAll();
     throw error;
   }
+}
+
+/** A run that ended while no server could tell the gateway so: its token must be worth nothing. */
+async function closeEndedRuns(gateway: Gateway, living: ReadonlySet<string>): Promise<void> {
+  const { runs } = await gateway.health();
+  for (const id of runs.filter((run) => !living.has(run))) await gateway.closeRun(id);
 }
 
 /** Ends what outlives a server: gateway, spawner and the embedded PostgreSQL. */
