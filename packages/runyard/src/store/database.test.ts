@@ -74,6 +74,15 @@ describe("row-level security", () => {
     expect(await db.query("select count(*)::int as n from notes")).toEqual([{ n: 0 }]);
   });
 
+  test("no table of the migrations is without it", async () => {
+    const unprotected = `select relname from pg_class c where relnamespace = 'runyard'::regnamespace and relkind in ('r', 'p') and relname <> 'migrations'
+      and not (relrowsecurity and relforcerowsecurity and (select count(*) from pg_policy where polrelid = c.oid) = 2)`;
+    expect((await superuser.query(unprotected)).rows).toEqual([]);
+    await superuser.query("create table runyard.forgotten (org_id text)");
+    expect((await superuser.query(unprotected)).rows).toEqual([{ relname: "forgotten" }]);
+    await superuser.query("drop table runyard.forgotten");
+  });
+
   test("the policy can use an index", async () => {
     const plan = await db.inOrganization("org_a", async (tx) => {
       await tx.query("set local enable_seqscan = off");

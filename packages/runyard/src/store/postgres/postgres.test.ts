@@ -98,6 +98,13 @@ describe("one home, from its first start on", () => {
     expect(environment).not.toContain("sk-very-secret");
   });
 
+  test.skipIf(process.platform !== "linux")("it has a session of its own, so that no terminal ends it", () => {
+    const pid = postgresPid(home);
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const [, , , session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    expect(session).toBe(String(pid));
+  });
+
   test("a second caller adopts it", async () => {
     expect(await ensurePostgres({ home })).toEqual({ connectionString: url, pid: postgresPid(home), adopted: true });
   });
