@@ -141,7 +141,7 @@ function mayBeAbsent({ optional, os, cpu, libc }, { platform, arch }) {
  * @param {Readonly<{ env: NodeJS.ProcessEnv, onStart: (pid: number) => void }>} options
  */
 async function npmCi(dir, { env, onStart }) {
-  const argv = [...npmCommand(env), "ci", "--prefix", dir, ...NPM_FLAGS];
+  const argv = npmWords(["ci", "--prefix", dir], env);
   const stillAtIt = setInterval(
     () => say("Still installing. A npm registry that is slow or out of reach looks like this."),
     STILL_AT_IT_MS,
@@ -152,6 +152,16 @@ async function npmCi(dir, { env, onStart }) {
   } finally {
     clearInterval(stillAtIt);
   }
+}
+
+/**
+ * The argv of a command of npm that runs no install scripts.
+ * @param {readonly string[]} words
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {string[]}
+ */
+export function npmWords(words, env) {
+  return [...npmCommand(env), ...words, ...NPM_FLAGS];
 }
 
 /**

@@ -1,0 +1,23 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
+const BOOTSTRAP = fileURLToPath(new URL("../bootstrap.mjs", import.meta.url));
+
+/** Where a difference between versions of Node.js would show: pure rules, HTTP both ways, streams, processes. */
+const FILES = ["packages/sdk", ...["core", "api", "gateway", "agents", "runtime"].map((room) => `packages/runyard/src/${room}`)];
+
+test.skipIf(!full)(
+  full ? "the newer lines of Node.js run the tests and the demo" : "the newer lines of Node.js (npm run test:full)",
+  async () => {
+    const child = spawn(process.execPath, [BOOTSTRAP, "test-matrix", ...FILES, "--maxWorkers=1"], { stdio: ["ignore", "pipe", "pipe"] });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+    child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    expect(code, `${stdout}\n${stderr}`).toBe(0);
+    expect(stdout).toMatch(/^v22\.\S+ +[1-9]\d* passed, 0 failed, \d+ skipped +ok\nv24\.\S+ +[1-9]\d* passed, 0 failed, \d+ skipped +ok$/m);
+  },
+  2_400_000,
+);
