@@ -3,11 +3,13 @@ import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardError } from "@runyard/sdk/contract";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { dropRunRefs, repositoryCachePath, updateCache } from "./cache.ts";
 import { GitError } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
 
 let lab: GitLab;
 let runs = 0;

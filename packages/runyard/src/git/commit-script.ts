@@ -108,6 +108,9 @@ stage() {  # puts all files into a tree, going out from commit $1
   : >"$work/notes.files"
   rm -f "$store/index"
   ours read-tree "$1" || return 1
+  # Finds out what has not changed. Adding it would find that out too, but then keep a copy of all of it: where
+  # the cache is read-only, git cannot mark an object there as used again.
+  ours update-index -q --refresh >/dev/null 2>&1
   submodules "$1" | comm -13 "$work/submodules.base" - | names | ours update-index --force-remove -z --stdin || return 1
   add_all || return 1
   ours ls-files -s -z | lines | sed -n "s/^160000 [0-9a-f]* 0$(printf '\\t')//p" | sort | comm -13 "$work/submodules.base" - >"$work/nested.refused"

@@ -1,4 +1,4 @@
-import { mkdtemp, open, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm } from "node:fs/promises";
 import path from "node:path";
 import { git, type GitHost } from "./host-git.ts";
 import { requireObjectName } from "./names.ts";
@@ -54,6 +54,7 @@ function cutPatch(text: string, size: number): string {
  * `maxBytes` ends after its last whole file that fits, with a line that says so.
  */
 export async function patch(host: GitHost, options: CommitPair & { readonly maxBytes: number }): Promise<string> {
+  await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(path.join(host.stepsDir, "patch-"));
   const file = path.join(dir, "patch");
   try {

@@ -2,9 +2,11 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, statSync, sy
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { RunyardError } from "@runyard/sdk/contract";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { inspectRepository } from "./local-repository.ts";
 import { type GitLab, openGitLab, plainGit, plainGitMayFail, writeFiles } from "./testing/lab.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
 
 let lab: GitLab;
 beforeAll(async () => {

@@ -1,9 +1,11 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { sandboxDriver } from "../sandbox/drivers.ts";
 import { DRIVERS, filesBelow, type GitLab, openGitLab, plainGit, plainShell, type TestRun, whyNoSandbox, writeFiles } from "./testing/lab.ts";
 import { prepareWorkspaceArgv } from "./workspace.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
 
 let lab: GitLab;
 beforeAll(async () => {

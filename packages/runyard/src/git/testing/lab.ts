@@ -130,6 +130,14 @@ function removeAll(root: string): void {
   rmSync(root, { recursive: true, force: true, maxRetries: 3 });
 }
 
+function makeRepository(dir: string, files: Readonly<Record<string, string | Uint8Array>>): void {
+  mkdirSync(dir);
+  plainGit(dir, "init", "--quiet", "--initial-branch=main");
+  writeFiles(dir, files);
+  plainGit(dir, "add", "--all");
+  plainGit(dir, "commit", "--quiet", "--message", "First");
+}
+
 export async function openGitLab(): Promise<GitLab> {
   const root = realpathSync(mkdtempSync(path.join(tmpdir(), "runyard-git-")));
   const spawner = await openSpawner({ dir: path.join(root, "spawner"), spawnerProgram: path.join(PROGRAMS, "spawner.sh"), shimProgram: path.join(PROGRAMS, "shim.sh") });
@@ -141,11 +149,7 @@ export async function openGitLab(): Promise<GitLab> {
 
   const newRepository: GitLab["newRepository"] = (files = { "README.md": "# Test\n" }) => {
     const dir = newPath("repository");
-    mkdirSync(dir);
-    plainGit(dir, "init", "--quiet", "--initial-branch=main");
-    writeFiles(dir, files);
-    plainGit(dir, "add", "--all");
-    plainGit(dir, "commit", "--quiet", "--message", "First");
+    makeRepository(dir, files);
     return dir;
   };
 
