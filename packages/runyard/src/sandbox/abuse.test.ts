@@ -39,7 +39,7 @@ describe.skipIf(reason !== null)(`an agent in a bwrap sandbox${reason === null ?
 
   /** What an attempt printed under a driver, and where. */
   async function make(driver: SandboxDriver, { script, words = [], changes }: Attempt): Promise<{ said: string; dir: string }> {
-    const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", script, "sh", ...words], changes));
+    const { launch } = await lab.prepare(driver, lab.newSpec(["sh", "-c", script, "sh", ...words], changes));
     const dir = lab.newDir();
     const { stdout } = await runStep({ spawner: lab.spawner, dir, launch, timeoutMs: 20_000 });
     return { said: stdout, dir };
@@ -77,7 +77,7 @@ describe.skipIf(reason !== null)(`an agent in a bwrap sandbox${reason === null ?
     const spec = lab.newSpec(["sh", "-c", "tr '\\0' '\\n' </proc/1/environ; echo end"], {
       env: { PATH: "/usr/bin:/bin", TOKEN: targets.secret },
     });
-    const { launch } = await bwrap.prepare(spec);
+    const { launch } = await lab.prepare(bwrap, spec);
     const run = async (changed: Launch): Promise<string> => {
       const result = await runStep({ spawner: lab.spawner, dir: lab.newDir(), launch: { ...changed, join: [] }, timeoutMs: 20_000 });
       return result.stdout;
@@ -89,7 +89,7 @@ describe.skipIf(reason !== null)(`an agent in a bwrap sandbox${reason === null ?
   it("keeps its own secrets out of the host's process list", async () => {
     const token = `token-${targets.secret}`;
     const spec = lab.newSpec(["sh", "-c", 'echo "$TOKEN"; exec sleep 100'], { env: { TOKEN: token, PATH: "/usr/bin:/bin" } });
-    const { launch } = await bwrap.prepare(spec);
+    const { launch } = await lab.prepare(bwrap, spec);
     const dir = await lab.start(launch);
     expect(await waitForFile(path.join(dir, "out"))).toBe(`${token}\n`);
     expect(processesWith(token)).toEqual([]);

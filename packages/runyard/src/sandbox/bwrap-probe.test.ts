@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { explainFailure, probeBwrap } from "./bwrap-probe.ts";
 import { sandboxDriver } from "./drivers.ts";
 import { openLab } from "./testing/lab.ts";
@@ -68,13 +68,13 @@ describe("the probe of bwrap", () => {
     const found = await probeBwrap(SYSTEM_PATH);
     if (!found.available || !found.disableUserNamespaces) skip("this bwrap cannot forbid user namespaces");
     const lab = await openLab("probe");
+    onTestFinished(() => lab.close());
     const script = `const { probeBwrap } = await import(${JSON.stringify(fileURLToPath(new URL("bwrap-probe.ts", import.meta.url)))});
       console.log(JSON.stringify(await probeBwrap(["/usr/bin"])));`;
     const spec = lab.newSpec(["node", "--import", "tsx", "--conditions=runyard-source", "--input-type=module", "-e", script], {
       mounts: [{ source: REPOSITORY, target: REPOSITORY, mode: "ro" }],
     });
     const result = await lab.run(driver, { ...spec, argv: ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", REPOSITORY, ...spec.argv] });
-    await lab.close();
     expect(result.stderr).toBe("");
     expect(JSON.parse(result.stdout)).toMatchObject({
       available: false,

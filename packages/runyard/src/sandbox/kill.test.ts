@@ -26,7 +26,7 @@ describe("the certain kill", () => {
     const tag = `8${process.pid}${driver.name.length}${withCgroups ? 1 : 2}`;
     const dirs: string[] = [];
     const killOne = async (round: number): Promise<void> => {
-      const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", `sleep ${tag}.5 & exec sleep ${tag}.5`]));
+      const { launch } = await lab.prepare(driver, lab.newSpec(["sh", "-c", `sleep ${tag}.5 & exec sleep ${tag}.5`]));
       const dir = await lab.start(withCgroups ? launch : { ...launch, join: [] });
       await sleep((round * 14) / ROUNDS);
       await killRunDirectory(dir);

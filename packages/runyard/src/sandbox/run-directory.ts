@@ -79,11 +79,6 @@ function readBootId(): string {
   return bootId;
 }
 
-/** Who a living process is; throws when there is none of that number. */
-export function identityOf(pid: number): ShimPid {
-  return { pid, startTime: readStat(pid).startTime, bootId: readBootId() };
-}
-
 /** True while that very process lives: the same number, start time and boot, and not a zombie. */
 export function isSameProcess(pid: ShimPid): boolean {
   try {

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { Launch } from "./driver.ts";
 import { isSameProcess, isShimAlive, makeRunDirectory, readExitCode, readPidFile, readShimPid, type ShimPid } from "./run-directory.ts";
 import { openSpawner, stopSpawner } from "./spawner.ts";
@@ -66,14 +66,16 @@ describe("the spawner", () => {
     const server = spawn(process.execPath, ["--import", "tsx", "--conditions=runyard-source", STEP_SERVER, JSON.stringify(job)], {
       stdio: inherited,
     });
+    onTestFinished(async () => {
+      server.kill("SIGKILL");
+      closeSync(fd);
+      await stopSpawner(spawnerDir);
+    });
     await waitFor(() => isSecretHeld(server.pid, secret));
     await waitFor(() => readExitCode(dir) !== null);
     const said = readFileSync(path.join(dir, "out"), "utf8");
     expect(said).toContain(`1 ${path.join(dir, "stdout")}`);
     expect(said).not.toContain(secret);
-    server.kill("SIGKILL");
-    closeSync(fd);
-    await stopSpawner(spawnerDir);
   });
 
   it("takes paths with spaces and quotes", async () => {

@@ -111,7 +111,8 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     });
 
     it("carries stdin and stdout through the journals until stdin is closed", async () => {
-      const { launch } = await driver.prepare(
+      const { launch } = await lab.prepare(
+        driver,
         lab.newSpec(["sh", "-c", 'while read -r line; do echo "got $line"; done; echo closed; exit 3']),
       );
       const dir = await lab.start(launch);
@@ -164,7 +165,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
     it("leaves nothing alive when it is killed, whatever the command has started", async () => {
       const tag = `3${process.pid}${isolates ? 1 : 2}.25`;
       const script = `setsid sleep ${tag} & (sleep ${tag} & sleep ${tag} &) ; trap '' TERM HUP INT; echo up; while :; do sleep ${tag}; done`;
-      const { launch } = await driver.prepare(lab.newSpec(["sh", "-c", script]));
+      const { launch } = await lab.prepare(driver, lab.newSpec(["sh", "-c", script]));
       const dir = await lab.start(launch);
       await waitFor(() => readFileSync(path.join(dir, "out"), "utf8").includes("up") && processesWith(`sleep\0${tag}`).length >= 4);
       await killRunDirectory(dir);
@@ -176,7 +177,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       const limits = { ...NO_LIMITS, memoryBytes: 64 * MIB };
       const outcomes = await Promise.all(
         [1, 2].map(async () => {
-          const { launch, granted } = await driver.prepare(lab.newSpec(MEMORY_HOG, { limits }));
+          const { launch, granted } = await lab.prepare(driver, lab.newSpec(MEMORY_HOG, { limits }));
           const dir = lab.newDir();
           const { stdout } = await runStep({ spawner: lab.spawner, dir, launch, timeoutMs: 20_000 });
           return { granted, stdout: stdout.trim(), kills: readOutOfMemoryKills(dir) };
@@ -194,7 +195,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
 
     it("enforces the number of processes that it granted", async ({ skip }) => {
       const hog = ["node", "-e", PROCESS_HOG];
-      const prepared = await driver.prepare(lab.newSpec(hog, { limits: { ...NO_LIMITS, pids: 64 } }));
+      const prepared = await lab.prepare(driver, lab.newSpec(hog, { limits: { ...NO_LIMITS, pids: 64 } }));
       const { stdout } = await runStep({ spawner: lab.spawner, dir: lab.newDir(), launch: prepared.launch, timeoutMs: 20_000 });
       if (prepared.granted.pids === null) skip("this machine grants no limit of processes to this user");
       const { started, refused } = JSON.parse(stdout) as { started: number; refused: number };
@@ -206,7 +207,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
 
     it("grants the processors that there are at most, and no disk limit, since it enforces none", async ({ skip }) => {
       const limits = { ...NO_LIMITS, cpus: 10_000, diskBytes: 1 << 30 };
-      const { granted, launch } = await driver.prepare(lab.newSpec(["true"], { limits }));
+      const { granted, launch } = await lab.prepare(driver, lab.newSpec(["true"], { limits }));
       await killRunDirectory(await lab.start(launch));
       expect(granted.diskBytes).toBeNull();
       if (granted.cpus === null) skip("this machine grants no share of the processors to this user");

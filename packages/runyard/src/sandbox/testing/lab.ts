@@ -1,11 +1,11 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { cgroupsOf } from "../cgroup.ts";
 import { NO_LIMITS } from "../cgroup-grant.ts";
-import type { Launch, SandboxDriver, SandboxSpec } from "../driver.ts";
+import type { Launch, PreparedSandbox, SandboxDriver, SandboxSpec } from "../driver.ts";
 import { killRunDirectory } from "../kill.ts";
 import { removeTree } from "../remove-tree.ts";
 import { isShimAlive, makeRunDirectory, readExitCode } from "../run-directory.ts";
@@ -27,6 +27,8 @@ export interface Lab {
   newDir(): string;
   /** A specification with a workspace and a home of its own. */
   newSpec(argv: readonly string[], changes?: Partial<SandboxSpec>): SandboxSpec;
+  /** What the driver says; its control groups are removed in the end, also where no run joins them. */
+  prepare(driver: SandboxDriver, spec: SandboxSpec): Promise<PreparedSandbox>;
   /** Starts a command and does not wait for its end. */
   start(launch: Launch): Promise<string>;
   /** Runs a command in a sandbox to its end. */
@@ -39,6 +41,7 @@ export async function openLab(name = "sandbox"): Promise<Lab> {
   const spawnerDir = path.join(root, "spawner");
   const spawner = await openSpawner({ dir: spawnerDir, spawnerProgram: SPAWNER_PROGRAM, shimProgram: SHIM_PROGRAM });
   const dirs: string[] = [];
+  const groups: string[] = [];
   let count = 0;
 
   const newDir = (): string => {
@@ -53,6 +56,11 @@ export async function openLab(name = "sandbox"): Promise<Lab> {
     const defaults = { env: {}, mounts: [], writableWorkspace: true, gatewayDoorDir: null, limits: NO_LIMITS };
     return { ...defaults, dirs: own, argv, name: `test-${process.pid}-${count}`, ...changes };
   };
+  const prepare = async (driver: SandboxDriver, spec: SandboxSpec): Promise<PreparedSandbox> => {
+    const prepared = await driver.prepare(spec);
+    groups.push(...prepared.launch.join.map((file) => path.dirname(file)));
+    return prepared;
+  };
   const start = async (launch: Launch): Promise<string> => {
     const dir = newDir();
     makeRunDirectory(dir, launch, {});
@@ -60,17 +68,18 @@ export async function openLab(name = "sandbox"): Promise<Lab> {
     return dir;
   };
   const run = async (driver: SandboxDriver, spec: SandboxSpec): Promise<StepResult> => {
-    const { launch } = await driver.prepare(spec);
+    const { launch } = await prepare(driver, spec);
     return runStep({ spawner, dir: newDir(), launch, timeoutMs: 20_000 });
   };
   const close = async (): Promise<void> => {
     const isOver = (dir: string): boolean =>
       readExitCode(dir) !== null && !isShimAlive(dir) && !cgroupsOf(dir).some((group) => existsSync(group));
     for (const dir of dirs.filter((made) => existsSync(made) && !isOver(made))) await killRunDirectory(dir);
+    for (const group of groups) if (existsSync(group)) rmdirSync(group);
     await spawner.stop();
     removeTree(root);
   };
-  return { root, spawner, spawnerDir, newDir, newSpec, start, run, close };
+  return { root, spawner, spawnerDir, newDir, newSpec, prepare, start, run, close };
 }
 
 /** Waits until `check` gives something other than null or false; the test's own time limit bounds it. */
