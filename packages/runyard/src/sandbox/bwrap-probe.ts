@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { bwrapWords } from "./bwrap-words.ts";
@@ -66,9 +66,8 @@ export function explainFailure(said: string, switches: KernelSwitches): string {
 
 /** Really starts a sandbox; resolves with null, or with what bwrap said. */
 function tryOnce(program: string, disableUserNamespaces: boolean): Promise<string | null> {
-  const dir = mkdtempSync(path.join(tmpdir(), "runyard-probe-"));
   const spec: SandboxSpec = {
-    dirs: { workspace: dir, home: dir },
+    dirs: { workspace: tmpdir(), home: tmpdir() },
     argv: [],
     env: {},
     mounts: [],
@@ -80,7 +79,6 @@ function tryOnce(program: string, disableUserNamespaces: boolean): Promise<strin
   const words = [...bwrapWords(spec, { disableUserNamespaces }), "--", "/bin/sh", "-c", "exit 0"];
   return new Promise((resolve) => {
     execFile(program, words, { env: {}, timeout: PROBE_TIMEOUT_MS }, (error, _stdout, stderr) => {
-      rmSync(dir, { recursive: true, force: true });
       resolve(error === null ? null : stderr.trim().slice(-500) || error.message.slice(0, 500));
     });
   });
