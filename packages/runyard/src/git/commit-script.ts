@@ -51,7 +51,7 @@ theirs() { $patient \${patient:+$patience} git --git-dir="$workspace/.git" --wor
 # A repository inside the workspace would be committed as a bare reference, without its files. Wrapped in a
 # directory, its .git is none for a while, and the files around it are files like any other.
 each_nested() {
-  find . \\( -path ./.git -prune \\) -o \\( \\( -name .git -o -name .runyard-wrapped \\) -prune -exec sh -c "$1" sh {} + \\)
+  find . \\( -path ./.git -prune \\) -o \\( \\( -name .git -o -name .runyard-wrapped \\) -prune -exec sh -c "$1" sh {} + \\) 2>/dev/null
 }
 wrap_nested() {
   : >"$work/nested"
