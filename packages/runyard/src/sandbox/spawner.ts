@@ -138,8 +138,10 @@ function requireStartable(runDir: string): void {
 
 /** True once the shim runs or has run; throws when the directory can never start. */
 function hasStarted(runDir: string): boolean {
+  // `exit` before `pid`: a short command may write both between two looks.
+  const hasEnded = readExitCode(runDir) !== null;
   if (readShimPid(runDir) !== null) return true;
-  if (readExitCode(runDir) === null) return false;
+  if (!hasEnded) return false;
   const said = readIfThere(path.join(runDir, "err"))?.trim().slice(-1000);
   throw new Error(`${runDir} could not be started: ${said || "its shim gave no reason"}`);
 }
