@@ -40,6 +40,7 @@ export function providerFromEnvironment(env: NodeJS.ProcessEnv): ModelProvider |
 /** A port from a flag or `RUNYARD_PORT`. */
 export function parsePort(text: string): number {
   const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`The port must be a number from 0 to 65535: got ${JSON.stringify(text)}`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new Error(`The port must be a number from 0 to 65535: got ${JSON.stringify(text)}`);
   return port;
 }

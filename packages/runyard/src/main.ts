@@ -127,7 +127,14 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     };
     await closeEndedRuns(gateway, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
     const runner = await startRunner(context, { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId });
-    const api = createApi({ engine, authenticate: (bearer) => authenticate(db, bearer), allowedHosts: () => [], log: ({ level, ...entry }) => log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }), version: runtimeVersion() });
+    const api = createApi({
+      engine,
+      authenticate: (bearer) => authenticate(db, bearer),
+      allowedHosts: () => [],
+      log: ({ level, ...entry }) =>
+        log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }),
+      version: runtimeVersion(),
+    });
     const door = await api.listen({ host: config.host, port: config.port });
     const record: ServerRecord = { ...thisProcess(), url: door.url, version: runtimeVersion() };
     writeFileSync(home.serverFile, `${JSON.stringify(record)}\n`, { mode: 0o600 });

@@ -49,8 +49,20 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
 
     const created = await client.runs.create({ task: "Write hello", repositoryUrl: repository });
     const run = await client.runs.waitForEnd(created.id);
-    expect(run).toMatchObject({ status: "completed", error: null, simulated: false, responseType: "regular", progress: { percentage: 100 } });
-    expect(run.result).toMatchObject({ summary: "All done.", headBranch: `runyard/${run.id}`, filesChanged: 1, insertions: 1, deletions: 0 });
+    expect(run).toMatchObject({
+      status: "completed",
+      error: null,
+      simulated: false,
+      responseType: "regular",
+      progress: { percentage: 100 },
+    });
+    expect(run.result).toMatchObject({
+      summary: "All done.",
+      headBranch: `runyard/${run.id}`,
+      filesChanged: 1,
+      insertions: 1,
+      deletions: 0,
+    });
     expect(gitIn(repository, "show", `${run.result?.headBranch}:notes/hello.txt`)).toBe("hello");
     expect(gitIn(repository, "status", "--porcelain")).toBe(before);
     expect(gitIn(repository, "rev-parse", `${run.result?.headBranch}~1`)).toBe(created.baseCommit);
@@ -90,7 +102,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     expect(await home.cli(["answer", id, "allow"])).toMatchObject({ code: 0 });
     const question = await waiting("question", null);
     await expect(client.runs.answerPermission(id, question.replace("ask_", "perm_"), "allow")).rejects.toMatchObject({ status: 404 });
-    await client.runs.answerQuestion(id, question, "Blue\u2028 \"quoted\"");
+    await client.runs.answerQuestion(id, question, 'Blue\u2028 "quoted"');
     const run = await client.runs.waitForEnd(id);
     expect(run.status).toBe("completed");
     expect(gitIn(repository, "ls-tree", "--name-only", `${run.result?.headBranch}`).split("\n")).toEqual(["README.md", "b.txt"]);
@@ -106,7 +118,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     const { client } = await serve([{ run: "echo begun; sleep 987654 & sleep 987654" }, { say: "Never." }]);
     const repository = makeRepository(home.root, { "README.md": "# x\n" }, "cancelled");
     const { id } = await client.runs.create({ task: "Sleep", repositoryUrl: repository });
-    for await (const event of client.runs.events(id)) if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
+    for await (const event of client.runs.events(id))
+      if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
     expect(await sleepers()).toBeGreaterThan(0);
     await client.runs.cancel(id);
     const run = await client.runs.waitForEnd(id);
@@ -143,30 +156,38 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
       ["throws", ["node", "throws.mjs"], "agent-error", /the decoy reason/],
       ["does not exist", ["./no-such-program"], "agent-error", /not found/],
       ["is not executable", ["./README.md"], "agent-error", /not executable|not found/],
-    ])("an agent that %s", async (_, command, type, message) => {
-      server ??= await serve([]);
-      const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, agent: { command } });
-      const run = await server.client.runs.waitForEnd(id);
-      expect(run.status).toBe("failed");
-      expect(run.error?.type).toBe(type);
-      expect(run.error?.message).toMatch(message);
-      expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
-    }, 60_000);
+    ])(
+      "an agent that %s",
+      async (_, command, type, message) => {
+        server ??= await serve([]);
+        const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, agent: { command } });
+        const run = await server.client.runs.waitForEnd(id);
+        expect(run.status).toBe("failed");
+        expect(run.error?.type).toBe(type);
+        expect(run.error?.message).toMatch(message);
+        expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
+      },
+      60_000,
+    );
 
     test.each([
       [401, "agent-error", /401/],
       [404, "agent-error", /404/],
       [429, "rate-limit", /429/],
       [500, "network-error", /500/],
-    ])("a model that always answers %d", async (status, type, message) => {
-      const { client } = await serve([{ fail: status, message: "the decoy words" }]);
-      const { id } = await client.runs.create({ task: "Do it", repositoryUrl: repository });
-      const run = await client.runs.waitForEnd(id);
-      expect(run).toMatchObject({ status: "failed", error: { type } });
-      expect(run.error?.message).toMatch(message);
-      expect(run.error?.message).toContain("the decoy words");
-      expect(run.usage.failedModelCalls).toBe(run.usage.modelCalls);
-    }, 90_000);
+    ])(
+      "a model that always answers %d",
+      async (status, type, message) => {
+        const { client } = await serve([{ fail: status, message: "the decoy words" }]);
+        const { id } = await client.runs.create({ task: "Do it", repositoryUrl: repository });
+        const run = await client.runs.waitForEnd(id);
+        expect(run).toMatchObject({ status: "failed", error: { type } });
+        expect(run.error?.message).toMatch(message);
+        expect(run.error?.message).toContain("the decoy words");
+        expect(run.usage.failedModelCalls).toBe(run.usage.modelCalls);
+      },
+      90_000,
+    );
   });
 
   test("without a model a run fails at once and says what to do; an agent's own command is not refused", async () => {
@@ -186,11 +207,19 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
 
   test.each([
     ["a folder that is not there", (root: string) => path.join(root, "nowhere"), /There is no folder/],
-    ["a folder that is no repository", (root: string) => (mkdirSync(path.join(root, "bare-folder"), { recursive: true }), path.join(root, "bare-folder")), /not in a git repository/],
+    [
+      "a folder that is no repository",
+      (root: string) => (mkdirSync(path.join(root, "bare-folder"), { recursive: true }), path.join(root, "bare-folder")),
+      /not in a git repository/,
+    ],
     ["a repository on another machine", () => "https://example.invalid/x.git", /on this machine/],
   ])("%s is refused with a plain message", async (_, urlOf, message) => {
     server ??= await serve([]);
-    await expect(server.client.runs.create({ task: "x", repositoryUrl: urlOf(home.root) })).rejects.toMatchObject({ status: 422, code: "repository_not_usable", message: expect.stringMatching(message) as string });
+    await expect(server.client.runs.create({ task: "x", repositoryUrl: urlOf(home.root) })).rejects.toMatchObject({
+      status: 422,
+      code: "repository_not_usable",
+      message: expect.stringMatching(message) as string,
+    });
   });
 });
 

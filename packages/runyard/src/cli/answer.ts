@@ -12,7 +12,10 @@ export const answer = command("answer", "Answer what a run's agent asks")
   .action(async (id: string, text: string, options: { request?: string; json?: boolean }) => {
     const client = connect();
     const request = pick(await client.runs.get(id), options.request);
-    const run = request.kind === "permission" ? await client.runs.answerPermission(id, request.id, decisionOf(text)) : await client.runs.answerQuestion(id, request.id, text);
+    const run =
+      request.kind === "permission"
+        ? await client.runs.answerPermission(id, request.id, decisionOf(text))
+        : await client.runs.answerQuestion(id, request.id, text);
     if (options.json === true) printJson(run);
     else say(`Answered ${request.id}: ${oneLine(text)}. The run is ${run.status}.`);
   });
@@ -21,9 +24,13 @@ function pick(run: Run, id: string | undefined): PendingRequest {
   const open = run.waitingFor;
   const request = id === undefined ? open[0] : open.find((candidate) => candidate.id === id);
   if (open.length === 0) throw new CliError(`${run.id} waits for nothing: it is ${run.status}.`, EXIT.refused);
-  if (request === undefined) throw new CliError(`${run.id} has no open request ${id}. Open: ${open.map((one) => one.id).join(", ")}`, EXIT.usage);
+  if (request === undefined)
+    throw new CliError(`${run.id} has no open request ${id}. Open: ${open.map((one) => one.id).join(", ")}`, EXIT.usage);
   if (id === undefined && open.length > 1) {
-    throw new CliError(`${run.id} waits for ${open.length} answers. Say which with --request:\n${open.map((one) => `  ${one.id}  ${oneLine(one.title)}`).join("\n")}`, EXIT.usage);
+    throw new CliError(
+      `${run.id} waits for ${open.length} answers. Say which with --request:\n${open.map((one) => `  ${one.id}  ${oneLine(one.title)}`).join("\n")}`,
+      EXIT.usage,
+    );
   }
   return request;
 }

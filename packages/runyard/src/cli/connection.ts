@@ -3,7 +3,8 @@ import { RunyardClient } from "@runyard/sdk";
 import { defaultHomeRoot, homeAt } from "../home.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 
-const NOT_RUNNING = "No Runyard is running here. Start one with `npm start` (or `runyard up`), or point RUNYARD_URL and RUNYARD_TOKEN to another machine's.";
+const NOT_RUNNING =
+  "No Runyard is running here. Start one with `npm start` (or `runyard up`), or point RUNYARD_URL and RUNYARD_TOKEN to another machine's.";
 
 /** A client for the server that the environment names, or for the one of this machine. */
 export function connect(env: NodeJS.ProcessEnv = process.env): RunyardClient {

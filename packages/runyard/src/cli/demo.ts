@@ -21,7 +21,10 @@ const run = promisify(execFile);
 
 export const demo = command("demo", "Show Runyard at work: a sample repository, the built-in agent, a scripted model (no AI, no key)")
   .option("--unsafe-process", "run the agent WITHOUT isolation, where bwrap cannot be had")
-  .addHelpText("after", "\nThe demo uses a home and a port of its own and leaves nothing running. The sample repository stays, so that you can look at the result.")
+  .addHelpText(
+    "after",
+    "\nThe demo uses a home and a port of its own and leaves nothing running. The sample repository stays, so that you can look at the result.",
+  )
   .action(async (options: { unsafeProcess?: boolean }) => {
     const paint = paintFor(process.stderr);
     const base = mkdtempSync(path.join(tmpdir(), "runyard-demo-"));
@@ -38,7 +41,10 @@ export const demo = command("demo", "Show Runyard at work: a sample repository, 
       const ended = await followRun(client, created, { json: false, ndjson: false, verbose: false });
       await showProof(client, ended);
       say();
-      if (ended.status === "completed") say(`${paint(["bold", "green"], "The demo worked.")} Connect a model and use it on your own repository: see README.md, or \`runyard up --help\`.`);
+      if (ended.status === "completed")
+        say(
+          `${paint(["bold", "green"], "The demo worked.")} Connect a model and use it on your own repository: see README.md, or \`runyard up --help\`.`,
+        );
       process.exitCode ??= exitCodeOf(ended);
     } finally {
       await server.stop();
@@ -51,7 +57,16 @@ async function makeSampleRepository(repository: string): Promise<void> {
   const identity = ["-c", "user.name=Runyard demo", "-c", "user.email=demo@runyard.invalid", "-c", "commit.gpgsign=false"];
   await run("git", ["init", "--quiet", "--initial-branch=main", repository]);
   await run("git", ["-C", repository, "add", "--all"]);
-  await run("git", ["-C", repository, ...identity, "commit", "--quiet", "--no-verify", "--message", "A sample project with a failing test"]);
+  await run("git", [
+    "-C",
+    repository,
+    ...identity,
+    "commit",
+    "--quiet",
+    "--no-verify",
+    "--message",
+    "A sample project with a failing test",
+  ]);
 }
 
 /** A server in a process of its own, as people run it: its pid is not the demo's. */
@@ -96,7 +111,8 @@ async function showProof(client: RunyardClient, ended: Run): Promise<void> {
   say(`\n${paint("bold", "The tests, run in the sandbox")}`);
   const [before, after] = [exits.at(0), exits.at(-1)];
   if (before !== undefined) say(`  before  ${before.title}  ${paint(before.exitCode === 0 ? "green" : "red", `exit ${before.exitCode}`)}`);
-  if (after !== undefined && exits.length > 1) say(`  after   ${after.title}  ${paint(after.exitCode === 0 ? "green" : "red", `exit ${after.exitCode}`)}`);
+  if (after !== undefined && exits.length > 1)
+    say(`  after   ${after.title}  ${paint(after.exitCode === 0 ? "green" : "red", `exit ${after.exitCode}`)}`);
   if (ended.result?.headBranch) {
     say(`\n${paint("bold", "Look at it")}`);
     say(`  git -C ${shellWord(ended.repositoryUrl)} log --stat ${ended.result.headBranch}`);

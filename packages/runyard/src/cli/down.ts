@@ -17,7 +17,9 @@ export const down = command("down", "End everything of Runyard on this machine: 
     const server = livingServer(home);
     let cancelledRuns = 0;
     if (server !== null) {
-      cancelledRuns = await cancelLiving(new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() }));
+      cancelledRuns = await cancelLiving(
+        new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() }),
+      );
       process.kill(server.pid, "SIGTERM");
       await waitForEnd(home);
     }
@@ -26,7 +28,10 @@ export const down = command("down", "End everything of Runyard on this machine: 
     const report = { server: server === null ? null : server.pid, cancelledRuns, killedRuns };
     if (options.json === true) printJson(report);
     else if (server === null && killedRuns === 0) say("Nothing was running.");
-    else say(`Stopped${cancelledRuns + killedRuns > 0 ? `, and ended ${plural(cancelledRuns + killedRuns, "living run")}` : ""}. Logs and results stay in ${home.root}.`);
+    else
+      say(
+        `Stopped${cancelledRuns + killedRuns > 0 ? `, and ended ${plural(cancelledRuns + killedRuns, "living run")}` : ""}. Logs and results stay in ${home.root}.`,
+      );
   });
 
 /** Cancels what runs or waits, so that it ends with a reason in its log; queued runs stay queued. */
@@ -44,6 +49,7 @@ async function cancelLiving(client: RunyardClient): Promise<number> {
 
 async function waitForEnd(home: Home): Promise<void> {
   for (const giveUpAt = Date.now() + PATIENCE_MS; livingServer(home) !== null; await sleep(25)) {
-    if (Date.now() > giveUpAt) throw new CliError(`The server (pid ${livingServer(home)?.pid}) does not end. Look at ${home.logsDir}, or end it with kill -9.`);
+    if (Date.now() > giveUpAt)
+      throw new CliError(`The server (pid ${livingServer(home)?.pid}) does not end. Look at ${home.logsDir}, or end it with kill -9.`);
   }
 }

@@ -28,7 +28,8 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
       const known = parseEvent(event);
       if (known === undefined || quiet) continue;
       process.stderr.write(renderer.render(known));
-      if ((known.type === "permission.requested" && known.data.decidedBy === "person") || known.type === "question.asked") await askPerson(client, first.id, known);
+      if ((known.type === "permission.requested" && known.data.decidedBy === "person") || known.type === "question.asked")
+        await askPerson(client, first.id, known);
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
@@ -46,7 +47,9 @@ export function exitCodeOf(run: Run): number {
   return run.status === "cancelled" ? EXIT.refused : EXIT.failed;
 }
 
-type Asked = { readonly type: "permission.requested"; readonly data: EventData<"permission.requested"> } | { readonly type: "question.asked"; readonly data: EventData<"question.asked"> };
+type Asked =
+  | { readonly type: "permission.requested"; readonly data: EventData<"permission.requested"> }
+  | { readonly type: "question.asked"; readonly data: EventData<"question.asked"> };
 
 /** Asks at a terminal; without one, says which command answers. A request that policy or somebody else answered is not asked. */
 async function askPerson(client: RunyardClient, runId: string, asked: Asked): Promise<void> {
@@ -54,7 +57,9 @@ async function askPerson(client: RunyardClient, runId: string, asked: Asked): Pr
   const run = await client.runs.get(runId);
   if (!run.waitingFor.some((request) => request.id === id)) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    say(`  The run waits. Answer with: runyard answer ${runId} ${asked.type === "permission.requested" ? "allow  (or deny)" : '"your answer"'}`);
+    say(
+      `  The run waits. Answer with: runyard answer ${runId} ${asked.type === "permission.requested" ? "allow  (or deny)" : '"your answer"'}`,
+    );
     return;
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });

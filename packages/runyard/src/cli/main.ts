@@ -13,16 +13,27 @@ import { packageVersion } from "./version.ts";
 const program = new Command("runyard")
   .description("Runs coding agents on your own machines.")
   .version(packageVersion)
-  .addHelpText("after", `\nExit codes: 0 ok, 1 failed, 2 usage, 3 refused or cancelled, 4 not authorised, 130 interrupted.\nElsewhere: RUNYARD_URL and RUNYARD_TOKEN point every command to another machine's Runyard.`)
+  .addHelpText(
+    "after",
+    `\nExit codes: 0 ok, 1 failed, 2 usage, 3 refused or cancelled, 4 not authorised, 130 interrupted.\nElsewhere: RUNYARD_URL and RUNYARD_TOKEN point every command to another machine's Runyard.`,
+  )
   .configureHelp({ showGlobalOptions: false })
   .exitOverride();
 
 for (const one of [run, runs, show, events, answer, cancel]) program.addCommand(one.copyInheritedSettings(program));
 
 // The server's rooms load slowly and only these three commands need them.
-const lazy = { up: () => import("./up.ts").then((module) => module.up), down: () => import("./down.ts").then((module) => module.down), demo: () => import("./demo.ts").then((module) => module.demo) };
+const lazy = {
+  up: () => import("./up.ts").then((module) => module.up),
+  down: () => import("./down.ts").then((module) => module.down),
+  demo: () => import("./demo.ts").then((module) => module.demo),
+};
 const asked = process.argv[2] ?? "";
-const summaries = { up: "Start Runyard on this machine and serve until Ctrl-C", down: "End everything of Runyard on this machine", demo: "Show Runyard at work on a sample repository, with a scripted model" };
+const summaries = {
+  up: "Start Runyard on this machine and serve until Ctrl-C",
+  down: "End everything of Runyard on this machine",
+  demo: "Show Runyard at work on a sample repository, with a scripted model",
+};
 for (const name of Object.keys(lazy) as (keyof typeof lazy)[]) {
   program.addCommand(asked === name ? (await lazy[name]()).copyInheritedSettings(program) : new Command(name).description(summaries[name]));
 }

@@ -52,7 +52,9 @@ function renderLine(event: RunEvent, paint: Paint, options: { readonly verbose: 
     case "permission.requested":
       return event.data.decidedBy === "person" ? paint("yellow", `  ? the agent asks permission: ${oneLine(event.data.title)}`) : "";
     case "permission.resolved":
-      return event.data.by === "person" || event.data.decision !== "allow" ? `  ${paint("yellow", `permission ${event.data.decision} (${event.data.by})`)}` : "";
+      return event.data.by === "person" || event.data.decision !== "allow"
+        ? `  ${paint("yellow", `permission ${event.data.decision} (${event.data.by})`)}`
+        : "";
     case "question.asked":
       return paint("yellow", `  ? ${oneLine(event.data.question, 400)}`);
     case "question.answered":

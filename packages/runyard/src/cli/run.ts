@@ -59,7 +59,11 @@ Examples:
       else say(`${created.id} is ${created.status}. Follow it with: runyard events ${created.id} --follow`);
       return;
     }
-    const ended = await followRun(client, created, { json: options.json ?? false, ndjson: options.ndjson ?? false, verbose: options.verbose ?? false });
+    const ended = await followRun(client, created, {
+      json: options.json ?? false,
+      ndjson: options.ndjson ?? false,
+      verbose: options.verbose ?? false,
+    });
     if (options.json === true) printJson(ended);
     process.exitCode ??= exitCodeOf(ended);
   });
@@ -76,7 +80,9 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
     ...(options.agent === undefined ? {} : { agent: { profile: options.agent } }),
     ...(options.model === undefined ? {} : { model: options.model }),
-    ...(options.ask === undefined && options.deny === undefined ? {} : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
+    ...(options.ask === undefined && options.deny === undefined
+      ? {}
+      : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
   };
 }
@@ -105,7 +111,8 @@ function parseSeconds(value: string): number {
 function parseKinds(value: string): ToolKind[] {
   const kinds = value === "all" ? [...TOOL_KINDS] : value.split(",").map((kind) => kind.trim());
   for (const kind of kinds) {
-    if (!(TOOL_KINDS as readonly string[]).includes(kind)) throw new InvalidArgumentError(`"${kind}" is no kind of tool call. Kinds: ${TOOL_KINDS.join(", ")}, or all.`);
+    if (!(TOOL_KINDS as readonly string[]).includes(kind))
+      throw new InvalidArgumentError(`"${kind}" is no kind of tool call. Kinds: ${TOOL_KINDS.join(", ")}, or all.`);
   }
   return kinds as ToolKind[];
 }

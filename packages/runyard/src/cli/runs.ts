@@ -10,7 +10,10 @@ export const runs = command("runs", "List runs, newest first")
   .addOption(new Option("--status <status>", "only runs in this status").choices(RUN_STATUSES))
   .addOption(jsonOption())
   .action(async (options: { limit: string; status?: RunStatus; json?: boolean }) => {
-    const page = await connect().runs.list({ limit: Number(options.limit), ...(options.status === undefined ? {} : { status: options.status }) });
+    const page = await connect().runs.list({
+      limit: Number(options.limit),
+      ...(options.status === undefined ? {} : { status: options.status }),
+    });
     if (options.json === true) {
       printJson(page);
       return;

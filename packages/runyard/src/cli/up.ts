@@ -38,13 +38,20 @@ Examples:
     say(`${paint("bold", "Runyard is ready")} at ${server.url}`);
     say(`  token     ${server.tokenFile}`);
     say(`  model     ${describeModel(config)}`);
-    if (config.defaultDriver === "process") say(paint(["bold", "red"], "  UNSAFE    agents run without isolation: they can read and change whatever you can, the token included"));
+    if (config.defaultDriver === "process")
+      say(
+        paint(["bold", "red"], "  UNSAFE    agents run without isolation: they can read and change whatever you can, the token included"),
+      );
     say(`  try       runyard run "say what this project does" --repo .`);
-    if (options.json === true) process.stdout.write(`${JSON.stringify({ url: server.url, tokenFile: server.tokenFile, pid: process.pid })}\n`);
+    if (options.json === true)
+      process.stdout.write(`${JSON.stringify({ url: server.url, tokenFile: server.tokenFile, pid: process.pid })}\n`);
     await untilAskedToStop();
     const { livingRuns } = await server.stop();
     if (livingRuns === 0) say("Stopped. Nothing is left running.");
-    else say(`The server stopped. ${plural(livingRuns, "run")} and what they need live on: \`runyard up\` goes on with them, \`runyard down\` ends everything.`);
+    else
+      say(
+        `The server stopped. ${plural(livingRuns, "run")} and what they need live on: \`runyard up\` goes on with them, \`runyard down\` ends everything.`,
+      );
     process.exit(EXIT.ok);
   });
 
@@ -62,7 +69,8 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
 
 function describeModel(config: ServerConfiguration): string {
   if (config.simulate) return "scripted-1, simulated: no AI answers";
-  if (config.provider === null) return "none: set OPENAI_BASE_URL (or OPENAI_API_KEY) and RUNYARD_MODEL and start again; until then runs fail with no-model-configured";
+  if (config.provider === null)
+    return "none: set OPENAI_BASE_URL (or OPENAI_API_KEY) and RUNYARD_MODEL and start again; until then runs fail with no-model-configured";
   return `${config.provider.model ?? "(no RUNYARD_MODEL: name one for each run)"} at ${config.provider.baseUrl}`;
 }
 

@@ -21,17 +21,20 @@ test("splits as a shell does", () => {
   // No expansions and no operators: those characters mean nothing to an argument list.
   const piece = fc.constantFrom("a", "B", " ", "'", '"', "\\", "é", "-", "=");
   fc.assert(
-    fc.property(fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join("")), (line) => {
-      let expected: string[];
-      try {
-        const out = execFileSync("sh", ["-c", `printf '%s\\n' x ${line}\n`], { stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" });
-        expected = out.split("\n").slice(1, -1);
-      } catch {
-        return; // not a command that a shell takes
-      }
-      if (line.endsWith("\\")) return; // to a shell, that continues on the next line
-      expect(splitWords(line)).toEqual(expected);
-    }),
+    fc.property(
+      fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join("")),
+      (line) => {
+        let expected: string[];
+        try {
+          const out = execFileSync("sh", ["-c", `printf '%s\\n' x ${line}\n`], { stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" });
+          expected = out.split("\n").slice(1, -1);
+        } catch {
+          return; // not a command that a shell takes
+        }
+        if (line.endsWith("\\")) return; // to a shell, that continues on the next line
+        expect(splitWords(line)).toEqual(expected);
+      },
+    ),
     { numRuns: 150 },
   );
 });

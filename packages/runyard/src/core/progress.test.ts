@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { progressAfter } from "./progress.ts";
 
-const entries = (...statuses: ("pending" | "in_progress" | "completed")[]) => statuses.map((status) => ({ content: "x", status, priority: "medium" as const }));
+const entries = (...statuses: ("pending" | "in_progress" | "completed")[]) =>
+  statuses.map((status) => ({ content: "x", status, priority: "medium" as const }));
 
 test("is unknown without a plan", () => {
   expect(progressAfter(null, [])).toBeNull();

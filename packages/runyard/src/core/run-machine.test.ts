@@ -4,7 +4,15 @@ import { describe, expect, test } from "vitest";
 import { canHappen, type RunFact, type RunState, transition } from "./run-machine.ts";
 
 const error: RunError = { type: "agent-error", message: "It broke." };
-const result: RunResult = { summary: "Done.", headBranch: null, headCommit: null, baseCommit: "a".repeat(40), filesChanged: 0, insertions: 0, deletions: 0 };
+const result: RunResult = {
+  summary: "Done.",
+  headBranch: null,
+  headCommit: null,
+  baseCommit: "a".repeat(40),
+  filesChanged: 0,
+  insertions: 0,
+  deletions: 0,
+};
 
 const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } = {
   claimed: { type: "claimed", runnerId: "runner" },
@@ -45,7 +53,14 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     deadline_passed: "timeout",
     cancelled: "cancelled",
   },
-  awaiting_input: { asked: "awaiting_input", answered: "running", retried: "running", finished: "completed", broke: "failed", cancelled: "cancelled" },
+  awaiting_input: {
+    asked: "awaiting_input",
+    answered: "running",
+    retried: "running",
+    finished: "completed",
+    broke: "failed",
+    cancelled: "cancelled",
+  },
   awaiting_plan: { plan_approved: "running", plan_revised: "running", plan_rejected: "cancelled", broke: "failed", cancelled: "cancelled" },
   completed: { continued: "pending" },
   failed: { continued: "pending" },
@@ -132,7 +147,9 @@ test("over any sequence of facts: open requests tell awaiting_input, attempts an
       for (const fact of facts) {
         const next = transition(now, fact);
         if (!next.ok) continue;
-        const ends = next.events.filter((event) => ["run.completed", "run.failed", "run.cancelled", "run.timeout"].includes(event.type)).length;
+        const ends = next.events.filter((event) =>
+          ["run.completed", "run.failed", "run.cancelled", "run.timeout"].includes(event.type),
+        ).length;
         expect(ends).toBe(isTerminal(next.state.status) ? 1 : 0);
         endings += ends;
         expect(next.state.openRequests > 0).toBe(next.state.status === "awaiting_input");

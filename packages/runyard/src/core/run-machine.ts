@@ -75,9 +75,7 @@ export function canHappen(status: RunStatus, fact: FactType): boolean {
   return NEXT[status][fact] !== undefined;
 }
 
-export type Transition =
-  | { readonly ok: true; readonly state: RunState; readonly events: readonly NewEvent[] }
-  | { readonly ok: false };
+export type Transition = { readonly ok: true; readonly state: RunState; readonly events: readonly NewEvent[] } | { readonly ok: false };
 
 /**
  * What becomes of a run when a fact happens: its next state and the events that say so, or
@@ -91,7 +89,13 @@ export function transition(state: RunState, fact: RunFact): Transition {
   const status = fact.type === "answered" && openRequests > 0 ? "awaiting_input" : table;
   return {
     ok: true,
-    state: { status, phase: phaseAfter(state, fact), turn: state.turn + (fact.type === "continued" ? 1 : 0), attempt: attemptAfter(state, fact), openRequests },
+    state: {
+      status,
+      phase: phaseAfter(state, fact),
+      turn: state.turn + (fact.type === "continued" ? 1 : 0),
+      attempt: attemptAfter(state, fact),
+      openRequests,
+    },
     events: eventsOf(fact),
   };
 }

@@ -85,7 +85,8 @@ export function createEngine(options: EngineOptions) {
     const agent = resolveAgent(options, input.agent);
     const sandboxDriver = input.settings?.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
-    if (!sandbox.available) throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
+    if (!sandbox.available)
+      throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
     const repository = await options.inspectRepository(input.repositoryUrl, input.branch);
     const connection = options.model();
     const model = input.model ?? connection.model;
@@ -139,13 +140,17 @@ export function createEngine(options: EngineOptions) {
     const { run } = await load(principal.orgId, runId);
     const row = await findRequest(db, { orgId: principal.orgId, runId, requestId });
     if (row === undefined || row.kind !== kind) {
-      throw new RunyardError("request_not_found", `Run ${runId} has no ${kind} ${requestId}. \`waitingFor\` of the run lists what is open.`);
+      throw new RunyardError(
+        "request_not_found",
+        `Run ${runId} has no ${kind} ${requestId}. \`waitingFor\` of the run lists what is open.`,
+      );
     }
     if (row.answer !== null) throw new RunyardError("already_answered", `${requestId} was answered before; the first answer counts.`);
     if (isTerminal(run.status)) throw ended(runId, run.status);
     const said = say(row);
     const answered = await answerRequest(db, { orgId: principal.orgId, runId, requestId, by: principal.userId, ...said });
-    if (answered === undefined) throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
+    if (answered === undefined)
+      throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
     wakes.notify(runId);
     wakes.notify(control(runId));
     return show(await load(principal.orgId, runId));
@@ -180,7 +185,10 @@ export function createEngine(options: EngineOptions) {
     },
 
     answerQuestion(principal: Principal, runId: string, requestId: string, text: string): Promise<Run> {
-      return answer(principal, { runId, requestId, kind: "question" }, (row) => ({ answer: text, ...options.answers.question(row.request, text) }));
+      return answer(principal, { runId, requestId, kind: "question" }, (row) => ({
+        answer: text,
+        ...options.answers.question(row.request, text),
+      }));
     },
 
     async readEvents(
@@ -222,7 +230,10 @@ function resolveAgent(
   const known = profile === "custom" ? undefined : options.describeAgent(profile);
   if (known === undefined) {
     const names = options.agentNames().filter((name) => name !== "custom");
-    throw new RunyardError("unknown_agent", `There is no agent "${profile}". Known agents: ${names.join(", ")}; or give a command that speaks ACP.`);
+    throw new RunyardError(
+      "unknown_agent",
+      `There is no agent "${profile}". Known agents: ${names.join(", ")}; or give a command that speaks ACP.`,
+    );
   }
   return { profile, command: null, needsModel: known.needsModel };
 }
@@ -237,7 +248,10 @@ function missingModel(connection: ModelState, model: string | null): RunError | 
     };
   }
   if (model === null) {
-    return { type: "no-model-configured", message: "No model is named. Set RUNYARD_MODEL for the server, or name one for this run (--model, or `model` in the request)." };
+    return {
+      type: "no-model-configured",
+      message: "No model is named. Set RUNYARD_MODEL for the server, or name one for this run (--model, or `model` in the request).",
+    };
   }
   return null;
 }

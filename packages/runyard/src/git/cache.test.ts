@@ -1,5 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardError } from "@runyard/sdk/contract";
@@ -22,9 +34,18 @@ function newRunId(): string {
   return `run_${String((runs += 1)).padStart(26, "0")}`;
 }
 
-async function update(dir: string, options: { commit?: string; runId?: string; cacheDir?: string; signal?: AbortSignal } = {}): Promise<string> {
+async function update(
+  dir: string,
+  options: { commit?: string; runId?: string; cacheDir?: string; signal?: AbortSignal } = {},
+): Promise<string> {
   const repository = await inspectRepository(lab.host, dir);
-  const { cachePath } = await updateCache(lab.host, { cacheDir: lab.cacheDir, repository, commit: repository.commit, runId: newRunId(), ...options });
+  const { cachePath } = await updateCache(lab.host, {
+    cacheDir: lab.cacheDir,
+    repository,
+    commit: repository.commit,
+    runId: newRunId(),
+    ...options,
+  });
   return cachePath;
 }
 
@@ -120,14 +141,18 @@ describe("the cache of a repository", () => {
 
   it("refuses names that are not those of commits and runs", async () => {
     const dir = lab.newRepository();
-    for (const commit of ["main", "HEAD", "--all", "abc", ""]) await expect(update(dir, { commit })).rejects.toThrow(/is not the full name of a commit/);
+    for (const commit of ["main", "HEAD", "--all", "abc", ""])
+      await expect(update(dir, { commit })).rejects.toThrow(/is not the full name of a commit/);
     for (const runId of ["../x", "a b", "", "a/b"]) await expect(update(dir, { runId })).rejects.toThrow(/is not a run's id/);
   });
 
   it("says when the commit has gone", async () => {
     const dir = lab.newRepository();
     const error = await update(dir, { commit: "1".repeat(40) }).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: "repository_not_usable", message: `The commit that the run starts from is not in ${dir} any more` });
+    expect(error).toMatchObject({
+      code: "repository_not_usable",
+      message: `The commit that the run starts from is not in ${dir} any more`,
+    });
   });
 });
 
@@ -157,7 +182,9 @@ describe("unusual repositories", () => {
     plainGit(lab.root, "clone", "--quiet", "--filter=blob:none", "--no-checkout", `file://${origin}`, dir);
     const error = await update(dir).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(RunyardError);
-    expect((error as Error).message).toBe(`${dir} is a partial clone that lacks some of its files: run "git fetch --refetch --no-filter" there, or clone it whole`);
+    expect((error as Error).message).toBe(
+      `${dir} is a partial clone that lacks some of its files: run "git fetch --refetch --no-filter" there, or clone it whole`,
+    );
     plainGit(dir, "fetch", "--quiet", "--refetch", "--no-filter");
     expectSound(await update(dir));
   });

@@ -14,7 +14,16 @@ const FETCH_TIMEOUT_MS = 30 * 60_000;
 const LATEST = "refs/runyard/latest";
 
 /** Flags of a fetch that brings objects and the refs that are asked for, and does nothing else. */
-export const QUIET_FETCH = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-write-commit-graph", "--no-recurse-submodules", "--refmap="];
+export const QUIET_FETCH = [
+  "fetch",
+  "--quiet",
+  "--no-tags",
+  "--no-write-fetch-head",
+  "--no-auto-maintenance",
+  "--no-write-commit-graph",
+  "--no-recurse-submodules",
+  "--refmap=",
+];
 
 /** Where the cache of a repository lies, whether it exists or not: one for each git directory. */
 export function repositoryCachePath(cacheDir: string, repository: RepositoryPlace): string {
@@ -49,7 +58,9 @@ function explained(error: unknown, repository: RepositoryPlace): unknown {
     return new RunyardError("repository_not_usable", message, { cause: error });
   }
   if (/not our ref|couldn't find remote ref/.test(error.stderr)) {
-    return new RunyardError("repository_not_usable", `The commit that the run starts from is not in ${repository.root} any more`, { cause: error });
+    return new RunyardError("repository_not_usable", `The commit that the run starts from is not in ${repository.root} any more`, {
+      cause: error,
+    });
   }
   return error;
 }

@@ -1,7 +1,33 @@
-import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { DRIVERS, filesBelow, type GitLab, openGitLab, plainGit, plainShell, type TestRun, whyNoSandbox, writeFiles } from "./testing/lab.ts";
+import {
+  DRIVERS,
+  filesBelow,
+  type GitLab,
+  openGitLab,
+  plainGit,
+  plainShell,
+  type TestRun,
+  whyNoSandbox,
+  writeFiles,
+} from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -13,12 +39,14 @@ afterAll(() => lab.close());
 
 /** What a tree holds, by path: kind or permission to execute, and content. */
 function contents(dir: string, names = filesBelow(dir)): Record<string, string> {
-  return Object.fromEntries(names.map((name) => {
-    const file = path.join(dir, name);
-    const found = lstatSync(file);
-    const kind = found.isSymbolicLink() ? "link" : (found.mode & 0o100) === 0 ? "file" : "program";
-    return [name, `${kind} ${found.isSymbolicLink() ? readlinkSync(file) : readFileSync(file, "base64")}`];
-  }));
+  return Object.fromEntries(
+    names.map((name) => {
+      const file = path.join(dir, name);
+      const found = lstatSync(file);
+      const kind = found.isSymbolicLink() ? "link" : (found.mode & 0o100) === 0 ? "file" : "program";
+      return [name, `${kind} ${found.isSymbolicLink() ? readlinkSync(file) : readFileSync(file, "base64")}`];
+    }),
+  );
 }
 
 /** The published branch of a run, checked out beside. */
@@ -29,7 +57,9 @@ function published(run: TestRun): string {
 }
 
 function changedNames(run: TestRun, head: string | null): string[] {
-  return plainGit(run.repository.root, "diff", "--no-renames", "--name-status", "-z", run.base, head ?? "").split("\0").filter((part) => part !== "");
+  return plainGit(run.repository.root, "diff", "--no-renames", "--name-status", "-z", run.base, head ?? "")
+    .split("\0")
+    .filter((part) => part !== "");
 }
 
 function codes(outcome: { notices: readonly { code: string }[] }): string[] {
@@ -38,7 +68,17 @@ function codes(outcome: { notices: readonly { code: string }[] }): string[] {
 
 describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
   it("is published exactly, and the user's repository is left alone", async () => {
-    const old = { "keep.txt": "keep\n", "edit.txt": "old\n", "gone.txt": "gone\n", "mode.sh": "#!/bin/sh\n", "to-link": "file\n", "to-dir": "file\n", "dir/to-file": "x\n", "tracked.log": "tracked\n", "same-size": "aaaa\n" };
+    const old = {
+      "keep.txt": "keep\n",
+      "edit.txt": "old\n",
+      "gone.txt": "gone\n",
+      "mode.sh": "#!/bin/sh\n",
+      "to-link": "file\n",
+      "to-dir": "file\n",
+      "dir/to-file": "x\n",
+      "tracked.log": "tracked\n",
+      "same-size": "aaaa\n",
+    };
     const dir = lab.newRepository(old);
     writeFiles(dir, { ".gitignore": "*.log\nnode_modules/\n" });
     plainGit(dir, "add", "--all");
@@ -47,8 +87,15 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     writeFiles(dir, { "edit.txt": "not committed\n", "staged.txt": "staged\n", untracked: "x" });
     plainGit(dir, "add", "staged.txt");
     const state = (): unknown => [
-      readFileSync(path.join(dir, ".git/index"), "base64"), contents(dir), readFileSync(path.join(dir, ".git/HEAD"), "utf8"), readFileSync(path.join(dir, ".git/config"), "utf8"),
-      plainGit(dir, "for-each-ref").split("\n").filter((line) => !line.includes("refs/heads/runyard/")), readdirSync(path.join(dir, ".git")).toSorted(), plainGit(dir, "stash", "list"),
+      readFileSync(path.join(dir, ".git/index"), "base64"),
+      contents(dir),
+      readFileSync(path.join(dir, ".git/HEAD"), "utf8"),
+      readFileSync(path.join(dir, ".git/config"), "utf8"),
+      plainGit(dir, "for-each-ref")
+        .split("\n")
+        .filter((line) => !line.includes("refs/heads/runyard/")),
+      readdirSync(path.join(dir, ".git")).toSorted(),
+      plainGit(dir, "stash", "list"),
     ];
     const before = state();
 
@@ -56,9 +103,28 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     const { workspace } = run;
     const binary = Uint8Array.from({ length: 70_000 }, (_, i) => (i * i) % 251);
     writeFiles(workspace, {
-      "edit.txt": "new\n", "gone.txt": null, "tracked.log": "changed though ignored\n", "same-size": "bbbb\n", "data.bin": binary, "size/größe 🦀": "u\n", "line\nbreak\n": "n\n",
-      "quo'te\" \\ $(x) --opt": "q\n", "-rf": "x", ":(top)magic": "m\n", "tab\there": "t\n", empty: "", "noise.log": "ignored\n", "node_modules/x/index.js": "ignored\n", "sub/.gitignore": "local\n", "sub/local": "ignored\n",
-      "to-link": null, "to-dir": null, dir: null, ".hidden": "h\n", ".github/workflows/x.yml": "x\n", "runyard-nested": "x\n",
+      "edit.txt": "new\n",
+      "gone.txt": null,
+      "tracked.log": "changed though ignored\n",
+      "same-size": "bbbb\n",
+      "data.bin": binary,
+      "size/größe 🦀": "u\n",
+      "line\nbreak\n": "n\n",
+      "quo'te\" \\ $(x) --opt": "q\n",
+      "-rf": "x",
+      ":(top)magic": "m\n",
+      "tab\there": "t\n",
+      empty: "",
+      "noise.log": "ignored\n",
+      "node_modules/x/index.js": "ignored\n",
+      "sub/.gitignore": "local\n",
+      "sub/local": "ignored\n",
+      "to-link": null,
+      "to-dir": null,
+      dir: null,
+      ".hidden": "h\n",
+      ".github/workflows/x.yml": "x\n",
+      "runyard-nested": "x\n",
     });
     writeFiles(workspace, { dir: "was a directory\n", "to-dir/inner": "i\n" });
     plainShell(workspace, 'printf x >"$(printf "latin-\\351")"; mkfifo pipe; mkdir empty-dir');
@@ -67,12 +133,20 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     symlinkSync("../..", path.join(workspace, "up"));
     symlinkSync("node_modules", path.join(workspace, "link-to-ignored"));
     linkSync(path.join(workspace, "keep.txt"), path.join(workspace, "second-name"));
-    const expected = contents(workspace, filesBelow(workspace).filter((name) => !/^(noise\.log|node_modules|sub\/local|pipe)/.test(name) && !name.startsWith("latin")));
+    const expected = contents(
+      workspace,
+      filesBelow(workspace).filter((name) => !/^(noise\.log|node_modules|sub\/local|pipe)/.test(name) && !name.startsWith("latin")),
+    );
 
     const outcome = await lab.finish(run);
     expect(outcome).toMatchObject({ notices: [], created: true });
     const tree = published(run);
-    expect(contents(tree, filesBelow(tree).filter((name) => !name.startsWith("latin")))).toEqual(expected);
+    expect(
+      contents(
+        tree,
+        filesBelow(tree).filter((name) => !name.startsWith("latin")),
+      ),
+    ).toEqual(expected);
     expect(plainGit(tree, "-c", "core.quotePath=true", "ls-files", "latin*")).toBe('"latin-\\351"\n');
     expect(plainGit(tree, "log", "--format=%an %ae %cn %ce%n%B", "-1")).toBe(
       `Runyard bot@runyard.invalid Runyard bot@runyard.invalid\nDo it\n\nRunyard-Run: ${run.runId}\n\n`,
@@ -127,7 +201,11 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     plainGit(dir, "add", ".gitattributes");
     plainGit(dir, "commit", "--quiet", "--message", "Attributes");
     const untouched = await lab.prepare(dir, { driver });
-    expect(plainShell(untouched.workspace, "touch *.txt; git status --porcelain").split("\n").filter((line) => line.startsWith(" M"))).not.toEqual([]); // what plain git makes of it
+    expect(
+      plainShell(untouched.workspace, "touch *.txt; git status --porcelain")
+        .split("\n")
+        .filter((line) => line.startsWith(" M")),
+    ).not.toEqual([]); // what plain git makes of it
     expect((await lab.finish(untouched)).head).toBeNull();
 
     const run = await lab.prepare(dir, { driver });
@@ -166,7 +244,10 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     plainGit(dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner, "vendor/sub");
     plainGit(dir, "commit", "--quiet", "--message", "Submodule");
     const gitlink = plainGit(dir, "rev-parse", "HEAD:vendor/sub").trim();
-    for (const fill of ["echo x >vendor/sub/file", 'git clone --quiet "$1" vendor/sub && cd vendor/sub && echo y >y && git add y && git commit --quiet -m y']) {
+    for (const fill of [
+      "echo x >vendor/sub/file",
+      'git clone --quiet "$1" vendor/sub && cd vendor/sub && echo y >y && git add y && git commit --quiet -m y',
+    ]) {
       const run = await lab.prepare(dir, { driver });
       plainShell(run.workspace, fill, inner);
       writeFiles(run.workspace, { "other.txt": "o\n" });
@@ -206,13 +287,28 @@ name"; do git init --quiet "$dir"; echo "$dir" >"$dir/file"; done
     const dir = lab.newRepository({ ".gitignore": "node_modules/\nignored-repo\n", "src/a.c": "a\n" });
     const run = await lab.prepare(dir, { driver });
     plainShell(run.workspace, NESTED);
-    const gitDirs = (): string => plainShell(run.workspace, 'find . -name "*.git" -o -name ".runyard*" -o -path "*/.git/HEAD" -o -path "*/.git/runyard*" | sort; cat linked/.git; readlink pointer/.git');
+    const gitDirs = (): string =>
+      plainShell(
+        run.workspace,
+        'find . -name "*.git" -o -name ".runyard*" -o -path "*/.git/HEAD" -o -path "*/.git/runyard*" | sort; cat linked/.git; readlink pointer/.git',
+      );
     const before = gitDirs();
     const { head, notices } = await lab.finish(run);
-    expect(changedNames(run, head)).toEqual(["lib/file", "lib/inner/file", "linked/file", "odd\nname/file", "pointer/file", "src/file"].flatMap((name) => ["A", name]));
+    expect(changedNames(run, head)).toEqual(
+      ["lib/file", "lib/inner/file", "linked/file", "odd\nname/file", "pointer/file", "src/file"].flatMap((name) => ["A", name]),
+    );
     expect(plainGit(dir, "ls-tree", "-r", head ?? "")).not.toContain("160000");
-    expect(notices).toEqual([{ code: "nested-repository", message: expect.stringContaining("their files are in the result, their history is not") as string }]);
-    expect(notices[0]?.message.split(": ").at(-1)?.split(", ").toSorted()).toEqual(["lib", "lib/inner", "linked", "odd name", "pointer", "src"]);
+    expect(notices).toEqual([
+      { code: "nested-repository", message: expect.stringContaining("their files are in the result, their history is not") as string },
+    ]);
+    expect(notices[0]?.message.split(": ").at(-1)?.split(", ").toSorted()).toEqual([
+      "lib",
+      "lib/inner",
+      "linked",
+      "odd name",
+      "pointer",
+      "src",
+    ]);
     expect(gitDirs()).toBe(before);
   });
 });

@@ -1,7 +1,17 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { DRIVERS, type GitLab, openGitLab, plainGit, plainShell, type TestOutcome, type TestRun, whyNoSandbox, writeFiles } from "./testing/lab.ts";
+import {
+  DRIVERS,
+  type GitLab,
+  openGitLab,
+  plainGit,
+  plainShell,
+  type TestOutcome,
+  type TestRun,
+  whyNoSandbox,
+  writeFiles,
+} from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -17,7 +27,9 @@ function log(run: TestRun, outcome: TestOutcome): string[] {
 }
 
 function names(run: TestRun, outcome: TestOutcome): string[] {
-  return plainGit(run.repository.root, "ls-tree", "-r", "--name-only", outcome.head ?? "").trim().split("\n");
+  return plainGit(run.repository.root, "ls-tree", "-r", "--name-only", outcome.head ?? "")
+    .trim()
+    .split("\n");
 }
 
 function codes(outcome: TestOutcome): string[] {
@@ -39,7 +51,9 @@ const RUNYARD = "Do it, Runyard";
 
 describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox === null ? "" : ` (skipped: ${whyNoSandbox})`}`, () => {
   it("are kept, with what it did not commit on top", async () => {
-    const { run, outcome } = await after("echo 1 >one; git add one; git commit -qm One; echo 2 >two; git add two; git commit -qm Two; echo 3 >three; git add three");
+    const { run, outcome } = await after(
+      "echo 1 >one; git add one; git commit -qm One; echo 2 >two; git add two; git commit -qm Two; echo 3 >three; git add three",
+    );
     expect(log(run, outcome)).toEqual([RUNYARD, "Two, Somebody", "One, Somebody"]);
     expect(names(run, outcome)).toEqual(["a.txt", "b.txt", "c.txt", "one", "three", "two"]);
     expect(outcome.notices).toEqual([]);
@@ -55,18 +69,32 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
     const branched = await after("git switch -qc feature; echo 1 >one; git add one; git commit -qm One");
     expect(log(branched.run, branched.outcome)).toEqual(["One, Somebody"]);
     expect(branched.outcome.notices).toEqual([]);
-    const detached = await after("git checkout -q --detach; git branch -qD $branch; echo 1 >one; git add one; git commit -qm One; echo rest >rest");
+    const detached = await after(
+      "git checkout -q --detach; git branch -qD $branch; echo 1 >one; git add one; git commit -qm One; echo rest >rest",
+    );
     expect(log(detached.run, detached.outcome)).toEqual([RUNYARD, "One, Somebody"]);
-    const merged = await after("git switch -qc side $base~1; echo 1 >one; git add one; git commit -qm Side; git switch -q $branch; git merge -q --no-edit side; git branch -qd side");
-    expect(log(merged.run, merged.outcome).toSorted()).toEqual(["Merge branch 'side' into " + merged.run.branch + ", Somebody", "Side, Somebody"]);
+    const merged = await after(
+      "git switch -qc side $base~1; echo 1 >one; git add one; git commit -qm Side; git switch -q $branch; git merge -q --no-edit side; git branch -qd side",
+    );
+    expect(log(merged.run, merged.outcome).toSorted()).toEqual([
+      "Merge branch 'side' into " + merged.run.branch + ", Somebody",
+      "Side, Somebody",
+    ]);
     expect(merged.outcome.notices).toEqual([]);
   });
 
   it("are named where they are not part of the result", async () => {
-    const { run, outcome } = await after("git switch -qc spare; echo 1 >one; git add one; git commit -qm One; git switch -q $branch; echo s >a.txt; git stash -q; echo two >two");
+    const { run, outcome } = await after(
+      "git switch -qc spare; echo 1 >one; git add one; git commit -qm One; git switch -q $branch; echo s >a.txt; git stash -q; echo two >two",
+    );
     expect(log(run, outcome)).toEqual([RUNYARD]);
     expect(names(run, outcome)).toEqual(["a.txt", "b.txt", "c.txt", "two"]);
-    expect(outcome.notices).toEqual([{ code: "commits-left-out", message: "The agent left commits that are not part of what it had checked out; they are not in the result: spare, stash" }]);
+    expect(outcome.notices).toEqual([
+      {
+        code: "commits-left-out",
+        message: "The agent left commits that are not part of what it had checked out; they are not in the result: spare, stash",
+      },
+    ]);
   });
 
   it("make no result where the files are as before", async () => {
@@ -80,7 +108,7 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
       amended: "echo x >x; git add x; git commit -q --amend -m Amended",
       orphan: "git checkout -q --orphan fresh; git rm -q --cached a.txt; echo x >x; git add x; git commit -qm Fresh",
       reset: "git reset -q --hard $base~1; echo x >x; git add x; git commit -qm Older",
-      squashed: 'git checkout -q --detach $(git commit-tree -m All HEAD^{tree}); echo x >x; git add x; git commit -qm More',
+      squashed: "git checkout -q --detach $(git commit-tree -m All HEAD^{tree}); echo x >x; git add x; git commit -qm More",
     };
     for (const script of Object.values(rewrites)) {
       const { run, outcome } = await after(script);
@@ -91,7 +119,9 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
   });
 
   it("cannot pretend to go on from the base by replacing or grafting", async () => {
-    const { run, outcome } = await after("new=$(git commit-tree -m Unrelated HEAD^{tree}); git replace --graft $new $base; git checkout -q --detach $new; echo x >x");
+    const { run, outcome } = await after(
+      "new=$(git commit-tree -m Unrelated HEAD^{tree}); git replace --graft $new $base; git checkout -q --detach $new; echo x >x",
+    );
     expect(log(run, outcome)).toEqual([RUNYARD]);
     expect(codes(outcome)).toContain("history-rewritten");
   });
@@ -108,13 +138,20 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
       config: "echo '[core' >.git/config",
       version: "git config core.repositoryformatversion 99",
       include: "mkfifo .git/pipe; git config include.path pipe",
-      objects: "git config user.name x; echo 1 >one; git add one; git commit -qm One; find .git/objects -type f ! -name alternates -exec chmod u+w {} + -exec sh -c 'for f do echo broken >$f; done' sh {} +",
+      objects:
+        "git config user.name x; echo 1 >one; git add one; git commit -qm One; find .git/objects -type f ! -name alternates -exec chmod u+w {} + -exec sh -c 'for f do echo broken >$f; done' sh {} +",
       alternates: "rm .git/objects/info/alternates",
       index: "echo broken >.git/index; echo x >.git/index.lock",
     };
-    const outcomes = await Promise.all(Object.entries(breaks).map(async ([name, script]) => ({ name, ...(await after(`${script}; echo x >x; rm a.txt`)) })));
+    const outcomes = await Promise.all(
+      Object.entries(breaks).map(async ([name, script]) => ({ name, ...(await after(`${script}; echo x >x; rm a.txt`)) })),
+    );
     for (const { name, run, outcome } of outcomes) {
-      expect([name, log(run, outcome), names(run, outcome).filter((file) => file !== "one")]).toEqual([name, [RUNYARD], ["b.txt", "c.txt", "x"]]);
+      expect([name, log(run, outcome), names(run, outcome).filter((file) => file !== "one")]).toEqual([
+        name,
+        [RUNYARD],
+        ["b.txt", "c.txt", "x"],
+      ]);
       expect([name, codes(outcome)]).toEqual([name, name === "index" ? [] : ["history-unreadable"]]);
     }
   });
@@ -142,9 +179,12 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
       worktree: "mkdir other; git config core.worktree other; echo new >a.txt; rmdir other",
       bare: "git config core.bare true; echo new >a.txt",
       modes: "git config core.fileMode false; echo new >a.txt",
-      global: "git config core.excludesFile .git/none; git config core.attributesFile .git/none; git config status.showUntrackedFiles no; echo new >a.txt",
+      global:
+        "git config core.excludesFile .git/none; git config core.attributesFile .git/none; git config status.showUntrackedFiles no; echo new >a.txt",
     };
-    const outcomes = await Promise.all(Object.entries(hiding).map(async ([name, script]) => ({ name, ...(await after(`${script}; echo x >x`)) })));
+    const outcomes = await Promise.all(
+      Object.entries(hiding).map(async ([name, script]) => ({ name, ...(await after(`${script}; echo x >x`)) })),
+    );
     for (const { name, run, outcome } of outcomes) {
       expect([name, names(run, outcome)]).toEqual([name, ["a.txt", "b.txt", "c.txt", "x"]]);
       expect(plainGit(run.repository.root, "cat-file", "blob", `${outcome.head}:a.txt`)).toBe("new\n");
@@ -152,19 +192,24 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
   });
 
   it("keep what the agent added although it is ignored", async () => {
-    const { run, outcome } = await after("echo '*.log' >.gitignore; echo 1 >one.log; git add -f one.log; git add .gitignore; git commit -qm Log; echo 2 >two.log; git add -f two.log; echo 3 >three.log");
+    const { run, outcome } = await after(
+      "echo '*.log' >.gitignore; echo 1 >one.log; git add -f one.log; git add .gitignore; git commit -qm Log; echo 2 >two.log; git add -f two.log; echo 3 >three.log",
+    );
     expect(names(run, outcome)).toEqual([".gitignore", "a.txt", "b.txt", "c.txt", "one.log", "two.log"]);
   });
 
   it("turn a repository that was committed as a mere reference into its files", async () => {
-    const { run, outcome } = await after("git init -q lib; echo l >lib/l; git -C lib add l; git -C lib commit -qm L; git add . 2>/dev/null; git commit -qm Lib; git ls-tree HEAD | grep -q 160000");
+    const { run, outcome } = await after(
+      "git init -q lib; echo l >lib/l; git -C lib add l; git -C lib commit -qm L; git add . 2>/dev/null; git commit -qm Lib; git ls-tree HEAD | grep -q 160000",
+    );
     expect(names(run, outcome)).toEqual(["a.txt", "b.txt", "c.txt", "lib/l"]);
     expect(log(run, outcome)).toEqual([RUNYARD, "Lib, Somebody"]);
     expect(codes(outcome)).toEqual(["nested-repository"]);
   });
 
   it("work in the middle of a merge and of a rebase", async () => {
-    const conflict = "git switch -qc side; echo side >a.txt; git commit -qam Side; git switch -q $branch; echo main >a.txt; git commit -qam Main;";
+    const conflict =
+      "git switch -qc side; echo side >a.txt; git commit -qam Side; git switch -q $branch; echo main >a.txt; git commit -qam Main;";
     const merging = await after(`${conflict} git merge -q side >/dev/null || true`);
     expect(plainGit(merging.run.repository.root, "cat-file", "blob", `${merging.outcome.head}:a.txt`)).toMatch(/^<<<<<<< HEAD\nmain\n/);
     expect(log(merging.run, merging.outcome)).toEqual([RUNYARD, "Main, Somebody"]);

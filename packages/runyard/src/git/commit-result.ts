@@ -14,7 +14,8 @@ const MAX_BYTES = 256 * 1024;
 
 /** What each code of the commit script means; the names that belong to it are put behind. */
 const MEANINGS = {
-  "history-rewritten": "The agent rewrote the history that the run started from: its commits are left out, and its files are one commit on the commit that the run started from",
+  "history-rewritten":
+    "The agent rewrote the history that the run started from: its commits are left out, and its files are one commit on the commit that the run started from",
   "history-unreadable": "The agent's own commits could not be used: its files are one commit on the commit that the run started from",
   "commits-left-out": "The agent left commits that are not part of what it had checked out; they are not in the result",
   "commits-without-effect": "The agent made commits, but the files are the same as before: there is no result",
@@ -57,7 +58,8 @@ async function readPlainFile(file: string, maxBytes: number): Promise<string> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const found = await handle.stat();
-    if (!found.isFile() || found.size > maxBytes) throw new Error(`${path.basename(file)} is not a plain file of at most ${maxBytes} bytes`);
+    if (!found.isFile() || found.size > maxBytes)
+      throw new Error(`${path.basename(file)} is not a plain file of at most ${maxBytes} bytes`);
     return await handle.readFile("utf8");
   } finally {
     await handle.close();
@@ -78,5 +80,7 @@ export async function readCommitResult(resultsDir: string): Promise<CommitResult
 export async function addNotices(resultsDir: string, notices: readonly CommitNotice[]): Promise<void> {
   if (notices.length === 0) return;
   const result = await readCommitResult(resultsDir);
-  await writeFile(path.join(resultsDir, "result.json"), JSON.stringify({ ...result, notices: [...result.notices, ...notices] }), { mode: 0o600 });
+  await writeFile(path.join(resultsDir, "result.json"), JSON.stringify({ ...result, notices: [...result.notices, ...notices] }), {
+    mode: 0o600,
+  });
 }

@@ -20,7 +20,8 @@ export interface CommitOptions {
 
 function messageWord(message: string): string {
   const bytes = Buffer.from(message.replaceAll("\0", ""));
-  const cut = bytes.length > MAX_MESSAGE_BYTES ? new TextDecoder().decode(bytes.subarray(0, MAX_MESSAGE_BYTES), { stream: true }) : bytes.toString();
+  const cut =
+    bytes.length > MAX_MESSAGE_BYTES ? new TextDecoder().decode(bytes.subarray(0, MAX_MESSAGE_BYTES), { stream: true }) : bytes.toString();
   return cut.trim() === "" ? "Changes of an agent\n" : `${cut.trimEnd()}\n`;
 }
 

@@ -58,7 +58,9 @@ export async function patch(host: GitHost, options: CommitPair & { readonly maxB
   const dir = await mkdtemp(path.join(host.stepsDir, "patch-"));
   const file = path.join(dir, "patch");
   try {
-    await git(host, diffWords(options, ["--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", `--output=${file}`]), { timeoutMs: TIMEOUT_MS });
+    await git(host, diffWords(options, ["--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", `--output=${file}`]), {
+      timeoutMs: TIMEOUT_MS,
+    });
     const { text, size } = await readHead(file, options.maxBytes);
     return size > options.maxBytes ? cutPatch(text, size) : text;
   } finally {

@@ -11,7 +11,12 @@ afterAll(() => lab.close());
 describe("git on the host", () => {
   it("sees nothing of the machine's or the user's configuration", async () => {
     const seen = await git(lab.host, ["config", "--list", "--show-origin", "--show-scope"]);
-    const scopes = new Set(seen.trim().split("\n").map((line) => line.split("\t").slice(0, 2).join(" ")));
+    const scopes = new Set(
+      seen
+        .trim()
+        .split("\n")
+        .map((line) => line.split("\t").slice(0, 2).join(" ")),
+    );
     expect([...scopes].toSorted()).toEqual(["command command line:", `global file:${lab.host.stepsDir}/git-home/.gitconfig`]);
     expect(seen).toContain("safe.directory=*");
   });
@@ -25,7 +30,9 @@ describe("git on the host", () => {
   });
 
   it("tells in one sentence what went wrong", async () => {
-    const error = await git(lab.host, ["--git-dir", lab.newPath("none"), "-c", "a.b=c", "rev-parse", "HEAD"]).catch((reason: unknown) => reason);
+    const error = await git(lab.host, ["--git-dir", lab.newPath("none"), "-c", "a.b=c", "rev-parse", "HEAD"]).catch(
+      (reason: unknown) => reason,
+    );
     expect(error).toBeInstanceOf(GitError);
     expect((error as GitError).message).toMatch(/^git rev-parse failed: not a git repository: '.*'$/);
     expect((error as GitError).code).toBe(128);

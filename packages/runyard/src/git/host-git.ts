@@ -95,9 +95,14 @@ function subcommand(args: readonly string[]): string {
 
 /** What git said, without its prefixes: the complaints where there are some, else the last line. */
 function reasonOf(result: Omit<GitResult, "stdout">): string {
-  const lines = result.stderr.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const lines = result.stderr
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
   const complaints = lines.filter((line) => /^(remote: )?(fatal|error): /.test(line));
-  const said = (complaints.length > 0 ? complaints.slice(0, 3) : lines.slice(-1)).map((line) => line.replace(/^(remote: )?(fatal|error): /, ""));
+  const said = (complaints.length > 0 ? complaints.slice(0, 3) : lines.slice(-1)).map((line) =>
+    line.replace(/^(remote: )?(fatal|error): /, ""),
+  );
   if (said.length > 0) return said.join("; ");
   if (result.code === null) return "it was ended before it was done";
   return result.code === 127 ? "git is not installed, or not on the server's PATH" : `it ended with code ${result.code}`;

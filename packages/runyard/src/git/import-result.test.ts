@@ -1,4 +1,14 @@
-import { appendFileSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { updateCache } from "./cache.ts";
@@ -35,7 +45,14 @@ function results(script: string, options: { refs?: string; result?: Record<strin
   const head = plainShell(clone, `set -e; base=$1; ${script}`, base).trim();
   if (head !== "") {
     plainGit(clone, "update-ref", "refs/heads/result", head);
-    plainGit(clone, "bundle", "create", "--quiet", path.join(dir, "result.bundle"), ...(options.refs ?? "refs/heads/result ^origin/main").split(" "));
+    plainGit(
+      clone,
+      "bundle",
+      "create",
+      "--quiet",
+      path.join(dir, "result.bundle"),
+      ...(options.refs ?? "refs/heads/result ^origin/main").split(" "),
+    );
   }
   writeFileSync(path.join(dir, "result.json"), JSON.stringify({ changed: true, head, notices: [], ...options.result }));
   return { dir, head };
@@ -43,7 +60,13 @@ function results(script: string, options: { refs?: string; result?: Record<strin
 
 async function take(dir: string, maxBytes?: number): Promise<{ head: string | null; runId: string }> {
   const runId = `run_${(runs += 1)}`;
-  const imported = await importResult(lab.host, { cachePath, resultsDir: dir, base, runId, ...(maxBytes === undefined ? {} : { maxBytes }) });
+  const imported = await importResult(lab.host, {
+    cachePath,
+    resultsDir: dir,
+    base,
+    runId,
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+  });
   return { head: imported.head, runId };
 }
 
@@ -51,7 +74,10 @@ async function refusal(dir: string, maxBytes?: number): Promise<Error> {
   const before = plainGit(lab.root, "--git-dir", cachePath, "for-each-ref");
   const objects = (): string => plainGit(lab.root, "--git-dir", cachePath, "cat-file", "--batch-all-objects", "--batch-check");
   const objectsBefore = objects();
-  const error = await take(dir, maxBytes).then(() => new Error("it was taken"), (reason: unknown) => reason as Error);
+  const error = await take(dir, maxBytes).then(
+    () => new Error("it was taken"),
+    (reason: unknown) => reason as Error,
+  );
   expect(plainGit(lab.root, "--git-dir", cachePath, "for-each-ref")).toBe(before);
   expect(objects()).toBe(objectsBefore);
   expect(readdirSync(lab.cacheDir).filter((name) => name.startsWith("."))).toEqual([]);
@@ -113,10 +139,13 @@ describe("taking a result", () => {
 
   it("refuses a head that is not in the bundle, is no commit, or does not go on from the base", async () => {
     expect((await refusal(results(GOOD, { result: { head: base } }).dir)).message).toMatch(/does not hold the commit that it names/);
-    expect((await refusal(results(GOOD, { result: { head: "1".repeat(40) } }).dir)).message).toMatch(/does not hold the commit that it names/);
+    expect((await refusal(results(GOOD, { result: { head: "1".repeat(40) } }).dir)).message).toMatch(
+      /does not hold the commit that it names/,
+    );
     const unrelated = results("git checkout -q --orphan fresh; git commit -qm Fresh; git rev-parse HEAD", { refs: "refs/heads/result" });
     const older = results("git checkout -q main~1; echo x >x; git add x; git commit -qm Older; git rev-parse HEAD");
-    for (const { dir } of [unrelated, older]) expect((await refusal(dir)).message).toMatch(/does not go on from the commit that the run started from/);
+    for (const { dir } of [unrelated, older])
+      expect((await refusal(dir)).message).toMatch(/does not go on from the commit that the run started from/);
   });
 
   it("refuses objects that git's checks refuse, and takes them without the checks", async () => {
@@ -126,12 +155,17 @@ describe("taking a result", () => {
       dotdot: `tree=$(printf '040000 tree %s\\t..\\n' $(git rev-parse 'main^{tree}') | git mktree); ${onTop}`,
       modules: `blob=$(printf '[submodule "x"]\\n\\tpath = x\\n\\turl = --upload-pack=touch\\n' | git hash-object -w --stdin); tree=$(printf '100644 blob %s\\t.gitmodules\\n' $blob | git mktree); ${onTop}`,
       moduleLink: `blob=$(printf /etc/passwd | git hash-object -w --stdin); tree=$(printf '120000 blob %s\\t.gitmodules\\n' $blob | git mktree); ${onTop}`,
-      commit: "printf 'tree %s\\nparent %s\\nauthor A <a@b> x\\ncommitter A <a@b> x\\n\\nBad\\n' $(git rev-parse 'main^{tree}') $base | git hash-object -t commit -w --stdin --literally",
+      commit:
+        "printf 'tree %s\\nparent %s\\nauthor A <a@b> x\\ncommitter A <a@b> x\\n\\nBad\\n' $(git rev-parse 'main^{tree}') $base | git hash-object -t commit -w --stdin --literally",
     };
     for (const [name, script] of Object.entries(bad)) {
       const { dir, head } = results(script);
       const error = await refusal(dir);
-      expect([name, error instanceof GitError, /fsck|does not|contains|disallowed|symbolic link|invalid|index-pack|unpack/.test(error.message)]).toEqual([name, true, true]);
+      expect([
+        name,
+        error instanceof GitError,
+        /fsck|does not|contains|disallowed|symbolic link|invalid|index-pack|unpack/.test(error.message),
+      ]).toEqual([name, true, true]);
       // The control: git takes it when nobody asks for checks.
       const lax = lab.newPath("lax");
       plainGit(lab.root, "clone", "--quiet", repository, lax);

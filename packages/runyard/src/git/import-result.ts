@@ -39,7 +39,11 @@ async function requireBundle(file: string, maxBytes: number): Promise<void> {
 }
 
 /** Takes one commit out of a bundle into a quarantine, and makes sure that it goes on from `base`. */
-async function unpack(host: GitHost, quarantine: string, options: { bundle: string; base: string; head: string; signal: AbortSignal | undefined }): Promise<void> {
+async function unpack(
+  host: GitHost,
+  quarantine: string,
+  options: { bundle: string; base: string; head: string; signal: AbortSignal | undefined },
+): Promise<void> {
   const { bundle, base, head, signal } = options;
   const inside = (...words: string[]): string[] => ["--git-dir", quarantine, ...words];
   await git(host, inside("update-ref", "refs/heads/base", base), { signal });

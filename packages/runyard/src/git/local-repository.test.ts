@@ -56,7 +56,13 @@ describe("finding a repository", () => {
     const tree = lab.newPath("worktree");
     plainGit(dir, "worktree", "add", "--quiet", "-b", "side", tree);
     plainGit(tree, "commit", "--quiet", "--allow-empty", "--message", "Side");
-    expect(await inspectRepository(lab.host, tree)).toEqual({ root: tree, gitDir: path.join(dir, ".git"), branch: "side", commit: headOf(tree), notices: [] });
+    expect(await inspectRepository(lab.host, tree)).toEqual({
+      root: tree,
+      gitDir: path.join(dir, ".git"),
+      branch: "side",
+      commit: headOf(tree),
+      notices: [],
+    });
 
     const outer = lab.newRepository();
     plainGit(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", dir, "sub");
@@ -79,7 +85,17 @@ describe("finding a repository", () => {
   });
 
   it("refuses what is not on this machine, or not a repository", async () => {
-    for (const given of ["https://example.com/a/b.git", "git@example.com:a/b.git", "ssh://example.com/a", "some/folder", ".", "~/a", "/a\0b", "--upload-pack=x", "ext::sh -c true"]) {
+    for (const given of [
+      "https://example.com/a/b.git",
+      "git@example.com:a/b.git",
+      "ssh://example.com/a",
+      "some/folder",
+      ".",
+      "~/a",
+      "/a\0b",
+      "--upload-pack=x",
+      "ext::sh -c true",
+    ]) {
       expect(await refusal(given)).toMatch(/only repositories on this machine can be used so far/);
     }
     expect(await refusal("file://elsewhere/a/b")).toMatch(/does not name a folder of this machine/);
@@ -131,7 +147,12 @@ describe("choosing a commit", () => {
     plainGit(dir, "checkout", "--quiet", "--detach");
     const found = await inspectRepository(lab.host, dir);
     expect(found).toMatchObject({ branch: null, commit: headOf(dir) });
-    expect(found.notices).toEqual([{ code: "detached-head", message: `No branch is checked out in ${dir} (detached head): the run starts from commit ${headOf(dir).slice(0, 10)}` }]);
+    expect(found.notices).toEqual([
+      {
+        code: "detached-head",
+        message: `No branch is checked out in ${dir} (detached head): the run starts from commit ${headOf(dir).slice(0, 10)}`,
+      },
+    ]);
   });
 
   it("tells what is not committed, for the branch that is checked out", async () => {
@@ -140,10 +161,12 @@ describe("choosing a commit", () => {
     writeFiles(dir, { "a.txt": "changed\n", "b.txt": null, "new.txt": "x", ignored: "x" });
     plainGit(dir, "add", "a.txt");
     const found = await inspectRepository(lab.host, dir);
-    expect(found.notices).toEqual([{
-      code: "uncommitted-changes",
-      message: `The working tree has files that are not committed (2 changed, 1 untracked): the run starts from commit ${headOf(dir).slice(0, 10)} and does not see them`,
-    }]);
+    expect(found.notices).toEqual([
+      {
+        code: "uncommitted-changes",
+        message: `The working tree has files that are not committed (2 changed, 1 untracked): the run starts from commit ${headOf(dir).slice(0, 10)} and does not see them`,
+      },
+    ]);
     expect((await inspectRepository(lab.host, dir, "main")).notices).toEqual(found.notices);
     expect((await inspectRepository(lab.host, dir, "other")).notices).toEqual([]);
   });
@@ -152,7 +175,9 @@ describe("choosing a commit", () => {
     const dir = lab.newRepository();
     writeFileSync(path.join(dir, ".git/index"), "nonsense");
     const [notice] = (await inspectRepository(lab.host, dir)).notices;
-    expect(notice?.message).toMatch(/^Whether everything is committed could not be found out \(git status failed: .*\): the run starts from commit/);
+    expect(notice?.message).toMatch(
+      /^Whether everything is committed could not be found out \(git status failed: .*\): the run starts from commit/,
+    );
   });
 });
 
@@ -160,7 +185,12 @@ describe("leaving a repository alone", () => {
   /** Everything below .git with its size and time, and the index with its bytes. */
   function stateOf(dir: string): string {
     const index = path.join(dir, ".git/index");
-    return JSON.stringify([readFileSync(index, "base64"), statSync(index).mtimeMs, plainGit(dir, "for-each-ref"), statSync(path.join(dir, ".git")).mtimeMs]);
+    return JSON.stringify([
+      readFileSync(index, "base64"),
+      statSync(index).mtimeMs,
+      plainGit(dir, "for-each-ref"),
+      statSync(path.join(dir, ".git")).mtimeMs,
+    ]);
   }
 
   it("does not even refresh the index, as plain git does", async () => {
@@ -184,7 +214,8 @@ describe("leaving a repository alone", () => {
     plainGit(dir, "config", "core.hooksPath", path.join(dir, ".git/planted"));
     writeFiles(dir, { ".git/planted/post-index-change": `#!/bin/sh\ntouch '${marker("hook")}'\n` });
     chmodSync(path.join(dir, ".git/planted/post-index-change"), 0o755);
-    const ran = (): string[] => ["fsmonitor", "clean", "process", "hook"].filter((name) => statSync(marker(name), { throwIfNoEntry: false }) !== undefined);
+    const ran = (): string[] =>
+      ["fsmonitor", "clean", "process", "hook"].filter((name) => statSync(marker(name), { throwIfNoEntry: false }) !== undefined);
     // Same size, other time: git must read the files to know whether they have changed.
     for (const name of ["a.txt", "b.txt"]) utimesSync(path.join(dir, name), 1, 1);
 

@@ -51,7 +51,9 @@ function folderOf(repositoryUrl: string): string {
     }
   }
   if (path.isAbsolute(folder) && !folder.includes("\0")) return path.resolve(folder);
-  throw notUsable(`${shown(repositoryUrl)} cannot be used: only repositories on this machine can be used so far, given as an absolute path or a file:// URL`);
+  throw notUsable(
+    `${shown(repositoryUrl)} cannot be used: only repositories on this machine can be used so far, given as an absolute path or a file:// URL`,
+  );
 }
 
 async function existingFolder(repositoryUrl: string): Promise<string> {
@@ -71,7 +73,10 @@ async function existingFolder(repositoryUrl: string): Promise<string> {
 }
 
 function unreadable(folder: string, cause?: unknown): RunyardError {
-  return notUsable(`The server's user may not read ${shown(folder)}: give it the right to, or run the server as the user whose repository it is`, cause);
+  return notUsable(
+    `The server's user may not read ${shown(folder)}: give it the right to, or run the server as the user whose repository it is`,
+    cause,
+  );
 }
 
 function notARepository(folder: string, result: GitResult): RunyardError {
@@ -83,8 +88,13 @@ function notARepository(folder: string, result: GitResult): RunyardError {
   }
   if (/Permission denied/.test(said)) return unreadable(folder);
   if (result.code === 127) return notUsable("git is not installed on the server's machine, or not on the server's PATH");
-  if (/not a git repository \(or any/.test(said)) return notUsable(`${shown(folder)} is not in a git repository: run "git init" there, and commit something`);
-  const last = said.trim().split("\n").at(-1)?.replace(/^fatal: /, "");
+  if (/not a git repository \(or any/.test(said))
+    return notUsable(`${shown(folder)} is not in a git repository: run "git init" there, and commit something`);
+  const last = said
+    .trim()
+    .split("\n")
+    .at(-1)
+    ?.replace(/^fatal: /, "");
   return notUsable(`${shown(folder)} is not a usable git repository: ${last || `git ended with code ${result.code}`}`);
 }
 
@@ -120,7 +130,9 @@ async function currentRef(host: GitHost, place: RepositoryPlace): Promise<string
 }
 
 async function someBranches(host: GitHost, place: RepositoryPlace): Promise<string[]> {
-  const result = await tryGit(host, ["for-each-ref", "--count=10", "--sort=-committerdate", "--format=%(refname:lstrip=2)", "refs/heads"], { cwd: place.root });
+  const result = await tryGit(host, ["for-each-ref", "--count=10", "--sort=-committerdate", "--format=%(refname:lstrip=2)", "refs/heads"], {
+    cwd: place.root,
+  });
   return result.stdout.split("\n").filter((name) => name !== "");
 }
 
@@ -160,12 +172,18 @@ export async function inspectRepository(host: GitHost, repositoryUrl: string, br
   const head = branch === undefined ? await readHead(host, place) : await readBranch(host, place, branch);
   const notices: RepositoryNotice[] = [];
   if (head.branch === null) {
-    notices.push({ code: "detached-head", message: `No branch is checked out in ${shown(place.root)} (detached head): the run starts from commit ${head.commit.slice(0, 10)}` });
+    notices.push({
+      code: "detached-head",
+      message: `No branch is checked out in ${shown(place.root)} (detached head): the run starts from commit ${head.commit.slice(0, 10)}`,
+    });
   }
   if (head.checkedOut && place.root !== place.gitDir) {
     const changes = await uncommittedChanges(host, place.root);
     if (changes !== null) {
-      notices.push({ code: "uncommitted-changes", message: `${changes}: the run starts from commit ${head.commit.slice(0, 10)} and does not see them` });
+      notices.push({
+        code: "uncommitted-changes",
+        message: `${changes}: the run starts from commit ${head.commit.slice(0, 10)} and does not see them`,
+      });
     }
   }
   return { ...place, branch: head.branch, commit: head.commit, notices };

@@ -9,7 +9,10 @@ const PAUSE_MS = 200;
 const GIVE_UP_MS = 30_000;
 
 function isLockTrouble(error: unknown): boolean {
-  return error instanceof GitError && /\.lock': File exists|cannot lock ref .* but expected|reference already exists|shallow file has changed/.test(error.stderr);
+  return (
+    error instanceof GitError &&
+    /\.lock': File exists|cannot lock ref .* but expected|reference already exists|shallow file has changed/.test(error.stderr)
+  );
 }
 
 async function removeStale(gitDir: string, names: readonly string[]): Promise<void> {

@@ -46,7 +46,14 @@ async function publish(run: TestRun): Promise<TestOutcome> {
 async function plantedRun(driver: SandboxDriverName, plants: readonly Plant[]): Promise<TestRun> {
   const run = await lab.prepare(lab.newRepository(PLANTED_FILES), { driver });
   // Work on every file that a plant waits for: same sizes, so that nothing is decided without reading.
-  writeFiles(run.workspace, Object.fromEntries(Object.keys(PLANTED_FILES).filter((name) => name.startsWith("a.")).map((name) => [name, "c\n"])));
+  writeFiles(
+    run.workspace,
+    Object.fromEntries(
+      Object.keys(PLANTED_FILES)
+        .filter((name) => name.startsWith("a."))
+        .map((name) => [name, "c\n"]),
+    ),
+  );
   writeFiles(run.workspace, { "new.clean": "new\n" });
   for (const plant of plants) plant.plant(run.workspace, program);
   return run;

@@ -1,4 +1,15 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { repositoryCachePath, updateCache } from "./cache.ts";
@@ -52,16 +63,29 @@ describe("publishing a branch", () => {
     plainGit(dir, "pack-refs", "--all");
     const result = await newResult(dir);
     const state = (): unknown => [
-      readFileSync(path.join(dir, ".git/index"), "base64"), statSync(path.join(dir, ".git/index")).mtimeMs, readFileSync(path.join(dir, ".git/HEAD"), "utf8"), readFileSync(path.join(dir, ".git/packed-refs"), "utf8"),
-      readFileSync(path.join(dir, ".git/logs/HEAD"), "utf8"), readdirSync(path.join(dir, ".git")).toSorted(), readdirSync(dir), plainGit(dir, "--no-optional-locks", "status", "--porcelain"), readFileSync(path.join(dir, ".git/config"), "utf8"),
+      readFileSync(path.join(dir, ".git/index"), "base64"),
+      statSync(path.join(dir, ".git/index")).mtimeMs,
+      readFileSync(path.join(dir, ".git/HEAD"), "utf8"),
+      readFileSync(path.join(dir, ".git/packed-refs"), "utf8"),
+      readFileSync(path.join(dir, ".git/logs/HEAD"), "utf8"),
+      readdirSync(path.join(dir, ".git")).toSorted(),
+      readdirSync(dir),
+      plainGit(dir, "--no-optional-locks", "status", "--porcelain"),
+      readFileSync(path.join(dir, ".git/config"), "utf8"),
     ];
     const before = state();
     expect(await publishBranch(lab.host, result)).toEqual({ created: true });
     expect(branchOf(dir, result)).toBe(result.head);
     expect(await publishBranch(lab.host, result)).toEqual({ created: false });
     expect(state()).toEqual(before);
-    expect(plainGit(dir, "for-each-ref", "--format=%(refname)").trim().split("\n")).toEqual(["refs/heads/main", `refs/heads/${result.branch}`, "refs/tags/v1"]);
-    expect(readFileSync(path.join(dir, ".git/logs/refs/heads", result.branch), "utf8")).toMatch(/ Runyard <bot@runyard\.invalid> .*\trunyard: result of a run\n$/);
+    expect(plainGit(dir, "for-each-ref", "--format=%(refname)").trim().split("\n")).toEqual([
+      "refs/heads/main",
+      `refs/heads/${result.branch}`,
+      "refs/tags/v1",
+    ]);
+    expect(readFileSync(path.join(dir, ".git/logs/refs/heads", result.branch), "utf8")).toMatch(
+      / Runyard <bot@runyard\.invalid> .*\trunyard: result of a run\n$/,
+    );
     plainGit(dir, "fsck", "--full", "--strict");
   });
 
@@ -79,7 +103,8 @@ describe("publishing a branch", () => {
     const blocked = await newResult(other);
     plainGit(other, "branch", "runyard");
     await expect(publishBranch(lab.host, blocked)).rejects.toThrow(/could not be made in .*'refs\/heads\/runyard' exists; cannot create/);
-    for (const branch of ["--force", "a b", "../x", "x..y"]) await expect(publishBranch(lab.host, { ...blocked, branch })).rejects.toThrow(/is not a branch name/);
+    for (const branch of ["--force", "a b", "../x", "x..y"])
+      await expect(publishBranch(lab.host, { ...blocked, branch })).rejects.toThrow(/is not a branch name/);
     await expect(publishBranch(lab.host, { ...blocked, head: "main" })).rejects.toThrow(/is not the full name of a commit/);
   });
 
@@ -98,7 +123,11 @@ describe("publishing a branch", () => {
     const borrower = lab.newPath("borrower");
     plainGit(origin, "clone", "--quiet", "--shared", origin, borrower);
     const sha256 = lab.newPath("sha256");
-    plainShell(lab.root, 'git init --quiet --object-format=sha256 "$1" && cd "$1" && echo a >a && git add a && git commit --quiet -m a', sha256);
+    plainShell(
+      lab.root,
+      'git init --quiet --object-format=sha256 "$1" && cd "$1" && echo a >a && git add a && git commit --quiet -m a',
+      sha256,
+    );
     const odd = lab.newPath("größe 'x' $(touch y)\n--opt");
     renameSync(lab.newRepository(), odd);
     for (const dir of [bare, tree, borrower, odd]) {
@@ -152,7 +181,18 @@ describe("publishing a branch", () => {
     const result = await newResult(dir);
     const ran = lab.newPath("ran");
     mkdirSync(ran);
-    const hooks = ["reference-transaction", "post-update", "post-receive", "update", "pre-receive", "post-merge", "pre-auto-gc", "post-rewrite", "push-to-checkout", "proc-receive"];
+    const hooks = [
+      "reference-transaction",
+      "post-update",
+      "post-receive",
+      "update",
+      "pre-receive",
+      "post-merge",
+      "pre-auto-gc",
+      "post-rewrite",
+      "push-to-checkout",
+      "proc-receive",
+    ];
     for (const place of [".git/hooks", ".git/own-hooks"]) {
       for (const hook of hooks) {
         writeFiles(dir, { [`${place}/${hook}`]: `#!/bin/sh\ntouch '${ran}/${hook}'\n` });
@@ -160,14 +200,21 @@ describe("publishing a branch", () => {
       }
     }
     const elsewhere = lab.newRepository();
-    writeFiles(dir, { ".git/objects/info/alternates": `${elsewhere}/.git/objects\n`, ".git/extra": `[core]\n\thooksPath = ${dir}/.git/own-hooks\n` });
-    plainShell(dir, `
+    writeFiles(dir, {
+      ".git/objects/info/alternates": `${elsewhere}/.git/objects\n`,
+      ".git/extra": `[core]\n\thooksPath = ${dir}/.git/own-hooks\n`,
+    });
+    plainShell(
+      dir,
+      `
       git config include.path extra
       git config core.fsmonitor "touch '$1/fsmonitor'"
       git config core.alternateRefsCommand "touch '$1/alternates'; true"
       git config core.sshCommand "touch '$1/ssh'; false"
       git config gc.auto 1; git config gc.autoPackLimit 1; git config maintenance.auto true; git config gc.recentObjectsHook "touch '$1/recent'"
-      git config fetch.recurseSubmodules true; git config fetch.writeCommitGraph true; git config fetch.prune true; git config submodule.recurse true`, ran);
+      git config fetch.recurseSubmodules true; git config fetch.writeCommitGraph true; git config fetch.prune true; git config submodule.recurse true`,
+      ran,
+    );
     const packs = (): string[] => readdirSync(path.join(dir, ".git/objects")).filter((name) => name.length === 2);
     const loose = packs();
     expect(await publishBranch(lab.host, result)).toEqual({ created: true });
@@ -183,7 +230,12 @@ describe("publishing a branch", () => {
   it("does not care where a repository wants its fetches to go", async () => {
     const dir = lab.newRepository();
     const result = await newResult(dir);
-    plainShell(dir, 'git config url.ext::sh.insteadOf "$1"; git config "remote.$1.fetch" "+refs/*:refs/stolen/*"; git config "remote.$1.uploadpack" "touch $2; git-upload-pack"', result.cachePath, path.join(lab.root, "ran-uploadpack"));
+    plainShell(
+      dir,
+      'git config url.ext::sh.insteadOf "$1"; git config "remote.$1.fetch" "+refs/*:refs/stolen/*"; git config "remote.$1.uploadpack" "touch $2; git-upload-pack"',
+      result.cachePath,
+      path.join(lab.root, "ran-uploadpack"),
+    );
     await publishBranch(lab.host, result).catch(() => {});
     expect(existsSync(path.join(lab.root, "ran-uploadpack"))).toBe(false);
     expect(plainGit(dir, "for-each-ref", "refs/stolen")).toBe("");
@@ -194,8 +246,11 @@ describe("publishing a branch", () => {
     const result = await newResult(dir);
     plainShell(lab.root, 'chmod 711 . && chown -R 65534:65534 "$1"', dir);
     expect(await publishBranch(lab.host, result)).toEqual({ created: true });
-    for (const name of ["refs/heads/runyard", `refs/heads/${result.branch}`, "logs/refs/heads/runyard"]) expect(statSync(path.join(dir, ".git", name)).uid).toBe(65_534);
-    expect(readdirSync(path.join(dir, ".git/objects")).filter((name) => statSync(path.join(dir, ".git/objects", name)).uid === 0)).toEqual([]);
+    for (const name of ["refs/heads/runyard", `refs/heads/${result.branch}`, "logs/refs/heads/runyard"])
+      expect(statSync(path.join(dir, ".git", name)).uid).toBe(65_534);
+    expect(readdirSync(path.join(dir, ".git/objects")).filter((name) => statSync(path.join(dir, ".git/objects", name)).uid === 0)).toEqual(
+      [],
+    );
     chownSync(dir, 0, 0);
   });
 });
@@ -204,8 +259,21 @@ describe("what has changed", () => {
   const binary = Uint8Array.from({ length: 3_000 }, (_, i) => (i * i) % 251);
 
   async function change(): Promise<{ dir: string; result: Result; pair: { cachePath: string; base: string; head: string } }> {
-    const dir = lab.newRepository({ "edit.txt": "1\n2\n3\n", "gone.txt": "x\n", "move.txt": "moved\n".repeat(20), "data.bin": binary, ".gitattributes": "*.txt diff=own\n" });
-    const result = await newResult(dir, { "edit.txt": "1\ntwo\n3\n", "gone.txt": null, "move.txt": null, "moved.txt": "moved\n".repeat(20), "data.bin": binary.map((byte) => 255 - byte), "größe\nnew": "n\n" });
+    const dir = lab.newRepository({
+      "edit.txt": "1\n2\n3\n",
+      "gone.txt": "x\n",
+      "move.txt": "moved\n".repeat(20),
+      "data.bin": binary,
+      ".gitattributes": "*.txt diff=own\n",
+    });
+    const result = await newResult(dir, {
+      "edit.txt": "1\ntwo\n3\n",
+      "gone.txt": null,
+      "move.txt": null,
+      "moved.txt": "moved\n".repeat(20),
+      "data.bin": binary.map((byte) => 255 - byte),
+      "größe\nnew": "n\n",
+    });
     return { dir, result, pair: { cachePath: result.cachePath, base: result.repository.commit, head: result.head } };
   }
 
@@ -221,7 +289,9 @@ describe("what has changed", () => {
     const file = lab.newPath("patch");
     writeFileSync(file, text);
     plainGit(dir, "apply", "--index", file);
-    expect(plainGit(dir, "write-tree").trim()).toBe(plainGit(lab.root, "--git-dir", result.cachePath, "rev-parse", `${result.head}^{tree}`).trim());
+    expect(plainGit(dir, "write-tree").trim()).toBe(
+      plainGit(lab.root, "--git-dir", result.cachePath, "rev-parse", `${result.head}^{tree}`).trim(),
+    );
     expect(await patch(lab.host, { ...pair, head: pair.base, maxBytes: 10 })).toBe("");
   });
 
@@ -241,7 +311,11 @@ describe("what has changed", () => {
     const { dir, pair } = await change();
     const marker = lab.newPath("ran");
     // Even in the cache itself, where nobody but us writes.
-    for (const [key, value] of Object.entries({ "diff.external": `touch '${marker}'`, "diff.own.textconv": `touch '${marker}'; cat`, "diff.own.command": `touch '${marker}'` })) {
+    for (const [key, value] of Object.entries({
+      "diff.external": `touch '${marker}'`,
+      "diff.own.textconv": `touch '${marker}'; cat`,
+      "diff.own.command": `touch '${marker}'`,
+    })) {
       plainGit(lab.root, "--git-dir", pair.cachePath, "config", key, value);
       plainGit(dir, "config", key, value);
     }

@@ -21,7 +21,11 @@ async function commitOf(host: GitHost, gitDir: string, ref: string): Promise<str
 }
 
 function notPublished(options: PublishOptions, reason: string, cause?: unknown): RunyardError {
-  return new RunyardError("repository_not_usable", `The branch ${options.branch} could not be made in ${options.repository.root}: ${reason}`, { cause });
+  return new RunyardError(
+    "repository_not_usable",
+    `The branch ${options.branch} could not be made in ${options.repository.root}: ${reason}`,
+    { cause },
+  );
 }
 
 /** When root serves a repository of somebody else, the branch must be theirs, or they could not remove it. */
@@ -45,7 +49,8 @@ export async function publishBranch(host: GitHost, options: PublishOptions): Pro
 
   const isThere = async (): Promise<boolean> => {
     const found = await commitOf(host, repository.gitDir, ref);
-    if (found !== null && found !== head) throw notPublished(options, `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`);
+    if (found !== null && found !== head)
+      throw notPublished(options, `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`);
     return found === head;
   };
 

@@ -2,7 +2,17 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { sandboxDriver } from "../sandbox/drivers.ts";
-import { DRIVERS, filesBelow, type GitLab, openGitLab, plainGit, plainShell, type TestRun, whyNoSandbox, writeFiles } from "./testing/lab.ts";
+import {
+  DRIVERS,
+  filesBelow,
+  type GitLab,
+  openGitLab,
+  plainGit,
+  plainShell,
+  type TestRun,
+  whyNoSandbox,
+  writeFiles,
+} from "./testing/lab.ts";
 import { prepareWorkspaceArgv } from "./workspace.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -22,7 +32,15 @@ function prepareWords(run: TestRun): string[] {
 describe.each(DRIVERS)("a workspace (%s)", (driver) => {
   it("has the files of the commit, as they are", async () => {
     const binary = Uint8Array.from({ length: 5_000 }, (_, i) => (i * 7) % 256);
-    const files = { "größe 🦀.txt": "u\n", "line\nbreak": "n\n", "quo'te\" \\ $(x) --opt": "q\n", "bin/run": "#!/bin/sh\n", "data.bin": binary, "crlf.txt": "a\r\nb\r\n", "deep/er/est/file": "" };
+    const files = {
+      "größe 🦀.txt": "u\n",
+      "line\nbreak": "n\n",
+      "quo'te\" \\ $(x) --opt": "q\n",
+      "bin/run": "#!/bin/sh\n",
+      "data.bin": binary,
+      "crlf.txt": "a\r\nb\r\n",
+      "deep/er/est/file": "",
+    };
     const dir = lab.newRepository(files);
     chmodSync(path.join(dir, "bin/run"), 0o755);
     symlinkSync("nowhere/at/all", path.join(dir, "dangling"));
@@ -48,7 +66,14 @@ describe.each(DRIVERS)("a workspace (%s)", (driver) => {
     expect(plainGit(run.workspace, "log", "--format=%s")).toBe("Second\nFirst\n");
     expect(plainGit(run.workspace, "symbolic-ref", "HEAD").trim()).toBe(`refs/heads/${run.branch}`);
     expect(plainGit(run.workspace, "config", "--get-regexp", "^user|gpgsign|auto$").split("\n").toSorted().join("\n").trim()).toBe(
-      ["commit.gpgsign false", "gc.auto 0", "maintenance.auto false", "tag.gpgsign false", "user.email bot@runyard.invalid", "user.name Runyard"].join("\n"),
+      [
+        "commit.gpgsign false",
+        "gc.auto 0",
+        "maintenance.auto false",
+        "tag.gpgsign false",
+        "user.email bot@runyard.invalid",
+        "user.name Runyard",
+      ].join("\n"),
     );
     expect((await lab.prepare(dir, { driver, branch: "older" })).base).toBe(plainGit(dir, "rev-parse", "older").trim());
   });
@@ -60,7 +85,10 @@ describe.each(DRIVERS)("a workspace (%s)", (driver) => {
     const plants = { fsmonitor: `touch '${marker}'`, hooksPath: path.join(run.workspace, "hooks") };
     for (const [key, value] of Object.entries(plants)) plainGit(run.workspace, "config", `core.${key}`, value);
     for (const hook of ["post-checkout", "reference-transaction", "post-index-change"]) {
-      writeFiles(run.workspace, { [`hooks/${hook}`]: `#!/bin/sh\ntouch '${marker}'\n`, [`.git/hooks/${hook}`]: `#!/bin/sh\ntouch '${marker}'\n` });
+      writeFiles(run.workspace, {
+        [`hooks/${hook}`]: `#!/bin/sh\ntouch '${marker}'\n`,
+        [`.git/hooks/${hook}`]: `#!/bin/sh\ntouch '${marker}'\n`,
+      });
       chmodSync(path.join(run.workspace, "hooks", hook), 0o755);
     }
     writeFiles(run.workspace, { "rest/file": "x", ".git/index.lock": "", ".hidden": "x", "-rf": "x" });
@@ -106,7 +134,11 @@ describe.each(DRIVERS)("a workspace (%s)", (driver) => {
     expect(plainGit(fromShallow.workspace, "status", "--porcelain")).toBe("");
 
     const sha256 = lab.newPath("sha256");
-    plainShell(lab.root, 'git init --quiet --object-format=sha256 "$1" && cd "$1" && echo a >a && git add a && git commit --quiet -m a', sha256);
+    plainShell(
+      lab.root,
+      'git init --quiet --object-format=sha256 "$1" && cd "$1" && echo a >a && git add a && git commit --quiet -m a',
+      sha256,
+    );
     expect(filesBelow((await lab.prepare(sha256, { driver })).workspace)).toEqual(["a"]);
   });
 
@@ -127,7 +159,11 @@ describe.skipIf(whyNoSandbox !== null)(`in a sandbox${whyNoSandbox === null ? ""
     const spoil = await lab.runInside(run, ["sh", "-c", 'echo x >"$1/refs/x" || echo x >"$1/objects/x"', "sh", run.cachePath]);
     expect(spoil.code).not.toBe(0);
     expect(spoil.stderr).toMatch(/Read-only file system/);
-    const work = await lab.runInside(run, ["sh", "-c", "echo b >b && git add b && git commit --quiet -m b && git gc --quiet && git fsck && git log --format='%s %an'"]);
+    const work = await lab.runInside(run, [
+      "sh",
+      "-c",
+      "echo b >b && git add b && git commit --quiet -m b && git gc --quiet && git fsck && git log --format='%s %an'",
+    ]);
     expect(work).toMatchObject({ code: 0, stdout: "b Runyard\nFirst Somebody\n" });
   });
 });

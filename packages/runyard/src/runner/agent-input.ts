@@ -46,6 +46,9 @@ function writeOrFail(writer: InWriter, line: string, off: number): void {
     writer.write(line, off);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
-    throw new RunFailure({ type: "disk-full", message: "The disk is full: a message to the agent could not be written. Make room and start the run again." });
+    throw new RunFailure({
+      type: "disk-full",
+      message: "The disk is full: a message to the agent could not be written. Make room and start the run again.",
+    });
   }
 }

@@ -16,7 +16,8 @@ export function pathsInside(ctx: RunnerContext, row: RunRow): { readonly workspa
 
 export function profileOf(ctx: RunnerContext, row: RunRow): AgentProfile {
   const profile = ctx.profile(row.spec.agent.profile);
-  if (profile === undefined) throw new RunFailure({ type: "agent-error", message: `This server knows no agent "${row.spec.agent.profile}".` });
+  if (profile === undefined)
+    throw new RunFailure({ type: "agent-error", message: `This server knows no agent "${row.spec.agent.profile}".` });
   return profile;
 }
 
@@ -48,7 +49,11 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     argv,
     env: profile.env(context),
     // The workspace's git borrows objects from the cache, which nobody inside may change.
-    mounts: [...profile.mounts(), { source: cachePath, target: cachePath, mode: "ro" }, { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" }],
+    mounts: [
+      ...profile.mounts(),
+      { source: cachePath, target: cachePath, mode: "ro" },
+      { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" },
+    ],
     network: true,
   });
   makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });

@@ -38,7 +38,11 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
   if (turn === undefined) {
     const first = begin(spec);
     turn = { conversation: first.state, lastError: null, before: { calls: row.usage.modelCalls, failed: row.usage.failedModelCalls } };
-    await handle.commit({ lines: first.lines, events: first.events, change: { state: { ...attemptState(row), turn } satisfies AttemptState } });
+    await handle.commit({
+      lines: first.lines,
+      events: first.events,
+      change: { state: { ...attemptState(row), turn } satisfies AttemptState },
+    });
   }
   const dir = await startAgent(ctx, row);
   const output = openAgentOutput({ dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row: handle.row });

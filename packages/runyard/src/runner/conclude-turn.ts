@@ -16,17 +16,27 @@ export interface Ending {
 }
 
 /** Judges a turn that is over: on to publishing, or the reason why not, as a RunFailure. */
-export async function concludeTurn(handle: RunHandle, options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string }): Promise<void> {
+export async function concludeTurn(
+  handle: RunHandle,
+  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string },
+): Promise<void> {
   const { dir, ending, redact } = options;
   const { turn, code, dismissed, oomKills } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
   if (code === null && !dismissed && turn.conversation.outcome === null) {
-    throw new RunFailure({ type: "lost", message: "The agent's supervising process died, so what the agent did last is not known. Start the run again." });
+    throw new RunFailure({
+      type: "lost",
+      message: "The agent's supervising process died, so what the agent did last is not known. Start the run again.",
+    });
   }
   const { usage } = handle.row;
   const verdict = judgeTurn({
     ...outcome,
-    gateway: { calls: usage.modelCalls - turn.before.calls, failed: usage.failedModelCalls - turn.before.failed, lastError: turn.lastError },
+    gateway: {
+      calls: usage.modelCalls - turn.before.calls,
+      failed: usage.failedModelCalls - turn.before.failed,
+      lastError: turn.lastError,
+    },
     exit: dismissed ? null : { code },
     oomKills,
     stderrTail: redact(stderrTail(dir)),

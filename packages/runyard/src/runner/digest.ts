@@ -25,7 +25,11 @@ export async function digest(
     lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
   };
   const events = [...step.events.map((event) => withPid(event, dir)), ...callEvents(batch.calls, usage)];
-  const change: RunChange = { state: { ...attemptState(handle.row), turn: next } satisfies AttemptState, usage, ...progressChange(handle.row.percentage, events) };
+  const change: RunChange = {
+    state: { ...attemptState(handle.row), turn: next } satisfies AttemptState,
+    usage,
+    ...progressChange(handle.row.percentage, events),
+  };
   await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
   return next;
 }
@@ -39,13 +43,18 @@ function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["us
   if (calls.length === 0) return [];
   const failures = calls
     .filter((call) => !call.ok)
-    .map(
-      (call): NewEvent => ({
-        type: "notice",
-        data: { level: "warning", code: "model-call-failed", message: `A model call failed${call.status === null ? "" : ` (${call.status})`}: ${call.error ?? "no answer"}` },
-      }),
-    );
-  return [...failures, { type: "usage.updated", data: { source: calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway", ...usage } }];
+    .map((call): NewEvent => ({
+      type: "notice",
+      data: {
+        level: "warning",
+        code: "model-call-failed",
+        message: `A model call failed${call.status === null ? "" : ` (${call.status})`}: ${call.error ?? "no answer"}`,
+      },
+    }));
+  return [
+    ...failures,
+    { type: "usage.updated", data: { source: calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway", ...usage } },
+  ];
 }
 
 function progressChange(before: number | null, events: readonly NewEvent[]): { percentage?: number } {
@@ -53,4 +62,3 @@ function progressChange(before: number | null, events: readonly NewEvent[]): { p
   for (const event of events) if (event.type === "plan.updated") percentage = progressAfter(percentage, event.data.entries);
   return percentage === null || percentage === before ? {} : { percentage };
 }
-

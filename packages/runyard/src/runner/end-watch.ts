@@ -69,6 +69,9 @@ function deadlinePassed(timeoutMs: number): EndRequest["fact"] {
   const minutes = Math.round(timeoutMs / 6_000) / 10;
   return {
     type: "deadline_passed",
-    error: { type: "timeout", message: `The run used up its ${minutes} minutes of active time. Give it more with settings.timeout (milliseconds) or --timeout.` },
+    error: {
+      type: "timeout",
+      message: `The run used up its ${minutes} minutes of active time. Give it more with settings.timeout (milliseconds) or --timeout.`,
+    },
   };
 }

@@ -18,10 +18,21 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
   const repository = await findRepository(ctx.git, row.repository_url);
-  const { cachePath } = await updateCache(ctx.git, { cacheDir: ctx.home.cacheDir, repository, commit: row.base_commit, runId: row.id, signal: end });
+  const { cachePath } = await updateCache(ctx.git, {
+    cacheDir: ctx.home.cacheDir,
+    repository,
+    commit: row.base_commit,
+    runId: row.id,
+    signal: end,
+  });
   const step: SandboxStep = {
     name: "prepare",
-    argv: prepareWorkspaceArgv({ cachePath, workspace: pathsInside(ctx, row).workspace, commit: row.base_commit, branch: resultBranch(row.id) }),
+    argv: prepareWorkspaceArgv({
+      cachePath,
+      workspace: pathsInside(ctx, row).workspace,
+      commit: row.base_commit,
+      branch: resultBranch(row.id),
+    }),
     env: {},
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     network: false,
@@ -29,10 +40,16 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const prepared = await prepareSandbox(ctx, row, step);
   const result = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
   if (result.code !== 0) {
-    throw new RunFailure({ type: "sandbox-unavailable", message: `The workspace could not be made: ${lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`}` });
+    throw new RunFailure({
+      type: "sandbox-unavailable",
+      message: `The workspace could not be made: ${lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`}`,
+    });
   }
   const sandbox = await sandboxReport(ctx, row, prepared);
-  await handle.happen({ type: "entered", phase: "building" }, { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox, state: { cachePath } satisfies AttemptState } });
+  await handle.happen(
+    { type: "entered", phase: "building" },
+    { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox, state: { cachePath } satisfies AttemptState } },
+  );
 }
 
 export function lastLine(text: string): string {

@@ -23,7 +23,15 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   const cachePath = cachePathOf(row);
   const state = attemptState(row);
   const { head } = state.made ?? (await makeCommit());
-  const unchanged: RunResult = { summary: state.summary ?? "", headBranch: null, headCommit: null, baseCommit: row.base_commit, filesChanged: 0, insertions: 0, deletions: 0 };
+  const unchanged: RunResult = {
+    summary: state.summary ?? "",
+    headBranch: null,
+    headCommit: null,
+    baseCommit: row.base_commit,
+    filesChanged: 0,
+    insertions: 0,
+    deletions: 0,
+  };
   if (head === null) return handle.happen({ type: "finished", result: unchanged });
   const branch = resultBranch(row.id);
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head });
@@ -32,7 +40,12 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
 
   async function makeCommit(): Promise<{ head: string | null }> {
     await commitWorkspace(ctx, row, { cachePath, end });
-    const imported = await importResult(ctx.git, { cachePath, resultsDir: attemptDirs(ctx.home, row).results, base: row.base_commit, runId: row.id });
+    const imported = await importResult(ctx.git, {
+      cachePath,
+      resultsDir: attemptDirs(ctx.home, row).results,
+      base: row.base_commit,
+      runId: row.id,
+    });
     const events: NewEvent[] = imported.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     const made = { head: imported.head };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
@@ -41,7 +54,11 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
 }
 
 /** Commits what the workspace holds and leaves a bundle in the results folder. */
-async function commitWorkspace(ctx: RunnerContext, row: RunRow, options: { readonly cachePath: string; readonly end: AbortSignal }): Promise<void> {
+async function commitWorkspace(
+  ctx: RunnerContext,
+  row: RunRow,
+  options: { readonly cachePath: string; readonly end: AbortSignal },
+): Promise<void> {
   const { cachePath, end } = options;
   const dirs = attemptDirs(ctx.home, row);
   const what = { cachePath, branch: resultBranch(row.id), message: commitMessage(row), resultsDir: dirs.results };

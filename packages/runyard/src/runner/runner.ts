@@ -44,8 +44,15 @@ export async function startRunner(ctx: RunnerContext, identity: { readonly owner
   };
 }
 
-async function claimLoop(ctx: RunnerContext, identity: { readonly owner: string; readonly runnerId: string }, take: (row: RunRow) => void): Promise<void> {
-  const started = transition({ status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 }, { type: "claimed", runnerId: identity.runnerId });
+async function claimLoop(
+  ctx: RunnerContext,
+  identity: { readonly owner: string; readonly runnerId: string },
+  take: (row: RunRow) => void,
+): Promise<void> {
+  const started = transition(
+    { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 },
+    { type: "claimed", runnerId: identity.runnerId },
+  );
   if (!started.ok) throw new Error("A queued run can always be claimed");
   let wake = (): void => {};
   let rung = true;

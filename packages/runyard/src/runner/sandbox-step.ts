@@ -22,7 +22,11 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
   const dirs = attemptDirs(ctx.home, row);
   const driver = ctx.driver(row.spec.sandboxDriver);
   const probe = await driver.probe();
-  if (!probe.available) throw new RunFailure({ type: "sandbox-unavailable", message: probe.reason ?? `The sandbox driver ${driver.name} cannot be used here.` });
+  if (!probe.available)
+    throw new RunFailure({
+      type: "sandbox-unavailable",
+      message: probe.reason ?? `The sandbox driver ${driver.name} cannot be used here.`,
+    });
   const spec: SandboxSpec = {
     name: `${row.id}-${row.attempt}-${step.name}`,
     dirs: { workspace: dirs.workspace, home: dirs.home },

@@ -10,7 +10,10 @@ export interface TokenOwner {
 
 /** Who holds the token with this hash (SHA-256); undefined for an unknown or a revoked one. */
 export async function findToken(db: Database, hash: Buffer): Promise<TokenOwner | undefined> {
-  const rows = await db.query<{ token_id: string; org_id: string; user_id: string; scopes: Scope[] }>("select * from runyard.find_token($1)", [hash]);
+  const rows = await db.query<{ token_id: string; org_id: string; user_id: string; scopes: Scope[] }>(
+    "select * from runyard.find_token($1)",
+    [hash],
+  );
   const row = rows[0];
   return row && { tokenId: row.token_id, orgId: row.org_id, userId: row.user_id, scopes: row.scopes };
 }
@@ -18,12 +21,27 @@ export async function findToken(db: Database, hash: Buffer): Promise<TokenOwner 
 /** Makes sure that the organization and its administrator exist and that the token with this hash is the administrator's. */
 export async function ensureAdministrator(
   db: Database,
-  options: { orgId: string; orgName: string; userId: string; userName: string; tokenId: string; tokenHash: Buffer; scopes: readonly Scope[] },
+  options: {
+    orgId: string;
+    orgName: string;
+    userId: string;
+    userName: string;
+    tokenId: string;
+    tokenHash: Buffer;
+    scopes: readonly Scope[];
+  },
 ): Promise<void> {
   await db.inOrganization(options.orgId, async (tx) => {
-    await tx.query("insert into runyard.organizations (org_id, name) values ($1, $2) on conflict do nothing", [options.orgId, options.orgName]);
+    await tx.query("insert into runyard.organizations (org_id, name) values ($1, $2) on conflict do nothing", [
+      options.orgId,
+      options.orgName,
+    ]);
     await tx.query("insert into runyard.org_slots (org_id) values ($1) on conflict do nothing", [options.orgId]);
-    await tx.query("insert into runyard.users (id, org_id, name) values ($1, $2, $3) on conflict do nothing", [options.userId, options.orgId, options.userName]);
+    await tx.query("insert into runyard.users (id, org_id, name) values ($1, $2, $3) on conflict do nothing", [
+      options.userId,
+      options.orgId,
+      options.userName,
+    ]);
     await tx.query(
       `insert into runyard.tokens (id, org_id, user_id, hash, scopes) values ($1, $2, $3, $4, $5)
        on conflict (hash) do nothing`,

@@ -1,4 +1,15 @@
-import type { PendingRequest, PermissionPolicy, Run, RunError, RunPhase, RunResult, RunStatus, SandboxDriverName, SandboxReport, ToolKind } from "@runyard/sdk/contract";
+import type {
+  PendingRequest,
+  PermissionPolicy,
+  Run,
+  RunError,
+  RunPhase,
+  RunResult,
+  RunStatus,
+  SandboxDriverName,
+  SandboxReport,
+  ToolKind,
+} from "@runyard/sdk/contract";
 import type { UsageTotals } from "../core/usage.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */

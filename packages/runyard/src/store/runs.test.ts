@@ -14,13 +14,27 @@ const ORG = "org_test";
 const OTHER = "org_other";
 let serial = 0;
 
-const spec: RunSpec = { agent: { profile: "builtin", command: null }, model: null, permissionPolicy: { ask: [], deny: [] }, timeoutMs: 60_000, sandboxDriver: "process" };
+const spec: RunSpec = {
+  agent: { profile: "builtin", command: null },
+  model: null,
+  permissionPolicy: { ask: [], deny: [] },
+  timeoutMs: 60_000,
+  sandboxDriver: "process",
+};
 const said = (text: string): NewEvent => ({ type: "log", data: { text } });
 
 beforeAll(async () => {
   test_ = await createTestDatabase();
   for (const orgId of [ORG, OTHER]) {
-    await ensureAdministrator(test_.db, { orgId, orgName: orgId, userId: `user_${orgId}`, userName: "x", tokenId: `token_${orgId}`, tokenHash: Buffer.from(orgId), scopes: [] });
+    await ensureAdministrator(test_.db, {
+      orgId,
+      orgName: orgId,
+      userId: `user_${orgId}`,
+      userName: "x",
+      tokenId: `token_${orgId}`,
+      tokenHash: Buffer.from(orgId),
+      scopes: [],
+    });
   }
 });
 afterAll(() => test_?.drop());
@@ -73,7 +87,15 @@ describe("the fenced write", () => {
       lines: ['{"é":1}\n', "x\n"],
       change: { state: { phase: "prompting" }, percentage: 50 },
     });
-    expect(after).toMatchObject({ status: "awaiting_input", open_requests: 1, out_cursor: 120, in_size: 11, last_seq: run.last_seq + 2, state: { phase: "prompting" }, percentage: 50 });
+    expect(after).toMatchObject({
+      status: "awaiting_input",
+      open_requests: 1,
+      out_cursor: 120,
+      in_size: 11,
+      last_seq: run.last_seq + 2,
+      state: { phase: "prompting" },
+      percentage: 50,
+    });
     expect(await readInputs(test_.db, { run, from: 0 })).toEqual([
       { off: 0, line: '{"é":1}\n' },
       { off: 9, line: "x\n" },
@@ -113,7 +135,12 @@ describe("the fenced write", () => {
   test("keeps what PostgreSQL's jsonb would refuse", async () => {
     const run = await claimed();
     const text = "\u0000 \ud800 é 🙂";
-    const after = await commitStep(test_.db, { run, events: [said(text)], requests: [{ id: "ask_1_5", kind: "question", offset: 5, title: text } as never], change: { state: { text } } });
+    const after = await commitStep(test_.db, {
+      run,
+      events: [said(text)],
+      requests: [{ id: "ask_1_5", kind: "question", offset: 5, title: text } as never],
+      change: { state: { text } },
+    });
     expect(after?.state).toEqual({ text });
     expect((await logOf(run.id)).texts.at(-1)).toBe(text);
     expect((await findRun(test_.db, ORG, run.id))?.open[0]?.request.title).toBe(text);
@@ -124,7 +151,16 @@ describe("answers", () => {
   test("of two at once, the first counts and the agent hears one", async () => {
     const run = await claimed();
     await commitStep(test_.db, { run, requests: [{ id: "perm_1_0", kind: "permission", offset: 0 }] });
-    const answer = (by: string) => answerRequest(test_.db, { orgId: ORG, runId: run.id, requestId: "perm_1_0", answer: "allow", by, line: "answer\n", event: said(`by ${by}`) });
+    const answer = (by: string) =>
+      answerRequest(test_.db, {
+        orgId: ORG,
+        runId: run.id,
+        requestId: "perm_1_0",
+        answer: "allow",
+        by,
+        line: "answer\n",
+        event: said(`by ${by}`),
+      });
     const both = await Promise.all([answer("a"), answer("b")]);
     expect(both.filter((row) => row !== undefined)).toHaveLength(1);
     expect(await readInputs(test_.db, { run, from: 0 })).toHaveLength(1);
@@ -134,7 +170,17 @@ describe("answers", () => {
   test("of another organization find nothing", async () => {
     const run = await claimed();
     await commitStep(test_.db, { run, requests: [{ id: "perm_1_0", kind: "permission", offset: 0 }] });
-    expect(await answerRequest(test_.db, { orgId: OTHER, runId: run.id, requestId: "perm_1_0", answer: "allow", by: "x", line: "x\n", event: said("x") })).toBeUndefined();
+    expect(
+      await answerRequest(test_.db, {
+        orgId: OTHER,
+        runId: run.id,
+        requestId: "perm_1_0",
+        answer: "allow",
+        by: "x",
+        line: "x\n",
+        event: said("x"),
+      }),
+    ).toBeUndefined();
   });
 });
 
@@ -144,7 +190,9 @@ describe("organizations", () => {
     expect(await findRun(test_.db, ORG, run.id)).toBeUndefined();
     expect(await readEvents(test_.db, { orgId: ORG, runId: run.id, after: 0, limit: 10 })).toBeUndefined();
     expect(await cancelRun(test_.db, { orgId: ORG, runId: run.id, reason: "no", events: [] })).toBeUndefined();
-    expect((await listRuns(test_.db, { orgId: ORG, before: null, status: null, limit: 100 })).map((one) => one.run.id)).not.toContain(run.id);
+    expect((await listRuns(test_.db, { orgId: ORG, before: null, status: null, limit: 100 })).map((one) => one.run.id)).not.toContain(
+      run.id,
+    );
     expect((await findRun(test_.db, OTHER, run.id))?.run.id).toBe(run.id);
   });
 });
@@ -152,7 +200,15 @@ describe("organizations", () => {
 describe("claiming", () => {
   test("never exceeds the limit of an organization, and claims every run once", async () => {
     const orgId = "org_limited";
-    await ensureAdministrator(test_.db, { orgId, orgName: orgId, userId: `user_${orgId}`, userName: "x", tokenId: `token_${orgId}`, tokenHash: Buffer.from(orgId), scopes: [] });
+    await ensureAdministrator(test_.db, {
+      orgId,
+      orgName: orgId,
+      userId: `user_${orgId}`,
+      userName: "x",
+      tokenId: `token_${orgId}`,
+      tokenHash: Buffer.from(orgId),
+      scopes: [],
+    });
     await test_.db.inOrganization(orgId, (tx) => tx.query("update runyard.org_slots set max_active = 3 where org_id = $1", [orgId]));
     const wanted = 40;
     await Promise.all(Array.from({ length: wanted }, () => newRun(orgId)));
@@ -178,7 +234,10 @@ describe("claiming", () => {
     await Promise.all(Array.from({ length: 8 }, (_, i) => worker(`owner-${i}`)));
     expect(new Set(seen).size).toBe(wanted);
     expect(most).toBe(3);
-    const [slot] = await test_.db.queryInOrganization<{ active: number; queued: number }>(orgId, "select active, queued from runyard.org_slots");
+    const [slot] = await test_.db.queryInOrganization<{ active: number; queued: number }>(
+      orgId,
+      "select active, queued from runyard.org_slots",
+    );
     expect(slot).toEqual({ active: 0, queued: 0 });
   });
 });
@@ -191,7 +250,15 @@ test("the store and the pure core agree on any sequence of commands", async () =
   await fc.assert(
     fc.asyncProperty(fc.array(fc.constantFrom(...ACTS), { minLength: 1, maxLength: 25 }), async (acts) => {
       const orgId = `org_model_${(serial += 1)}`;
-      await ensureAdministrator(test_.db, { orgId, orgName: orgId, userId: `user_${orgId}`, userName: "x", tokenId: `token_${orgId}`, tokenHash: Buffer.from(orgId), scopes: [] });
+      await ensureAdministrator(test_.db, {
+        orgId,
+        orgName: orgId,
+        userId: `user_${orgId}`,
+        userName: "x",
+        tokenId: `token_${orgId}`,
+        tokenHash: Buffer.from(orgId),
+        scopes: [],
+      });
       const runnerId = `runner_${orgId}`;
       let row = await newRun(orgId);
       let model: RunState = { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 };
@@ -204,7 +271,11 @@ test("the store and the pure core agree on any sequence of commands", async () =
         model = next.state;
         return next.events;
       };
-      const write = async (fact: RunFact, change: Parameters<typeof commitStep>[1]["change"], requests: { id: string; kind: string; offset: number }[] = []) => {
+      const write = async (
+        fact: RunFact,
+        change: Parameters<typeof commitStep>[1]["change"],
+        requests: { id: string; kind: string; offset: number }[] = [],
+      ) => {
         const before = model;
         const events = decide(fact);
         const after = await commitStep(test_.db, { run: row, events: events ?? [], requests, change: change ?? {} });
@@ -234,7 +305,15 @@ test("the store and the pure core agree on any sequence of commands", async () =
           const open = (await findRun(test_.db, orgId, row.id))?.open[0];
           expect(open !== undefined).toBe(model.openRequests > 0);
           if (open === undefined) continue;
-          const answered = await answerRequest(test_.db, { orgId, runId: row.id, requestId: open.id, answer: "allow", by: "x", line: "x\n", event: said("answered") });
+          const answered = await answerRequest(test_.db, {
+            orgId,
+            runId: row.id,
+            requestId: open.id,
+            answer: "allow",
+            by: "x",
+            line: "x\n",
+            event: said("answered"),
+          });
           decide({ type: "answered" });
           row = answered ?? row;
         } else if (act === "take over") {
@@ -247,19 +326,39 @@ test("the store and the pure core agree on any sequence of commands", async () =
           const error = { type: "agent-error", message: "x" } as const;
           if (act === "phase" && model.status === "running") await write({ type: "entered", phase: "building" }, { phase: "building" });
           if (act === "ask" || act === "ask two") {
-            const requests = Array.from({ length: act === "ask" ? 1 : 2 }, () => ({ id: `perm_1_${(asked += 1)}`, kind: "permission", offset: asked }));
+            const requests = Array.from({ length: act === "ask" ? 1 : 2 }, () => ({
+              id: `perm_1_${(asked += 1)}`,
+              kind: "permission",
+              offset: asked,
+            }));
             await write({ type: "asked", requests: requests.length }, {}, requests);
           }
-          if (act === "finish") await write({ type: "finished", result: { summary: "", headBranch: null, headCommit: null, baseCommit: "", filesChanged: 0, insertions: 0, deletions: 0 } }, { status: "completed" });
+          if (act === "finish")
+            await write(
+              {
+                type: "finished",
+                result: { summary: "", headBranch: null, headCommit: null, baseCommit: "", filesChanged: 0, insertions: 0, deletions: 0 },
+              },
+              { status: "completed" },
+            );
           if (act === "break") await write({ type: "broke", error }, { status: "failed" });
           if (act === "time out" && model.status === "running") await write({ type: "deadline_passed", error }, { status: "timeout" });
         }
         const stored = (await findRun(test_.db, orgId, row.id))?.run;
-        expect({ status: stored?.status, phase: stored?.phase, turn: stored?.turn, attempt: stored?.attempt, openRequests: stored?.open_requests }).toEqual(model);
+        expect({
+          status: stored?.status,
+          phase: stored?.phase,
+          turn: stored?.turn,
+          attempt: stored?.attempt,
+          openRequests: stored?.open_requests,
+        }).toEqual(model);
         expect(stored?.active_since !== null).toBe(stored?.status === "running");
         const { seqs } = await logOf(row.id, orgId);
         expect(seqs).toEqual(Array.from({ length: stored?.last_seq ?? 0 }, (_, i) => i + 1));
-        const [slot] = await test_.db.queryInOrganization<{ active: number; queued: number }>(orgId, "select active, queued from runyard.org_slots");
+        const [slot] = await test_.db.queryInOrganization<{ active: number; queued: number }>(
+          orgId,
+          "select active, queued from runyard.org_slots",
+        );
         const living: RunStatus[] = ["running", "awaiting_input"];
         expect(slot).toEqual({ active: living.includes(model.status) ? 1 : 0, queued: model.status === "pending" ? 1 : 0 });
       }

@@ -93,12 +93,15 @@ async function openRequests(tx: Tx, runIds: readonly string[]): Promise<(Request
 }
 
 /** A request of a run, answered or not, or undefined. */
-export async function findRequest(db: Database, options: { orgId: string; runId: string; requestId: string }): Promise<RequestRow | undefined> {
+export async function findRequest(
+  db: Database,
+  options: { orgId: string; runId: string; requestId: string },
+): Promise<RequestRow | undefined> {
   return db.inOrganization(options.orgId, async (tx) => {
-    const rows = await tx.query<RequestRow>("select id, attempt, kind, request, answer, closed_at from runyard.requests where run_id = $1 and id = $2", [
-      options.runId,
-      options.requestId,
-    ]);
+    const rows = await tx.query<RequestRow>(
+      "select id, attempt, kind, request, answer, closed_at from runyard.requests where run_id = $1 and id = $2",
+      [options.runId, options.requestId],
+    );
     return rows[0];
   });
 }
@@ -121,7 +124,10 @@ export async function listRuns(
 }
 
 /** Claims a queued run for a runner, with the events that say so; undefined: nothing may be claimed now. */
-export async function claimRun(db: Database, options: { owner: string; runnerId: string; events: readonly NewEvent[] }): Promise<RunRow | undefined> {
+export async function claimRun(
+  db: Database,
+  options: { owner: string; runnerId: string; events: readonly NewEvent[] },
+): Promise<RunRow | undefined> {
   const [types, data] = eventArrays(options.events);
   const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4)", [options.owner, options.runnerId, types, data]);
   return rows[0];
@@ -195,11 +201,11 @@ export async function readInputs(
   options: { run: Pick<RunRow, "id" | "org_id" | "attempt">; from: number },
 ): Promise<{ off: number; line: string }[]> {
   const { run, from } = options;
-  return db.queryInOrganization(run.org_id, "select off, line from runyard.inputs where run_id = $1 and attempt = $2 and off >= $3 order by off", [
-    run.id,
-    run.attempt,
-    from,
-  ]);
+  return db.queryInOrganization(
+    run.org_id,
+    "select off, line from runyard.inputs where run_id = $1 and attempt = $2 and off >= $3 order by off",
+    [run.id, run.attempt, from],
+  );
 }
 
 /** Answers an open request; undefined: it was answered before, or its attempt is over. */

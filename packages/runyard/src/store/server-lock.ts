@@ -14,7 +14,9 @@ export async function lockServer(options: { connectionString: string; runnerId: 
   await client.connect();
   const giveUpAt = Date.now() + PATIENCE_MS;
   for (;;) {
-    const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock(hashtextextended($1, 4600)) as got", [options.runnerId]);
+    const { rows } = await client.query<{ got: boolean }>("select pg_try_advisory_lock(hashtextextended($1, 4600)) as got", [
+      options.runnerId,
+    ]);
     if (rows[0]?.got === true) return { close: () => client.end() };
     if (Date.now() > giveUpAt) {
       await client.end();

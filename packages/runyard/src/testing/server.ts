@@ -82,7 +82,10 @@ async function startServer(env: NodeJS.ProcessEnv, flags: readonly string[]): Pr
   };
 }
 
-function runCli(words: readonly string[], options: { readonly env: NodeJS.ProcessEnv; readonly cwd?: string; readonly input?: string }): Promise<CliResult> {
+function runCli(
+  words: readonly string[],
+  options: { readonly env: NodeJS.ProcessEnv; readonly cwd?: string; readonly input?: string },
+): Promise<CliResult> {
   const { env, cwd, input } = options;
   const child = spawn(process.execPath, [PROGRAM, ...words], { env, cwd, stdio: ["pipe", "pipe", "pipe"] });
   let stdout = "";

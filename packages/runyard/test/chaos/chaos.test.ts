@@ -11,9 +11,14 @@ const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 /** Kills servers in a process of its own; a failing seed is reproduced by `npm run chaos -- --kills N --seed S`. */
 function chaos(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ["--import", "tsx", "--conditions=runyard-source", MAIN, ...args], { maxBuffer: 16 * 1024 * 1024 }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : error === null ? 0 : 1, stdout, stderr });
-    });
+    execFile(
+      process.execPath,
+      ["--import", "tsx", "--conditions=runyard-source", MAIN, ...args],
+      { maxBuffer: 16 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === "number" ? error.code : error === null ? 0 : 1, stdout, stderr });
+      },
+    );
   });
 }
 
@@ -26,12 +31,16 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "killing servers" :
 
   // Each breaks one rule of the protocol, and must be caught: without that, the test above proves nothing.
   describe.skipIf(!full)(full ? "a broken rule is caught" : "a broken rule is caught (npm run test:full)", () => {
-    test.each(["append", "cursor", "owner"])("%s", async (rule) => {
-      const { code, stderr } = await chaos("--kills", "80", "--seed", "5", "--break", rule);
-      expect(code, stderr).toBe(1);
-      expect(stderr).toContain("DIFFERENCE");
-      const kept = /Everything is kept in (\S+)/.exec(stderr)?.[1];
-      if (kept) rmSync(kept, { recursive: true, force: true });
-    }, 600_000);
+    test.each(["append", "cursor", "owner"])(
+      "%s",
+      async (rule) => {
+        const { code, stderr } = await chaos("--kills", "80", "--seed", "5", "--break", rule);
+        expect(code, stderr).toBe(1);
+        expect(stderr).toContain("DIFFERENCE");
+        const kept = /Everything is kept in (\S+)/.exec(stderr)?.[1];
+        if (kept) rmSync(kept, { recursive: true, force: true });
+      },
+      600_000,
+    );
   });
 });

@@ -26,7 +26,9 @@ const SERVER = fileURLToPath(new URL("./server.ts", import.meta.url));
 /** A life that has nothing left to do is over when its runs have ended; this is when it is given up. */
 const LAST_LIFE_MS = 120_000;
 
-const { values: args } = parseArgs({ options: { kills: { type: "string", default: "1000" }, seed: { type: "string", default: "1" }, break: { type: "string" } } });
+const { values: args } = parseArgs({
+  options: { kills: { type: "string", default: "1000" }, seed: { type: "string", default: "1" }, break: { type: "string" } },
+});
 const wantedKills = Number(args.kills);
 let seed = Number(args.seed);
 const random = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff) / 0x7fffffff;
@@ -45,7 +47,8 @@ let calm = false;
 
 /** The server that people talk to at the moment; its address changes with every life. */
 let url: string | null = null;
-const client = (): RunyardClient => new RunyardClient({ baseUrl: url ?? "http://127.0.0.1:9", token: fs.readFileSync(home.adminTokenFile, "utf8").trim(), maxRetries: 0 });
+const client = (): RunyardClient =>
+  new RunyardClient({ baseUrl: url ?? "http://127.0.0.1:9", token: fs.readFileSync(home.adminTokenFile, "utf8").trim(), maxRetries: 0 });
 
 function makeRepository(): void {
   fs.mkdirSync(repository);
@@ -66,10 +69,15 @@ interface Life {
 function startLife(point: string | null): Life {
   const env = { ...process.env, RUNYARD_HOME: home.root, CHAOS_NO_LOCK: "1", CHAOS_BREAK: args.break ?? "", CHAOS_KILL: point ?? "" };
   const started = performance.now();
-  const child = spawn(process.execPath, ["--import", "tsx", "--conditions=runyard-source", SERVER], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["--import", "tsx", "--conditions=runyard-source", SERVER], {
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let errors = "";
   child.stderr.on("data", (data: Buffer) => (errors = (errors + data.toString()).slice(-2_000)));
-  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) =>
+    child.once("close", (code, signal) => resolve({ code, signal })),
+  );
   const ready = new Promise<string | null>((resolve) => {
     createInterface({ input: child.stdout }).once("line", (line) => {
       readyMs.push(performance.now() - started);
@@ -90,7 +98,15 @@ async function createRuns(round: number, trials: Trial[]): Promise<void> {
     for (let id: string | null = null; id === null; await sleep(20)) {
       try {
         id = await findRun(task);
-        id ??= (await client().runs.create({ task, repositoryUrl: repository, agent: { command: [process.execPath, "agent.mjs"] }, permissionPolicy: { ask: ["edit"], deny: [] }, settings: { sandboxDriver: i === 2 ? "bwrap" : "process" } })).id;
+        id ??= (
+          await client().runs.create({
+            task,
+            repositoryUrl: repository,
+            agent: { command: [process.execPath, "agent.mjs"] },
+            permissionPolicy: { ask: ["edit"], deny: [] },
+            settings: { sandboxDriver: i === 2 ? "bwrap" : "process" },
+          })
+        ).id;
         const trial: Trial = { id, prompt, seen: [] };
         trials.push(trial);
         void follow(trial);
@@ -113,7 +129,10 @@ function follow(trial: Trial): Promise<void> {
   const reading = (async () => {
     for (let done = false; !done && bad.length === 0; await sleep(10)) {
       try {
-        for await (const event of client().runs.events(trial.id, { after: trial.seen.at(-1)?.seq ?? 0, signal: AbortSignal.timeout(3_000) })) {
+        for await (const event of client().runs.events(trial.id, {
+          after: trial.seen.at(-1)?.seq ?? 0,
+          signal: AbortSignal.timeout(3_000),
+        })) {
           trial.seen.push(event);
           if (event.type === "run.completed" || event.type === "run.failed") done = true;
         }
@@ -134,7 +153,8 @@ async function answerRequests(stop: AbortSignal): Promise<void> {
       const page = await now.runs.list({ status: "awaiting_input", limit: 20 });
       for (const run of page.data) {
         for (const request of run.waitingFor) {
-          const decide = (): Promise<unknown> => now.runs.answerPermission(run.id, request.id, random() < 0.7 ? "allow" : "deny").catch(() => undefined);
+          const decide = (): Promise<unknown> =>
+            now.runs.answerPermission(run.id, request.id, random() < 0.7 ? "allow" : "deny").catch(() => undefined);
           await Promise.all([decide(), decide()]);
         }
       }
@@ -189,7 +209,16 @@ async function playRound(round: number): Promise<void> {
   const creating = createRuns(round, trials);
   const isOver = async (): Promise<boolean> => {
     if (trials.length < 3) return false;
-    const ended = await Promise.all(trials.map((trial) => client().runs.get(trial.id).then((run) => run.finishedAt !== null, () => false)));
+    const ended = await Promise.all(
+      trials.map((trial) =>
+        client()
+          .runs.get(trial.id)
+          .then(
+            (run) => run.finishedAt !== null,
+            () => false,
+          ),
+      ),
+    );
     return ended.every(Boolean);
   };
   while (kills < wantedKills && bad.length === 0 && !(await isOver())) await liveAndDie();
@@ -199,7 +228,9 @@ async function playRound(round: number): Promise<void> {
   await creating;
   for (const giveUpAt = Date.now() + LAST_LIFE_MS; !(await isOver()); await sleep(50)) {
     if (Date.now() > giveUpAt) {
-      bad.push(`round ${round}: a run does not end: ${JSON.stringify((await client().runs.list({ limit: 3 })).data.map((run) => [run.id, run.status, run.phase]))}`);
+      bad.push(
+        `round ${round}: a run does not end: ${JSON.stringify((await client().runs.list({ limit: 3 })).data.map((run) => [run.id, run.status, run.phase]))}`,
+      );
       break;
     }
   }
@@ -238,7 +269,9 @@ try {
   if (args.break === "owner") await dropOwnerCheck();
   for (let round = 1; kills < wantedKills && bad.length === 0; round++) {
     await playRound(round);
-    process.stderr.write(`round ${round}: ${kills} kills, ${totals.runs} runs, ${totals.updates} updates, ${totals.permissions} permissions, ${bad.length} differences\n`);
+    process.stderr.write(
+      `round ${round}: ${kills} kills, ${totals.runs} runs, ${totals.updates} updates, ${totals.permissions} permissions, ${bad.length} differences\n`,
+    );
   }
 } finally {
   await endLeftRuns(home);
@@ -247,7 +280,9 @@ try {
 readyMs.sort((a, b) => a - b);
 const ready = { p50: Math.round(readyMs[readyMs.length >> 1] ?? 0), p95: Math.round(readyMs[Math.floor(readyMs.length * 0.95)] ?? 0) };
 for (const difference of bad.slice(0, 8)) process.stderr.write(`DIFFERENCE ${difference}\n`);
-process.stdout.write(`${JSON.stringify({ kills, killsAt, sleepers, ...totals, differences: bad.length, readyMs: ready, seconds: Math.round((Date.now() - startedAt) / 1000), seed: Number(args.seed) })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ kills, killsAt, sleepers, ...totals, differences: bad.length, readyMs: ready, seconds: Math.round((Date.now() - startedAt) / 1000), seed: Number(args.seed) })}\n`,
+);
 if (bad.length === 0) fs.rmSync(base, { recursive: true, force: true });
 else process.stderr.write(`Everything is kept in ${base}\n`);
 process.exit(bad.length === 0 ? 0 : 1);

@@ -51,7 +51,12 @@ export const eventDataSchemas = {
   /** `stopReason` is ACP's, or null when the agent answered with an error. */
   "turn.ended": z.object({ stopReason: z.string().nullable(), error: z.string().nullable() }),
   "sandbox.ready": z.object({ sandbox: sandboxSchema }),
-  "agent.started": z.object({ name: z.string().nullable(), version: z.string().nullable(), pid: z.number().int().nullable(), sessionId: z.string() }),
+  "agent.started": z.object({
+    name: z.string().nullable(),
+    version: z.string().nullable(),
+    pid: z.number().int().nullable(),
+    sessionId: z.string(),
+  }),
   "message.user": z.object({ text: z.string() }),
   /** Pieces of one message share a `messageId`; `message.completed` holds the whole text. */
   "message.delta": z.object({ messageId: z.string(), kind: z.enum(["text", "thought"]), text: z.string() }),
@@ -87,9 +92,9 @@ export const eventDataSchemas = {
     failedModelCalls: z.number().int(),
   }),
   /** A model call that failed: what the provider (or the way to it) said. */
-  "notice": z.object({ level: z.enum(["info", "warning"]), code: z.string(), message: z.string() }),
+  notice: z.object({ level: z.enum(["info", "warning"]), code: z.string(), message: z.string() }),
   /** A line of the agent's that is no message of the protocol, cut at 2,000 characters. */
-  "log": z.object({ text: z.string() }),
+  log: z.object({ text: z.string() }),
   "mode.changed": z.object({ modeId: z.string() }),
   "result.regular": z.object({ result: runResultSchema }),
 } as const;

@@ -46,7 +46,14 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const verdict = decidePermission(draft.spec.policy, toolKind);
   emit(draft, {
     type: "permission.requested",
-    data: { permissionId: id, toolCallId: toolCallId ?? "", title, kind: toolKind, decidedBy: verdict === "ask" ? "person" : "policy", options: [...options] },
+    data: {
+      permissionId: id,
+      toolCallId: toolCallId ?? "",
+      title,
+      kind: toolKind,
+      decidedBy: verdict === "ask" ? "person" : "policy",
+      options: [...options],
+    },
   });
   const request: NewRequest = {
     kind: "permission",

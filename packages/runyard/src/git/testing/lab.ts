@@ -102,7 +102,11 @@ export interface GitLab {
 }
 
 /** A run's place in a sandbox, and how to run words in it. */
-async function runSandboxed(lab: { host: GitHost; newPath: (name?: string) => string }, run: TestRun, step: { argv: readonly string[]; mounts: readonly Mount[] }): Promise<StepResult> {
+async function runSandboxed(
+  lab: { host: GitHost; newPath: (name?: string) => string },
+  run: TestRun,
+  step: { argv: readonly string[]; mounts: readonly Mount[] },
+): Promise<StepResult> {
   const driver = sandboxDriver(run.driver);
   const home = lab.newPath("home");
   mkdirSync(home);
@@ -140,7 +144,11 @@ function makeRepository(dir: string, files: Readonly<Record<string, string | Uin
 
 export async function openGitLab(): Promise<GitLab> {
   const root = realpathSync(mkdtempSync(path.join(tmpdir(), "runyard-git-")));
-  const spawner = await openSpawner({ dir: path.join(root, "spawner"), spawnerProgram: path.join(PROGRAMS, "spawner.sh"), shimProgram: path.join(PROGRAMS, "shim.sh") });
+  const spawner = await openSpawner({
+    dir: path.join(root, "spawner"),
+    spawnerProgram: path.join(PROGRAMS, "spawner.sh"),
+    shimProgram: path.join(PROGRAMS, "shim.sh"),
+  });
   const host: GitHost = { spawner, stepsDir: path.join(root, "steps") };
   const cacheDir = path.join(root, "cache");
   let count = 0;
@@ -160,7 +168,16 @@ export async function openGitLab(): Promise<GitLab> {
     for (const one of [workspace, resultsDir]) mkdirSync(one, { recursive: true, mode: 0o700 });
     const repository = await inspectRepository(host, repositoryDir, branch);
     const { cachePath } = await updateCache(host, { cacheDir, repository, commit: repository.commit, runId });
-    const run: TestRun = { driver, runId, repository, cachePath, workspace, resultsDir, base: repository.commit, branch: `runyard/${runId}` };
+    const run: TestRun = {
+      driver,
+      runId,
+      repository,
+      cachePath,
+      workspace,
+      resultsDir,
+      base: repository.commit,
+      branch: `runyard/${runId}`,
+    };
     const inside = sandboxDriver(driver).pathsInside({ workspace, home: workspace }).workspace;
     const argv = prepareWorkspaceArgv({ cachePath, workspace: inside, commit: run.base, branch: run.branch });
     requireSuccess(await runSandboxed(place, run, { argv, mounts: [{ source: cachePath, target: cachePath, mode: "ro" }] }));
@@ -175,7 +192,10 @@ export async function openGitLab(): Promise<GitLab> {
     if (run.driver === "process") return copyTreeForCommit(host, { workspace, cachePath, base, branch, message, resultsDir });
     const inside = sandboxDriver(run.driver).pathsInside({ workspace, home: workspace }).workspace;
     const argv = commitArgv({ workspace: inside, commit: base, branch, message, resultsDir, cachePath });
-    const mounts: Mount[] = [{ source: cachePath, target: cachePath, mode: "ro" }, { source: resultsDir, target: resultsDir, mode: "rw" }];
+    const mounts: Mount[] = [
+      { source: cachePath, target: cachePath, mode: "ro" },
+      { source: resultsDir, target: resultsDir, mode: "rw" },
+    ];
     requireSuccess(await runSandboxed(place, run, { argv, mounts }));
   };
 

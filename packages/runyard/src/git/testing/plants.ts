@@ -40,7 +40,8 @@ const RUN_HOOKS = `${GIT} commit --allow-empty -m careless; echo x >fresh; ${GIT
 
 /** Files that the plants below need in the commit that a run starts from. */
 export const PLANTED_FILES: Readonly<Record<string, string>> = {
-  ".gitattributes": "*.clean filter=clean\n*.smudge filter=smudge\n*.process filter=process\n*.external -diff\n*.command diff=command\n*.textconv diff=textconv\n*.included filter=included\n*.merge merge=planted\n",
+  ".gitattributes":
+    "*.clean filter=clean\n*.smudge filter=smudge\n*.process filter=process\n*.external -diff\n*.command diff=command\n*.textconv diff=textconv\n*.included filter=included\n*.merge merge=planted\n",
   "a.clean": "a\n",
   "a.smudge": "a\n",
   "a.process": "a\n",
@@ -56,16 +57,41 @@ export const PLANTS: readonly Plant[] = [
   { name: "fsmonitor", plant: configure((run) => ({ "core.fsmonitor": `${run("fsmonitor")}; false` })), careless: shell("git status") },
   {
     name: "hooks",
-    plant: (tree, run) => writePrograms(tree, ".git/hooks", Object.fromEntries([...COMMIT_HOOKS, "post-checkout"].map((hook) => [hook, run(`hook-${hook}`)]))),
+    plant: (tree, run) =>
+      writePrograms(tree, ".git/hooks", Object.fromEntries([...COMMIT_HOOKS, "post-checkout"].map((hook) => [hook, run(`hook-${hook}`)]))),
     careless: shell(`${RUN_HOOKS}; ${GIT} checkout -b careless`),
     markers: [...COMMIT_HOOKS, "post-checkout"].map((hook) => `hook-${hook}`),
   },
-  { name: "clean", plant: configure((run) => ({ "filter.clean.clean": `${run("clean")}; cat` })), careless: shell("echo b >a.clean; git add a.clean") },
-  { name: "smudge", plant: configure((run) => ({ "filter.smudge.smudge": `${run("smudge")}; cat`, "filter.smudge.clean": "cat", "filter.smudge.required": "true" })), careless: shell(`rm a.smudge; ${GIT} checkout -- a.smudge`) },
-  { name: "process", plant: configure((run) => ({ "filter.process.process": run("process") })), careless: shell("echo b >a.process; git add a.process") },
+  {
+    name: "clean",
+    plant: configure((run) => ({ "filter.clean.clean": `${run("clean")}; cat` })),
+    careless: shell("echo b >a.clean; git add a.clean"),
+  },
+  {
+    name: "smudge",
+    plant: configure((run) => ({
+      "filter.smudge.smudge": `${run("smudge")}; cat`,
+      "filter.smudge.clean": "cat",
+      "filter.smudge.required": "true",
+    })),
+    careless: shell(`rm a.smudge; ${GIT} checkout -- a.smudge`),
+  },
+  {
+    name: "process",
+    plant: configure((run) => ({ "filter.process.process": run("process") })),
+    careless: shell("echo b >a.process; git add a.process"),
+  },
   { name: "external", plant: configure((run) => ({ "diff.external": run("external") })), careless: shell(`echo b >a.txt; ${GIT} diff`) },
-  { name: "command", plant: configure((run) => ({ "diff.command.command": run("command") })), careless: shell(`echo b >a.command; ${GIT} -c diff.external= diff`) },
-  { name: "textconv", plant: configure((run) => ({ "diff.textconv.textconv": `${run("textconv")}; cat` })), careless: shell(`echo b >a.textconv; ${GIT} diff --no-ext-diff`) },
+  {
+    name: "command",
+    plant: configure((run) => ({ "diff.command.command": run("command") })),
+    careless: shell(`echo b >a.command; ${GIT} -c diff.external= diff`),
+  },
+  {
+    name: "textconv",
+    plant: configure((run) => ({ "diff.textconv.textconv": `${run("textconv")}; cat` })),
+    careless: shell(`echo b >a.textconv; ${GIT} diff --no-ext-diff`),
+  },
   {
     name: "gpg",
     plant: (tree, run) => {
@@ -83,15 +109,49 @@ export const PLANTS: readonly Plant[] = [
     },
     careless: shell("echo b >a.included; git add a.included"),
   },
-  { name: "ssh", plant: configure((run) => ({ "core.sshCommand": `${run("ssh")}; false` })), careless: shell("git fetch ssh://host.invalid/x") },
-  { name: "credential", plant: configure((run) => ({ "credential.helper": `!${run("credential")}; true` })), careless: shell("printf 'protocol=https\\nhost=host.invalid\\n\\n' | GIT_TERMINAL_PROMPT=0 git credential fill") },
+  {
+    name: "ssh",
+    plant: configure((run) => ({ "core.sshCommand": `${run("ssh")}; false` })),
+    careless: shell("git fetch ssh://host.invalid/x"),
+  },
+  {
+    name: "credential",
+    plant: configure((run) => ({ "credential.helper": `!${run("credential")}; true` })),
+    careless: shell("printf 'protocol=https\\nhost=host.invalid\\n\\n' | GIT_TERMINAL_PROMPT=0 git credential fill"),
+  },
   { name: "alias", plant: configure((run) => ({ "alias.careless": `!${run("alias")}` })), careless: shell("git careless") },
-  { name: "pager", plant: configure((run) => ({ "core.pager": `${run("pager")}; cat` })), careless: shell("script -qec 'git log' /dev/null") },
-  { name: "editor", plant: configure((run) => ({ "core.editor": `${run("editor")}; false`, "sequence.editor": `${run("editor")}; false` })), careless: shell(`${GIT} commit --allow-empty`) },
-  { name: "uploadpack", plant: configure((run) => ({ "remote.origin.url": ".", "remote.origin.uploadpack": `${run("uploadpack")}; git-upload-pack` })), careless: shell("git fetch origin") },
-  { name: "ext", plant: configure((run) => ({ "protocol.ext.allow": "always", "remote.outside.url": `ext::sh -c ${run("ext").replaceAll(" ", "% ")}` })), careless: shell("git fetch outside") },
-  { name: "alternates", plant: configure((run) => ({ "core.alternateRefsCommand": `${run("alternates")}; true` })), careless: shell("git fetch . HEAD") },
-  { name: "merge", plant: configure((run) => ({ "merge.planted.driver": `${run("merge")}; false` })), careless: shell(`${GIT} checkout -f -b left; echo l >a.merge; ${GIT} commit -am l; ${GIT} checkout -f -b right HEAD~1; echo r >a.merge; ${GIT} commit -am r; ${GIT} merge left`) },
+  {
+    name: "pager",
+    plant: configure((run) => ({ "core.pager": `${run("pager")}; cat` })),
+    careless: shell("script -qec 'git log' /dev/null"),
+  },
+  {
+    name: "editor",
+    plant: configure((run) => ({ "core.editor": `${run("editor")}; false`, "sequence.editor": `${run("editor")}; false` })),
+    careless: shell(`${GIT} commit --allow-empty`),
+  },
+  {
+    name: "uploadpack",
+    plant: configure((run) => ({ "remote.origin.url": ".", "remote.origin.uploadpack": `${run("uploadpack")}; git-upload-pack` })),
+    careless: shell("git fetch origin"),
+  },
+  {
+    name: "ext",
+    plant: configure((run) => ({ "protocol.ext.allow": "always", "remote.outside.url": `ext::sh -c ${run("ext").replaceAll(" ", "% ")}` })),
+    careless: shell("git fetch outside"),
+  },
+  {
+    name: "alternates",
+    plant: configure((run) => ({ "core.alternateRefsCommand": `${run("alternates")}; true` })),
+    careless: shell("git fetch . HEAD"),
+  },
+  {
+    name: "merge",
+    plant: configure((run) => ({ "merge.planted.driver": `${run("merge")}; false` })),
+    careless: shell(
+      `${GIT} checkout -f -b left; echo l >a.merge; ${GIT} commit -am l; ${GIT} checkout -f -b right HEAD~1; echo r >a.merge; ${GIT} commit -am r; ${GIT} merge left`,
+    ),
+  },
   {
     name: "nested",
     plant: (tree, run) => {
