@@ -34,7 +34,7 @@ function readPackage(root: string): Bundled {
 }
 
 function section({ name, version, license, text }: Bundled): string {
-  const title = `${name} ${version} (${license})`;
+  const title = `${name} ${version}, ${license}`;
   if (!isAllowedLicence(license)) throw new Error(`${title} would be shipped, and its licence is not on the list.`);
   if (text === "" && license !== "Apache-2.0") throw new Error(`${title} would be shipped, and no text of its licence is in its package.`);
   return `${title}\n${"-".repeat(title.length)}\n\n${text || "The text of this licence is in the file LICENSE beside this one."}\n`;
