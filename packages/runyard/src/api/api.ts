@@ -1,8 +1,8 @@
 import { RequestError } from "@hono/node-server";
-import { ROUTES, RunyardError } from "@runyard/sdk/contract";
+import { type RouteName, ROUTES, RunyardError } from "@runyard/sdk/contract";
 import { Hono, type MiddlewareHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate } from "./context.ts";
+import type { ApiContext, ApiEnv, ApiHandler, ApiLog, ApiLogEntry, Authenticate } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { createOpenStreams, eventsHandler } from "./events.ts";
 import { createLogFeeds } from "./feed.ts";
@@ -71,6 +71,7 @@ export function createApi(options: ApiOptions): Api {
     authenticate: options.authenticate,
     handlers: {
       ...runHandlers(options.engine),
+      ...unfinished(["runLogs", "runFiles", "runFile", "runDiff", "serverStatus", "createLoginLink", "logout", "login"]),
       runEvents: eventsHandler({
         engine: options.engine,
         feeds: createLogFeeds(options.engine, timings.pollMs),
@@ -102,6 +103,14 @@ export function createApi(options: ApiOptions): Api {
         closeMs: timings.closeMs,
       }),
   };
+}
+
+/** Routes of the table that the next commits serve. */
+function unfinished<N extends RouteName>(names: readonly N[]): Record<N, ApiHandler> {
+  const refuse: ApiHandler = () => {
+    throw new RunyardError("not_found", "This server does not serve this path.");
+  };
+  return Object.fromEntries(names.map((name) => [name, refuse])) as Record<N, ApiHandler>;
 }
 
 /** Gives every answer its request id and the security headers, and logs it. */

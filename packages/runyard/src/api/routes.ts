@@ -45,9 +45,9 @@ function pathsOf(table: RouteTable): string[] {
   return [...new Set(Object.values(table).map((route) => route.path))];
 }
 
-/** `{id}` as the router writes it. */
+/** `{id}` as the router writes it; a `{path}` is all that is left of the path. */
 function pattern(path: string): string {
-  return path.replaceAll(/\{(\w+)\}/g, ":$1");
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === "path" ? ":path{.+}" : `:${name}`));
 }
 
 function refuseMethod(table: RouteTable, path: string): ApiHandler {

@@ -1,6 +1,9 @@
+import type { LoginLink, ServerStatus } from "../contract/server.ts";
+import { checked } from "./answers.ts";
 import { IDLE_MS } from "./event-stream.ts";
+import { pathOf } from "./paths.ts";
 import { createRuns, type Runs } from "./runs.ts";
-import { createTransport } from "./transport.ts";
+import { createTransport, type RequestOptions, type Transport } from "./transport.ts";
 import { FIRST_DELAY_MS } from "./wait.ts";
 
 export interface RunyardClientOptions {
@@ -42,10 +45,11 @@ export class RunyardClient {
   readonly runs: Runs;
   /** The address in use, without a slash at its end. */
   readonly baseUrl: string;
+  readonly #transport: Transport;
 
   constructor(options: RunyardClientOptions) {
     this.baseUrl = checkedUrl(options.baseUrl);
-    const transport = createTransport({
+    this.#transport = createTransport({
       baseUrl: this.baseUrl,
       token: checkedToken(options.token),
       // Not kept as a value: tools that replace the global later are meant to be seen.
@@ -54,7 +58,19 @@ export class RunyardClient {
       timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
       retryDelayMs: options.retryDelayMs ?? FIRST_DELAY_MS,
     });
-    this.runs = createRuns(transport, options.idleTimeoutMs ?? IDLE_MS);
+    this.runs = createRuns(this.#transport, options.idleTimeoutMs ?? IDLE_MS);
+  }
+
+  /** How the server stands: its version, the model, the sandbox, how many runs there are, the agents. */
+  async status(options?: RequestOptions): Promise<ServerStatus> {
+    const request = { method: "GET", path: pathOf("serverStatus"), accept: "application/json", repeatable: true } as const;
+    return checked(await this.#transport.json(request, options), { version: "string", model: "object", agents: "array" }) as ServerStatus;
+  }
+
+  /** Makes a link that signs one browser in, once, for as long as `expiresAt` says. Needs `organization:admin`. */
+  async createLoginLink(options?: RequestOptions): Promise<LoginLink> {
+    const request = { method: "POST", path: pathOf("createLoginLink"), body: {}, accept: "application/json", repeatable: true } as const;
+    return checked(await this.#transport.json(request, options), { url: "string", expiresAt: "string" }) as LoginLink;
   }
 }
 

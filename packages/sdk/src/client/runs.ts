@@ -1,9 +1,11 @@
-import { ROUTES, type RouteName } from "../contract/routes.ts";
+import type { RouteName } from "../contract/routes.ts";
 import type { AnswerPermissionRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
 import type { RunEvent } from "../contract/events.ts";
 import { isTerminal } from "../contract/status.ts";
-import { RunyardApiError } from "./errors.ts";
+import { checked } from "./answers.ts";
 import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-stream.ts";
+import { type PathParams, pathOf } from "./paths.ts";
+import { createResults, type RunResults } from "./results.ts";
 import type { RequestOptions, Transport } from "./transport.ts";
 
 /** A page of runs to `await`, or all runs from there on to iterate over. */
@@ -12,7 +14,7 @@ export type RunList = Promise<RunPage> & AsyncIterable<Run>;
 const JSON_TYPE = "application/json";
 
 /** Runs of the token's organization: `client.runs`. */
-export interface Runs {
+export interface Runs extends RunResults {
   /**
    * Creates a run. It is not tried again after an error, because it may have been created.
    *
@@ -39,9 +41,6 @@ export interface Runs {
 
   /** Asks a run to stop; it has stopped when its status says so. Asking twice is harmless. */
   cancel(id: string, options?: RequestOptions): Promise<Run>;
-
-  /** What a run changed, as `git diff` writes it; empty when it changed nothing. */
-  patch(id: string, options?: RequestOptions): Promise<string>;
 
   /** Answers an agent's request for permission; open ones are in the run's `waitingFor`. */
   answerPermission(id: string, permissionId: string, decision: AnswerPermissionRequest["decision"], options?: RequestOptions): Promise<Run>;
@@ -91,13 +90,12 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     streamEvents(transport, { ...options, path: pathOf("runEvents", { id }), idleMs });
 
   return {
+    ...createResults(transport, idleMs),
     get,
     events,
     create: (input, options) => post("createRun", {}, { body: input, repeatable: false, options }),
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
-    patch: (id, options) =>
-      transport.text({ method: "GET", path: pathOf("runPatch", { id }), accept: "text/x-diff", repeatable: true }, options),
     answerPermission: (id, pid, decision, options) =>
       post("answerPermission", { id, pid }, { body: { decision }, repeatable: false, options }),
     answerQuestion: (id, qid, answer, options) => post("answerQuestion", { id, qid }, { body: { answer }, repeatable: false, options }),
@@ -128,36 +126,12 @@ function listRuns(transport: Transport, query: ListRunsQuery, options: RequestOp
   return Object.assign(first, { [Symbol.asyncIterator]: all });
 }
 
-type PathParams = Readonly<Record<string, string>>;
-
-/** Ids go into paths: what could change the path is refused before it is sent. */
-function pathOf(route: RouteName, params: PathParams): string {
-  return ROUTES[route].path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
-    const value = params[name] ?? "";
-    if (!/^\w+$/.test(value)) throw new TypeError(`Not an id of Runyard: ${JSON.stringify(value)}`);
-    return value;
-  });
-}
-
-/** Only what the rest hangs on is looked at: newer servers may send more fields and values, and they stay. */
 function asRun(value: unknown): Run {
-  if (!isObject(value) || typeof value["id"] !== "string" || typeof value["status"] !== "string") throw notRunyard();
-  return value as unknown as Run;
+  return checked(value, { id: "string", status: "string" }) as Run;
 }
 
 function asPage(value: unknown): RunPage {
-  if (!isObject(value) || !Array.isArray(value["data"]) || typeof value["has_more"] !== "boolean") throw notRunyard();
-  value["data"].forEach(asRun);
-  return value as unknown as RunPage;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
-}
-
-function notRunyard(): RunyardApiError {
-  return new RunyardApiError({
-    status: 200,
-    message: "The answer does not have the shape of Runyard's: another program or a proxy may stand at this address.",
-  });
+  const page = checked(value, { data: "array", has_more: "boolean" }) as RunPage;
+  page.data.forEach(asRun);
+  return page;
 }

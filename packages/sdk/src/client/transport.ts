@@ -39,6 +39,8 @@ export interface Transport {
   json(request: ApiRequest, options?: RequestOptions): Promise<unknown>;
   /** The answer's body as text. */
   text(request: ApiRequest, options?: RequestOptions): Promise<string>;
+  /** The answer's body as it is. */
+  bytes(request: ApiRequest, options?: RequestOptions): Promise<Uint8Array>;
   /** One try that leaves the body to be read; `deadline` must be ended by the caller. */
   open(request: ApiRequest, deadline: Deadline): Promise<Response>;
 }
@@ -80,6 +82,7 @@ export function createTransport(config: TransportConfig): Transport {
     open,
     json: (request, options = {}) => retried(request, options, readJson),
     text: (request, options = {}) => retried(request, options, (response) => response.text()),
+    bytes: (request, options = {}) => retried(request, options, async (response) => new Uint8Array(await response.arrayBuffer())),
   };
 }
 

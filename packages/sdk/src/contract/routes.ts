@@ -9,7 +9,7 @@ export type RoutePolicy = "public" | { readonly scope: Scope };
 
 export interface Route {
   readonly method: "GET" | "POST";
-  /** With parameters in braces. */
+  /** With parameters in braces; `{path}` may hold slashes. */
   readonly path: string;
   readonly policy: RoutePolicy;
   readonly summary: string;
@@ -32,6 +32,30 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run changed, as a patch",
   },
+  runLogs: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/logs",
+    policy: { scope: "agent:read" },
+    summary: "Read what was said and done in a run, as JSON or as text",
+  },
+  runFiles: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/files",
+    policy: { scope: "agent:read" },
+    summary: "List the files that a run changed",
+  },
+  runFile: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/files/{path}",
+    policy: { scope: "agent:read" },
+    summary: "Read a file as a run left it",
+  },
+  runDiff: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/diff",
+    policy: { scope: "agent:read" },
+    summary: "Read what a run changed, file by file",
+  },
   answerPermission: {
     method: "POST",
     path: "/v1/agent-runs/{id}/permissions/{pid}",
@@ -44,6 +68,20 @@ export const ROUTES = {
     policy: { scope: "agent:write" },
     summary: "Answer an agent's question",
   },
+  serverStatus: {
+    method: "GET",
+    path: "/v1/status",
+    policy: { scope: "agent:read" },
+    summary: "How the server stands: model, sandbox, runs, agents",
+  },
+  createLoginLink: {
+    method: "POST",
+    path: "/v1/auth/login-links",
+    policy: { scope: "organization:admin" },
+    summary: "Make a link that signs one browser in, once",
+  },
+  logout: { method: "POST", path: "/v1/auth/logout", policy: { scope: "agent:read" }, summary: "End the browser's session" },
+  login: { method: "GET", path: "/login", policy: "public", summary: "Follow a login link" },
   livez: { method: "GET", path: "/livez", policy: "public", summary: "The process lives" },
   readyz: { method: "GET", path: "/readyz", policy: "public", summary: "The server can take work" },
 } as const satisfies Record<string, Route>;

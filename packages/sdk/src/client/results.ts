@@ -1,0 +1,91 @@
+import { toLogEntry } from "../contract/log-entries.ts";
+import type { FileList, LogEntry, LogPage, RunDiff } from "../contract/results.ts";
+import { checked } from "./answers.ts";
+import { isKnownEvent, streamEvents } from "./event-stream.ts";
+import { pathOf } from "./paths.ts";
+import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
+
+export interface LogsOptions {
+  /** Begin behind this `seq`; default 0: from the beginning on. */
+  readonly after?: number;
+  /** Stay until the run's turn ends, for what is still to come; default: end with what there is now. */
+  readonly follow?: boolean;
+  /** Ends it; the loop then throws the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a run said, did and made, as `client.runs` has it. */
+export interface RunResults {
+  /**
+   * What was said and done in a run, in order: whole messages and finished tools, without the pieces
+   * they came in.
+   *
+   * @example
+   * ```ts
+   * for await (const entry of client.runs.logs(run.id, { follow: true })) console.log(entry.source, entry.message);
+   * ```
+   */
+  logs(id: string, options?: LogsOptions): AsyncGenerator<LogEntry, void>;
+
+  /** The files that a run changed; none when it changed nothing (yet). */
+  files(id: string, options?: RequestOptions): Promise<FileList>;
+
+  /**
+   * A file as the run left it, changed or not; of a symbolic link the path that it points to.
+   *
+   * @param path from the top of the repository, for example `src/index.ts`
+   */
+  file(id: string, path: string, options?: RequestOptions): Promise<Uint8Array>;
+
+  /** What a run changed, file by file, with the hunks as text. Long changes are cut: `patch` has all of it. */
+  diff(id: string, options?: RequestOptions): Promise<RunDiff>;
+
+  /** What a run changed, as `git diff` writes it; empty when it changed nothing. */
+  patch(id: string, options?: RequestOptions): Promise<string>;
+}
+
+const JSON_TYPE = "application/json";
+
+function get(path: string, accept: string): ApiRequest {
+  return { method: "GET", path, accept, repeatable: true };
+}
+
+export function createResults(transport: Transport, idleMs: number): RunResults {
+  return {
+    logs: (id, options = {}) =>
+      options.follow === true ? liveLogs(transport, idleMs, { ...options, id }) : allLogs(transport, id, options),
+    files: async (id, options) =>
+      checked(await transport.json(get(pathOf("runFiles", { id }), JSON_TYPE), options), { data: "array" }) as FileList,
+    file: (id, path, options) => transport.bytes(get(pathOf("runFile", { id, path }), "application/octet-stream"), options),
+    diff: async (id, options) => {
+      const answer = await transport.json(get(pathOf("runDiff", { id }), JSON_TYPE), options);
+      return checked(answer, { baseCommit: "string", files: "array" }) as RunDiff;
+    },
+    patch: (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
+  };
+}
+
+async function* allLogs(transport: Transport, id: string, options: LogsOptions): AsyncGenerator<LogEntry, void> {
+  const { signal } = options;
+  const path = pathOf("runLogs", { id });
+  for (let after = options.after ?? 0; ;) {
+    const answer = await transport.json({ ...get(path, JSON_TYPE), query: { after } }, signal === undefined ? {} : { signal });
+    const page = checked(answer, { data: "array", has_more: "boolean", next_after: "number" }) as LogPage;
+    yield* page.data;
+    if (!page.has_more || page.next_after <= after) return;
+    after = page.next_after;
+  }
+}
+
+async function* liveLogs(
+  transport: Transport,
+  idleMs: number,
+  options: LogsOptions & { readonly id: string },
+): AsyncGenerator<LogEntry, void> {
+  const { id, after = 0, signal } = options;
+  const target = { path: pathOf("runEvents", { id }), idleMs, after, ...(signal === undefined ? {} : { signal }) };
+  for await (const event of streamEvents(transport, target)) {
+    const entry = isKnownEvent(event) ? toLogEntry(event) : null;
+    if (entry !== null) yield entry;
+  }
+}

@@ -1,0 +1,85 @@
+import type { RunEvent } from "./events.ts";
+import type { LogEntry } from "./results.ts";
+
+/**
+ * What an event says to somebody who reads a run as a log, or null for one that says nothing new there:
+ * pieces of a message (the whole message follows), beginnings of what ends, figures.
+ */
+export function toLogEntry(event: RunEvent): LogEntry | null {
+  const said = words(event);
+  return said === null ? null : { seq: event.seq, at: event.at, ...said };
+}
+
+type Words = Pick<LogEntry, "level" | "source" | "message">;
+
+function words(event: RunEvent): Words | null {
+  switch (event.type) {
+    case "message.user":
+      return { level: "info", source: "user", message: event.data.text };
+    case "message.completed":
+      return { level: event.data.kind === "thought" ? "debug" : "info", source: "agent", message: event.data.text };
+    case "tool.finished":
+      return toolWords(event.data);
+    case "plan.updated":
+      return {
+        level: "info",
+        source: "agent",
+        message: event.data.entries.map((entry) => `[${entry.status}] ${entry.content}`).join("\n"),
+      };
+    case "permission.resolved":
+      return {
+        level: "info",
+        source: "runyard",
+        message: `permission ${event.data.permissionId}: ${event.data.decision} (${event.data.by})`,
+      };
+    case "question.asked":
+      return { level: "info", source: "agent", message: event.data.question };
+    case "question.answered":
+      return event.data.answer === null ? null : { level: "info", source: "user", message: event.data.answer };
+    case "notice":
+      return { level: event.data.level, source: "runyard", message: event.data.message };
+    case "log":
+      return { level: "debug", source: "agent", message: event.data.text };
+    default:
+      return stageWords(event);
+  }
+}
+
+function toolWords(data: Extract<RunEvent, { type: "tool.finished" }>["data"]): Words {
+  const exit = data.exitCode === null ? "" : ` (exit ${data.exitCode})`;
+  const failed = data.status === "failed" ? " failed" : "";
+  return {
+    level: data.status === "failed" ? "warning" : "info",
+    source: "tool",
+    message: `${data.kind}: ${data.title}${failed}${exit}${data.output ? `\n${data.output}` : ""}`,
+  };
+}
+
+/** Where the run stands, and how it ended. */
+function stageWords(event: RunEvent): Words | null {
+  switch (event.type) {
+    case "run.phase":
+      return { level: "info", source: "runyard", message: event.data.phase };
+    case "sandbox.ready":
+      return { level: "info", source: "runyard", message: `sandbox ${event.data.sandbox.driver} is ready` };
+    case "agent.started":
+      return {
+        level: "info",
+        source: "runyard",
+        message: `agent ${[event.data.name, event.data.version].filter(Boolean).join(" ") || "started"}`,
+      };
+    case "run.completed":
+      return {
+        level: "info",
+        source: "runyard",
+        message: event.data.result.headBranch === null ? "completed without a change" : `completed: ${event.data.result.headBranch}`,
+      };
+    case "run.failed":
+    case "run.timeout":
+      return { level: "error", source: "runyard", message: `${event.data.error.type}: ${event.data.error.message}` };
+    case "run.cancelled":
+      return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
+    default:
+      return null;
+  }
+}

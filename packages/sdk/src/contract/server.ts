@@ -1,0 +1,47 @@
+import { z } from "zod";
+import { isolationSchema, sandboxDriverSchema } from "./run.ts";
+
+/** How the server stands: answer of `GET /v1/status`. */
+export const serverStatusSchema = z.object({
+  version: z.string(),
+  startedAt: z.iso.datetime(),
+  /** True when every run gets the scripted model. */
+  simulated: z.boolean(),
+  model: z.object({
+    connected: z.boolean(),
+    /** The model of runs that name none. */
+    name: z.string().nullable(),
+    /** Where requests to it go: host and port, never a key. */
+    host: z.string().nullable(),
+  }),
+  /** What runs get that name no sandbox. */
+  sandbox: z.object({
+    driver: sandboxDriverSchema,
+    available: z.boolean(),
+    /** Why it is not available, and what to do. */
+    reason: z.string().nullable(),
+    isolation: isolationSchema,
+    /** Whether such a limit could be enforced on this machine. */
+    limits: z.object({ memory: z.boolean(), cpus: z.boolean(), pids: z.boolean() }),
+  }),
+  /** Runs of the token's organization. */
+  runs: z.object({ running: z.number().int(), waiting: z.number().int(), queued: z.number().int() }),
+  agents: z.array(
+    z.object({
+      name: z.string(),
+      installed: z.boolean(),
+      version: z.string().nullable(),
+      /** Why it cannot be used, and what to do. */
+      reason: z.string().nullable(),
+    }),
+  ),
+  database: z.enum(["embedded", "external"]),
+});
+export type ServerStatus = z.infer<typeof serverStatusSchema>;
+
+/** Body of `POST /v1/auth/login-links`. */
+export const createLoginLinkSchema = z.strictObject({});
+
+/** A link that signs one browser in, once. */
+export const loginLinkSchema = z.object({ url: z.url(), expiresAt: z.iso.datetime() });
+export type LoginLink = z.infer<typeof loginLinkSchema>;
