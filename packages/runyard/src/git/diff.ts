@@ -18,9 +18,10 @@ export interface DiffStat {
 
 /** No program of anybody's, no colours, and the same form whatever is configured. */
 const PLAIN = ["--no-ext-diff", "--no-textconv", "--no-color", "--find-renames", "--ignore-submodules=none", "--submodule=short"];
-const TIMEOUT_MS = 5 * 60_000;
+export const TIMEOUT_MS = 5 * 60_000;
 
-function diffWords(pair: CommitPair, words: readonly string[]): string[] {
+/** The words of `git diff` between two commits. */
+export function diffWords(pair: CommitPair, words: readonly string[]): string[] {
   return ["--git-dir", pair.cachePath, "diff", ...PLAIN, ...words, requireObjectName(pair.base), requireObjectName(pair.head), "--"];
 }
 
@@ -31,7 +32,8 @@ export async function diffStat(host: GitHost, pair: CommitPair): Promise<DiffSta
   return { filesChanged: figure(/(\d+) files? changed/), insertions: figure(/(\d+) insertion/), deletions: figure(/(\d+) deletion/) };
 }
 
-async function readHead(file: string, maxBytes: number): Promise<{ text: string; size: number }> {
+/** The first bytes of a file as text, and how many it has. */
+export async function readHead(file: string, maxBytes: number): Promise<{ text: string; size: number }> {
   const handle = await open(file, "r");
   try {
     const { size } = await handle.stat();
