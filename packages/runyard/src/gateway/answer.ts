@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
-import { errorBody } from "./openai-chat.ts";
 import type { Redactor } from "./redact.ts";
 import type { Refusal } from "./refusal.ts";
+import { errorBody } from "./wire-format.ts";
 
 /** How long a client may take to read the end of an answer that broke. */
 const LAST_WORDS_MS = 5_000;

@@ -2,11 +2,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { refuse } from "./answer.ts";
 import { performExchange, type Target } from "./exchange.ts";
 import { listModels } from "./models.ts";
-import { DOOR_PATH, prepareRequest } from "./openai-chat.ts";
+import { openaiChat } from "./openai-chat.ts";
+import { openaiResponses } from "./openai-responses.ts";
 import type { Provider } from "./protocol.ts";
 import type { Recorder } from "./recorder.ts";
 import { Refusal } from "./refusal.ts";
 import { chooseModel, type LiveRun, type Registry } from "./registry.ts";
+import type { WireFormat } from "./wire-format.ts";
+
+const FORMATS: readonly WireFormat[] = [openaiChat, openaiResponses];
+const SERVED = [...FORMATS.map((format) => `POST ${format.doorPath}`), "GET /v1/models"];
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 /** So that one run cannot take all of the gateway; agents with helpers of their own make about ten at a time. */
@@ -36,15 +41,20 @@ export function createDoor(options: DoorOptions): Door {
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
     const run = authenticate(request, registry);
     const path = (request.url ?? "").split("?", 1)[0];
-    if (request.method === "POST" && path === DOOR_PATH) return await completeChat(run, request, response);
+    const format = request.method === "POST" ? FORMATS.find((known) => known.doorPath === path) : undefined;
+    if (format !== undefined) return await callModel(run, format, { request, response });
     if (request.method === "GET" && path === "/v1/models")
       return await listModels(run, response, { provider: registry.providerFor(run), targetOf });
     throw new Refusal(404, "unknown_url", {
-      message: `Runyard's gateway has nothing at ${request.method} ${path}. It serves POST ${DOOR_PATH} and GET /v1/models.`,
+      message: `Runyard's gateway has nothing at ${request.method} ${path}. It serves ${SERVED.slice(0, -1).join(", ")} and ${SERVED.at(-1)}.`,
     });
   }
 
-  async function completeChat(run: LiveRun, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function callModel(
+    run: LiveRun,
+    format: WireFormat,
+    { request, response }: { request: IncomingMessage; response: ServerResponse },
+  ): Promise<void> {
     const recorder = options.recorder();
     if (recorder === null)
       throw new Refusal(503, "starting", { message: "Runyard's gateway is about to start. Try again.", retryAfterSeconds: 1 });
@@ -52,10 +62,10 @@ export function createDoor(options: DoorOptions): Door {
     try {
       const raw = await readBody(request);
       const provider = registry.providerFor(run);
-      const prepared = prepareRequest(raw, (asked) => chooseModel(asked, run, provider));
+      const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, run, provider));
       const target = await targetOf(provider);
       if (response.destroyed) return;
-      await performExchange(recorder, { run, target, request: prepared, raw, clientHeaders: request.headers, response });
+      await performExchange(recorder, { run, target, format, request: prepared, raw, clientHeaders: request.headers, response });
     } finally {
       leave();
     }

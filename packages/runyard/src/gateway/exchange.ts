@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { refuse } from "./answer.ts";
-import { DOOR_PATH, NO_TOKENS, type PreparedRequest, PROVIDER_PATH } from "./openai-chat.ts";
 import type { CallRecord, Recorder } from "./recorder.ts";
 import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
 import { type Ending, Interruption, relayAnswer } from "./relay.ts";
 import { callUpstream, UpstreamFailure, urlBelow } from "./upstream.ts";
+import { NO_TOKENS, type PreparedRequest, type WireFormat } from "./wire-format.ts";
 
 const RETRY_SECONDS = 2;
 
@@ -22,6 +22,7 @@ export interface Target {
 export interface Exchange {
   readonly run: LiveRun;
   readonly target: Target;
+  readonly format: WireFormat;
   readonly request: PreparedRequest;
   /** The request's body as the client sent it. */
   readonly raw: Buffer;
@@ -45,10 +46,10 @@ export async function performExchange(recorder: Recorder, exchange: Exchange): P
   await finish();
 }
 
-function openRecord(recorder: Recorder, { run, target, request, raw }: Exchange): CallRecord {
+function openRecord(recorder: Recorder, { run, target, format, request, raw }: Exchange): CallRecord {
   const redactor = createRedactor([target.apiKey, run.token]);
   try {
-    return recorder.open({ runId: run.runId, model: request.model, path: DOOR_PATH, request: raw, redactor });
+    return recorder.open({ runId: run.runId, model: request.model, path: format.doorPath, request: raw, redactor });
   } catch (error) {
     const message = `Runyard could not record this model call, so it was not made: ${(error as Error).message}`;
     throw new Refusal(503, "not_recorded", { message, retryAfterSeconds: RETRY_SECONDS });
@@ -56,17 +57,17 @@ function openRecord(recorder: Recorder, { run, target, request, raw }: Exchange)
 }
 
 async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abort: AbortController }): Promise<Ending> {
-  const { target, request, response, clientHeaders } = exchange;
+  const { target, format, request, response, clientHeaders } = exchange;
   const redactor = createRedactor([target.apiKey]);
   try {
     const answer = await callUpstream({
       method: "POST",
-      url: urlBelow(target.baseUrl, PROVIDER_PATH),
+      url: urlBelow(target.baseUrl, format.providerPath),
       headers: { ...passedRequestHeaders(clientHeaders), ...authorization(target), "content-type": "application/json" },
       body: request.body,
       signal: call.abort.signal,
     });
-    return await relayAnswer({ answer, response, request, redactor, ...call });
+    return await relayAnswer({ answer, response, format, request, redactor, ...call });
   } catch (error) {
     return unanswered(error, { response, redactor });
   }

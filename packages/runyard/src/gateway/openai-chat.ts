@@ -1,31 +1,27 @@
 import { z } from "zod";
-import { Refusal } from "./refusal.ts";
 import { dataOf } from "./sse.ts";
+import {
+  type AnswerReport,
+  errorMessageOf,
+  type EventFate,
+  messageIn,
+  NO_TOKENS,
+  parseJson,
+  type PreparedRequest,
+  readRequest,
+  type StreamWatcher,
+  type TokenCounts,
+  type WireFormat,
+} from "./wire-format.ts";
 
-/**
- * What the gateway knows about OpenAI's chat completions, and nothing else does. A second wire format is
- * a second file with the same functions.
- */
-
-/** The path at the door, and what it is below the provider's base URL. */
-export const DOOR_PATH = "/v1/chat/completions";
-export const PROVIDER_PATH = "/chat/completions";
-
-export interface TokenCounts {
-  readonly inputTokens: number | null;
-  readonly outputTokens: number | null;
-  readonly cachedInputTokens: number | null;
-}
-export const NO_TOKENS: TokenCounts = { inputTokens: null, outputTokens: null, cachedInputTokens: null };
-
-/** A request as the provider gets it. */
-export interface PreparedRequest {
-  readonly body: Buffer;
-  readonly model: string;
-  readonly stream: boolean;
-  /** The client asked for the usage event itself; otherwise it is for the gateway only. */
-  readonly wantsUsageEvent: boolean;
-}
+/** OpenAI's chat completions, which most other providers speak too. */
+export const openaiChat: WireFormat = {
+  doorPath: "/v1/chat/completions",
+  providerPath: "/chat/completions",
+  prepareRequest,
+  readWholeAnswer,
+  watchStream,
+};
 
 const requestSchema = z.looseObject({
   model: z.string().min(1),
@@ -34,9 +30,8 @@ const requestSchema = z.looseObject({
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
 });
 
-/** Puts the real model's name in, and asks for usage where the answer is streamed. Throws a Refusal for what is no chat completion. */
 export function prepareRequest(raw: Buffer, chooseModel: (asked: string) => string): PreparedRequest {
-  const data = readRequest(raw);
+  const data = readRequest(raw, requestSchema, "chat completion");
   const model = chooseModel(data.model);
   const stream = data.stream === true;
   const wantsUsageEvent = data.stream_options?.include_usage === true;
@@ -44,53 +39,6 @@ export function prepareRequest(raw: Buffer, chooseModel: (asked: string) => stri
   if (isFinal) return { body: raw, model, stream, wantsUsageEvent };
   const options = stream ? { stream_options: { ...data.stream_options, include_usage: true } } : {};
   return { body: Buffer.from(JSON.stringify({ ...data, model, ...options })), model, stream, wantsUsageEvent };
-}
-
-function readRequest(raw: Buffer): z.infer<typeof requestSchema> {
-  const value = parseJson(raw);
-  if (value === undefined) throw new Refusal(400, "invalid_json", { message: "The body is not JSON." });
-  const request = requestSchema.safeParse(value);
-  if (request.success) return request.data;
-  const issue = request.error.issues[0];
-  const where = issue === undefined || issue.path.length === 0 ? "the body" : `"${issue.path.join(".")}"`;
-  throw new Refusal(400, "invalid_request", {
-    message: `This is not a chat completion request. ${where}: ${issue?.message ?? "not valid"}.`,
-  });
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString());
-  } catch {
-    return undefined;
-  }
-}
-
-/** The format's error body. */
-export function errorBody(error: { readonly status: number; readonly code: string; readonly message: string }): Buffer {
-  const type = error.status >= 500 ? "server_error" : "invalid_request_error";
-  return Buffer.from(JSON.stringify({ error: { message: error.message, type, param: null, code: error.code } }));
-}
-
-/** The event that tells a client in the middle of a stream that it broke. */
-export function errorEvent(message: string): Buffer {
-  const error = { message, type: "server_error", param: null, code: "upstream_interrupted" };
-  return Buffer.from(`data: ${JSON.stringify({ error })}\n\n`);
-}
-
-/** The provider's own words in an error body, or null when there are none. */
-export function errorMessageOf(body: Buffer): string | null {
-  const value = parseJson(body);
-  return value === undefined ? body.toString().trim() || null : messageIn(value);
-}
-
-/** Providers differ: `{error: {message}}`, `{error: "..."}`, `{message}`, `{detail}`, sometimes in a list. */
-function messageIn(value: unknown): string | null {
-  if (typeof value === "string") return value;
-  if (Array.isArray(value)) return messageIn(value[0]);
-  if (typeof value !== "object" || value === null) return null;
-  const { error, message, detail } = value as Record<string, unknown>;
-  return messageIn(error) ?? messageIn(message) ?? messageIn(detail);
 }
 
 const count = z.number().int().min(0).nullish().catch(null);
@@ -111,16 +59,8 @@ function tokensIn(usage: z.infer<typeof usageSchema>): TokenCounts {
   };
 }
 
-/** What came of an answer: `error` is null for a good one. */
-export interface AnswerReport {
-  readonly complete: boolean;
-  readonly error: string | null;
-  readonly tokens: TokenCounts;
-}
-
 const wholeAnswerSchema = z.looseObject({ choices: z.array(z.unknown()), usage: usageSchema });
 
-/** Judges an answer that was not streamed. One that is not JSON is taken for cut: nothing else tells when the end of the connection is the end of the answer. */
 export function readWholeAnswer(body: Buffer): AnswerReport {
   const value = parseJson(body);
   const answer = wholeAnswerSchema.safeParse(value);
@@ -138,16 +78,6 @@ const chunkSchema = z.looseObject({
   usage: usageSchema,
   error: z.unknown().optional(),
 });
-
-/** What to do with an event: pass it on, keep it back, or pass it on as the end of the answer. */
-export type EventFate = "forward" | "drop" | "last";
-
-/** Watches a streamed answer, event by event. */
-export interface StreamWatcher {
-  see(event: Buffer): EventFate;
-  /** The provider ended the stream properly: is the answer whole? */
-  report(): AnswerReport;
-}
 
 /**
  * An answer is whole with `[DONE]`, or when the provider ended the stream properly after a
@@ -191,5 +121,9 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
       return "forward";
     },
     report: () => ({ complete: done || (begun.size > 0 && begun.size === finished.size && error === null), error, tokens }),
+    errorEvent(message) {
+      const words = { message, type: "server_error", param: null, code: "upstream_interrupted" };
+      return Buffer.from(`data: ${JSON.stringify({ error: words })}\n\n`);
+    },
   };
 }

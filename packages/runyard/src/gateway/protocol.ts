@@ -23,7 +23,7 @@ function isPlainHttpUrl(text: string): boolean {
 export const providerSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("openai"),
-    /** What `/chat/completions` is put behind. */
+    /** What `/chat/completions` and `/responses` are put behind. */
     baseUrl: baseUrlSchema,
     apiKey: z
       .string()

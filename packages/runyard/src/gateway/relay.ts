@@ -1,19 +1,11 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { beginAnswer, breakOff, passedHeaders, refuse } from "./answer.ts";
-import {
-  errorEvent,
-  errorMessageOf,
-  NO_TOKENS,
-  type PreparedRequest,
-  readWholeAnswer,
-  type StreamWatcher,
-  watchStream,
-} from "./openai-chat.ts";
 import type { CallEnd, CallRecord } from "./recorder.ts";
 import type { Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
 import { createSseSplitter } from "./sse.ts";
+import { errorMessageOf, NO_TOKENS, type PreparedRequest, type StreamWatcher, type WireFormat } from "./wire-format.ts";
 
 /** Longest answer that is not streamed, and longest single event, in bytes. */
 const MAX_WHOLE_ANSWER_BYTES = 32 * 1024 * 1024;
@@ -28,6 +20,7 @@ const RETRY_SECONDS = 2;
 export interface Relay {
   readonly answer: IncomingMessage;
   readonly response: ServerResponse;
+  readonly format: WireFormat;
   readonly request: PreparedRequest;
   readonly record: CallRecord;
   /** Takes the provider's key out of what goes to the client. */
@@ -69,7 +62,7 @@ function reject(relay: Relay, message: string): Ending {
 
 async function relayStream(relay: Relay): Promise<Ending> {
   const { answer, response, record, redactor } = relay;
-  const watcher = watchStream(relay.request);
+  const watcher = relay.format.watchStream(relay.request);
   const result = await passEvents(relay, watcher).catch((error: unknown) => ({ fault: faultOf(relay, error), tail: Buffer.alloc(0) }));
   const report = watcher.report();
   const { tokens } = report;
@@ -84,7 +77,7 @@ async function relayStream(relay: Relay): Promise<Ending> {
   const message = redactor.text(error ?? "");
   const end = { status, ok: false, complete: false, error, tokens };
   if (!response.headersSent) return { end, finish: () => refuse(response, interrupted(message)) };
-  const lastWords = errorEvent(message);
+  const lastWords = watcher.errorEvent(message);
   void record.write(lastWords);
   return { end, finish: () => breakOff(response, lastWords) };
 }
@@ -162,7 +155,7 @@ function watchIdle(abort: AbortController): NodeJS.Timeout {
 }
 
 async function relayWhole(relay: Relay): Promise<Ending> {
-  const { answer, response, redactor, record } = relay;
+  const { answer, response, format, redactor, record } = relay;
   const status = answer.statusCode ?? 0;
   let body: Buffer;
   try {
@@ -174,7 +167,7 @@ async function relayWhole(relay: Relay): Promise<Ending> {
   }
   const report =
     status < 300
-      ? readWholeAnswer(body)
+      ? format.readWholeAnswer(body)
       : { complete: true, error: errorMessageOf(body) ?? `The model provider answered ${status} without words.`, tokens: NO_TOKENS };
   const { complete, error, tokens } = report;
   const end = { status, ok: error === null, complete, error, tokens };

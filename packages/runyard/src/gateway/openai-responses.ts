@@ -1,0 +1,127 @@
+import { z } from "zod";
+import { Refusal } from "./refusal.ts";
+import { dataOf } from "./sse.ts";
+import {
+  type AnswerReport,
+  errorMessageOf,
+  messageIn,
+  NO_TOKENS,
+  parseJson,
+  type PreparedRequest,
+  readRequest,
+  type StreamWatcher,
+  type TokenCounts,
+  type WireFormat,
+} from "./wire-format.ts";
+
+/** OpenAI's Responses. */
+export const openaiResponses: WireFormat = {
+  doorPath: "/v1/responses",
+  providerPath: "/responses",
+  prepareRequest,
+  readWholeAnswer,
+  watchStream,
+};
+
+const requestSchema = z.looseObject({
+  model: z.string().min(1),
+  stream: z.boolean().nullish(),
+  background: z.boolean().nullish(),
+});
+
+/** The last event tells the usage unasked, so nothing but the model's name ever changes. */
+export function prepareRequest(raw: Buffer, chooseModel: (asked: string) => string): PreparedRequest {
+  const data = readRequest(raw, requestSchema, "Responses");
+  // Its answer would come later and past the gateway, which could not count it.
+  if (data.background === true)
+    throw new Refusal(400, "background_not_served", { message: "Runyard's gateway does not serve answers in the background." });
+  const model = chooseModel(data.model);
+  const body = model === data.model ? raw : Buffer.from(JSON.stringify({ ...data, model }));
+  return { body, model, stream: data.stream === true, wantsUsageEvent: true };
+}
+
+const count = z.number().int().min(0).nullish().catch(null);
+const responseSchema = z.looseObject({
+  status: z.string().nullish().catch(null),
+  error: z.unknown().optional(),
+  usage: z
+    .looseObject({
+      input_tokens: count,
+      output_tokens: count,
+      input_tokens_details: z.looseObject({ cached_tokens: count }).nullish().catch(null),
+    })
+    .nullish()
+    .catch(null),
+});
+type ResponseBody = z.infer<typeof responseSchema>;
+
+function tokensIn({ usage }: ResponseBody): TokenCounts {
+  return {
+    inputTokens: usage?.input_tokens ?? null,
+    outputTokens: usage?.output_tokens ?? null,
+    cachedInputTokens: usage?.input_tokens_details?.cached_tokens ?? null,
+  };
+}
+
+/** Null for an answer that is good; one that is `incomplete` reached a limit of the model's, as good as one that is `completed`. */
+function errorIn(response: ResponseBody): string | null {
+  if (response.status !== "failed" && !response.error) return null;
+  return messageIn(response.error) ?? "The provider reported a failure without words.";
+}
+
+const wholeAnswerSchema = responseSchema.extend({ output: z.array(z.unknown()) });
+
+export function readWholeAnswer(body: Buffer): AnswerReport {
+  const value = parseJson(body);
+  const answer = wholeAnswerSchema.safeParse(value);
+  if (answer.success) return { complete: true, error: errorIn(answer.data), tokens: tokensIn(answer.data) };
+  const words = errorMessageOf(body);
+  return {
+    complete: value !== undefined,
+    error: `The provider's answer is not one of Responses${words === null ? "." : `: ${words}`}`,
+    tokens: NO_TOKENS,
+  };
+}
+
+const eventSchema = z.looseObject({
+  type: z.string(),
+  sequence_number: z.number().int().min(0).nullish().catch(null),
+  response: responseSchema.nullish().catch(null),
+});
+type ResponseEvent = z.infer<typeof eventSchema>;
+
+const LAST_EVENTS: ReadonlySet<string> = new Set(["response.completed", "response.failed", "response.incomplete"]);
+
+/** An answer is whole with one of its three last events, and with nothing else, however clean its end looks. */
+export function watchStream(): StreamWatcher {
+  let done = false;
+  let error: string | null = null;
+  let tokens = NO_TOKENS;
+  let nextNumber = 0;
+
+  const seeEvent = (event: ResponseEvent): "forward" | "last" => {
+    nextNumber = (event.sequence_number ?? nextNumber) + 1;
+    if (event.type === "error") error ??= messageIn(event) ?? "The provider reported an error without words.";
+    if (!LAST_EVENTS.has(event.type)) return "forward";
+    done = true;
+    tokens = event.response ? tokensIn(event.response) : NO_TOKENS;
+    if (event.type === "response.failed") error ??= errorIn({ ...event.response, status: "failed" });
+    return "last";
+  };
+
+  return {
+    see(bytes) {
+      const data = dataOf(bytes);
+      if (data === null) return "forward";
+      const event = eventSchema.safeParse(parseJson(Buffer.from(data)));
+      if (event.success) return seeEvent(event.data);
+      error ??= "The provider sent an event that is not one of Responses.";
+      return "forward";
+    },
+    report: () => ({ complete: done, error, tokens }),
+    errorEvent(message) {
+      const event = { type: "error", code: "upstream_interrupted", message, param: null, sequence_number: nextNumber };
+      return Buffer.from(`event: error\ndata: ${JSON.stringify(event)}\n\n`);
+    },
+  };
+}
