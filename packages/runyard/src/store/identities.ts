@@ -10,12 +10,20 @@ export interface TokenOwner {
 
 /** Who holds the token with this hash (SHA-256); undefined for an unknown or a revoked one. */
 export async function findToken(db: Database, hash: Buffer): Promise<TokenOwner | undefined> {
-  const rows = await db.query<{ token_id: string; org_id: string; user_id: string; scopes: Scope[] }>(
-    "select * from runyard.find_token($1)",
-    [hash],
-  );
-  const row = rows[0];
-  return row && { tokenId: row.token_id, orgId: row.org_id, userId: row.user_id, scopes: row.scopes };
+  const rows = await db.query<OwnerRow>("select * from runyard.find_token($1)", [hash]);
+  return rows[0] && ownerOf(rows[0]);
+}
+
+/** A token's holder, as the functions that look for one give it. */
+export interface OwnerRow {
+  readonly token_id: string;
+  readonly org_id: string;
+  readonly user_id: string;
+  readonly scopes: readonly Scope[];
+}
+
+export function ownerOf(row: OwnerRow): TokenOwner {
+  return { tokenId: row.token_id, orgId: row.org_id, userId: row.user_id, scopes: row.scopes };
 }
 
 /** Makes sure that the organization and its administrator exist and that the token with this hash is the administrator's. */
