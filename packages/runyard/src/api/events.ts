@@ -104,7 +104,6 @@ async function answerStream(
   const after = placeOf(c, asked.query);
   const { principal } = c.var;
   const { feed, release } = options.feeds.open(principal.orgId, asked.id);
-  const end = new AbortController();
   const version = feed.version();
   const first = await feed.read({ principal, after, framing: asked.format.event }).catch((error: unknown) => {
     release();
@@ -115,28 +114,26 @@ async function answerStream(
     release();
     return c.body(null, 200, headers);
   }
-  const stop = (): void => end.abort();
-  options.openStreams.add(stop);
-  const unwatch = watchToken(c, options, stop);
-  const onEnd = (): void => {
-    stop();
+  const follow = asked.query.follow === "1";
+  const onEnd = (error?: unknown): void => {
+    if (error !== undefined) options.onStreamError(c, error);
     unwatch();
     options.openStreams.remove(stop);
     release();
   };
-  const onError = (error: unknown): void => options.onStreamError(c, error);
-  const source = {
+  const { body, stop } = streamLog({
     feed,
     principal,
     first,
     version,
     format: asked.format,
-    follow: asked.query.follow === "1",
+    follow,
     heartbeatMs: options.heartbeatMs,
-    signal: end.signal,
-    onError,
-  };
-  return c.body(streamLog(source, onEnd), 200, headers);
+    onEnd,
+  });
+  const unwatch = watchToken(c, options, stop);
+  options.openStreams.add(stop);
+  return c.body(body, 200, headers);
 }
 
 /** A client that comes back says in its header how far it got; the URL still says where it began. */

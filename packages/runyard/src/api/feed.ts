@@ -6,8 +6,8 @@ export interface LogFeed {
   /** Goes up with every wake-up; what was committed before is in a read that starts afterwards. */
   version(): number;
   read(request: PageRequest): Promise<LogPage>;
-  /** Resolves once the version is past `version`, or when `signal` is aborted. */
-  changed(version: number, signal: AbortSignal): Promise<void>;
+  /** Calls back once, when the version is past `version`: at once if it is already. */
+  onceChanged(version: number, wake: () => void): void;
 }
 
 export interface LogFeeds {
@@ -46,13 +46,13 @@ function startFeed(engine: ApiEngine, runId: string, pollMs: number): { feed: Lo
   const pages = createPages(engine, runId);
   let version = 0;
   let wakePending: NodeJS.Immediate | undefined;
-  let waiting = new Set<() => void>();
+  let waiting: (() => void)[] = [];
 
   const advance = (): void => {
     version += 1;
     const woken = waiting;
-    waiting = new Set();
-    for (const resolve of woken) resolve();
+    waiting = [];
+    for (const wake of woken) wake();
   };
   const unsubscribe = engine.subscribe(runId, () => {
     wakePending ??= setImmediate(() => {
@@ -65,21 +65,14 @@ function startFeed(engine: ApiEngine, runId: string, pollMs: number): { feed: Lo
     advance();
   }, pollMs).unref();
 
-  const changed = (seen: number, signal: AbortSignal): Promise<void> =>
-    new Promise((resolve) => {
-      if (version !== seen || signal.aborted) return resolve();
-      const done = (): void => {
-        signal.removeEventListener("abort", done);
-        waiting.delete(done);
-        resolve();
-      };
-      waiting.add(done);
-      signal.addEventListener("abort", done, { once: true });
-    });
+  const onceChanged = (seen: number, wake: () => void): void => {
+    if (version === seen) waiting.push(wake);
+    else wake();
+  };
   const stop = (): void => {
     unsubscribe();
     clearInterval(poll);
     if (wakePending !== undefined) clearImmediate(wakePending);
   };
-  return { feed: { version: () => version, read: (request) => pages.read(request, version), changed }, stop };
+  return { feed: { version: () => version, read: (request) => pages.read(request, version), onceChanged }, stop };
 }

@@ -1,12 +1,12 @@
 import { isTerminal } from "@runyard/sdk/contract";
-import type { ApiEngine, LogRead, Principal, StoredEvent } from "./engine.ts";
+import type { ApiEngine, Principal, StoredEvent } from "./engine.ts";
 
 /** Most bytes of events that one page holds, but for a single longer event. */
 export const PAGE_BYTES = 64 * 1024;
 const MAX_PAGE_EVENTS = 1_000;
 const FIRST_PAGE_EVENTS = 200;
 /** Most pages that are kept for readers who come to the same place a little later. */
-const KEPT_PAGES = 4;
+const KEPT_PAGES = 8;
 
 /** How one event is written to a stream. */
 export type Framing = (event: StoredEvent) => string;
@@ -31,7 +31,10 @@ export interface PageRequest {
 
 /** Reads pages of one run's log. */
 export interface Pages {
-  /** A page as of now, or one that was read at this `version` of the log or cannot change any more. */
+  /**
+   * A page from `after` on. Readers who come to the same place get the same page, so that those who fell
+   * behind each other go the same steps; an empty one is shared within one `version` of the log only.
+   */
   read(request: PageRequest, version: number): Promise<LogPage>;
   forget(): void;
 }
@@ -41,8 +44,8 @@ interface KeptPage {
   readonly framing: Framing;
   readonly version: number;
   readonly page: Promise<LogPage>;
-  /** A log only grows: a page with more behind it stays as it is. */
-  isFinal: boolean;
+  /** What stays true of it when the log has grown: its events, and that there may be more. */
+  later?: LogPage;
 }
 
 export function createPages(engine: ApiEngine, runId: string): Pages {
@@ -52,9 +55,16 @@ export function createPages(engine: ApiEngine, runId: string): Pages {
   const load = async ({ principal, after, framing }: PageRequest): Promise<LogPage> => {
     const asked = limit;
     const found = await engine.readEvents(principal, runId, { after, limit: asked });
-    const events = withinBytes(found.events);
-    if (events.length > 0) limit = eventsOfAPage(events);
-    return frame(found, events, { after, framing, limit: asked });
+    const { text, count } = join(found.events, framing);
+    // So many events as these as fill a page.
+    if (count > 0) limit = Math.min(MAX_PAGE_EVENTS, Math.max(1, Math.floor((PAGE_BYTES * count) / text.length)));
+    return {
+      bytes: Buffer.from(text),
+      last: found.events[count - 1]?.seq ?? after,
+      isEmpty: count === 0,
+      more: count < found.events.length || found.events.length >= asked,
+      ended: isTerminal(found.status),
+    };
   };
   return {
     forget: () => {
@@ -62,14 +72,15 @@ export function createPages(engine: ApiEngine, runId: string): Pages {
     },
     read: (request, version) => {
       const { after, framing } = request;
-      const known = kept.find(
-        (entry) => entry.after === after && entry.framing === framing && (entry.isFinal || entry.version === version),
-      );
-      if (known !== undefined) return known.page;
-      const entry: KeptPage = { after, framing, version, page: load(request), isFinal: false };
+      const known = kept.find((entry) => entry.after === after && entry.framing === framing);
+      if (known?.version === version) return known.page;
+      if (known?.later !== undefined) return Promise.resolve(known.later);
+      const entry: KeptPage = { after, framing, version, page: load(request) };
       kept = [entry, ...kept.filter((other) => other.after !== after || other.framing !== framing)].slice(0, KEPT_PAGES);
       entry.page.then(
-        (page) => (entry.isFinal = page.more),
+        (page) => {
+          if (!page.isEmpty) entry.later = { ...page, more: true };
+        },
         () => (kept = kept.filter((other) => other !== entry)),
       );
       return entry.page;
@@ -77,27 +88,15 @@ export function createPages(engine: ApiEngine, runId: string): Pages {
   };
 }
 
-/** Forgets what is past the size of a page: it is read again from there. */
-function withinBytes(events: readonly StoredEvent[]): readonly StoredEvent[] {
-  let bytes = 0;
-  const end = events.findIndex((event, index) => (bytes += event.json.length) > PAGE_BYTES && index > 0);
-  return end === -1 ? events : events.slice(0, end);
-}
-
-/** So many events as these as fill a page. */
-function eventsOfAPage(events: readonly StoredEvent[]): number {
-  const bytes = events.reduce((sum, event) => sum + event.json.length, 0);
-  return Math.min(MAX_PAGE_EVENTS, Math.max(1, Math.floor((PAGE_BYTES * events.length) / bytes)));
-}
-
-function frame(found: LogRead, events: readonly StoredEvent[], asked: { after: number; framing: Framing; limit: number }): LogPage {
+/** Events one behind the other, up to the size of a page; what is past that is forgotten, and read again from there. */
+function join(events: readonly StoredEvent[], framing: Framing): { text: string; count: number } {
   let text = "";
-  for (const event of events) text += asked.framing(event);
-  return {
-    bytes: Buffer.from(text),
-    last: events.at(-1)?.seq ?? asked.after,
-    isEmpty: events.length === 0,
-    more: events.length < found.events.length || found.events.length >= asked.limit,
-    ended: isTerminal(found.status),
-  };
+  let count = 0;
+  for (const event of events) {
+    const framed = framing(event);
+    if (count > 0 && text.length + framed.length > PAGE_BYTES) break;
+    text += framed;
+    count += 1;
+  }
+  return { text, count };
 }

@@ -261,6 +261,20 @@ describe("readers that hold the server up, and their end", () => {
     await door.close();
   });
 
+  test("a read that fails ends the stream without its last word, and is logged", async () => {
+    const door = await openDoor();
+    const { id } = door.engine.addRun(OWNER.orgId);
+    const stream = collect(openEvents(door.port, eventsOf(id)));
+    await until(() => stream.text() !== "");
+    door.engine.readEvents = () => Promise.reject(new Error("the database is gone"));
+    door.engine.append(id, "run.completed");
+    await until(() => stream.closed());
+    expect(stream.text()).toBe("retry: 2000\n\n");
+    expect(door.engine.subscriptions()).toBe(0);
+    expect(String(door.log.find(({ level }) => level === "error")?.error)).toContain("the database is gone");
+    await door.close();
+  });
+
   test("a revoked reader who does not read is cut", async () => {
     const door = await openDoor({ timings: { recheckMs: 20 } });
     door.tokens.set("short", { ...OWNER, tokenId: "token_short" });

@@ -43,61 +43,87 @@ export interface StreamSource {
   /** Stay after the end of a turn, for those to come. */
   readonly follow: boolean;
   readonly heartbeatMs: number;
-  /** Ends the stream without its closing bytes, so that the client comes back for the rest. */
-  readonly signal: AbortSignal;
-  /** A read that failed ended the stream. */
-  onError(error: unknown): void;
+  /** Called once, however the stream ends; with an error when a read failed. */
+  onEnd(error?: unknown): void;
+}
+
+export interface LogStream {
+  readonly body: ReadableStream<Uint8Array>;
+  /** Ends it without its closing bytes, so that the client comes back for the rest. */
+  stop(): void;
 }
 
 /**
  * A run's log as a stream of bytes that is pulled: a page is read when the one before has been taken,
- * so that a reader who does not read costs one page. `onEnd` is called once, however it ends.
+ * so that a reader who does not read costs one page.
  */
-export function streamLog(source: StreamSource, onEnd: () => void): ReadableStream<Uint8Array> {
-  const chunks = logChunks(source);
-  let open = true;
-  const end = (): void => {
-    if (open) onEnd();
-    open = false;
-  };
-  return new ReadableStream<Uint8Array>(
-    {
-      pull: async (controller) => {
-        const next = await chunks.next().catch((error: unknown) => {
-          source.onError(error);
-          return { done: true as const, value: undefined };
-        });
-        if (!open) return;
-        if (!next.done) return controller.enqueue(next.value);
-        end();
-        controller.close();
-      },
-      cancel: end,
-    },
-    { highWaterMark: 0 },
-  );
-}
-
-async function* logChunks(source: StreamSource): AsyncGenerator<Uint8Array, void> {
-  const { feed, format, principal, signal } = source;
+export function streamLog(source: StreamSource): LogStream {
+  const { feed, format, principal } = source;
   let { version, first: page } = source;
+  let begun: "nothing" | "opening" | "all" = "nothing";
+  let isStopped = false;
+  let isOver = false;
   let sentAt = performance.now();
-  yield* nonEmpty(format.opening);
-  for (;;) {
-    const isSilent = performance.now() - sentAt >= source.heartbeatMs;
-    if (!page.isEmpty || isSilent) {
-      yield* nonEmpty(page.isEmpty ? format.heartbeat : page.bytes);
-      sentAt = performance.now();
+  let wake = (): void => undefined;
+
+  const end = (error?: unknown): void => {
+    if (isOver) return;
+    isOver = true;
+    source.onEnd(error);
+  };
+  const send = (controller: Controller, bytes: Uint8Array): boolean => {
+    // A chunk of no bytes would end a chunked body.
+    if (bytes.byteLength === 0) return false;
+    controller.enqueue(bytes);
+    sentAt = performance.now();
+    return true;
+  };
+  const isLast = (): boolean => page.ended && !page.more && !source.follow;
+  const finish = (controller: Controller): void => {
+    if (!isStopped) send(controller, format.closing);
+    controller.close();
+    end();
+  };
+  /** Sends what the page has to give; false: nothing. */
+  const offer = (controller: Controller): boolean => {
+    if (!page.isEmpty) return send(controller, page.bytes);
+    return performance.now() - sentAt >= source.heartbeatMs && send(controller, format.heartbeat);
+  };
+  const readOn = async (controller: Controller): Promise<void> => {
+    for (;;) {
+      if (isLast()) return finish(controller);
+      if (!page.more && !isStopped) await new Promise<void>((resolve) => feed.onceChanged(version, (wake = resolve)));
+      if (isOver) return;
+      if (isStopped) return finish(controller);
+      version = feed.version();
+      page = await feed.read({ principal, after: page.last, framing: format.event });
+      if (isOver || offer(controller)) return;
     }
-    if (page.ended && !page.more && !source.follow) return yield* nonEmpty(format.closing);
-    if (!page.more) await feed.changed(version, signal);
-    if (signal.aborted) return;
-    version = feed.version();
-    page = await feed.read({ principal, after: page.last, framing: format.event });
-  }
+  };
+  const pull = (controller: Controller): Promise<void> | undefined => {
+    if (begun === "nothing") {
+      begun = "opening";
+      if (send(controller, format.opening)) return undefined;
+    }
+    if (begun === "opening") {
+      begun = "all";
+      if (offer(controller)) return undefined;
+    }
+    return readOn(controller).catch((error: unknown) => {
+      if (isOver) return;
+      end(error);
+      controller.close();
+    });
+  };
+  const stop = (): void => {
+    isStopped = true;
+    wake();
+  };
+  const cancel = (): void => {
+    end();
+    wake();
+  };
+  return { body: new ReadableStream<Uint8Array>({ pull, cancel }, { highWaterMark: 0 }), stop };
 }
 
-/** A chunk of no bytes would end a chunked body. */
-function* nonEmpty(bytes: Uint8Array): Generator<Uint8Array, void> {
-  if (bytes.byteLength > 0) yield bytes;
-}
+type Controller = ReadableStreamDefaultController<Uint8Array>;
