@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } f
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
 import { homeAt, type Home } from "../../home.ts";
 import { stopPostgres } from "./postgres.ts";
 
@@ -41,14 +42,16 @@ export function moduleUrl(name: string): string {
   return new URL(name, import.meta.url).href;
 }
 
-/** Runs a program of TypeScript text in a Node process of its own. */
+/** Runs a program of TypeScript text in a Node process of its own, which does not outlive the test that calls this. */
 export function startNode(program: string, env: NodeJS.ProcessEnv = {}): ChildProcess {
   const flags = ["--import", import.meta.resolve("tsx"), "--conditions=runyard-source", "--input-type=module", "--eval", program];
-  return spawn(process.execPath, flags, {
+  const child = spawn(process.execPath, flags, {
     cwd: fileURLToPath(new URL(".", import.meta.url)),
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  return child;
 }
 
 /** What a child wrote until it ended. */
