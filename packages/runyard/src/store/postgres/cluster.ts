@@ -119,8 +119,8 @@ export function checkMajor(dataDir: string, major: number): void {
   if (found === String(major)) return;
   throw new Error(
     `The database in ${dataDir} was made by PostgreSQL ${found}, and this Runyard brings PostgreSQL ${major}. ` +
-      `Take it over with \`runyard db dump\` of the Runyard that made it and \`runyard db restore\` of this one, ` +
-      `or move the directory away to start with an empty database.`,
+      `Use the Runyard that made it, or serve that directory with PostgreSQL ${found} and set DATABASE_URL, ` +
+      `or move it away to start with an empty database.`,
   );
 }
 

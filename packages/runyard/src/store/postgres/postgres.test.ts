@@ -227,7 +227,7 @@ describe("one home, from its first start on", () => {
     const version = path.join(dataDirOf(home), "PG_VERSION");
     writeFileSync(version, "17\n");
     await expect(ensurePostgres({ home })).rejects.toThrow(
-      /was made by PostgreSQL 17, and this Runyard brings PostgreSQL 18.*runyard db dump/,
+      /was made by PostgreSQL 17, and this Runyard brings PostgreSQL 18.*DATABASE_URL/,
     );
     expect(postgresPid(home)).toBeNull();
     writeFileSync(version, "18\n");
