@@ -35,10 +35,10 @@ const SERVER_ROOMS: Table = {
   api: ["engine", "runtime", ...LEAVES],
   integrations: ["engine", "runtime", ...LEAVES],
   forge: ["runtime", ...LEAVES],
-  cli: ["runtime", ...LEAVES, "configuration.ts"],
+  cli: ["runtime", ...LEAVES, "configuration.ts", "doctor.ts"],
   runtime: LEAVES,
 };
-const SERVER_FILES = ["main.ts", "configuration.ts", "server-log.ts", ...LEAVES];
+const SERVER_FILES = ["main.ts", "doctor.ts", "configuration.ts", "server-log.ts", ...LEAVES];
 const SERVER_PLACES = [...Object.keys(SERVER_ROOMS), "testing", ...GATEWAY_CLIENT, ...SERVER_FILES];
 
 /** The same for packages/sdk/src. */
@@ -157,6 +157,13 @@ describe("rooms of the server", () => {
       { file: `${SERVER}/configuration.ts`, code: importsOf(["core"]), isForbidden: true },
       { file: `${SERVER}/server-log.ts`, code: importsOf(["engine"]), isForbidden: true },
     ]);
+  });
+
+  test("doctor.ts imports rooms, and neither the server nor the commands", async () => {
+    const asking = ["sandbox", "agents", "store", "core", "git"];
+    await expectRedAsPlanted([{ file: `${SERVER}/doctor.ts`, code: importsOf(asking), isForbidden: false }]);
+    for (const code of [importsOf(["cli"]), importsOf(["api"]), importsOf(["testing"]), 'export * from "./main.ts";\n'])
+      await expectRedAsPlanted([{ file: `${SERVER}/doctor.ts`, code, isForbidden: true }]);
   });
 
   test("a room's own testing folder is for its tests only", async () => {

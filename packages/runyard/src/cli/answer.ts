@@ -1,16 +1,23 @@
 import type { PendingRequest, Run } from "@runyard/sdk/contract";
-import { command, jsonOption } from "./commands.ts";
+import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { oneLine, printJson, say } from "./output.ts";
+import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 
-export const answer = command("answer", "Answer what a run's agent asks")
-  .argument("<run>", "the run's id")
+export const answer = command("answer", {
+  summary: "Answer what a run's agent asks",
+  group: GROUP.runs,
+  more: "`runyard show <run>` says what a run waits for. A permission is answered once and by one person: the first answer counts.",
+  examples: ["runyard answer last allow", 'runyard answer 62g7a1 "Use PostgreSQL 18"', "runyard answer last deny --request perm_1_2048"],
+})
+  .argument("<run>", RUN_ARGUMENT)
   .argument("<answer>", "allow or deny for a permission; any text for a question")
   .option("--request <id>", "which request, where several are open (runyard show lists them)")
   .addOption(jsonOption())
-  .action(async (id: string, text: string, options: { request?: string; json?: boolean }) => {
+  .action(async (name: string, text: string, options: { request?: string; json?: boolean }) => {
     const client = connect();
+    const id = await findRunId(client, name);
     const request = pick(await client.runs.get(id), options.request);
     const run =
       request.kind === "permission"
@@ -22,15 +29,16 @@ export const answer = command("answer", "Answer what a run's agent asks")
 
 function pick(run: Run, id: string | undefined): PendingRequest {
   const open = run.waitingFor;
+  if (open.length === 0) throw new CliError(`${run.id} waits for nothing: it is ${run.status}.`, { exitCode: EXIT.refused });
   const request = id === undefined ? open[0] : open.find((candidate) => candidate.id === id);
-  if (open.length === 0) throw new CliError(`${run.id} waits for nothing: it is ${run.status}.`, EXIT.refused);
+  const list = open.map((one) => `\n    ${one.id}  ${oneLine(one.title)}`).join("");
   if (request === undefined)
-    throw new CliError(`${run.id} has no open request ${id}. Open: ${open.map((one) => one.id).join(", ")}`, EXIT.usage);
+    throw new CliError(`${run.id} has no open request ${id}.`, { advice: `Open are:${list}`, exitCode: EXIT.usage });
   if (id === undefined && open.length > 1) {
-    throw new CliError(
-      `${run.id} waits for ${open.length} answers. Say which with --request:\n${open.map((one) => `  ${one.id}  ${oneLine(one.title)}`).join("\n")}`,
-      EXIT.usage,
-    );
+    throw new CliError(`${run.id} waits for ${open.length} answers.`, {
+      advice: `Say which one with --request:${list}`,
+      exitCode: EXIT.usage,
+    });
   }
   return request;
 }
@@ -38,5 +46,5 @@ function pick(run: Run, id: string | undefined): PendingRequest {
 function decisionOf(text: string): "allow" | "deny" {
   if (/^(allow|yes|y)$/i.test(text.trim())) return "allow";
   if (/^(deny|no|n)$/i.test(text.trim())) return "deny";
-  throw new CliError(`A permission is answered with allow or deny, not ${JSON.stringify(text)}.`, EXIT.usage);
+  throw new CliError(`${JSON.stringify(text)} does not answer a permission.`, { advice: "Say allow or deny.", exitCode: EXIT.usage });
 }

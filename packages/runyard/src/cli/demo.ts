@@ -7,11 +7,11 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { RunyardClient } from "@runyard/sdk";
 import type { Run } from "@runyard/sdk/contract";
-import { command } from "./commands.ts";
+import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
-import { paintFor, printable, say } from "./output.ts";
-import { shellWord } from "./render-run.ts";
+import { paintFor, printJson, say, shellWord } from "./output.ts";
+import { renderPatch } from "./render-patch.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url));
 const SAMPLE = fileURLToPath(new URL("../../assets/demo-repository", import.meta.url));
@@ -19,13 +19,15 @@ const TASK = "The test suite fails. Find the bug, fix it, and show that the test
 
 const run = promisify(execFile);
 
-export const demo = command("demo", "Show Runyard at work: a sample repository, the built-in agent, a scripted model (no AI, no key)")
+export const demo = command("demo", {
+  summary: "Show Runyard at work on a sample (no AI, no key)",
+  group: GROUP.server,
+  more: `The demo uses a home and a port of its own and leaves nothing running. A scripted model plays the AI. The sample repository stays, so that you can look at the result.`,
+  examples: ["runyard demo", "runyard demo --unsafe-process"],
+})
   .option("--unsafe-process", "run the agent WITHOUT isolation, where bwrap cannot be had")
-  .addHelpText(
-    "after",
-    "\nThe demo uses a home and a port of its own and leaves nothing running. The sample repository stays, so that you can look at the result.",
-  )
-  .action(async (options: { unsafeProcess?: boolean }) => {
+  .addOption(jsonOption())
+  .action(async (options: { unsafeProcess?: boolean; json?: boolean }) => {
     const paint = paintFor(process.stderr);
     const base = mkdtempSync(path.join(tmpdir(), "runyard-demo-"));
     const home = path.join(base, "home");
@@ -38,13 +40,14 @@ export const demo = command("demo", "Show Runyard at work: a sample repository, 
     try {
       const client = new RunyardClient({ baseUrl: server.url, token: server.token });
       const created = await client.runs.create({ task: TASK, repositoryUrl: repository, permissionPolicy: { ask: [], deny: [] } });
-      const ended = await followRun(client, created, { json: false, ndjson: false, verbose: false });
+      const ended = await followRun(client, created, { json: false, ndjson: false, verbose: false, hints: false });
       await showProof(client, ended);
       say();
       if (ended.status === "completed")
         say(
           `${paint(["bold", "green"], "The demo worked.")} Connect a model and use it on your own repository: see README.md, or \`runyard up --help\`.`,
         );
+      if (options.json === true) printJson(ended);
       process.exitCode ??= exitCodeOf(ended);
     } finally {
       await server.stop();
@@ -85,7 +88,7 @@ async function startOwnServer(home: string, flags: readonly string[]): Promise<{
     createInterface({ input: child.stdout }).once("line", (line) => resolve(JSON.parse(line) as { url: string; tokenFile: string }));
     void exited.then(() => resolve(null));
   });
-  if (ready === null) throw new CliError(`The demo's server did not start:\n${complaints.join("\n")}`);
+  if (ready === null) throw new CliError(`The demo's server did not start. It said:\n${complaints.join("\n")}`);
   return {
     url: ready.url,
     token: readFileSync(ready.tokenFile, "utf8").trim(),
@@ -107,7 +110,7 @@ async function showProof(client: RunyardClient, ended: Run): Promise<void> {
   }
   const patch = await client.runs.patch(ended.id);
   say(`\n${paint("bold", "What changed")}`);
-  for (const line of printable(patch).trimEnd().split("\n")) say(`  ${paintDiffLine(line, paint)}`);
+  for (const line of renderPatch(patch, paint).split("\n")) say(`  ${line}`);
   say(`\n${paint("bold", "The tests, run in the sandbox")}`);
   const [before, after] = [exits.at(0), exits.at(-1)];
   if (before !== undefined) say(`  before  ${before.title}  ${paint(before.exitCode === 0 ? "green" : "red", `exit ${before.exitCode}`)}`);
@@ -117,10 +120,4 @@ async function showProof(client: RunyardClient, ended: Run): Promise<void> {
     say(`\n${paint("bold", "Look at it")}`);
     say(`  git -C ${shellWord(ended.repositoryUrl)} log --stat ${ended.result.headBranch}`);
   }
-}
-
-function paintDiffLine(line: string, paint: ReturnType<typeof paintFor>): string {
-  if (line.startsWith("+") && !line.startsWith("+++")) return paint("green", line);
-  if (line.startsWith("-") && !line.startsWith("---")) return paint("red", line);
-  return line.startsWith("@@") ? paint("cyan", line) : line;
 }

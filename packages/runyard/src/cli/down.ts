@@ -2,24 +2,28 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardClient } from "@runyard/sdk";
 import { readFileSync } from "node:fs";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
-import { endLeftRuns, livingServer, stopHost } from "../main.ts";
-import { command, jsonOption } from "./commands.ts";
+import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError } from "./exit-codes.ts";
+import { localServer } from "./local-server.ts";
 import { plural, printJson, say } from "./output.ts";
 
 /** How long runs and then the server may take to end. */
 const PATIENCE_MS = 20_000;
 
-export const down = command("down", "End everything of Runyard on this machine: runs, server, gateway, PostgreSQL")
+export const down = command("down", {
+  summary: "End everything of Runyard on this machine",
+  group: GROUP.server,
+  more: "Ends runs, server, gateway and PostgreSQL. Living runs are cancelled and say so in their logs. Logs, results and branches stay. Nothing running is no error.",
+  examples: ["runyard down", "runyard down --json"],
+})
   .addOption(jsonOption())
   .action(async (options: { json?: boolean }) => {
     const home = homeAt(defaultHomeRoot());
-    const server = livingServer(home);
+    const { endLeftRuns, stopHost } = await import("../main.ts");
+    const server = localServer(home);
     let cancelledRuns = 0;
     if (server !== null) {
-      cancelledRuns = await cancelLiving(
-        new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() }),
-      );
+      cancelledRuns = await cancelLiving(home, server.url);
       process.kill(server.pid, "SIGTERM");
       await waitForEnd(home);
     }
@@ -28,14 +32,15 @@ export const down = command("down", "End everything of Runyard on this machine: 
     const report = { server: server === null ? null : server.pid, cancelledRuns, killedRuns };
     if (options.json === true) printJson(report);
     else if (server === null && killedRuns === 0) say("Nothing was running.");
-    else
-      say(
-        `Stopped${cancelledRuns + killedRuns > 0 ? `, and ended ${plural(cancelledRuns + killedRuns, "living run")}` : ""}. Logs and results stay in ${home.root}.`,
-      );
+    else {
+      const ended = cancelledRuns + killedRuns;
+      say(`Stopped${ended > 0 ? `, and ended ${plural(ended, "living run")}` : ""}. Logs and results stay in ${home.root}`);
+    }
   });
 
 /** Cancels what runs or waits, so that it ends with a reason in its log; queued runs stay queued. */
-async function cancelLiving(client: RunyardClient): Promise<number> {
+async function cancelLiving(home: Home, baseUrl: string): Promise<number> {
+  const client = new RunyardClient({ baseUrl, token: readFileSync(home.adminTokenFile, "utf8").trim() });
   let cancelled = 0;
   for (const status of ["running", "awaiting_input"] as const) {
     for await (const run of client.runs.list({ status, limit: 100 })) {
@@ -48,8 +53,11 @@ async function cancelLiving(client: RunyardClient): Promise<number> {
 }
 
 async function waitForEnd(home: Home): Promise<void> {
-  for (const giveUpAt = Date.now() + PATIENCE_MS; livingServer(home) !== null; await sleep(25)) {
-    if (Date.now() > giveUpAt)
-      throw new CliError(`The server (pid ${livingServer(home)?.pid}) does not end. Look at ${home.logsDir}, or end it with kill -9.`);
+  for (const giveUpAt = Date.now() + PATIENCE_MS; localServer(home) !== null; await sleep(25)) {
+    if (Date.now() > giveUpAt) {
+      throw new CliError(`The server (pid ${localServer(home)?.pid}) does not end.`, {
+        advice: `Look at ${home.logsDir}, or end it with kill -9 and call \`runyard down\` again.`,
+      });
+    }
   }
 }

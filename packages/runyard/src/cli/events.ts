@@ -1,31 +1,35 @@
 import { parseEvent } from "@runyard/sdk/contract";
-import { InvalidArgumentError } from "commander";
-import { command, ndjsonOption } from "./commands.ts";
+import { command, GROUP, ndjsonOption, parseSeq } from "./commands.ts";
 import { connect } from "./connection.ts";
-import { paintFor } from "./output.ts";
-import { eventRenderer } from "./render-event.ts";
+import { leaveOnInterrupt } from "./interrupt.ts";
+import { openLiveLog } from "./live-log.ts";
+import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 
-export const events = command("events", "Show a run's log, live until its turn has ended")
-  .argument("<run>", "the run's id")
+export const events = command("events", {
+  summary: "Watch a run live, event by event",
+  group: GROUP.runs,
+  more: "Ctrl-C stops watching; the run goes on. Every event has a number (seq) without gaps, so that --after continues exactly.",
+  examples: ["runyard events last", "runyard events 62g7a1 --verbose", "runyard events last --ndjson --after 40 | jq .type"],
+})
+  .argument("<run>", RUN_ARGUMENT)
   .option("--after <seq>", "only events behind this one", parseSeq, 0)
   .option("--follow", "stay for later turns of the run too")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(ndjsonOption())
-  .action(async (id: string, options: { after: number; follow?: boolean; verbose?: boolean; ndjson?: boolean }) => {
-    const paint = paintFor(process.stdout);
-    const renderer = eventRenderer(paint, { verbose: options.verbose ?? false });
-    for await (const event of connect().runs.events(id, { after: options.after, follow: options.follow ?? false })) {
-      if (options.ndjson === true) {
-        process.stdout.write(`${JSON.stringify(event)}\n`);
-        continue;
+  .action(async (name: string, options: { after: number; follow?: boolean; verbose?: boolean; ndjson?: boolean }) => {
+    const client = connect();
+    const id = await findRunId(client, name);
+    const run = await client.runs.get(id);
+    const log = options.ndjson === true ? null : openLiveLog(process.stdout, run, { verbose: options.verbose ?? false });
+    await leaveOnInterrupt(async (signal) => {
+      try {
+        for await (const event of client.runs.events(id, { after: options.after, follow: options.follow ?? false, signal })) {
+          const known = parseEvent(event);
+          if (log === null) process.stdout.write(`${JSON.stringify(event)}\n`);
+          else if (known !== undefined) log.show(known);
+        }
+      } finally {
+        log?.close();
       }
-      const known = parseEvent(event);
-      if (known !== undefined) process.stdout.write(renderer.render(known));
-    }
+    });
   });
-
-function parseSeq(value: string): number {
-  const seq = Number(value);
-  if (!Number.isSafeInteger(seq) || seq < 0) throw new InvalidArgumentError("It must be an event's seq: 0 or more.");
-  return seq;
-}

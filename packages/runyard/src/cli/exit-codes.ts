@@ -11,12 +11,16 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-/** An error that is only for the person at the terminal: its message is all there is to say. */
+/** An error that is only for the person at the terminal: what happened, and what to do about it. */
 export class CliError extends Error {
   override readonly name = "CliError";
   readonly exitCode: number;
-  constructor(message: string, exitCode: number = EXIT.failed) {
+  /** What to do, in a sentence; null where the message says it all. */
+  readonly advice: string | null;
+
+  constructor(message: string, options: { readonly advice?: string; readonly exitCode?: number } = {}) {
     super(message);
-    this.exitCode = exitCode;
+    this.advice = options.advice ?? null;
+    this.exitCode = options.exitCode ?? EXIT.failed;
   }
 }

@@ -1,15 +1,18 @@
-import type { RunyardClient } from "@runyard/sdk";
+import { RunyardApiError, type RunyardClient } from "@runyard/sdk";
 import { type EventData, parseEvent, type Run } from "@runyard/sdk/contract";
 import { createInterface } from "node:readline/promises";
 import { EXIT } from "./exit-codes.ts";
+import { type LiveLog, openLiveLog } from "./live-log.ts";
 import { paintFor, say } from "./output.ts";
-import { eventRenderer } from "./render-event.ts";
-import { renderEnd, renderHead } from "./render-run.ts";
+import { answerCommand, renderEnd, renderHead } from "./render-run.ts";
+import { proseWidthOf } from "./screen.ts";
 
 export interface FollowOptions {
   readonly json: boolean;
   readonly ndjson: boolean;
   readonly verbose: boolean;
+  /** False: without the commands that look at the result, for a server that is about to leave. */
+  readonly hints?: boolean;
 }
 
 /**
@@ -18,26 +21,28 @@ export interface FollowOptions {
  */
 export async function followRun(client: RunyardClient, first: Run, options: FollowOptions): Promise<Run> {
   const paint = paintFor(process.stderr);
-  const renderer = eventRenderer(paint, { verbose: options.verbose });
+  const width = proseWidthOf(process.stderr);
   const quiet = options.ndjson || options.json;
-  const interrupt = cancelOnInterrupt(client, first.id);
+  if (!quiet) say(renderHead(first, paint, width));
+  const log = quiet ? null : openLiveLog(process.stderr, first, options);
+  const interrupt = cancelOnInterrupt(client, first.id, log === null ? say : log.note);
   try {
-    if (!quiet) say(renderHead(first, paint));
     for await (const event of client.runs.events(first.id, { after: 0, signal: interrupt.signal })) {
       if (options.ndjson) process.stdout.write(`${JSON.stringify(event)}\n`);
       const known = parseEvent(event);
-      if (known === undefined || quiet) continue;
-      process.stderr.write(renderer.render(known));
+      if (known === undefined || log === null) continue;
+      log.show(known);
       if ((known.type === "permission.requested" && known.data.decidedBy === "person") || known.type === "question.asked")
-        await askPerson(client, first.id, known);
+        await askPerson(client, { runId: first.id, asked: known, log });
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
   } finally {
+    log?.close();
     interrupt.close();
   }
   const run = await client.runs.get(first.id);
-  if (!quiet) say(renderEnd(run, paint));
+  if (!quiet && run.finishedAt !== null) say(renderEnd(run, { paint, width, hints: options.hints ?? true }));
   return run;
 }
 
@@ -51,44 +56,74 @@ type Asked =
   | { readonly type: "permission.requested"; readonly data: EventData<"permission.requested"> }
   | { readonly type: "question.asked"; readonly data: EventData<"question.asked"> };
 
+interface Question {
+  readonly runId: string;
+  readonly asked: Asked;
+  readonly log: LiveLog;
+}
+
 /** Asks at a terminal; without one, says which command answers. A request that policy or somebody else answered is not asked. */
-async function askPerson(client: RunyardClient, runId: string, asked: Asked): Promise<void> {
+async function askPerson(client: RunyardClient, { runId, asked, log }: Question): Promise<void> {
   const id = asked.type === "permission.requested" ? asked.data.permissionId : asked.data.questionId;
+  const kind = asked.type === "permission.requested" ? "permission" : "question";
   const run = await client.runs.get(runId);
   if (!run.waitingFor.some((request) => request.id === id)) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    say(
-      `  The run waits. Answer with: runyard answer ${runId} ${asked.type === "permission.requested" ? "allow  (or deny)" : '"your answer"'}`,
-    );
+    log.note(`    ${answerCommand(runId, { kind, id }, run.waitingFor.length > 1)}`);
     return;
   }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  log.pause();
   try {
-    if (asked.type === "permission.requested") {
-      const answer = await terminal.question("  allow it? [y/N] ");
-      await client.runs.answerPermission(runId, id, /^y(es)?$/i.test(answer.trim()) ? "allow" : "deny");
-    } else {
-      const answer = await terminal.question("  your answer: ");
-      await client.runs.answerQuestion(runId, id, answer.trim() || "(no answer)");
-    }
+    const answer = await askAtTerminal(kind === "permission" ? "    allow it? [y/N] " : "    your answer: ");
+    if (answer === null) return;
+    if (kind === "permission") await client.runs.answerPermission(runId, id, /^y(es)?$/i.test(answer) ? "allow" : "deny");
+    else await client.runs.answerQuestion(runId, id, answer || "(no answer)");
+  } catch (error) {
+    // Somebody else may have answered, or ended the run: then the log goes on and says so.
+    if (!RunyardApiError.is(error) || error.status !== 409) throw error;
+    log.note(`    ${error.message}`);
+  } finally {
+    log.resume();
+  }
+}
+
+/** What was typed, or null when Ctrl-C was. */
+async function askAtTerminal(prompt: string): Promise<string | null> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const leave = new AbortController();
+  // readline takes Ctrl-C for itself; here it means what it means everywhere.
+  terminal.once("SIGINT", () => {
+    leave.abort();
+    process.emit("SIGINT");
+  });
+  terminal.once("close", () => leave.abort());
+  try {
+    return (await terminal.question(prompt, { signal: leave.signal })).trim();
+  } catch (error) {
+    if (leave.signal.aborted) return null;
+    throw error;
   } finally {
     terminal.close();
   }
 }
 
-function cancelOnInterrupt(client: RunyardClient, runId: string): { readonly signal: AbortSignal; close(): void } {
+function cancelOnInterrupt(
+  client: RunyardClient,
+  runId: string,
+  tell: (line: string) => void,
+): { readonly signal: AbortSignal; close(): void } {
   const leave = new AbortController();
   let times = 0;
   const onInterrupt = (): void => {
     times += 1;
     process.exitCode = EXIT.interrupted;
     if (times > 1) {
-      say(`\nThe run goes on. See it with: runyard events ${runId}`);
+      tell(`The run goes on. See it with: runyard events ${runId}`);
       leave.abort();
       return;
     }
-    say("\nCancelling the run… (Ctrl-C again to leave it running)");
-    client.runs.cancel(runId).catch((error: unknown) => say(`The run could not be cancelled: ${(error as Error).message}`));
+    tell("Cancelling the run… (Ctrl-C again to leave it running)");
+    client.runs.cancel(runId).catch((error: unknown) => tell(`The run could not be cancelled: ${(error as Error).message}`));
   };
   process.on("SIGINT", onInterrupt);
   return { signal: leave.signal, close: () => void process.off("SIGINT", onInterrupt) };

@@ -1,41 +1,61 @@
-import { RunyardApiError, RunyardConnectionError } from "@runyard/sdk";
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { answer } from "./answer.ts";
 import { cancel } from "./cancel.ts";
+import { GROUP, helpWidth } from "./commands.ts";
+import { completion } from "./completion.ts";
+import { demo } from "./demo.ts";
+import { diff } from "./diff.ts";
+import { doctor } from "./doctor.ts";
+import { down } from "./down.ts";
 import { events } from "./events.ts";
-import { CliError, EXIT } from "./exit-codes.ts";
-import { paintFor, say } from "./output.ts";
+import { EXIT } from "./exit-codes.ts";
+import { files } from "./files.ts";
+import { logs } from "./logs.ts";
+import { open } from "./open.ts";
+import { paintFor } from "./output.ts";
+import { pull } from "./pull.ts";
+import { report } from "./report.ts";
 import { run } from "./run.ts";
 import { runs } from "./runs.ts";
 import { show } from "./show.ts";
+import { status } from "./status.ts";
+import { wrap } from "./text.ts";
+import { token } from "./token.ts";
+import { up } from "./up.ts";
 import { packageVersion } from "./version.ts";
+
+// What needs the server's rooms loads them when it runs: every other command starts without them.
+const commands = [run, runs, show, logs, events, diff, files, pull, answer, cancel, up, down, status, open, token, doctor, demo];
+
+const MORE = `Begin with \`runyard doctor\`, \`runyard up\` and \`runyard run "<task>"\`. Each command has --help with examples.
+
+A run is named by its id, by a beginning or ending of the id that only it has, or by \`last\`.
+Data goes to stdout, everything else to stderr. NO_COLOR takes the colours away.
+RUNYARD_URL and RUNYARD_TOKEN point every command to another machine's Runyard.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 refused or cancelled, 4 not authorised, 130 interrupted.`;
 
 const program = new Command("runyard")
   .description("Runs coding agents on your own machines.")
   .version(packageVersion)
-  .addHelpText(
-    "after",
-    `\nExit codes: 0 ok, 1 failed, 2 usage, 3 refused or cancelled, 4 not authorised, 130 interrupted.\nElsewhere: RUNYARD_URL and RUNYARD_TOKEN point every command to another machine's Runyard.`,
-  )
-  .configureHelp({ showGlobalOptions: false })
+  .usage("<command> [options]")
+  .addHelpText("after", () => `\n${wrap(MORE, { width: helpWidth(), indent: "" })}`)
+  .addHelpCommand(new Command("help").argument("[command]").description("show the help of a command").helpGroup(GROUP.server))
+  .configureHelp({ showGlobalOptions: false, subcommandTerm: (one) => one.name() })
+  .configureOutput({ outputError: (text, write) => write(renderUsageError(text)) })
+  .commandsGroup(GROUP.server)
   .exitOverride();
 
-for (const one of [run, runs, show, events, answer, cancel]) program.addCommand(one.copyInheritedSettings(program));
+for (const one of [...commands, completion(() => program)]) {
+  program.addCommand(one.copyInheritedSettings(program).showHelpAfterError(`  See: runyard ${one.name()} --help`));
+}
+program.showHelpAfterError("  See: runyard --help");
 
-// The server's rooms load slowly and only these three commands need them.
-const lazy = {
-  up: () => import("./up.ts").then((module) => module.up),
-  down: () => import("./down.ts").then((module) => module.down),
-  demo: () => import("./demo.ts").then((module) => module.demo),
-};
-const asked = process.argv[2] ?? "";
-const summaries = {
-  up: "Start Runyard on this machine and serve until Ctrl-C",
-  down: "End everything of Runyard on this machine",
-  demo: "Show Runyard at work on a sample repository, with a scripted model",
-};
-for (const name of Object.keys(lazy) as (keyof typeof lazy)[]) {
-  program.addCommand(asked === name ? (await lazy[name]()).copyInheritedSettings(program) : new Command(name).description(summaries[name]));
+// A reader that has seen enough (head, a pager) is no error.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.ok);
+    throw error;
+  });
 }
 
 try {
@@ -44,26 +64,9 @@ try {
   process.exitCode = report(error);
 }
 
-/** Says what went wrong in plain words and returns the exit code. */
-function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  const paint = paintFor(process.stderr);
-  const complain = (message: string): void => say(`${paint(["bold", "red"], "error:")} ${message}`);
-  if (error instanceof CliError) {
-    complain(error.message);
-    return error.exitCode;
-  }
-  if (error instanceof RunyardApiError) {
-    complain(error.message);
-    for (const field of error.errors ?? []) say(`  ${field.path}: ${field.message}`);
-    if (error.status === 401 || error.status === 403) return EXIT.notAuthorised;
-    return error.status < 500 ? EXIT.refused : EXIT.failed;
-  }
-  if (error instanceof RunyardConnectionError) {
-    complain(error.message);
-    return EXIT.failed;
-  }
-  complain(error instanceof Error ? error.message : String(error));
-  if (process.env["RUNYARD_DEBUG"] && error instanceof Error) say(error.stack);
-  return EXIT.failed;
+/** Commander's own errors in the form of all others. */
+function renderUsageError(text: string): string {
+  return text
+    .replace(/^error: (.)/, (_, first: string) => `${paintFor(process.stderr)(["bold", "red"], "error:")} ${first}`)
+    .replace(/\n\((Did you mean .*)\)/, "\n  $1");
 }

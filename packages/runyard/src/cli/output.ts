@@ -31,16 +31,31 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** Data for people or programs: a line on stdout. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Everything else: a line on stderr. */
 export function say(text = ""): void {
   process.stderr.write(`${text}\n`);
 }
 
 /** 4.2 s, 3 min 20 s, 1 h 4 min. */
 export function duration(ms: number): string {
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 60) return `${minutes} min ${Math.round((ms % 60_000) / 1000)} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
+  return roughDuration(ms);
+}
+
+/** 4 s, 3 min 20 s, 1 h 4 min, 2 days 3 h. */
+export function roughDuration(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const minutes = Math.floor(seconds / 60);
+  const hours = Math.floor(minutes / 60);
+  if (minutes === 0) return `${seconds} s`;
+  if (hours === 0) return `${minutes} min ${seconds % 60} s`;
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }
 
 export function count(value: number | null): string {
@@ -50,4 +65,21 @@ export function count(value: number | null): string {
 /** 1 file, 2 files. */
 export function plural(value: number, noun: string): string {
   return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+/** 512 bytes, 3.4 KB, 2.0 GB. */
+export function bytes(value: number): string {
+  const units = ["KB", "MB", "GB", "TB"];
+  if (value < 1024) return plural(value, "byte");
+  let [size, unit] = [value / 1024, 0];
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${size.toFixed(1)} ${units[unit]}`;
+}
+
+/** A word that can be pasted into a POSIX shell. */
+export function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }

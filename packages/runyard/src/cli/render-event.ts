@@ -1,5 +1,6 @@
 import type { EventData, RunEvent } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
+import { createWrapper, wrapBehind, type Wrapper } from "./text.ts";
 
 /** Lines of a run's log for people; text that streams in is shown as it comes. */
 export interface EventRenderer {
@@ -7,62 +8,76 @@ export interface EventRenderer {
   render(event: RunEvent): string;
 }
 
-/**
- * Keeps only what the next line depends on: whether the cursor stands in the middle of a message, and
- * which tool calls were shown.
- */
-export function eventRenderer(paint: Paint, options: { readonly verbose: boolean }): EventRenderer {
-  let openMessage: string | null = null;
+export interface RenderOptions {
+  /** Thoughts and the agent's stray output too. */
+  readonly verbose: boolean;
+  /** Columns; Infinity: nothing is wrapped. */
+  readonly width: number;
+}
+
+/** Longest title of a tool call that is shown, in characters: a command may hold a whole file. */
+const TITLE_CHARS = 400;
+
+/** Keeps only what the next line depends on: the message that is open. */
+export function eventRenderer(paint: Paint, options: RenderOptions): EventRenderer {
+  let open: { readonly messageId: string; readonly wrapper: Wrapper; readonly style: (text: string) => string } | null = null;
+
   const endMessage = (): string => {
-    const end = openMessage === null ? "" : "\n";
-    openMessage = null;
+    const end = open === null ? "" : `${open.style(open.wrapper.end())}\n`;
+    open = null;
     return end;
+  };
+  const renderDelta = (data: EventData<"message.delta">): string => {
+    const isThought = data.kind === "thought";
+    if (isThought && !options.verbose) return "";
+    let begin = "";
+    if (open?.messageId !== data.messageId) {
+      begin = endMessage();
+      const style = (text: string): string => (isThought && text !== "" ? paint("dim", text) : text);
+      open = { messageId: data.messageId, wrapper: createWrapper({ width: options.width, indent: "  " }), style };
+    }
+    return begin + open.style(open.wrapper.push(printable(data.text)));
   };
 
   return {
     render(event) {
       if (event.type === "message.delta") return renderDelta(event.data);
-      if (event.type === "message.completed") return event.data.messageId === openMessage ? endMessage() : "";
+      if (event.type === "message.completed") return event.data.messageId === open?.messageId ? endMessage() : "";
       const lines = renderLine(event, paint, options);
       return lines === "" ? "" : `${endMessage()}${lines}\n`;
     },
   };
-
-  function renderDelta(data: EventData<"message.delta">): string {
-    if (data.kind === "thought" && !options.verbose) return "";
-    const begin = openMessage === data.messageId ? "" : `${endMessage()}  `;
-    openMessage = data.messageId;
-    const text = printable(data.text).replaceAll("\n", "\n  ");
-    return begin + (data.kind === "thought" ? paint("dim", text) : text);
-  }
 }
 
-function renderLine(event: RunEvent, paint: Paint, options: { readonly verbose: boolean }): string {
+function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): string {
+  const behind = (heading: string, text: string): string => wrapBehind(`  ${heading} `, text, options.width);
   switch (event.type) {
     case "run.phase":
       return paint(["bold", "cyan"], `▸ ${event.data.phase}`);
     case "sandbox.ready":
-      return paint("dim", `  sandbox ${describeSandbox(event.data.sandbox)}`);
+      return behind(paint("dim", "sandbox"), describeSandbox(event.data.sandbox));
     case "agent.started":
-      return paint("dim", `  agent ${[event.data.name, event.data.version].filter(Boolean).join(" ") || "started"}`);
+      return behind(paint("dim", "agent  "), [event.data.name, event.data.version].filter(Boolean).join(" ") || "started");
     case "plan.updated":
-      return event.data.entries.map((entry) => `  ${planMark(entry.status, paint)} ${oneLine(entry.content)}`).join("\n");
+      return event.data.entries.map((entry) => behind(planMark(entry.status, paint), oneLine(entry.content, 300))).join("\n");
     case "tool.finished":
-      return event.data.kind === "think" ? "" : renderTool(event.data, paint);
+      return event.data.kind === "think" ? "" : renderTool(event.data, paint, options.width);
     case "permission.requested":
-      return event.data.decidedBy === "person" ? paint("yellow", `  ? the agent asks permission: ${oneLine(event.data.title)}`) : "";
+      return event.data.decidedBy === "person"
+        ? behind(paint("yellow", "?"), `the agent asks permission: ${oneLine(event.data.title, TITLE_CHARS)}`)
+        : "";
     case "permission.resolved":
       return event.data.by === "person" || event.data.decision !== "allow"
         ? `  ${paint("yellow", `permission ${event.data.decision} (${event.data.by})`)}`
         : "";
     case "question.asked":
-      return paint("yellow", `  ? ${oneLine(event.data.question, 400)}`);
+      return behind(paint("yellow", "?"), printable(event.data.question));
     case "question.answered":
-      return event.data.answer === null ? "" : `  ${paint("yellow", "answer:")} ${oneLine(event.data.answer, 400)}`;
+      return event.data.answer === null ? "" : behind(paint("yellow", "answer:"), printable(event.data.answer));
     case "notice":
-      return paint("yellow", `  ! ${oneLine(event.data.message, 300)}`);
+      return behind(paint("yellow", "!"), printable(event.data.message).trim());
     case "log":
-      return options.verbose ? paint("dim", `  | ${oneLine(event.data.text, 200)}`) : "";
+      return options.verbose ? behind(paint("dim", "|"), oneLine(event.data.text, 400)) : "";
     default:
       return "";
   }
@@ -73,11 +88,12 @@ function planMark(status: "pending" | "in_progress" | "completed", paint: Paint)
   return status === "in_progress" ? paint("cyan", "→") : paint("dim", "·");
 }
 
-function renderTool(data: EventData<"tool.finished">, paint: Paint): string {
+function renderTool(data: EventData<"tool.finished">, paint: Paint, width: number): string {
   const failed = data.status === "failed" || (data.exitCode !== null && data.exitCode !== 0);
   const mark = failed ? paint("red", "✗") : paint("green", "✓");
-  const exit = data.exitCode === null ? "" : paint(failed ? "red" : "dim", `  exit ${data.exitCode}`);
-  return `  ${mark} ${paint("dim", data.kind.padEnd(7))} ${oneLine(data.title)}${exit}`;
+  const exit = data.exitCode === null ? "" : `  ${paint(failed ? "red" : "dim", `exit\u00a0${data.exitCode}`)}`;
+  const title = oneLine(data.title, TITLE_CHARS) + exit;
+  return wrapBehind(`  ${mark} ${paint("dim", data.kind.padEnd(7))} `, title, width).replaceAll("\u00a0", " ");
 }
 
 export function describeSandbox(sandbox: EventData<"sandbox.ready">["sandbox"]): string {

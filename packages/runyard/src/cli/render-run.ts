@@ -1,5 +1,6 @@
-import type { Run } from "@runyard/sdk/contract";
-import { count, duration, oneLine, type Paint, plural } from "./output.ts";
+import { isTerminal, type PendingRequest, type Run } from "@runyard/sdk/contract";
+import { count, duration, oneLine, type Paint, plural, printable, shellWord } from "./output.ts";
+import { wrap, wrapBehind } from "./text.ts";
 
 /** The colour of a status, the same wherever it is shown. */
 function statusStyle(status: Run["status"]): "green" | "red" | "yellow" | "cyan" {
@@ -13,44 +14,59 @@ export function paintStatus(run: Run, paint: Paint): string {
 }
 
 /** The head of a run: who does what, where. */
-export function renderHead(run: Run, paint: Paint): string {
+export function renderHead(run: Run, paint: Paint, width: number): string {
   const model = run.model === null ? "" : ` · ${run.model}`;
   const simulated = run.simulated ? paint("yellow", " · simulated: a scripted model, no AI") : "";
-  const commit = run.baseCommit.slice(0, 10);
   return [
     `${paint("bold", run.id)}  ${run.agent.profile}${model}${simulated}`,
-    `  ${oneLine(run.task, 160)}`,
-    paint("dim", `  ${run.repositoryUrl} · ${run.branch ?? "detached head"} at ${commit}`),
+    wrap(oneLine(run.task, 400), { width, indent: "  " }),
+    paint("dim", `  ${run.repositoryUrl} · ${run.branch ?? "detached head"} at ${run.baseCommit.slice(0, 10)}`),
   ].join("\n");
 }
 
+/** What a run waits for, each with the command that answers it. */
+export function renderWaiting(run: Run, paint: Paint, width: number): string[] {
+  const several = run.waitingFor.length > 1;
+  return run.waitingFor.flatMap((request) => [
+    wrapBehind(`  ${paint("yellow", "?")} ${request.kind}: `, printable(request.title), width),
+    `    ${answerCommand(run.id, request, several)}`,
+  ]);
+}
+
+export function answerCommand(runId: string, request: Pick<PendingRequest, "kind" | "id">, nameIt: boolean): string {
+  const words = request.kind === "permission" ? "allow   (or deny)" : '"your answer"';
+  return `runyard answer ${runId} ${nameIt ? `--request ${request.id} ` : ""}${words}`;
+}
+
+export interface EndOptions {
+  readonly paint: Paint;
+  readonly width: number;
+  /** Whether to name the commands that look at the result. */
+  readonly hints: boolean;
+}
+
 /** The end of a run: what came of it, what it used, and how to look at it. */
-export function renderEnd(run: Run, paint: Paint): string {
+export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string {
   const lines = [`${paint(["bold", statusStyle(run.status)], run.status)} after ${duration(run.usage.executionTime)}`];
-  if (run.error !== null) lines.push(`  ${paint("red", run.error.type)}: ${oneLine(run.error.message, 1_000)}`);
-  if (run.result !== null) lines.push(...renderResult(run, run.result, paint));
-  lines.push(`  ${paint("dim", "usage  ")} ${renderUsage(run)}`);
+  if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
+  if (run.result !== null) lines.push(...renderResult(run.result, paint));
+  lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
+  if (hints && run.result?.headBranch) {
+    lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
+    lines.push(`  ${paint("dim", "take  ")}  cd ${shellWord(run.repositoryUrl)} && runyard pull ${run.id}`);
+  }
   return lines.join("\n");
 }
 
-function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint): string[] {
-  if (result.headBranch === null) return [`  ${paint("dim", "change ")} none: the agent changed no file`];
+function renderResult(result: NonNullable<Run["result"]>, paint: Paint): string[] {
+  if (result.headBranch === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
-  return [
-    `  ${paint("dim", "branch ")} ${paint("bold", result.headBranch)}  (${change})`,
-    `  ${paint("dim", "look   ")} git -C ${shellWord(run.repositoryUrl)} diff ${result.baseCommit.slice(0, 10)} ${result.headBranch}`,
-    `  ${paint("dim", "take   ")} git -C ${shellWord(run.repositoryUrl)} merge ${result.headBranch}`,
-  ];
+  return [`  ${paint("dim", "branch")}  ${paint("bold", result.headBranch)}`, `  ${paint("dim", "change")}  ${change}`];
 }
 
 function renderUsage(run: Run): string {
   const { usage } = run;
-  if (usage.modelCalls === 0) return "no model call went through the gateway";
+  if (usage.modelCalls === 0) return isTerminal(run.status) ? "no model call went through the gateway" : "no model call yet";
   const failed = usage.failedModelCalls === 0 ? "" : ` (${usage.failedModelCalls} failed)`;
   return `${count(usage.inputTokens)} tokens in, ${count(usage.outputTokens)} out, ${plural(usage.modelCalls, "model call")}${failed}${run.simulated ? ", simulated" : ""}`;
-}
-
-/** A word that can be pasted into a POSIX shell. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }

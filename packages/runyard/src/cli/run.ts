@@ -2,11 +2,11 @@ import { text } from "node:stream/consumers";
 import path from "node:path";
 import { type CreateRunRequest, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
-import { command, jsonOption, ndjsonOption } from "./commands.ts";
+import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
-import { printJson, say } from "./output.ts";
+import { print, printJson, say } from "./output.ts";
 import { splitWords } from "./words.ts";
 
 interface RunOptions {
@@ -25,7 +25,17 @@ interface RunOptions {
   readonly ndjson?: boolean;
 }
 
-export const run = command("run", "Give a task to an agent and show what it does; the result is a branch")
+export const run = command("run", {
+  summary: "Give a task to an agent and watch; the result is a branch",
+  group: GROUP.runs,
+  more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
+  examples: [
+    'runyard run "fix the failing test"',
+    'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
+    "runyard run - --detach --json < task.md",
+  ],
+})
   .argument("<task>", 'what to do; "-" reads it from stdin')
   .option("--repo <path>", "a git repository on this machine (default: the one of the current folder)")
   .option("--branch <name>", "the branch to start from (default: HEAD)")
@@ -40,23 +50,15 @@ export const run = command("run", "Give a task to an agent and show what it does
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
   .addOption(ndjsonOption())
-  .addHelpText(
-    "after",
-    `
-Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch
-runyard/<run> in your repository. Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.
-
-Examples:
-  $ runyard run "fix the failing test"
-  $ runyard run "update the docs" --repo ../site --agent opencode --ask execute
-  $ runyard run - --detach --json < task.md`,
-  )
   .action(async (task: string, options: RunOptions) => {
     const client = connect();
     const created = await client.runs.create(await requestOf(task, options));
     if (options.detach === true) {
       if (options.json === true) printJson(created);
-      else say(`${created.id} is ${created.status}. Follow it with: runyard events ${created.id} --follow`);
+      else {
+        print(created.id);
+        say(`It is ${created.status}. Watch it with: runyard events ${created.id}`);
+      }
       return;
     }
     const ended = await followRun(client, created, {
@@ -88,7 +90,8 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
 }
 
 async function taskFromStdin(): Promise<string> {
-  if (process.stdin.isTTY) throw new CliError("Nothing is on stdin. Give the task as an argument, or pipe it in.", EXIT.usage);
+  if (process.stdin.isTTY)
+    throw new CliError("Nothing is on stdin.", { advice: "Give the task as an argument, or pipe it in.", exitCode: EXIT.usage });
   return text(process.stdin);
 }
 

@@ -1,25 +1,37 @@
-import { command, jsonOption } from "./commands.ts";
+import type { Run } from "@runyard/sdk/contract";
+import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
-import { oneLine, paintFor, printJson } from "./output.ts";
+import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
 import { describeSandbox } from "./render-event.ts";
-import { paintStatus, renderEnd, renderHead } from "./render-run.ts";
+import { paintStatus, renderEnd, renderHead, renderWaiting } from "./render-run.ts";
+import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrap, wrapBehind } from "./text.ts";
 
-export const show = command("show", "Show one run")
-  .argument("<run>", "the run's id")
+export const show = command("show", {
+  summary: "Show one run: how it stands and what came of it",
+  group: GROUP.runs,
+  examples: ["runyard show last", "runyard show 62g7a1 --json | jq .result.headBranch"],
+})
+  .argument("<run>", RUN_ARGUMENT)
   .addOption(jsonOption())
-  .action(async (id: string, options: { json?: boolean }) => {
-    const run = await connect().runs.get(id);
-    if (options.json === true) {
-      printJson(run);
-      return;
-    }
-    const paint = paintFor(process.stdout);
-    const lines = [renderHead(run, paint)];
-    if (run.sandbox !== null) lines.push(paint("dim", `  sandbox ${describeSandbox(run.sandbox)}`));
-    if (run.finishedAt === null) {
-      const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
-      lines.push(`${paintStatus(run, paint)}, ${run.progress.currentStep}${percentage}`);
-      for (const request of run.waitingFor) lines.push(paint("yellow", `  ? ${request.kind} ${request.id}: ${oneLine(request.title)}`));
-    } else lines.push(renderEnd(run, paint));
-    process.stdout.write(`${lines.join("\n")}\n`);
+  .action(async (name: string, options: { json?: boolean }) => {
+    const client = connect();
+    const run = await client.runs.get(await findRunId(client, name));
+    if (options.json === true) printJson(run);
+    else print(renderRun(run, paintFor(process.stdout), proseWidthOf(process.stdout)));
   });
+
+function renderRun(run: Run, paint: Paint, width: number): string {
+  const lines = [renderHead(run, paint, width)];
+  if (run.sandbox !== null) lines.push(wrapBehind(`  ${paint("dim", "sandbox")} `, describeSandbox(run.sandbox), width));
+  if (run.finishedAt === null) {
+    const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
+    lines.push(`${paintStatus(run, paint)}, ${run.progress.currentStep}${percentage}`, ...renderWaiting(run, paint, width));
+    return lines.join("\n");
+  }
+  const summary = printable(run.result?.summary ?? "").trim();
+  if (summary !== "") lines.push("", wrap(summary, { width, indent: "  " }), "");
+  lines.push(renderEnd(run, { paint, width, hints: true }));
+  return lines.join("\n");
+}

@@ -1,65 +1,104 @@
+import { RunyardClient } from "@runyard/sdk";
+import type { ServerStatus } from "@runyard/sdk/contract";
+import { readFileSync } from "node:fs";
 import { DEFAULT_PORT, parsePort, providerFromEnvironment, type ServerConfiguration } from "../configuration.ts";
-import { defaultHomeRoot, homeAt } from "../home.ts";
-import { startServer } from "../main.ts";
-import { command, jsonOption } from "./commands.ts";
-import { EXIT } from "./exit-codes.ts";
-import { paintFor, plural, say } from "./output.ts";
+import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
+import type { RunningServer } from "../main.ts";
+import { command, GROUP, jsonOption } from "./commands.ts";
+import { CliError, EXIT } from "./exit-codes.ts";
+import { localServer } from "./local-server.ts";
+import { type Paint, paintFor, plural, say } from "./output.ts";
+import { proseWidthOf } from "./screen.ts";
+import { describeModel } from "./status.ts";
+import { wrapBehind } from "./text.ts";
 
 interface UpOptions {
-  readonly port?: string;
+  readonly port?: number;
   readonly simulate?: boolean;
   readonly unsafeProcess?: boolean;
   readonly json?: boolean;
 }
 
-export const up = command("up", "Start Runyard on this machine and serve until Ctrl-C")
-  .option("-p, --port <number>", `port on 127.0.0.1; 0 takes a free one (default: RUNYARD_PORT or ${DEFAULT_PORT})`)
-  .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
-  .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
-  .addOption(jsonOption())
-  .addHelpText(
-    "after",
-    `
-A model is connected by the environment of this command:
+export const up = command("up", {
+  summary: "Start Runyard on this machine and serve until Ctrl-C",
+  group: GROUP.server,
+  more: `A model is connected by the environment of this command:
   OPENAI_BASE_URL   any OpenAI-compatible endpoint (default with a key alone: OpenAI's)
   OPENAI_API_KEY    its key; it stays outside of every sandbox
   RUNYARD_MODEL     the model's name
   DATABASE_URL      a PostgreSQL server to use in place of the embedded one
   RUNYARD_HOME      where everything is kept (default: ~/.runyard)
 
-Examples:
-  $ OPENAI_BASE_URL=http://127.0.0.1:11434/v1 RUNYARD_MODEL=qwen3 runyard up
-  $ runyard up --port 0 --json`,
-  )
+Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents go on: the next \`runyard up\` takes them over, \`runyard down\` ends them. With --json, one line of JSON says when the server is ready.`,
+  examples: [
+    "OPENAI_BASE_URL=http://127.0.0.1:11434/v1 RUNYARD_MODEL=qwen3-coder runyard up",
+    "runyard up --simulate",
+    "runyard up --port 0 --json",
+  ],
+})
+  .option("-p, --port <number>", `port on 127.0.0.1; 0 takes a free one (default: RUNYARD_PORT or ${DEFAULT_PORT})`, portOf)
+  .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
+  .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
+  .addOption(jsonOption())
   .action(async (options: UpOptions) => {
     const config = configurationOf(options, process.env);
+    refuseSecond(config.home);
+    const stop = untilAskedToStop();
     const paint = paintFor(process.stderr);
+    const { startServer } = await import("../main.ts");
     const server = await startServer(config, (message) => say(paint("dim", message)));
-    say(`${paint("bold", "Runyard is ready")} at ${server.url}`);
-    say(`  token     ${server.tokenFile}`);
-    say(`  model     ${describeModel(config)}`);
-    if (config.defaultDriver === "process")
-      say(
-        paint(["bold", "red"], "  UNSAFE    agents run without isolation: they can read and change whatever you can, the token included"),
-      );
-    say(`  try       runyard run "say what this project does" --repo .`);
-    if (options.json === true)
-      process.stdout.write(`${JSON.stringify({ url: server.url, tokenFile: server.tokenFile, pid: process.pid })}\n`);
-    await untilAskedToStop();
+    await introduce(server, { paint, json: options.json ?? false });
+    await stop;
+    say(paint("dim", "Stopping…"));
     const { livingRuns } = await server.stop();
     if (livingRuns === 0) say("Stopped. Nothing is left running.");
-    else
-      say(
-        `The server stopped. ${plural(livingRuns, "run")} and what they need live on: \`runyard up\` goes on with them, \`runyard down\` ends everything.`,
-      );
+    else {
+      say(`The server stopped. ${plural(livingRuns, "run")} and what they need live on:`);
+      say("  runyard up     goes on with them\n  runyard down   ends everything");
+    }
     process.exit(EXIT.ok);
   });
+
+/** Says so at once: the lock in the database would tell only after a start of everything else. */
+function refuseSecond(home: Home): void {
+  const other = localServer(home);
+  if (other === null) return;
+  throw new CliError(`Runyard is already running for ${home.root} at ${other.url} (pid ${other.pid}).`, {
+    advice: "Use it, stop it with `runyard down`, or set RUNYARD_HOME to another place.",
+  });
+}
+
+/** What a person must know of a server that has just started; with `json`, the line for programs comes last. */
+async function introduce(server: RunningServer, { paint, json }: { readonly paint: Paint; readonly json: boolean }): Promise<void> {
+  const client = new RunyardClient({ baseUrl: server.url, token: readFileSync(server.tokenFile, "utf8").trim() });
+  const [status, link] = await Promise.all([client.status(), client.createLoginLink()]);
+  const width = proseWidthOf(process.stderr);
+  const row = (name: string, text: string): void => say(wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width));
+  say(`${paint(["bold", "green"], "Runyard is ready")} at ${server.url}`);
+  row("sign in", `${link.url} ${paint("dim", "(once)")}`);
+  row("token", server.tokenFile);
+  row("model", describeModel(status, paint));
+  const warning = isolationWarning(status);
+  if (warning !== null) say(wrapBehind(`  ${paint(["bold", "red"], "UNSAFE   ")} `, warning, width));
+  row("try", 'runyard run "say what this project does"');
+  if (json)
+    process.stdout.write(`${JSON.stringify({ url: server.url, loginUrl: link.url, tokenFile: server.tokenFile, pid: process.pid })}\n`);
+}
+
+/** Said before the first run meets it. */
+function isolationWarning({ sandbox }: ServerStatus): string | null {
+  if (!sandbox.available) {
+    return `agents cannot be isolated here, so runs are refused. ${sandbox.reason ?? ""} Or start with --unsafe-process: agents can then read and change whatever you can.`;
+  }
+  if (sandbox.isolation.filesystem === "hard") return null;
+  return "agents run WITHOUT isolation: they can read and change whatever you can, this server's token included.";
+}
 
 function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConfiguration {
   return {
     home: homeAt(defaultHomeRoot(env)),
     host: "127.0.0.1",
-    port: parsePort(options.port ?? env["RUNYARD_PORT"] ?? String(DEFAULT_PORT)),
+    port: options.port ?? portOf(env["RUNYARD_PORT"] || String(DEFAULT_PORT)),
     simulate: options.simulate ?? false,
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl: env["DATABASE_URL"] || null,
@@ -67,13 +106,15 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
   };
 }
 
-function describeModel(config: ServerConfiguration): string {
-  if (config.simulate) return "scripted-1, simulated: no AI answers";
-  if (config.provider === null)
-    return "none: set OPENAI_BASE_URL (or OPENAI_API_KEY) and RUNYARD_MODEL and start again; until then runs fail with no-model-configured";
-  return `${config.provider.model ?? "(no RUNYARD_MODEL: name one for each run)"} at ${config.provider.baseUrl}`;
+function portOf(text: string): number {
+  try {
+    return parsePort(text);
+  } catch (error) {
+    throw new CliError((error as Error).message, { advice: "Set it with --port or RUNYARD_PORT.", exitCode: EXIT.usage });
+  }
 }
 
+/** From its call on, signals do not end the process by themselves: also not in the middle of a start. */
 function untilAskedToStop(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());

@@ -1,0 +1,32 @@
+import type { RunDiff } from "@runyard/sdk/contract";
+import { command, GROUP, jsonOption } from "./commands.ts";
+import { connect } from "./connection.ts";
+import { type Paint, paintFor, print, printJson, say } from "./output.ts";
+import { renderPatch } from "./render-patch.ts";
+import { renderFiles } from "./render-files.ts";
+import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
+
+export const diff = command("diff", {
+  summary: "Show what a run changed, as a patch",
+  group: GROUP.runs,
+  more: "Where stdout is no terminal, the patch comes as git made it: `git apply` takes it.",
+  examples: ["runyard diff last", "runyard diff last --stat", "runyard diff 62g7a1 | git apply"],
+})
+  .argument("<run>", RUN_ARGUMENT)
+  .option("--stat", "only the files, and how many lines of each")
+  .addOption(jsonOption())
+  .action(async (name: string, options: { stat?: boolean; json?: boolean }) => {
+    const client = connect();
+    const id = await findRunId(client, name);
+    if (options.json === true) return printJson(await client.runs.diff(id));
+    const paint = paintFor(process.stdout);
+    if (options.stat === true) return showStat(await client.runs.diff(id), paint);
+    const patch = await client.runs.patch(id);
+    if (patch === "") say("This run changed nothing (yet).");
+    else process.stdout.write(process.stdout.isTTY ? `${renderPatch(patch, paint)}\n` : patch);
+  });
+
+function showStat(changed: RunDiff, paint: Paint): void {
+  if (changed.files.length === 0) return say("This run changed nothing (yet).");
+  for (const line of renderFiles(changed.files, paint)) print(line);
+}

@@ -1,0 +1,87 @@
+import { isTerminal, isTerminalEventType, type Run, type RunEvent } from "@runyard/sdk/contract";
+import { count, type Paint, paintFor, roughDuration } from "./output.ts";
+import { eventRenderer } from "./render-event.ts";
+import { openScreen, type Output, proseWidthOf } from "./screen.ts";
+
+/** How often the elapsed time is drawn anew, in milliseconds. */
+const TICK_MS = 1_000;
+
+/** A run's log as it comes, with a line at the bottom of a terminal that says where the run stands. */
+export interface LiveLog {
+  show(event: RunEvent): void;
+  /** A line of Runyard's own among them. */
+  note(line: string): void;
+  /** Takes the line at the bottom away while something else uses the terminal. */
+  pause(): void;
+  resume(): void;
+  close(): void;
+}
+
+export function openLiveLog(stream: Output, run: Run, options: { readonly verbose: boolean }): LiveLog {
+  const paint = paintFor(stream);
+  const screen = openScreen(stream);
+  const renderer = eventRenderer(paint, { verbose: options.verbose, width: proseWidthOf(stream) });
+  const state = standOf(run);
+  let isPaused = false;
+
+  const draw = (): void => screen.setStatus(isPaused || state.hasEnded ? null : statusLine(state, paint));
+  const timer = setInterval(draw, TICK_MS).unref();
+  draw();
+  return {
+    show(event) {
+      follow(state, event);
+      const text = renderer.render(event);
+      if (text !== "") screen.write(text);
+      draw();
+    },
+    note: (line) => screen.write(`${line}\n`),
+    pause() {
+      isPaused = true;
+      draw();
+    },
+    resume() {
+      isPaused = false;
+      draw();
+    },
+    close() {
+      clearInterval(timer);
+      screen.close();
+    },
+  };
+}
+
+interface Stand {
+  readonly beganAtMs: number;
+  phase: string;
+  tokens: number | null;
+  /** Open permissions and questions. */
+  readonly waiting: Set<string>;
+  hasEnded: boolean;
+}
+
+function standOf(run: Run): Stand {
+  return {
+    beganAtMs: Date.parse(run.startedAt ?? run.createdAt),
+    phase: run.phase,
+    tokens: null,
+    waiting: new Set(),
+    hasEnded: isTerminal(run.status),
+  };
+}
+
+function follow(state: Stand, event: RunEvent): void {
+  if (event.type === "run.phase") state.phase = event.data.phase;
+  else if (event.type === "usage.updated") state.tokens = (event.data.inputTokens ?? 0) + (event.data.outputTokens ?? 0);
+  else if (event.type === "permission.requested" && event.data.decidedBy === "person") state.waiting.add(event.data.permissionId);
+  else if (event.type === "permission.resolved") state.waiting.delete(event.data.permissionId);
+  else if (event.type === "question.asked") state.waiting.add(event.data.questionId);
+  else if (event.type === "question.answered") state.waiting.delete(event.data.questionId);
+  else if (isTerminalEventType(event.type)) state.hasEnded = true;
+}
+
+function statusLine(state: Stand, paint: Paint): string {
+  const elapsed = roughDuration(Math.max(0, Date.now() - state.beganAtMs));
+  const tokens = state.tokens === null ? "" : ` · ${count(state.tokens)} tokens`;
+  const what = state.waiting.size > 0 ? paint("yellow", "waits for an answer") : paint("cyan", state.phase);
+  return `${what}${paint("dim", ` · ${elapsed}${tokens}`)}`;
+}

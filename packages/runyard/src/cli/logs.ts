@@ -1,0 +1,47 @@
+import type { LogEntry } from "@runyard/sdk/contract";
+import { command, GROUP, ndjsonOption, parseSeq } from "./commands.ts";
+import { connect } from "./connection.ts";
+import { leaveOnInterrupt } from "./interrupt.ts";
+import { type Paint, paintFor, print, printable } from "./output.ts";
+import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrapBehind } from "./text.ts";
+
+export const logs = command("logs", {
+  summary: "Read what was said and done in a run",
+  group: GROUP.runs,
+  more: "Ends with what there is now; --follow stays until the run's turn has ended.",
+  examples: ["runyard logs last", "runyard logs last --follow", "runyard logs 62g7a1 --ndjson | jq -r .message"],
+})
+  .argument("<run>", RUN_ARGUMENT)
+  .option("-f, --follow", "stay until the run's turn has ended")
+  .option("--after <seq>", "only entries behind this event", parseSeq, 0)
+  .option("-v, --verbose", "show the agent's thoughts and stray output too")
+  .addOption(ndjsonOption("entries"))
+  .action(async (name: string, options: { follow?: boolean; after: number; verbose?: boolean; ndjson?: boolean }) => {
+    const client = connect();
+    const id = await findRunId(client, name);
+    const paint = paintFor(process.stdout);
+    const width = proseWidthOf(process.stdout);
+    await leaveOnInterrupt(async (signal) => {
+      for await (const entry of client.runs.logs(id, { after: options.after, follow: options.follow ?? false, signal })) {
+        if (options.ndjson === true) print(JSON.stringify(entry));
+        else if (options.verbose === true || entry.level !== "debug") print(renderEntry(entry, paint, width));
+      }
+    });
+  });
+
+const LEVEL_STYLE = { debug: "dim", info: null, warning: "yellow", error: "red" } as const;
+
+function renderEntry(entry: LogEntry, paint: Paint, width: number): string {
+  const style = LEVEL_STYLE[entry.level];
+  const source = entry.source.padEnd(7);
+  const heading = `${paint("dim", clock(entry.at))} ${style === null ? paint("cyan", source) : paint(style, source)} `;
+  return wrapBehind(heading, printable(entry.message).trimEnd(), width);
+}
+
+/** The time of day here. */
+function clock(at: string): string {
+  const time = new Date(at);
+  return [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+}

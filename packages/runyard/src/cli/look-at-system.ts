@@ -1,0 +1,74 @@
+import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs";
+import path from "node:path";
+import type { Finding } from "../doctor.ts";
+import type { Home } from "../home.ts";
+import { git } from "./git.ts";
+import { bytes } from "./output.ts";
+
+const MIB = 1024 ** 2;
+/** Below this a database and one run with its workspace hardly fit. */
+const LEAST_BYTES = 500 * MIB;
+const COMFORTABLE_BYTES = 5 * 1024 * MIB;
+
+/** Node, git, and the place where Runyard keeps everything. */
+export async function lookAtSystem(home: Home): Promise<Finding[]> {
+  return [lookAtNode(), await lookAtGit(), lookAtHome(home), lookAtDisk(home)];
+}
+
+/** The program itself refuses a Node that is too old, so this one is new enough. */
+function lookAtNode(): Finding {
+  return ok("node", `${process.version} at ${process.execPath}`);
+}
+
+async function lookAtGit(): Promise<Finding> {
+  const answer = await git("/", "--version").catch(() => null);
+  if (answer?.code === 0) return ok("git", answer.stdout.trim().replace(/^git version /, ""));
+  return gap("git", { found: "not installed, or not on the PATH", advice: "Install git, for example: sudo apt-get install git" });
+}
+
+function lookAtHome({ root }: Home): Finding {
+  const place = nearestFolder(root);
+  const instead = "or set RUNYARD_HOME to a folder that is yours.";
+  if (!mayWrite(place))
+    return gap("home", { found: `${root} cannot be written`, advice: `Give your user the right to write ${place}, ${instead}` });
+  if (place !== root) return ok("home", `${root} (the first start makes it)`);
+  const { uid, mode } = statSync(root);
+  const own = process.getuid?.();
+  if (own !== undefined && uid !== own)
+    return gap("home", { found: `${root} belongs to another user`, advice: `Run Runyard as the user that owns it, ${instead}` });
+  if ((mode & 0o022) !== 0)
+    return { ...ok("home", `${root} can be written by other users`), state: "warning", advice: `Take the right away: chmod 700 ${root}` };
+  return ok("home", root);
+}
+
+function lookAtDisk({ root }: Home): Finding {
+  const place = nearestFolder(root);
+  const { bavail, bsize } = statfsSync(place);
+  const free = bavail * bsize;
+  const found = `${bytes(free)} free for ${root}`;
+  if (free >= COMFORTABLE_BYTES) return ok("disk", found);
+  const advice = "Make room, or set RUNYARD_HOME to a larger disk: workspaces and caches of repositories are kept there.";
+  return { ...ok("disk", found), state: free < LEAST_BYTES ? "problem" : "warning", advice };
+}
+
+/** The folder itself, or the nearest one above it that exists. */
+function nearestFolder(folder: string): string {
+  return existsSync(folder) || path.dirname(folder) === folder ? folder : nearestFolder(path.dirname(folder));
+}
+
+function mayWrite(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return statSync(folder).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+function ok(name: string, found: string): Finding {
+  return { area: "system", name, state: "ok", found, advice: null };
+}
+
+function gap(name: string, { found, advice }: { readonly found: string; readonly advice: string }): Finding {
+  return { area: "system", name, state: "problem", found, advice };
+}

@@ -1,0 +1,52 @@
+import { RunyardApiError, RunyardConnectionError } from "@runyard/sdk";
+import { CommanderError } from "commander";
+import { CliError, EXIT } from "./exit-codes.ts";
+import { paintFor, say } from "./output.ts";
+
+/** What to do about an error of the API, where its own words do not say. */
+const ADVICE: Readonly<Record<string, string>> = {
+  unauthorized: "Set RUNYARD_TOKEN to a token of that server; `runyard token` says where this machine's is.",
+  forbidden: "Use a token that has the right to do this.",
+  run_not_found: "`runyard runs` lists the runs.",
+  request_not_found: "`runyard show <run>` lists what is open.",
+  already_answered: "`runyard show <run>` says how it goes on.",
+  run_ended: "`runyard show <run>` says how it ended.",
+  unknown_agent: "`runyard doctor` says which agents are there.",
+  sandbox_not_available: "`runyard doctor` says what is missing.",
+  internal: "Try again. The server's log in RUNYARD_HOME/logs has more under the request's id.",
+  unavailable: "Try again in a moment.",
+};
+
+/** Says what went wrong, and what to do, in plain words; returns the exit code. */
+export function report(error: unknown): number {
+  // Help and usage errors have been written by commander.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof CliError) return complain(error.message, error.advice, error.exitCode);
+  if (RunyardApiError.is(error)) return reportApiError(error);
+  if (RunyardConnectionError.is(error)) return complain(...splitAdvice(error.message), EXIT.failed);
+  if (process.env["RUNYARD_DEBUG"] && error instanceof Error) say(error.stack);
+  return complain(...splitAdvice(error instanceof Error ? error.message : String(error)), EXIT.failed);
+}
+
+function complain(message: string, advice: string | null, exitCode: number): number {
+  say(`${paintFor(process.stderr)(["bold", "red"], "error:")} ${message}`);
+  if (advice !== null) say(`  ${advice}`);
+  return exitCode;
+}
+
+function reportApiError(error: RunyardApiError): number {
+  const advice = error.code === null ? null : (ADVICE[error.code] ?? null);
+  complain(error.message, null, 0);
+  for (const field of error.errors) if (!error.message.includes(field.message)) say(`  ${field.path}: ${field.message}`);
+  if (advice !== null && !error.message.includes("`runyard")) say(`  ${advice}`);
+  if (error.status >= 500 && error.requestId !== null) say(`  The request's id is ${error.requestId}.`);
+  if (error.status === 401 || error.status === 403) return EXIT.notAuthorised;
+  return error.status < 500 ? EXIT.refused : EXIT.failed;
+}
+
+/** Sentences from elsewhere: the first says what happened, the others what to do. */
+function splitAdvice(message: string): [string, string | null] {
+  const end = /[.?!](?= [A-Z`])/.exec(message);
+  if (end === null || message.includes("\n")) return [message, null];
+  return [message.slice(0, end.index + 1), message.slice(end.index + 2)];
+}

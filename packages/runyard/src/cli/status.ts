@@ -1,0 +1,79 @@
+import type { ServerStatus } from "@runyard/sdk/contract";
+import { command, GROUP, jsonOption } from "./commands.ts";
+import { connect } from "./connection.ts";
+import { type Paint, paintFor, print, printJson, roughDuration } from "./output.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrapBehind } from "./text.ts";
+
+export const status = command("status", {
+  summary: "Say whether a server runs, and how it stands",
+  group: GROUP.server,
+  more: "Exit code 1 where none runs.",
+  examples: [
+    "runyard status",
+    "runyard status --json | jq .runs.running",
+    "RUNYARD_URL=http://build-1:4600 RUNYARD_TOKEN=… runyard status",
+  ],
+})
+  .addOption(jsonOption())
+  .action(async (options: { json?: boolean }) => {
+    const client = connect();
+    // Whoever asks whether it runs wants to know now.
+    const found = await client.status({ maxRetries: 0, timeoutMs: 10_000 });
+    if (options.json === true) printJson({ url: client.baseUrl, ...found });
+    else print(renderStatus(found, client.baseUrl));
+  });
+
+function renderStatus(found: ServerStatus, url: string): string {
+  const paint = paintFor(process.stdout);
+  const width = proseWidthOf(process.stdout);
+  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
+  const up = roughDuration(Math.max(0, Date.now() - Date.parse(found.startedAt)));
+  const { running, waiting, queued } = found.runs;
+  return [
+    `${paint(["bold", "green"], "running")} at ${url}`,
+    row("version", `${found.version}, up for ${up}`),
+    row("model", describeModel(found, paint)),
+    row("sandbox", describeSandbox(found, paint)),
+    row("limits", describeLimits(found)),
+    row("agents", describeAgents(found)),
+    row("database", found.database === "embedded" ? "the built-in PostgreSQL" : "the PostgreSQL of DATABASE_URL"),
+    row("runs", `${running} running, ${waiting} waiting for an answer, ${queued} queued`),
+  ].join("\n");
+}
+
+export function describeModel({ model, simulated }: ServerStatus, paint: Paint): string {
+  if (simulated) return paint("yellow", "scripted-1, simulated: no AI answers");
+  if (!model.connected) {
+    return paint(
+      "yellow",
+      "none is connected: set OPENAI_BASE_URL (or OPENAI_API_KEY) and RUNYARD_MODEL and start `runyard up` again; until then runs fail with no-model-configured",
+    );
+  }
+  const where = model.host === null ? "" : ` at ${model.host}`;
+  return model.name === null ? `each run must name one with --model (RUNYARD_MODEL is not set)${where}` : `${model.name}${where}`;
+}
+
+function describeSandbox({ sandbox }: ServerStatus, paint: Paint): string {
+  if (!sandbox.available) return paint("red", `${sandbox.driver} cannot be used. ${sandbox.reason ?? ""}`.trim());
+  if (sandbox.isolation.filesystem === "none")
+    return paint("red", `${sandbox.driver}: NO ISOLATION, agents can read and change whatever the server's user can`);
+  return `${sandbox.driver}: files, network and processes are isolated`;
+}
+
+function describeLimits({ sandbox: { limits } }: ServerStatus): string {
+  const named = { memory: limits.memory, cpu: limits.cpus, processes: limits.pids };
+  const pick = (wanted: boolean): string[] => Object.entries(named).flatMap(([name, has]) => (has === wanted ? [name] : []));
+  const [kept, open] = [pick(true), pick(false)];
+  if (open.length === 0) return `${kept.join(", ")} are limited for each run`;
+  const all = kept.length === 0 ? "nothing is limited" : `${kept.join(", ")} limited, ${open.join(", ")} not`;
+  return `${all}: this machine does not let the server make control groups for it`;
+}
+
+function describeAgents({ agents }: ServerStatus): string {
+  const there = agents
+    .filter((agent) => agent.installed)
+    .map((agent) => (agent.version === null ? agent.name : `${agent.name} ${agent.version}`));
+  const missing = agents.filter((agent) => !agent.installed).map((agent) => agent.name);
+  return `${there.join(", ")}${missing.length === 0 ? "" : ` (not installed: ${missing.join(", ")})`}`;
+}

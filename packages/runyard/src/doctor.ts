@@ -1,0 +1,155 @@
+import { existsSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { homedir } from "node:os";
+import path from "node:path";
+import pg from "pg";
+import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
+import type { Home } from "./home.ts";
+import { sandboxDriver } from "./sandbox/drivers.ts";
+import { probeLimits } from "./sandbox/probe-limits.ts";
+import { findProgram, SYSTEM_PATH } from "./sandbox/toolchains.ts";
+import { connectError } from "./store/database/errors.ts";
+import { refuseServer } from "./store/migrate/requirements.ts";
+import { chooseAccount, openPathTo } from "./store/postgres/account.ts";
+import { checkMajor, dataDirOf } from "./store/postgres/cluster.ts";
+import { postgresPid } from "./store/postgres/postgres.ts";
+import { findPackage, majorOf } from "./store/postgres/programs.ts";
+
+/** One thing that was looked at. */
+export interface Finding {
+  readonly area: "system" | "isolation" | "database" | "agents" | "model" | "server";
+  readonly name: string;
+  /** With a `problem` no run can start; `none` is something that may well be missing. */
+  readonly state: "ok" | "warning" | "problem" | "none";
+  readonly found: string;
+  /** The one thing to do about a gap. */
+  readonly advice: string | null;
+}
+
+export interface LookOptions {
+  readonly home: Home;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+const DATABASE_TIMEOUT_MS = 3_000;
+const PROGRAM_TIMEOUT_MS = 3_000;
+
+/** Looks at what a server would stand on: isolation, database, agents. Starts nothing that stays, changes nothing. */
+export async function lookAround(options: LookOptions): Promise<Finding[]> {
+  const [isolation, database, agents] = await Promise.all([lookAtIsolation(options), lookAtDatabase(options), lookAtAgents(options)]);
+  return [...isolation, ...database, ...agents];
+}
+
+async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
+  const dirs = [...SYSTEM_PATH, ...(env["PATH"] ?? "").split(":").filter((dir) => path.isAbsolute(dir))];
+  const { available, reason } = await sandboxDriver("bwrap").probe();
+  const programs = process.platform === "linux" ? await Promise.all((["bwrap", "socat"] as const).map((name) => lookAtProgram(name, dirs))) : [];
+  const sandbox: Finding = available
+    ? finding("isolation", "sandbox", "ok", "one was started: files, network and processes are isolated")
+    : { ...finding("isolation", "sandbox", "problem", "none could be started"), advice: reason };
+  return [...programs, sandbox, lookAtLimits()];
+}
+
+async function lookAtProgram(name: "bwrap" | "socat", dirs: readonly string[]): Promise<Finding> {
+  const program = findProgram(name, dirs);
+  const packaged = name === "bwrap" ? "bubblewrap" : name;
+  if (program === null) {
+    const advice = `Install the package ${packaged}, for example: sudo apt-get install ${packaged}`;
+    return { ...finding("isolation", name, "problem", "not installed"), advice };
+  }
+  const words = name === "bwrap" ? ["--version"] : ["-V"];
+  const version = /(?:bubblewrap|socat version) (\S+)/.exec(await outputOf(program, words))?.[1];
+  return finding("isolation", name, "ok", `${version ?? "version unknown"} at ${program}`);
+}
+
+function lookAtLimits(): Finding {
+  const { memory, cpus, pids } = probeLimits();
+  const names = (wanted: boolean): string => {
+    const all = Object.entries({ memory, cpu: cpus, processes: pids });
+    return all.flatMap(([name, has]) => (has === wanted ? [name] : [])).join(", ");
+  };
+  if (memory && cpus && pids) return finding("isolation", "limits", "ok", `${names(true)} of a run can be limited`);
+  const advice =
+    process.platform === "linux"
+      ? "Start the server in a control group of its own: systemd-run --user --scope -p Delegate=yes runyard up"
+      : "Watch what agents use: on this system Runyard cannot limit it.";
+  return { ...finding("isolation", "limits", "warning", `${names(false)} of a run cannot be limited here`), advice };
+}
+
+async function lookAtDatabase(options: LookOptions): Promise<Finding[]> {
+  const url = options.env["DATABASE_URL"];
+  return [url ? await lookAtExternal(url) : await lookAtEmbedded(options.home)];
+}
+
+async function lookAtExternal(connectionString: string): Promise<Finding> {
+  const name = "postgres";
+  const advised = (found: string, advice: string): Finding => ({ ...finding("database", name, "problem", found), advice });
+  if (!URL.canParse(connectionString))
+    return advised("DATABASE_URL is not a URL", "Write it as postgres://user:password@host:5432/database");
+  const { hostname, port, pathname } = new URL(connectionString);
+  const place = `${hostname || "the socket"}${port === "" ? "" : `:${port}`}${pathname}`;
+  const client = new pg.Client({ connectionString, connectionTimeoutMillis: DATABASE_TIMEOUT_MS, application_name: "runyard-doctor" });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ version: number; encoding: string }>(
+      "select current_setting('server_version_num')::int as version, current_setting('server_encoding') as encoding",
+    );
+    const { version = 0, encoding = "" } = rows[0] ?? {};
+    const refusal = refuseServer(version, encoding);
+    const found = `PostgreSQL ${Math.floor(version / 10_000)}.${version % 10_000} of DATABASE_URL at ${place}`;
+    return refusal === null ? finding("database", name, "ok", found) : advised(found, refusal);
+  } catch (error) {
+    return advised(`the PostgreSQL of DATABASE_URL at ${place} does not answer`, connectError(error).message);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function lookAtEmbedded(home: Home): Promise<Finding> {
+  const name = "postgres";
+  try {
+    const source = findPackage();
+    const dataDir = dataDirOf(home);
+    if (existsSync(dataDir)) checkMajor(dataDir, majorOf(source));
+    else if (existsSync(path.dirname(home.root))) openPathTo(await chooseAccount(), home.root, []);
+    const pid = postgresPid(home);
+    const state = pid !== null ? `running (pid ${pid})` : existsSync(dataDir) ? "stopped" : "not made yet: the first start makes it";
+    return finding("database", name, "ok", `built-in PostgreSQL ${source.version.replace(/-.*/, "")}, data in ${dataDir}, ${state}`);
+  } catch (error) {
+    return { ...finding("database", name, "problem", "the built-in PostgreSQL cannot be used"), advice: (error as Error).message };
+  }
+}
+
+async function lookAtAgents(options: LookOptions): Promise<Finding[]> {
+  const names = profileNames().filter((name) => name !== "custom");
+  return [...(await Promise.all(names.map((name) => lookAtAgent(name, options.env)))), ...lookAtLogins(options.env)];
+}
+
+async function lookAtAgent(name: string, env: NodeJS.ProcessEnv): Promise<Finding> {
+  const probe = await resolveProfile(name, env)?.probe(env);
+  if (probe?.installed !== true) return { ...finding("agents", name, "none", "not installed"), advice: probe?.reason ?? null };
+  const version = probe.version ?? (probe.program === null ? "comes with Runyard" : "version unknown");
+  return finding("agents", name, "ok", probe.program === null ? version : `${version} at ${probe.program}`);
+}
+
+/** Places of logins, below the user's home. Only whether they are there is looked at: they are never read. */
+const LOGINS = { "Claude Code": ".claude", Codex: ".codex", opencode: ".local/share/opencode/auth.json" } as const;
+
+function lookAtLogins(env: NodeJS.ProcessEnv): Finding[] {
+  const userHome = env["HOME"] || homedir();
+  const there = Object.entries(LOGINS).filter(([, place]) => existsSync(path.join(userHome, place)));
+  if (there.length === 0) return [finding("agents", "logins", "none", "no agent of this user has a login")];
+  const list = there.map(([name, place]) => `${name} (~/${place})`).join(", ");
+  return [finding("agents", "logins", "ok", `${list}; never read: agents in a sandbox do not see them`)];
+}
+
+function finding(area: Finding["area"], name: string, state: Finding["state"], found: string): Finding {
+  return { area, name, state, found, advice: null };
+}
+
+function outputOf(program: string, words: readonly string[]): Promise<string> {
+  return new Promise((resolve) => {
+    execFile(program, words, { env: { LC_ALL: "C" }, timeout: PROGRAM_TIMEOUT_MS }, (_error, stdout, stderr) => resolve(stdout + stderr));
+  });
+}
