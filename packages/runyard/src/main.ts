@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
-import { RunyardError } from "@runyard/sdk/contract";
+import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
@@ -9,11 +9,14 @@ import type { ServerConfiguration } from "./configuration.ts";
 import { createEngine } from "./engine/engine.ts";
 import { authenticate, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
+import { createLogins } from "./engine/logins.ts";
 import { createWakes } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { repositoryCachePath } from "./git/cache.ts";
+import { changedFiles, diffFiles } from "./git/changed-files.ts";
 import { findRepository, inspectRepository } from "./git/local-repository.ts";
 import { patch } from "./git/publish.ts";
+import { readCommittedFile } from "./git/read-file.ts";
 import { type Home, makePrivateDir } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import type { RunnerContext } from "./runner/context.ts";
@@ -21,6 +24,7 @@ import { startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { STEP_NAMES } from "./runner/directories.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
+import { probeLimits } from "./sandbox/probe-limits.ts";
 import { killRunDirectory } from "./sandbox/kill.ts";
 import { isShimAlive } from "./sandbox/run-directory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
@@ -33,6 +37,9 @@ import { logTo } from "./server-log.ts";
 
 /** Largest patch that the API gives out, in bytes. */
 const MAX_PATCH_BYTES = 64 * 1024 * 1024;
+/** The same of the hunks of a diff, and of one file. */
+const MAX_DIFF_BYTES = 2 * 1024 * 1024;
+const MAX_FILE_BYTES = 32 * 1024 * 1024;
 /** How long a leaving server waits for its runners to let go, in milliseconds. */
 const LET_GO_MS = 5_000;
 
@@ -85,6 +92,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const wakes = createWakes();
     const leaving = new AbortController();
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
+    const cacheOf = async ({ repositoryUrl }: { readonly repositoryUrl: string }): Promise<string> =>
+      repositoryCachePath(home.cacheDir, await findRepository(git, repositoryUrl));
     const engine = createEngine({
       db,
       wakes,
@@ -104,9 +113,19 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           return questionAnswer(request as NewRequest, answer);
         },
       },
-      readPatch: async ({ repositoryUrl, base, head }) => {
-        const cachePath = repositoryCachePath(home.cacheDir, await findRepository(git, repositoryUrl));
-        return patch(git, { cachePath, base, head, maxBytes: MAX_PATCH_BYTES });
+      changes: {
+        patch: async (change) => patch(git, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
+        files: async (change) => changedFiles(git, { ...change, cachePath: await cacheOf(change) }),
+        diff: async (change) => diffFiles(git, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
+        file: async (place) => readCommittedFile(git, { ...place, cachePath: await cacheOf(place), maxBytes: MAX_FILE_BYTES }),
+      },
+      status: {
+        version: runtimeVersion(),
+        startedAt: new Date().toISOString(),
+        database: config.databaseUrl === null ? "embedded" : "external",
+        modelHost: () => (config.simulate || config.provider === null ? null : new URL(config.provider.baseUrl).host),
+        probeLimits,
+        probeAgents: probeProfiles,
       },
     });
     const secret = onceWritten(home.secretFile, () => randomBytes(32).toString("hex"));
@@ -130,6 +149,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const api = createApi({
       engine,
       authenticate: (bearer) => authenticate(db, bearer),
+      logins: createLogins(db),
       allowedHosts: () => [],
       log: ({ level, ...entry }) =>
         log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }),
@@ -158,6 +178,16 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     await closeAll();
     throw error;
   }
+}
+
+async function probeProfiles(): Promise<ServerStatus["agents"]> {
+  const profiles = profileNames().flatMap((name) => (name === "custom" ? [] : (resolveProfile(name) ?? [])));
+  return Promise.all(
+    profiles.map(async (profile) => {
+      const { installed, version, reason } = await profile.probe(process.env);
+      return { name: profile.name, installed, version, reason };
+    }),
+  );
 }
 
 /** A run that ended while no server could tell the gateway so: its token must be worth nothing. */

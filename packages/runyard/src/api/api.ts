@@ -1,12 +1,18 @@
 import { RequestError } from "@hono/node-server";
-import { type RouteName, ROUTES, RunyardError } from "@runyard/sdk/contract";
+import { ROUTES, RunyardError } from "@runyard/sdk/contract";
 import { Hono, type MiddlewareHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { ApiContext, ApiEnv, ApiHandler, ApiLog, ApiLogEntry, Authenticate } from "./context.ts";
+import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate, Logins } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { createOpenStreams, eventsHandler } from "./events.ts";
 import { createLogFeeds } from "./feed.ts";
 import { checkHostAndOrigin, loopbackHosts } from "./guard.ts";
+import { docsHandlers } from "./docs.ts";
+import type { Credentials } from "./identify.ts";
+import { loginHandlers } from "./login.ts";
+import { logsHandler } from "./logs.ts";
+import { resultHandlers } from "./results.ts";
+import { serverHandlers } from "./server.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
 import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
 import { mountRoutes } from "./routes.ts";
@@ -15,6 +21,7 @@ import { runHandlers } from "./runs.ts";
 export interface ApiOptions {
   readonly engine: ApiEngine;
   readonly authenticate: Authenticate;
+  readonly logins: Logins;
   /** Further `host:port` names (lower case; no port where it is the scheme's own) beside the loopback ones. */
   readonly allowedHosts: () => readonly string[];
   readonly log?: ApiLog;
@@ -67,25 +74,26 @@ export function createApi(options: ApiOptions): Api {
   app.notFound(() => {
     throw new RunyardError("not_found", "The API has no such path.");
   });
+  const { engine, authenticate, logins, version } = options;
+  const credentials: Credentials = { authenticate, logins };
   mountRoutes(app, ROUTES, {
-    authenticate: options.authenticate,
+    credentials,
     handlers: {
-      ...runHandlers(options.engine),
-      ...unfinished(["runLogs", "runFiles", "runFile", "runDiff", "serverStatus", "createLoginLink", "logout", "login"]),
+      ...runHandlers(engine),
+      ...resultHandlers(engine),
+      ...loginHandlers(logins),
+      ...docsHandlers({ credentials, version }),
+      ...serverHandlers(engine, version),
+      runLogs: logsHandler(engine),
       runEvents: eventsHandler({
-        engine: options.engine,
-        feeds: createLogFeeds(options.engine, timings.pollMs),
-        authenticate: options.authenticate,
+        engine,
+        feeds: createLogFeeds(engine, timings.pollMs),
+        authenticate: async (secret) => (await authenticate(secret)) ?? logins.find(secret),
         openStreams,
         heartbeatMs: timings.heartbeatMs,
         recheckMs: timings.recheckMs,
         onStreamError: (c, error) => log(failure(c, error, 200)),
       }),
-      livez: (c) => c.json({ status: "ok", name: "runyard", version: options.version }),
-      readyz: async (c) => {
-        if (!(await options.engine.ready())) throw new RunyardError("unavailable", "The server is not ready to take work.");
-        return c.json({ status: "ok" });
-      },
     },
   });
   const onClosing = (): void => {
@@ -103,14 +111,6 @@ export function createApi(options: ApiOptions): Api {
         closeMs: timings.closeMs,
       }),
   };
-}
-
-/** Routes of the table that the next commits serve. */
-function unfinished<N extends RouteName>(names: readonly N[]): Record<N, ApiHandler> {
-  const refuse: ApiHandler = () => {
-    throw new RunyardError("not_found", "This server does not serve this path.");
-  };
-  return Object.fromEntries(names.map((name) => [name, refuse])) as Record<N, ApiHandler>;
 }
 
 /** Gives every answer its request id and the security headers, and logs it. */

@@ -161,7 +161,7 @@ describe("what is refused", () => {
   });
 
   test("paths that are not there, and methods that a path does not take", async () => {
-    await expectProblem(await door.fetch("/"), 404, "not_found");
+    await expectProblem(await door.fetch("/nothing"), 404, "not_found");
     await expectProblem(await door.fetch("/v1/agent-runs/"), 404, "not_found");
     await expectProblem(
       await door.fetch("/v1/agent-runs", { method: "OPTIONS", headers: { origin: door.url } }),

@@ -1,4 +1,14 @@
-import type { createRunSchema, listRunsSchema, Run, RunPage, RunStatus, Scope } from "@runyard/sdk/contract";
+import type {
+  createRunSchema,
+  FileList,
+  listRunsSchema,
+  Run,
+  RunDiff,
+  RunPage,
+  RunStatus,
+  Scope,
+  ServerStatus,
+} from "@runyard/sdk/contract";
 import type { z } from "zod";
 
 /** Who asks: what a valid bearer token stands for. */
@@ -38,6 +48,11 @@ export interface ApiEngine {
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<string>;
+  files(principal: Principal, id: string): Promise<FileList>;
+  diff(principal: Principal, id: string): Promise<RunDiff>;
+  /** A file as the run left it. */
+  file(principal: Principal, id: string, path: string): Promise<Uint8Array>;
+  status(principal: Principal): Promise<ServerStatus>;
   readEvents(principal: Principal, id: string, options: { after: number; limit: number }): Promise<LogRead>;
   /** Calls `wake` after new events of this run were committed; the returned function ends that. */
   subscribe(runId: string, wake: () => void): () => void;

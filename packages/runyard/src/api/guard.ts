@@ -1,7 +1,6 @@
 import { RunyardError, type Scope } from "@runyard/sdk/contract";
-import type { ApiContext, ApiHandler, Authenticate } from "./context.ts";
-
-const BEARER = /^Bearer +([\x21-\x7e]{1,512})$/i;
+import type { ApiContext, ApiHandler } from "./context.ts";
+import { type Credentials, identify } from "./identify.ts";
 
 /** The names under which this machine reaches itself at a port. */
 export function loopbackHosts(port: number): string[] {
@@ -36,24 +35,17 @@ function isWebOrigin(origin: string, allowed: (host: string) => boolean): boolea
   return (url.protocol === "http:" || url.protocol === "https:") && allowed(url.host);
 }
 
-/** The handler behind a valid bearer token that holds the scope; the token is taken from its header alone. */
-export function requireScope(scope: Scope, authenticate: Authenticate, handler: ApiHandler): ApiHandler {
+/** The handler behind a token (or a browser's session) that holds the scope. */
+export function requireScope(scope: Scope, credentials: Credentials, handler: ApiHandler): ApiHandler {
   return async (c) => {
-    const bearer = BEARER.exec(c.req.header("authorization") ?? "")?.[1];
-    const principal = bearer === undefined ? null : await authenticate(bearer);
-    if (bearer === undefined || principal === null) {
-      c.header("WWW-Authenticate", bearer === undefined ? 'Bearer realm="runyard"' : 'Bearer realm="runyard", error="invalid_token"');
-      throw new RunyardError(
-        "unauthorized",
-        bearer === undefined ? "Send a token: Authorization: Bearer <token>." : "This token is not valid (any more).",
-      );
-    }
+    const { principal, secret, session } = await identify(c, credentials);
     if (!principal.scopes.includes(scope)) {
       c.header("WWW-Authenticate", `Bearer realm="runyard", error="insufficient_scope", scope="${scope}"`);
       throw new RunyardError("forbidden", `This needs a token with the scope ${scope}.`);
     }
     c.set("principal", principal);
-    c.set("bearer", bearer);
+    c.set("bearer", secret);
+    c.set("session", session);
     return handler(c);
   };
 }

@@ -1,36 +1,36 @@
-import { ROUTES } from "@runyard/sdk/contract";
+import { type Route, ROUTES } from "@runyard/sdk/contract";
 import { Hono } from "hono";
 import { describe, expect, test } from "vitest";
 import type { ApiEnv, ApiHandler } from "./context.ts";
 import { mountRoutes, requireInTable } from "./routes.ts";
 import { openDoor, OWNER } from "./testing/door.ts";
 
-const authenticate = async () => OWNER;
+const credentials = { authenticate: async () => OWNER, logins: { find: async () => null } };
 const answer: ApiHandler = (c) => c.json({});
 const all = Object.fromEntries(Object.keys(ROUTES).map((name) => [name, answer])) as Record<keyof typeof ROUTES, ApiHandler>;
 
 describe("the route table", () => {
   test("mounts when handlers and table name the same routes", () => {
-    expect(() => mountRoutes(new Hono<ApiEnv>(), ROUTES, { handlers: all, authenticate })).not.toThrow();
+    expect(() => mountRoutes(new Hono<ApiEnv>(), ROUTES, { handlers: all, credentials })).not.toThrow();
   });
 
   test("an entry without a handler is refused", () => {
     const { cancelRun: _, ...rest } = all;
-    expect(() => mountRoutes(new Hono<ApiEnv>(), ROUTES, { handlers: rest as typeof all, authenticate })).toThrow(
+    expect(() => mountRoutes(new Hono<ApiEnv>(), ROUTES, { handlers: rest as typeof all, credentials })).toThrow(
       "The route cancelRun has no handler.",
     );
   });
 
   test("a handler without an entry is refused", () => {
     const more = { ...all, deleteEverything: answer };
-    expect(() => mountRoutes(new Hono<ApiEnv>(), ROUTES, { handlers: more, authenticate })).toThrow(
+    expect(() => mountRoutes(new Hono<ApiEnv>(), ROUTES, { handlers: more, credentials })).toThrow(
       "The handler deleteEverything has no entry",
     );
   });
 
   test("a route that goes around the table is refused", () => {
     const app = new Hono<ApiEnv>();
-    mountRoutes(app, ROUTES, { handlers: all, authenticate });
+    mountRoutes(app, ROUTES, { handlers: all, credentials });
     expect(() => requireInTable(app, ROUTES)).not.toThrow();
     app.get("/v1/backdoor", answer);
     expect(() => requireInTable(app, ROUTES)).toThrow("GET /v1/backdoor is mounted without an entry");
@@ -39,13 +39,14 @@ describe("the route table", () => {
   test("each route is served, and the ones with a scope ask for a token that has it", async () => {
     const door = await openDoor();
     const { id } = door.engine.addRun(OWNER.orgId);
-    for (const route of Object.values(ROUTES)) {
-      const path = route.path.replace("{id}", id).replace("{pid}", "perm_1_2").replace("{qid}", "ask_1_2");
-      const call = (headers: Record<string, string>) => fetch(`${door.url}${path}`, { method: route.method, headers });
-      const { status } = await call({ authorization: "Bearer owner" });
-      expect([200, 202, 415]).toContain(status);
+    for (const route of Object.values<Route>(ROUTES)) {
+      const path = pathOf(route, id);
+      const call = (headers: Record<string, string>) => fetch(`${door.url}${path}`, { method: route.method, headers, redirect: "manual" });
+      const served = await call({ authorization: "Bearer owner" });
+      expect([path, [200, 202, 204, 410, 415].includes(served.status)]).toEqual([path, true]);
       if (route.policy === "public") {
-        expect((await call({})).status).toBe(200);
+        // The reference's page says to people how to sign in.
+        expect([path, (await call({})).status]).toEqual([path, path === "/docs" ? 401 : served.status]);
         continue;
       }
       const anonymous = await call({});
@@ -61,4 +62,30 @@ describe("the route table", () => {
     }
     await door.close();
   });
+
+  test("a run of another organization is not there, on any route", async () => {
+    const door = await openDoor();
+    const theirs = door.engine.addRun("org_b");
+    const mine = door.engine.addRun(OWNER.orgId);
+    const routes = Object.values<Route>(ROUTES).filter(({ path }) => path.includes("{id}"));
+    expect(routes.length).toBeGreaterThanOrEqual(9);
+    for (const route of routes) {
+      const body = route.path.includes("{pid}") ? { decision: "allow" } : route.path.includes("{qid}") ? { answer: "yes" } : undefined;
+      const init = { method: route.method, ...(body && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }) };
+      const answer = async (id: string): Promise<unknown> => {
+        const response = await door.fetch(pathOf(route, id), init);
+        const code = response.status < 400 ? null : ((await response.json()) as { code: string }).code;
+        return [route.path, response.status, code];
+      };
+      expect(await answer(theirs.id)).toEqual([route.path, 404, "run_not_found"]);
+      expect(await answer(mine.id)).not.toContain("run_not_found");
+    }
+    await door.close();
+  });
 });
+
+/** A path of the route, with something in the place of every parameter. */
+function pathOf(route: Route, id: string): string {
+  const values: Record<string, string> = { id, pid: "perm_1_2", qid: "ask_1_2", path: "src/index.ts", file: "start.js" };
+  return route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "");
+}

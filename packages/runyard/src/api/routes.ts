@@ -1,7 +1,8 @@
 import { RunyardError, type Route } from "@runyard/sdk/contract";
 import type { Hono } from "hono";
-import type { ApiEnv, ApiHandler, Authenticate } from "./context.ts";
+import type { ApiEnv, ApiHandler } from "./context.ts";
 import { requireScope } from "./guard.ts";
+import type { Credentials } from "./identify.ts";
 
 type RouteTable = Readonly<Record<string, Route>>;
 
@@ -12,7 +13,7 @@ type RouteTable = Readonly<Record<string, Route>>;
 export function mountRoutes<T extends RouteTable>(
   app: Hono<ApiEnv>,
   table: T,
-  options: { handlers: Readonly<Record<keyof T, ApiHandler>>; authenticate: Authenticate },
+  options: { handlers: Readonly<Record<keyof T, ApiHandler>>; credentials: Credentials },
 ): void {
   const handlers: Readonly<Record<string, ApiHandler>> = options.handlers;
   for (const name of Object.keys(handlers)) {
@@ -21,7 +22,7 @@ export function mountRoutes<T extends RouteTable>(
   for (const [name, route] of Object.entries(table)) {
     const handler = handlers[name];
     if (handler === undefined) throw new Error(`The route ${name} has no handler.`);
-    const guarded = route.policy === "public" ? handler : requireScope(route.policy.scope, options.authenticate, handler);
+    const guarded = route.policy === "public" ? handler : requireScope(route.policy.scope, options.credentials, handler);
     app.on(route.method, pattern(route.path), guarded);
   }
   for (const path of pathsOf(table)) app.all(pattern(path), refuseMethod(table, path));

@@ -15,7 +15,7 @@ import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { queryOf, validate } from "./validate.ts";
 
-type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "runPatch" | "answerPermission" | "answerQuestion";
+type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "answerPermission" | "answerQuestion";
 
 /** The run of the path. One that cannot exist is not looked for. */
 export function runIdOf(c: ApiContext): string {
@@ -30,7 +30,7 @@ function requestIdOf(c: ApiContext, name: "pid" | "qid", schema: z.ZodType<strin
   return id;
 }
 
-/** The routes that read and write runs; their events are in `events.ts`. */
+/** The routes that read and write runs; what they said and made is in `events.ts`, `logs.ts` and `results.ts`. */
 export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
   return {
     createRun: async (c) => {
@@ -41,15 +41,6 @@ export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
     listRuns: async (c) => c.json(await engine.listRuns(c.var.principal, validate(listRunsSchema, queryOf(c.req.url)))),
     getRun: async (c) => c.json(await engine.getRun(c.var.principal, runIdOf(c))),
     cancelRun: async (c) => c.json(await engine.cancelRun(c.var.principal, runIdOf(c)), 202),
-    runPatch: async (c) => {
-      const id = runIdOf(c);
-      const patch = await engine.patch(c.var.principal, id);
-      // An agent made these bytes: a browser saves them and shows nothing of them.
-      return c.body(patch, 200, {
-        "Content-Type": "text/x-diff; charset=utf-8",
-        "Content-Disposition": `attachment; filename="${id}.patch"`,
-      });
-    },
     answerPermission: async (c) => {
       const [id, permissionId] = [runIdOf(c), requestIdOf(c, "pid", permissionIdSchema)];
       const { decision } = validate(answerPermissionSchema, await readJson(c.req.raw));

@@ -22,6 +22,8 @@ import { type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { answerRequest, cancelRun, findRequest, findRun, insertRun, listRuns, type StoredRun } from "../store/runs.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
+import { type ChangeReader, createResults } from "./results.ts";
+import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
 
 /** What creating a run must know of the rooms that the engine does not import; main wires it. */
@@ -38,7 +40,8 @@ export interface EngineOptions {
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
   readonly answers: AnswerLines;
-  readonly readPatch: (run: { readonly repositoryUrl: string; readonly base: string; readonly head: string }) => Promise<string>;
+  readonly changes: ChangeReader;
+  readonly status: StatusSources;
 }
 
 export interface InspectedRepository {
@@ -157,6 +160,8 @@ export function createEngine(options: EngineOptions) {
   }
 
   return {
+    ...createResults(options.changes, load),
+    status: createStatus(options),
     createRun,
     cancelRun: cancel,
 
@@ -203,13 +208,6 @@ export function createEngine(options: EngineOptions) {
 
     subscribe(runId: string, wake: () => void): () => void {
       return wakes.subscribe(runId, wake);
-    },
-
-    /** The change of a run as a patch; empty when it has none (yet). */
-    async patch(principal: Principal, runId: string): Promise<string> {
-      const { run } = await load(principal.orgId, runId);
-      const head = run.result?.headCommit;
-      return head ? options.readPatch({ repositoryUrl: run.repository_url, base: run.base_commit, head }) : "";
     },
 
     async ready(): Promise<boolean> {

@@ -16,13 +16,15 @@ export interface Principal {
 const HOME_ORGANIZATION = { orgId: "org_home", orgName: "Home", userId: "user_admin", userName: "admin" };
 
 /** Only the hash of a token is stored. Tokens are long and random, so that a plain hash is enough. */
-function hashToken(token: string): Buffer {
+export function hashToken(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-/** A new API token: 256 random bits. */
-export function newToken(): string {
-  return `ry_${randomBytes(32).toString("base64url")}`;
+const PREFIXES = { api: "ry", link: "ryl", session: "rys" } as const;
+
+/** A new secret: 256 random bits behind a prefix that says what it is for. */
+export function newToken(kind: keyof typeof PREFIXES = "api"): string {
+  return `${PREFIXES[kind]}_${randomBytes(32).toString("base64url")}`;
 }
 
 /** The holder of a bearer token, or null. */

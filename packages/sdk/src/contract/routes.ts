@@ -82,6 +82,10 @@ export const ROUTES = {
   },
   logout: { method: "POST", path: "/v1/auth/logout", policy: { scope: "agent:read" }, summary: "End the browser's session" },
   login: { method: "GET", path: "/login", policy: "public", summary: "Follow a login link" },
+  docs: { method: "GET", path: "/docs", policy: "public", summary: "This reference, for a signed-in browser" },
+  docsFile: { method: "GET", path: "/docs/{file}", policy: "public", summary: "What the reference's page is made of" },
+  openapi: { method: "GET", path: "/openapi.json", policy: { scope: "agent:read" }, summary: "This reference as OpenAPI 3.1" },
+  home: { method: "GET", path: "/", policy: "public", summary: "Name, version and ways in; a browser is sent to the reference" },
   livez: { method: "GET", path: "/livez", policy: "public", summary: "The process lives" },
   readyz: { method: "GET", path: "/readyz", policy: "public", summary: "The server can take work" },
 } as const satisfies Record<string, Route>;

@@ -45,3 +45,7 @@ export const createLoginLinkSchema = z.strictObject({});
 /** A link that signs one browser in, once. */
 export const loginLinkSchema = z.object({ url: z.url(), expiresAt: z.iso.datetime() });
 export type LoginLink = z.infer<typeof loginLinkSchema>;
+
+/** Answer of `GET /`: what this is, and where to go on. */
+export const serverHomeSchema = z.object({ name: z.literal("runyard"), version: z.string(), links: z.record(z.string(), z.string()) });
+export type ServerHome = z.infer<typeof serverHomeSchema>;

@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { SCOPES } from "@runyard/sdk/contract";
 import { type Api, type ApiOptions, createApi } from "../api.ts";
-import type { ApiLogEntry } from "../context.ts";
+import type { ApiLogEntry, Logins } from "../context.ts";
 import type { Principal } from "../engine.ts";
 import type { Listening } from "../listen.ts";
 import { createLogEngine, type LogEngine } from "./log-engine.ts";
@@ -26,6 +26,7 @@ export async function openDoor(options: Partial<ApiOptions> = {}, port = 0): Pro
   const api = createApi({
     engine,
     authenticate: async (bearer) => tokens.get(bearer) ?? null,
+    logins: createMemoryLogins(),
     allowedHosts: () => [],
     log: (entry) => void log.push(entry),
     version: "1.2.3",
@@ -35,6 +36,30 @@ export async function openDoor(options: Partial<ApiOptions> = {}, port = 0): Pro
   const request = (path: string, init: RequestInit = {}): Promise<Response> =>
     fetch(`${listening.url}${path}`, { ...init, headers: { authorization: "Bearer owner", ...(init.headers as Record<string, string>) } });
   return { ...listening, api, engine, log, tokens, fetch: request };
+}
+
+/** Links and sessions in memory; none of them expires. */
+function createMemoryLogins(): Logins {
+  const links = new Map<string, Principal>();
+  const sessions = new Map<string, Principal>();
+  let count = 0;
+  return {
+    createLink: async (principal) => {
+      const code = `code-${(count += 1)}`;
+      links.set(code, principal);
+      return { code, expiresAt: "2026-11-20T10:10:00.000Z" };
+    },
+    redeem: async (code) => {
+      const principal = links.get(code);
+      if (principal === undefined) return null;
+      links.delete(code);
+      const session = `session-${code}`;
+      sessions.set(session, principal);
+      return { session, lifetimeMs: 43_200_000 };
+    },
+    find: async (session) => sessions.get(session) ?? null,
+    end: async (_, session) => void sessions.delete(session),
+  };
 }
 
 /** Sends bytes as they are and resolves with everything that came back until the server closed. */

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isTerminal, isTerminalEventType, type Run, RunyardError, type RunStatus } from "@runyard/sdk/contract";
+import { isTerminal, isTerminalEventType, type Run, RunyardError, type RunStatus, type ServerStatus } from "@runyard/sdk/contract";
 import type { ApiEngine, Principal, StoredEvent } from "../engine.ts";
 
 interface Entry {
@@ -85,6 +85,13 @@ export function createLogEngine(): LogEngine {
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
     patch: async (principal, id) => `diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`,
+    files: async (principal, id) => {
+      find(principal, id);
+      return { data: [] };
+    },
+    diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
+    file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
+    status: async () => STATUS,
     readEvents: async (principal, id, { after, limit }) => {
       const entry = find(principal, id);
       const events = entry.events.slice(after, after + limit);
@@ -99,6 +106,23 @@ export function createLogEngine(): LogEngine {
     },
   };
 }
+
+const STATUS: ServerStatus = {
+  version: "1.2.3",
+  startedAt: "2026-11-20T10:00:00.000Z",
+  simulated: false,
+  model: { connected: false, name: null, host: null },
+  sandbox: {
+    driver: "bwrap",
+    available: true,
+    reason: null,
+    isolation: { filesystem: "hard", network: "hard", processes: "hard" },
+    limits: { memory: true, cpus: true, pids: true },
+  },
+  runs: { running: 0, waiting: 0, queued: 0 },
+  agents: [],
+  database: "embedded",
+};
 
 /** A run id in the contract's form. */
 export function newRunId(): string {

@@ -1,0 +1,159 @@
+import {
+  answerPermissionSchema,
+  answerQuestionSchema,
+  type ApiErrorCode,
+  createLoginLinkSchema,
+  createRunSchema,
+  EVENT_TYPES,
+  eventDataSchemas,
+  eventEnvelopeSchema,
+  type EventType,
+  fileListSchema,
+  listLogsSchema,
+  listRunsSchema,
+  logEntrySchema,
+  loginLinkSchema,
+  logPageSchema,
+  problemSchema,
+  type RouteName,
+  runDiffSchema,
+  runPageSchema,
+  runSchema,
+  serverHomeSchema,
+  serverStatusSchema,
+} from "@runyard/sdk/contract";
+import { z } from "zod";
+
+/** What a route takes and answers, beside what its entry in the route table says. */
+export interface Operation {
+  readonly tag: "Runs" | "Results" | "Signing in" | "Server";
+  readonly description?: string;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType;
+  readonly status: number;
+  /** By media type; text where a body has no schema. An answer without a body has none. */
+  readonly answers: Readonly<Record<string, z.ZodType | "text" | "bytes">>;
+  /** Beside those that every route of its kind has. */
+  readonly errors?: readonly ApiErrorCode[];
+}
+
+/** One entry of a run's log: the same envelope for every type, and the data of that type. */
+const runEventSchema = z.discriminatedUnion("type", EVENT_TYPES.map(eventOf) as [EventSchema, ...EventSchema[]]);
+type EventSchema = ReturnType<typeof eventOf>;
+
+function eventOf(type: EventType) {
+  return eventEnvelopeSchema.extend({ type: z.literal(type), data: eventDataSchemas[type] });
+}
+
+const eventPageSchema = z.object({ data: z.array(runEventSchema), has_more: z.boolean(), next_after: z.int() });
+const livezSchema = z.object({ status: z.literal("ok"), name: z.literal("runyard"), version: z.string() });
+const readyzSchema = z.object({ status: z.literal("ok") });
+
+/** Schemas that have a name of their own in the document. */
+export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
+  Run: runSchema,
+  RunPage: runPageSchema,
+  RunEvent: runEventSchema,
+  EventPage: eventPageSchema,
+  LogEntry: logEntrySchema,
+  LogPage: logPageSchema,
+  FileList: fileListSchema,
+  RunDiff: runDiffSchema,
+  ServerStatus: serverStatusSchema,
+  LoginLink: loginLinkSchema,
+  Problem: problemSchema,
+};
+
+const eventsQuerySchema = z.object({
+  after: z.int().min(0).optional().describe("Events behind this seq. A stream that is taken up again may say it as Last-Event-ID."),
+  follow: z.enum(["0", "1"]).optional().describe("1: a stream stays after the end of a turn."),
+  limit: z.int().min(1).max(1_000).optional().describe("Most events of a page (JSON only)."),
+});
+
+const json = (schema: z.ZodType): Operation["answers"] => ({ "application/json": schema });
+
+export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
+  createRun: {
+    tag: "Runs",
+    body: createRunSchema,
+    status: 201,
+    answers: json(runSchema),
+    errors: ["repository_not_usable", "unknown_agent", "sandbox_not_available"],
+  },
+  listRuns: { tag: "Runs", query: listRunsSchema, status: 200, answers: json(runPageSchema) },
+  getRun: { tag: "Runs", status: 200, answers: json(runSchema) },
+  cancelRun: {
+    tag: "Runs",
+    description: "The run has stopped when its status says so.",
+    status: 202,
+    answers: json(runSchema),
+    errors: ["run_ended"],
+  },
+  runEvents: {
+    tag: "Runs",
+    description:
+      "Without gaps, from the first event or behind `after`. A stream ends after the last event of a turn with the message `stream.done`.",
+    query: eventsQuerySchema,
+    status: 200,
+    answers: { "application/json": eventPageSchema, "text/event-stream": "text", "application/x-ndjson": "text" },
+  },
+  answerPermission: {
+    tag: "Runs",
+    body: answerPermissionSchema,
+    status: 200,
+    answers: json(runSchema),
+    errors: ["request_not_found", "already_answered", "run_ended"],
+  },
+  answerQuestion: {
+    tag: "Runs",
+    body: answerQuestionSchema,
+    status: 200,
+    answers: json(runSchema),
+    errors: ["request_not_found", "already_answered", "run_ended"],
+  },
+  runLogs: {
+    tag: "Results",
+    description: "Whole messages and finished tools, without the pieces they came in. As text, `Link` names the next page.",
+    query: listLogsSchema,
+    status: 200,
+    answers: { "application/json": logPageSchema, "text/plain": "text" },
+  },
+  runFiles: { tag: "Results", status: 200, answers: json(fileListSchema), errors: ["repository_not_usable"] },
+  runFile: {
+    tag: "Results",
+    description: "Changed or not; as the run began while it has no change. Of a symbolic link, the path that it points to.",
+    status: 200,
+    answers: { "application/octet-stream": "bytes" },
+    errors: ["file_not_found", "file_too_large", "invalid_request", "repository_not_usable"],
+  },
+  runDiff: {
+    tag: "Results",
+    description: "Hunks behind the first 2 MiB are left out; the patch has all of them.",
+    status: 200,
+    answers: json(runDiffSchema),
+    errors: ["repository_not_usable"],
+  },
+  runPatch: { tag: "Results", status: 200, answers: { "text/x-diff": "text" }, errors: ["repository_not_usable"] },
+  createLoginLink: {
+    tag: "Signing in",
+    description: "The link begins one session as the token that made it. It works once, for ten minutes.",
+    body: createLoginLinkSchema,
+    status: 201,
+    answers: json(loginLinkSchema),
+  },
+  login: {
+    tag: "Signing in",
+    description: "Sets a cookie that is good for twelve hours and sends the browser on; 410 for a link that was used or has expired.",
+    query: z.object({ code: z.string() }),
+    status: 303,
+    answers: {},
+  },
+  logout: { tag: "Signing in", status: 204, answers: {} },
+  serverStatus: { tag: "Server", status: 200, answers: json(serverStatusSchema) },
+  docs: { tag: "Server", status: 200, answers: { "text/html": "text" } },
+  docsFile: { tag: "Server", status: 200, answers: { "text/javascript": "text", "text/css": "text" }, errors: ["not_found"] },
+  openapi: { tag: "Server", status: 200, answers: json(z.record(z.string(), z.unknown())) },
+  home: { tag: "Server", status: 200, answers: json(serverHomeSchema) },
+  livez: { tag: "Server", status: 200, answers: json(livezSchema) },
+  readyz: { tag: "Server", status: 200, answers: json(readyzSchema) },
+};

@@ -1,0 +1,62 @@
+import type { ApiContext, ApiHandler } from "./context.ts";
+import type { ApiEngine } from "./engine.ts";
+import { runIdOf } from "./runs.ts";
+import { invalid } from "./validate.ts";
+
+type ResultRoute = "runPatch" | "runFiles" | "runFile" | "runDiff";
+
+const MAX_PATH_CHARS = 4_096;
+
+/** The routes that hand out what a run made. Its bytes are an agent's: a browser saves them and shows nothing of them. */
+export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandler> {
+  return {
+    runPatch: async (c) => {
+      const id = runIdOf(c);
+      const patch = await engine.patch(c.var.principal, id);
+      return c.body(patch, 200, { "Content-Type": "text/x-diff; charset=utf-8", "Content-Disposition": attachment(`${id}.patch`) });
+    },
+    runFiles: async (c) => c.json(await engine.files(c.var.principal, runIdOf(c))),
+    runFile: async (c) => {
+      const path = filePathOf(c);
+      const bytes = await engine.file(c.var.principal, runIdOf(c), path);
+      const name = path.slice(path.lastIndexOf("/") + 1);
+      return c.body(bytes as Uint8Array<ArrayBuffer>, 200, {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": attachment(name),
+      });
+    },
+    runDiff: async (c) => c.json(await engine.diff(c.var.principal, runIdOf(c))),
+  };
+}
+
+/** The file that the path names, as git names it: from the top, with slashes, and never a way up. */
+function filePathOf(c: ApiContext): string {
+  const raw = /^\/v1\/agent-runs\/[^/]*\/files\/(.*)$/s.exec(new URL(c.req.url).pathname)?.[1] ?? "";
+  const path = decoded(raw);
+  const isPath = path !== null && path.length <= MAX_PATH_CHARS && !path.includes("\0") && path.split("/").every(isName);
+  if (!isPath) {
+    throw invalid([
+      { path: "path", message: "must be a file's path from the top of the repository, percent-encoded, without . and .. in it" },
+    ]);
+  }
+  return path;
+}
+
+function isName(part: string): boolean {
+  return part !== "" && part !== "." && part !== "..";
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+/** A name goes into a header as RFC 6266 writes it: plain for old readers, and exact. */
+function attachment(name: string): string {
+  const plain = name.replaceAll(/[^\w .()+,@=-]/g, "_");
+  const exact = encodeURIComponent(name).replaceAll(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+  return `attachment; filename="${plain}"${plain === name ? "" : `; filename*=UTF-8''${exact}`}`;
+}

@@ -1,0 +1,127 @@
+import { createHash } from "node:crypto";
+import { RunyardClient } from "@runyard/sdk";
+import { type NewEvent, type RunResult, type Scope, SCOPES } from "@runyard/sdk/contract";
+import { type NewRequest, permissionAnswer, questionAnswer } from "../../agents/acp/conversation.ts";
+import { createEngine, type EngineOptions } from "../../engine/engine.ts";
+import { authenticate } from "../../engine/identity.ts";
+import { createLogins } from "../../engine/logins.ts";
+import { createWakes } from "../../engine/wakes.ts";
+import { ensureAdministrator } from "../../store/identities.ts";
+import type { RunRow } from "../../store/run-row.ts";
+import { claimRun, commitStep } from "../../store/runs.ts";
+import { createTestDatabase, type TestDatabase } from "../../testing/database.ts";
+import { createApi } from "../api.ts";
+import type { ApiLogEntry } from "../context.ts";
+import type { Listening } from "../listen.ts";
+
+/** The door over the real engine and a real PostgreSQL: the API as it is served, but for what runs agents. */
+export interface Served {
+  readonly database: TestDatabase;
+  readonly door: Listening;
+  readonly log: ApiLogEntry[];
+  /** With the token `token-a` of `org_a`; `token-b` is that of `org_b`. */
+  readonly client: RunyardClient;
+  addToken(name: string, token: { readonly orgId: string; readonly scopes: readonly Scope[] }): Promise<void>;
+  /** Claims this very run as a runner does; others that are queued are ended. */
+  claim(runId: string): Promise<RunRow>;
+  /** Commits events as a runner does, and wakes the readers. */
+  say(run: RunRow, events: readonly NewEvent[]): Promise<void>;
+  /** Ends a run as a runner does, with its last event. */
+  complete(run: RunRow, result?: Partial<RunResult>): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function serve(options: Partial<EngineOptions> = {}): Promise<Served> {
+  const database = await createTestDatabase();
+  const { db } = database;
+  const wakes = createWakes();
+  const log: ApiLogEntry[] = [];
+  const addToken: Served["addToken"] = (name, { orgId, scopes }) => {
+    const tokenHash = createHash("sha256").update(name).digest();
+    const user = { userId: `user_${orgId}`, userName: orgId };
+    return ensureAdministrator(db, { orgId, orgName: orgId, ...user, tokenId: `tok_${name}`, tokenHash, scopes });
+  };
+  for (const name of ["a", "b"]) await addToken(`token-${name}`, { orgId: `org_${name}`, scopes: SCOPES });
+  const engine = createEngine({ ...DEFAULTS, db, wakes, ...options });
+  const api = createApi({
+    engine,
+    authenticate: (bearer) => authenticate(db, bearer),
+    logins: createLogins(db),
+    allowedHosts: () => [],
+    log: (entry) => void log.push(entry),
+    version: "1.2.3",
+    timings: { recheckMs: 50 },
+  });
+  const door = await api.listen({ host: "127.0.0.1", port: 0 });
+
+  const claim: Served["claim"] = async (runId) => {
+    for (;;) {
+      const events: NewEvent[] = [{ type: "run.started", data: { runnerId: "runner" } }];
+      const run = await claimRun(db, { owner: "owner", runnerId: "runner", events });
+      if (run === undefined) throw new Error("nothing to claim");
+      if (run.id === runId) return run;
+      await commitStep(db, { run, change: { status: "failed" } });
+    }
+  };
+  const commit = async (step: Parameters<typeof commitStep>[1]): Promise<void> => {
+    if ((await commitStep(db, step)) === undefined) throw new Error("the step was fenced");
+    wakes.notify(step.run.id);
+  };
+  return {
+    database,
+    door,
+    log,
+    client: new RunyardClient({ baseUrl: door.url, token: "token-a" }),
+    addToken,
+    claim,
+    say: (run, events) => commit({ run, events }),
+    complete: (run, change = {}) => {
+      const result: RunResult = { ...NO_CHANGE, ...change };
+      return commit({ run, events: [{ type: "run.completed", data: { result } }], change: { status: "completed", result } });
+    },
+    async close() {
+      await door.close();
+      await database.drop();
+    },
+  };
+}
+
+const NO_ISOLATION = { filesystem: "none", network: "none", processes: "none" } as const;
+const NO_CHANGE: RunResult = {
+  summary: "done",
+  headBranch: null,
+  headCommit: null,
+  baseCommit: "a".repeat(40),
+  filesChanged: 0,
+  insertions: 0,
+  deletions: 0,
+};
+
+/** What the engine is told of the rooms that it does not import. */
+const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
+  now: Date.now,
+  describeAgent: (profile) => (profile === "builtin" ? { needsModel: true } : undefined),
+  agentNames: () => ["builtin", "custom"],
+  inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
+  model: () => ({ connected: true, simulated: false, model: "some-model" }),
+  defaultDriver: "process",
+  probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),
+  answers: {
+    permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
+    question: (request, answer) => questionAnswer(request as NewRequest, answer),
+  },
+  changes: {
+    patch: async ({ base, head }) => `${base}..${head}`,
+    files: async () => [],
+    diff: async () => ({ files: [], truncated: false }),
+    file: async () => null,
+  },
+  status: {
+    version: "1.2.3",
+    startedAt: "2026-11-20T10:00:00.000Z",
+    database: "external",
+    modelHost: () => "127.0.0.1:11434",
+    probeLimits: () => ({ memory: true, cpus: false, pids: true }),
+    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null }],
+  },
+};

@@ -1,0 +1,65 @@
+import { type ChangedFile, type FileList, type RunDiff, RunyardError } from "@runyard/sdk/contract";
+import type { StoredRun } from "../store/runs.ts";
+import type { Principal } from "./identity.ts";
+
+/** A run's change: two commits of a repository. */
+export interface Change {
+  readonly repositoryUrl: string;
+  readonly base: string;
+  readonly head: string;
+}
+
+/** How changes and files are read from git; main wires it. */
+export interface ChangeReader {
+  patch(change: Change): Promise<string>;
+  files(change: Change): Promise<ChangedFile[]>;
+  diff(change: Change): Promise<Pick<RunDiff, "files" | "truncated">>;
+  /** The file's bytes, how large it is where that is too large, or null where there is none. */
+  file(place: {
+    readonly repositoryUrl: string;
+    readonly commit: string;
+    readonly path: string;
+  }): Promise<{ readonly bytes: Uint8Array } | { readonly tooLarge: number } | null>;
+}
+
+/** What runs made, for the people who may see them. */
+export function createResults(changes: ChangeReader, load: (orgId: string, runId: string) => Promise<StoredRun>) {
+  /** Null while there is no change, and for a run that made none. */
+  const changeOf = ({ run }: StoredRun): Change | null => {
+    const head = run.result?.headCommit;
+    return head ? { repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
+  };
+
+  return {
+    /** The change of a run as a patch; empty when it has none (yet). */
+    async patch(principal: Principal, runId: string): Promise<string> {
+      const change = changeOf(await load(principal.orgId, runId));
+      return change === null ? "" : changes.patch(change);
+    },
+
+    async files(principal: Principal, runId: string): Promise<FileList> {
+      const change = changeOf(await load(principal.orgId, runId));
+      return { data: change === null ? [] : await changes.files(change) };
+    },
+
+    async diff(principal: Principal, runId: string): Promise<RunDiff> {
+      const stored = await load(principal.orgId, runId);
+      const change = changeOf(stored);
+      const { files, truncated } = change === null ? { files: [], truncated: false } : await changes.diff(change);
+      return { baseCommit: stored.run.base_commit, headCommit: change?.head ?? null, files, truncated };
+    },
+
+    /** A file as the run left it; as it began, while it has no change. */
+    async file(principal: Principal, runId: string, path: string): Promise<Uint8Array> {
+      const stored = await load(principal.orgId, runId);
+      const commit = changeOf(stored)?.head ?? stored.run.base_commit;
+      const found = await changes.file({ repositoryUrl: stored.run.repository_url, commit, path });
+      if (found === null) throw new RunyardError("file_not_found", `Run ${runId} has no file ${path}.`);
+      if ("bytes" in found) return found.bytes;
+      throw new RunyardError(
+        "file_too_large",
+        `${path} has ${found.tooLarge} bytes, more than the server hands out. Fetch the run's branch with git.`,
+      );
+    },
+  };
+}
