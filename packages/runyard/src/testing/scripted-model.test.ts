@@ -114,7 +114,7 @@ describe("the scripted model", () => {
     const lacking = await ask([{ run: "ls" }], { messages: [user("go")], tools: [tool("write", {})] });
     expect(lacking.status).toBe(400);
     expect(await lacking.json()).toMatchObject({ error: { message: expect.stringMatching(/declares no tool.*write/) as string } });
-    expect((await fetch(`${model?.url}/responses`, { method: "POST", body: "{}" })).status).toBe(404);
+    expect((await fetch(`${model?.url}/embeddings`, { method: "POST", body: "{}" })).status).toBe(404);
     expect((await fetch(`${model?.url}/models`)).status).toBe(200);
   });
 

@@ -2,7 +2,14 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { toolCalls, type DeclaredTool, type ToolCall } from "./scripted-tools.ts";
+import { chatWire } from "./scripted-chat.ts";
+import { responsesWire } from "./scripted-responses.ts";
+import { toolCalls, type ToolCall } from "./scripted-tools.ts";
+import { type ModelMessage, sendJson, type Wire } from "./scripted-wire.ts";
+
+export { SCRIPTED_USAGE } from "./scripted-wire.ts";
+
+const WIRES: readonly Wire[] = [chatWire, responsesWire];
 
 /**
  * One answer of the model. Actions become calls of whatever tools the agent declares; a step without
@@ -43,13 +50,9 @@ interface ModelRequest {
   readonly model: string;
   /** Names of the tools that were declared. */
   readonly tools: readonly string[];
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly ModelMessage[];
   /** The step that was answered; null for a request without tools, such as one for a title. */
   readonly step: number | null;
-}
-interface ChatMessage {
-  readonly role: string;
-  readonly content?: unknown;
 }
 
 export interface ScriptedModel {
@@ -59,18 +62,8 @@ export interface ScriptedModel {
   close(): Promise<void>;
 }
 
-/** Tokens that each answer claims; the same always, so that tests can count. */
-export const SCRIPTED_USAGE = { inputTokens: 1_000, outputTokens: 42, cachedInputTokens: 100 } as const;
-
-interface ChatBody {
-  readonly model?: string;
-  readonly stream?: boolean;
-  readonly messages: readonly ChatMessage[];
-  readonly tools?: readonly { readonly function: DeclaredTool }[];
-}
-
 /**
- * Plays the model of an OpenAI-compatible provider on loopback. It keeps no conversation in mind: the
+ * Plays the model of an OpenAI-compatible provider on loopback, over chat completions and Responses. It keeps no conversation in mind: the
  * step follows from the messages of the request, so any number of agents may talk to it, and a call that
  * is made again gets the same answer.
  */
@@ -105,38 +98,37 @@ interface Playing {
 
 async function answer(playing: Playing, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = request.url ?? "/";
+  const wire = WIRES.find((known) => path.endsWith(known.path));
   if (path.endsWith("/models")) {
     sendJson(response, 200, { object: "list", data: [{ id: "scripted", object: "model", created: 1, owned_by: "runyard" }] });
-  } else if (path.endsWith("/chat/completions")) {
-    await answerChat(
-      playing,
-      { path, authorization: request.headers.authorization ?? null, body: JSON.parse(await readBody(request)) as ChatBody },
-      response,
-    );
+  } else if (wire) {
+    const body: unknown = JSON.parse(await readBody(request));
+    await answerCall(playing, { path, authorization: request.headers.authorization ?? null, wire, body }, response);
   } else sendError(response, 404, "not scripted");
 }
 
-interface ChatCall {
+interface ModelCall {
   readonly path: string;
   readonly authorization: string | null;
-  readonly body: ChatBody;
+  readonly wire: Wire;
+  readonly body: unknown;
 }
 
-async function answerChat(playing: Playing, call: ChatCall, response: ServerResponse): Promise<void> {
-  const { path, authorization, body } = call;
-  const tools = (body.tools ?? []).map((tool) => tool.function);
-  const model = body.model ?? "scripted";
-  const at = tools.length === 0 ? { script: "", index: null, step: { say: "A scripted title" } } : findStep(playing.script, body.messages);
+async function answerCall(playing: Playing, call: ModelCall, response: ServerResponse): Promise<void> {
+  const { path, authorization, wire } = call;
+  const { model = "scripted", stream, tools, messages } = wire.read(call.body);
+  const at = tools.length === 0 ? { script: "", index: null, step: { say: "A scripted title" } } : findStep(playing.script, messages);
   const step: ModelStep = at.step;
-  playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages: body.messages, step: at.index });
+  playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages, step: at.index });
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
   if (mustFail(playing.failures, step, `${authorization} ${at.script} ${at.index}`)) {
     sendFailure(response, step);
     return;
   }
-  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model, cut: step.cut !== undefined };
-  if (body.stream === true) sendStream(response, said);
-  else sendWhole(response, said);
+  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model, tools, cut: step.cut !== undefined };
+  if (stream) wire.sendStream(response, said);
+  else if (said.cut) response.destroy();
+  else wire.sendWhole(response, said);
 }
 
 function sendFailure(response: ServerResponse, step: ModelStep): void {
@@ -146,12 +138,12 @@ function sendFailure(response: ServerResponse, step: ModelStep): void {
 
 function findStep(
   script: ModelScript,
-  messages: readonly ChatMessage[],
+  messages: readonly ModelMessage[],
 ): { readonly script: string; readonly index: number; readonly step: ModelStep } {
-  const marked = (message: ChatMessage): string | undefined =>
+  const marked = (message: ModelMessage): string | undefined =>
     message.role === "user" ? /\[\[(\w+)\]\]/.exec(textOf(message.content))?.[1] : undefined;
   const start = isSteps(script) ? -1 : messages.findLastIndex((message) => marked(message) !== undefined);
-  const name = start < 0 ? "" : (marked(messages[start] as ChatMessage) ?? "");
+  const name = start < 0 ? "" : (marked(messages[start] as ModelMessage) ?? "");
   const steps = isSteps(script) ? script : script[name];
   if (!steps) throw new Error(`no script is called "${name}"`);
   const index = messages.slice(start + 1).filter((message) => message.role === "assistant").length;
@@ -181,76 +173,8 @@ function goneSignal(response: ServerResponse): AbortSignal {
   return gone.signal;
 }
 
-interface Said {
-  readonly text: string;
-  readonly calls: readonly ToolCall[];
-  readonly model: string;
-  readonly cut: boolean;
-}
-
-const USAGE = {
-  prompt_tokens: SCRIPTED_USAGE.inputTokens,
-  completion_tokens: SCRIPTED_USAGE.outputTokens,
-  total_tokens: SCRIPTED_USAGE.inputTokens + SCRIPTED_USAGE.outputTokens,
-  prompt_tokens_details: { cached_tokens: SCRIPTED_USAGE.cachedInputTokens },
-};
-
-function sendStream(response: ServerResponse, said: Said): void {
-  response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
-  const base = { id: newCallId("chatcmpl"), object: "chat.completion.chunk", created: 1, model: said.model };
-  const send = (delta: object, finishReason: string | null = null): void => {
-    response.write(`data: ${JSON.stringify({ ...base, choices: [{ index: 0, delta, finish_reason: finishReason }] })}\n\n`);
-  };
-  send({ role: "assistant", content: "" });
-  for (const word of said.text.match(/\S+\s*|\s+/g) ?? []) send({ content: word });
-  if (said.cut) {
-    setImmediate(() => response.destroy());
-    return;
-  }
-  wireCalls(said.calls).forEach((call, index) => send({ tool_calls: [{ index, ...call }] }));
-  send({}, said.calls.length > 0 ? "tool_calls" : "stop");
-  response.write(`data: ${JSON.stringify({ ...base, choices: [], usage: USAGE })}\n\n`);
-  response.end("data: [DONE]\n\n");
-}
-
-function sendWhole(response: ServerResponse, said: Said): void {
-  if (said.cut) {
-    response.destroy();
-    return;
-  }
-  const calls = wireCalls(said.calls);
-  const message = { role: "assistant", content: said.text || null, ...(calls.length > 0 ? { tool_calls: calls } : {}) };
-  const choice = { index: 0, message, finish_reason: calls.length > 0 ? "tool_calls" : "stop" };
-  sendJson(response, 200, {
-    id: newCallId("chatcmpl"),
-    object: "chat.completion",
-    created: 1,
-    model: said.model,
-    choices: [choice],
-    usage: USAGE,
-  });
-}
-
-function wireCalls(calls: readonly ToolCall[]): object[] {
-  return calls.map((call) => ({
-    id: newCallId("call"),
-    type: "function",
-    function: { name: call.name, arguments: JSON.stringify(call.input) },
-  }));
-}
-
-let lastId = 0;
-function newCallId(prefix: string): string {
-  return `${prefix}_${++lastId}`;
-}
-
 function sendError(response: ServerResponse, status: number, message: string): void {
   sendJson(response, status, { error: { message, type: "scripted_error", code: null } });
-}
-
-function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(JSON.stringify(value));
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

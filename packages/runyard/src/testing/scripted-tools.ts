@@ -3,6 +3,8 @@ import type { ModelStep } from "./scripted-model.ts";
 /** A tool that a request declares. */
 export interface DeclaredTool {
   readonly name: string;
+  /** Takes free text, which stands in the call's input as `text`. */
+  readonly isFreeText?: boolean;
   readonly parameters: { readonly properties?: Readonly<Record<string, ParameterSchema>>; readonly required?: readonly string[] };
 }
 interface ParameterSchema {
@@ -15,29 +17,53 @@ export interface ToolCall {
   readonly input: Readonly<Record<string, unknown>>;
 }
 
-const SHELLS = ["bash", "run_command", "Bash", "shell", "execute"];
+const SHELLS = ["bash", "run_command", "Bash", "shell", "execute", "exec_command"];
 const WRITERS = ["write", "write_file", "Write", "create_file"];
 const READERS = ["read", "read_file", "Read"];
 const EDITORS = ["edit", "edit_file", "Edit", "str_replace"];
 const PLANNERS = ["todowrite", "update_plan", "TodoWrite"];
 const ASKERS = ["ask_user", "question"];
+/** Codex's one tool for changes to files. */
+const PATCHERS = ["apply_patch"];
 
 /** The step in terms of the tools at hand; throws when no declared tool can do it. */
 export function toolCalls(step: ModelStep, tools: readonly DeclaredTool[]): ToolCall[] {
+  const find = (names: readonly string[]): DeclaredTool | undefined =>
+    names.map((name) => tools.find((declared) => declared.name === name)).find((declared) => declared !== undefined);
   const use = (names: readonly string[], input: Record<string, unknown>): ToolCall => {
-    const tool = names.map((name) => tools.find((declared) => declared.name === name)).find((declared) => declared !== undefined);
+    const tool = find(names);
     if (!tool) throw new Error(`the request declares no tool for this step: it has ${tools.map((declared) => declared.name).join(", ")}`);
     return { name: tool.name, input: fill(tool, input) };
   };
+  const run = (command: string): ToolCall => use(SHELLS, { command, cmd: command, description: "a scripted command" });
+  const patch = (lines: readonly string[]): ToolCall => {
+    const text = ["*** Begin Patch", ...lines, "*** End Patch", ""].join("\n");
+    return find(PATCHERS) ? use(PATCHERS, { text }) : run(`apply_patch <<'EOF'\n${text}EOF`);
+  };
   const calls: ToolCall[] = [];
-  if (step.read !== undefined) calls.push(use(READERS, pathIn(step.read)));
-  if (step.write) calls.push(use(WRITERS, { ...pathIn(step.write[0]), content: step.write[1] }));
-  if (step.edit) calls.push(use(EDITORS, { ...pathIn(step.edit[0]), ...replacement(step.edit[1], step.edit[2]) }));
-  if (step.run !== undefined) calls.push(use(SHELLS, { command: step.run, description: "a scripted command" }));
+  if (step.read !== undefined) calls.push(find(READERS) ? use(READERS, pathIn(step.read)) : run(`cat ${step.read}`));
+  if (step.write) {
+    const [path, content] = step.write;
+    calls.push(find(WRITERS) ? use(WRITERS, { ...pathIn(path), content }) : patch([`*** Add File: ${path}`, ...marked("+", content)]));
+  }
+  if (step.edit) {
+    const [path, from, to] = step.edit;
+    const change = [`*** Update File: ${path}`, "@@", ...marked("-", from), ...marked("+", to)];
+    calls.push(find(EDITORS) ? use(EDITORS, { ...pathIn(path), ...replacement(from, to) }) : patch(change));
+  }
+  if (step.run !== undefined) calls.push(run(step.run));
   if (step.plan) calls.push(use(PLANNERS, planIn(step.plan)));
   if (step.ask !== undefined) calls.push(use(ASKERS, { question: step.ask }));
   for (const call of step.calls ?? []) calls.push(call);
   return calls;
+}
+
+/** The lines of a text as a patch has them. */
+function marked(mark: "+" | "-", text: string): string[] {
+  return text
+    .replace(/\n$/, "")
+    .split("\n")
+    .map((line) => mark + line);
 }
 
 /** Every name that agents have for the same thing; `fill` leaves those out that a tool does not take. */
@@ -57,6 +83,7 @@ function planIn(plan: NonNullable<ModelStep["plan"]>): Record<string, unknown> {
 
 /** Only what the tool's schema knows, and something for what it requires besides. */
 function fill(tool: DeclaredTool, input: Record<string, unknown>): Record<string, unknown> {
+  if (tool.isFreeText === true) return input;
   const properties = tool.parameters.properties ?? {};
   const known = Object.entries(input).filter(([name]) => name in properties);
   const missing = (tool.parameters.required ?? []).filter((name) => !(name in input)).map((name) => [name, placeholder(properties[name])]);

@@ -33,6 +33,16 @@ describe("the policy", () => {
     expect(dataOf(played.events, "permission.resolved")).toEqual([{ permissionId: "perm_1_1000", decision, optionId, by: "policy" }]);
   });
 
+  it("asks with the files that it is about, where the agent's words do not name them", () => {
+    const call = update("tool_call", { toolCallId: "t", title: "Editing", kind: "edit", locations: [{ path: "/w/a" }, { path: "/w/b" }] });
+    const titleOf = (title: string): string | undefined => {
+      const request = permission(0, { toolCall: { toolCallId: "t", title, kind: "edit" }, options: ALL });
+      return playTurn([call, request], withPolicy({ ask: ["edit"] })).requests[0]?.title;
+    };
+    expect(titleOf("Edit files")).toBe("Edit files\n/w/a\n/w/b");
+    expect(titleOf("Edit /w/a, /w/b")).toBe("Edit /w/a, /w/b");
+  });
+
   it("asks a person, and sends nothing until then", () => {
     const played = playTurn([permission(7, { toolCall: EXECUTE, options: ALL })], withPolicy({ ask: ["execute"] }));
     expect(played.lines).toEqual([]);

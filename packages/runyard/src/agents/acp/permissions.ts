@@ -3,7 +3,7 @@ import { decidePermission } from "../../core/permission-policy.ts";
 import { emit, rpcLine, type Draft } from "./draft.ts";
 import { cutText, readArray, readLabel, readObject, readText, type Json, type JsonObject } from "./json.ts";
 import type { NewRequest } from "./state.ts";
-import { applyToolCall, findTool, MAX_TITLE_CHARS, readToolId, readToolKind } from "./tools.ts";
+import { applyToolCall, findTool, MAX_TITLE_CHARS, readToolId, readToolKind, type ToolView } from "./tools.ts";
 
 const MAX_OPTIONS = 32;
 const MAX_OPTION_CHARS = 1_000;
@@ -42,7 +42,7 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const toolKind = readToolKind(call["kind"]) ?? known?.kind ?? "other";
   const options = readOptions(params["options"]);
   const id = `perm_${draft.spec.attempt}_${place.offset}`;
-  const title = permissionTitle(call, known?.title ?? null);
+  const title = permissionTitle(call, known);
   const verdict = decidePermission(draft.spec.policy, toolKind);
   emit(draft, {
     type: "permission.requested",
@@ -129,10 +129,12 @@ function readOptions(value: Json | undefined): readonly Option[] {
   return options.slice(0, MAX_OPTIONS);
 }
 
-/** The agent's words, and the command itself where those do not say it. */
-function permissionTitle(call: JsonObject, knownTitle: string | null): string {
-  const title = readLabel(call["title"], MAX_COMMAND_CHARS) ?? knownTitle ?? readToolId(call) ?? "a tool call without a name";
+/** The agent's words, and what it is about (the command itself, the files) where those do not say it. */
+function permissionTitle(call: JsonObject, known: ToolView | null): string {
+  const title = readLabel(call["title"], MAX_COMMAND_CHARS) ?? known?.title ?? readToolId(call) ?? "a tool call without a name";
   const command = readText(readObject(call["rawInput"])?.["command"]);
-  if (command === null || command.trim() === "" || title.includes(command)) return title;
-  return `${cutText(title, MAX_TITLE_CHARS)}\n${cutText(command, MAX_COMMAND_CHARS)}`;
+  const subject = command !== null && command.trim() !== "" ? [command] : (known?.locations ?? []);
+  const unsaid = subject.filter((words) => !title.includes(words));
+  if (unsaid.length === 0) return title;
+  return `${cutText(title, MAX_TITLE_CHARS)}\n${cutText(unsaid.join("\n"), MAX_COMMAND_CHARS)}`;
 }

@@ -55,6 +55,26 @@ describe("a tool call", () => {
     expect(played.state.sawOutput).toBe(false);
   });
 
+  it("has the output that came bit by bit beside it, and the exit code of its terminal", () => {
+    const beside = (fields: Fields): Fields => ({ _meta: { terminal_info: { terminal_id: "t1" }, ...fields } });
+    const played = playTurn([
+      call("t1", { title: "make", status: "in_progress", content: [{ type: "terminal", terminalId: "t1" }] }),
+      change("t1", beside({ terminal_output_delta: { data: "one\n", terminal_id: "t1" } })),
+      change("t1", beside({ terminal_output: { data: "two\n", terminal_id: "t1" } })),
+      change("t1", { status: "failed", ...beside({ terminal_exit: { exit_code: 2, signal: null, terminal_id: "t1" } }) }),
+      call("t2", { status: "completed", ...beside({ terminal_output_delta: 7, terminal_exit: { exit_code: "2" } }) }),
+    ]);
+    expect(dataOf(played.events, "tool.finished")).toMatchObject([
+      { output: "one\ntwo\n", exitCode: 2 },
+      { output: null, exitCode: null },
+    ]);
+    const long = playTurn([
+      call("t"),
+      ...Array.from({ length: 3 }, () => change("t", beside({ terminal_output_delta: { data: "x".repeat(MAX_OUTPUT_CHARS / 2) } }))),
+    ]);
+    expect(long.state.tools[0]?.view.output).toHaveLength(MAX_OUTPUT_CHARS);
+  });
+
   it.each<[string, Json, number | null]>([
     ["exitCode", { exitCode: 1 }, 1],
     ["exit_code", { exit_code: 2 }, 2],

@@ -4,7 +4,7 @@ import { cutText, readArray, readInteger, readLabel, readObject, readText, readW
 import { updatePlanFromTool } from "./plan.ts";
 import type { OpenTool } from "./state.ts";
 
-type ToolView = EventData<"tool.started">;
+export type ToolView = EventData<"tool.started">;
 
 /** Longest output of a tool that is kept, in characters (UTF-16 units). */
 export const MAX_OUTPUT_CHARS = 65_536;
@@ -111,8 +111,8 @@ function merge(view: ToolView, call: JsonObject, how: { readonly source: Source;
     title: mergeTitle(view.title, call, how),
     kind: readToolKind(call["kind"]) ?? view.kind,
     status: status ?? view.status,
-    output: readOutput(content, call["rawOutput"]) ?? view.output,
-    exitCode: readExitCode(call["rawOutput"]) ?? view.exitCode,
+    output: readOutput(content, call["rawOutput"]) ?? addTerminalOutput(view.output, call["_meta"]),
+    exitCode: readExitCode(call["rawOutput"]) ?? readTerminalExit(call["_meta"]) ?? view.exitCode,
     // Updates that bring neither must not wipe out what a person wants to see at the end.
     diffs: diffs.length > 0 ? diffs : view.diffs,
     locations: locations.length > 0 ? locations : view.locations,
@@ -131,6 +131,18 @@ function readOutput(content: readonly (JsonObject | null)[], rawOutput: Json | u
   const raw = readObject(rawOutput);
   const text = texts.length > 0 ? texts.join("\n") : (readText(rawOutput) ?? readText(raw?.["output"]) ?? readText(raw?.["error"]));
   return text === null ? null : cutText(text, MAX_OUTPUT_CHARS);
+}
+
+/** Some agents send what a command prints bit by bit beside the call, for a terminal that they show; `known` comes before it. */
+function addTerminalOutput(known: string | null, meta: Json | undefined): string | null {
+  const metadata = readObject(meta);
+  const piece = readObject(metadata?.["terminal_output_delta"] ?? metadata?.["terminal_output"]);
+  const text = readText(piece?.["data"]);
+  return text === null ? known : cutText((known ?? "") + text, MAX_OUTPUT_CHARS);
+}
+
+function readTerminalExit(meta: Json | undefined): number | null {
+  return readInteger(readObject(readObject(meta)?.["terminal_exit"])?.["exit_code"]);
 }
 
 /** Agents put a command's exit code in different places of what they pass through. */

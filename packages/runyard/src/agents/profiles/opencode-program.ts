@@ -1,6 +1,7 @@
-import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readSync, realpathSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { isNative, onPath, packageAt, packageSeenFrom, realProgram } from "./installed-program.ts";
 
 const HOW_TO_INSTALL =
   "Install it (npm install -g opencode-ai), or set RUNYARD_OPENCODE to its program or to a folder with its node_modules.";
@@ -20,12 +21,11 @@ export function findOpencode(env: NodeJS.ProcessEnv): FoundOpencode {
     const program = nativeProgram(named) ?? programInFolder(named);
     return program === null ? missing(`RUNYARD_OPENCODE is ${named}, and no opencode for this machine is there.`) : found(program);
   }
-  const onPath = (env["PATH"] ?? "").split(path.delimiter).filter((dir) => path.isAbsolute(dir));
-  for (const dir of onPath) {
-    const program = nativeProgram(path.join(dir, "opencode"));
+  for (const file of onPath("opencode", env)) {
+    const program = nativeProgram(file);
     if (program !== null) return found(program);
   }
-  const beside = packageBesideRunyard();
+  const beside = packageSeenFrom(fileURLToPath(import.meta.url), "opencode-ai");
   const program = beside === null ? null : programInFolder(beside);
   return program === null ? missing("opencode is not installed.") : found(program);
 }
@@ -40,7 +40,7 @@ function missing(what: string): FoundOpencode {
 
 /** The program itself where it is native, the one of the platform's package where it is npm's script. */
 function nativeProgram(file: string): string | null {
-  const real = realFile(file);
+  const real = realProgram(file);
   if (real === null) return null;
   return isNative(real) ? real : programOfPackage(path.dirname(path.dirname(real)));
 }
@@ -59,7 +59,7 @@ function programOfPackage(root: string): string | null {
   const places = platformPackages().flatMap((name) => [path.join(root, "..", name), path.join(root, "node_modules", name)]);
   for (const place of [root, ...places]) {
     for (const name of ["opencode", "opencode.exe"]) {
-      const real = realFile(path.join(place, "bin", name));
+      const real = realProgram(path.join(place, "bin", name));
       if (real !== null && isNative(real)) return real;
     }
   }
@@ -88,49 +88,8 @@ function hasAvx2(): boolean {
   }
 }
 
-function realFile(file: string): string | null {
-  try {
-    const real = realpathSync(file);
-    accessSync(real, constants.X_OK);
-    return real;
-  } catch {
-    return null;
-  }
-}
-
-/** First bytes of ELF, and of Mach-O in its kinds. */
-const NATIVE_MAGIC: ReadonlySet<string> = new Set(["7f454c46", "cffaedfe", "cafebabe"]);
-
-function isNative(file: string): boolean {
-  const head = Buffer.alloc(4);
-  try {
-    const fd = openSync(file, "r");
-    try {
-      readSync(fd, head, 0, head.length, 0);
-    } finally {
-      closeSync(fd);
-    }
-  } catch {
-    return false;
-  }
-  return NATIVE_MAGIC.has(head.toString("hex"));
-}
-
 /** The version that the package around the program names; null for an installation without one. */
 function packageVersion(program: string): string | null {
-  try {
-    const parsed: unknown = JSON.parse(readFileSync(path.join(path.dirname(path.dirname(program)), "package.json"), "utf8"));
-    const { name, version } = parsed as { name?: unknown; version?: unknown };
-    return typeof name === "string" && name.startsWith("opencode") && typeof version === "string" ? version : null;
-  } catch {
-    return null;
-  }
-}
-
-function packageBesideRunyard(): string | null {
-  try {
-    return path.dirname(createRequire(import.meta.url).resolve("opencode-ai/package.json"));
-  } catch {
-    return null;
-  }
+  const found = packageAt(path.dirname(path.dirname(program)));
+  return found?.name.startsWith("opencode") === true ? found.version : null;
 }

@@ -21,19 +21,24 @@ const profile = (name: string, env: NodeJS.ProcessEnv = {}): NonNullable<ReturnT
 
 describe("profiles", () => {
   it("are known by their names, and nothing else is", () => {
-    expect(profileNames()).toEqual(["builtin", "opencode", "custom"]);
+    expect(profileNames()).toEqual(["builtin", "opencode", "codex", "custom"]);
     expect(profileNames().map((name) => profile(name).name)).toEqual(profileNames());
     for (const name of ["claude", "", "constructor", "__proto__"]) expect(resolveProfile(name)).toBeUndefined();
   });
 
   it("say whether they need a model", () => {
-    expect(profileNames().map((name) => profile(name).needsModel)).toEqual([true, true, false]);
+    expect(profileNames().map((name) => profile(name).needsModel)).toEqual([true, true, true, false]);
   });
 
   it.each(profileNames())("%s has a home of its own and nothing of the server's environment", (name) => {
     const env = profile(name).env(CONTEXT);
     expect(env["HOME"]).toBe("/home/agent");
-    expect(Object.keys(env).filter((key) => !/^(HOME|LANG|OPENAI_|RUNYARD_MODEL|OPENCODE_)/.test(key))).toEqual([]);
+    expect(
+      Object.keys(env).filter(
+        (key) =>
+          !/^(HOME|LANG|OPENAI_|RUNYARD_MODEL|OPENCODE_|CODEX_|RUNYARD_GATEWAY_TOKEN|TMPDIR|INITIAL_AGENT_MODE|NO_BROWSER)/.test(key),
+      ),
+    ).toEqual([]);
   });
 });
 

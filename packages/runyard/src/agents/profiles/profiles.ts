@@ -1,4 +1,5 @@
 import { builtinProfile } from "./builtin.ts";
+import { codexProfile } from "./codex.ts";
 import { customProfile } from "./custom.ts";
 import { opencodeProfile } from "./opencode.ts";
 import type { AgentProfile } from "./profile.ts";
@@ -6,6 +7,7 @@ import type { AgentProfile } from "./profile.ts";
 const PROFILES: ReadonlyMap<string, (env: NodeJS.ProcessEnv) => AgentProfile> = new Map([
   ["builtin", () => builtinProfile],
   ["opencode", opencodeProfile],
+  ["codex", codexProfile],
   ["custom", () => customProfile],
 ]);
 

@@ -1,0 +1,115 @@
+import { codexDoor } from "./codex-door.ts";
+import { type CodexInstallation, findCodex } from "./codex-program.ts";
+import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
+
+const CODEX_HOME = ".codex";
+const DOOR_FILE = `${CODEX_HOME}/runyard-codex.mjs`;
+const TOKEN_VARIABLE = "RUNYARD_GATEWAY_TOKEN";
+/** For simulated runs only, which may be without a name. Codex asks and plans by a model's name where it knows it. */
+const ANY_MODEL = "runyard";
+/** The variable in which the file is a word, so nothing of this is made from data. */
+const LAUNCH = 'mkdir -p "$TMPDIR" && chmod 700 "$1" && shift && exec "$@"';
+
+/**
+ * Codex, by way of the ACP adapter, both from wherever they are installed on this machine: a script for Node
+ * and a native program of 320 MB with its helpers. It takes about 310 MB of memory.
+ */
+export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
+  const installation = (): CodexInstallation => {
+    const { found, reason } = findCodex(env);
+    if (found === null) throw new Error(reason);
+    return found;
+  };
+  return {
+    name: "codex",
+    needsModel: true,
+    quirks: {},
+    argv: (c) => ["/bin/sh", "-c", LAUNCH, "codex", `${c.home}/${DOOR_FILE}`, c.nodeProgram, installation().adapter],
+    env: codexEnv,
+    homeFiles: (c) => [
+      { path: `${CODEX_HOME}/config.toml`, content: codexConfig(c) },
+      {
+        path: DOOR_FILE,
+        content: codexDoor({ codex: installation().codex, workspace: c.workspace, codexHome: `${c.home}/${CODEX_HOME}` }),
+      },
+    ],
+    mounts: () => {
+      const { adapterFolder, codexFolder } = installation();
+      return [adapterFolder, codexFolder].map((place) => ({ source: place, target: place, mode: "ro" }));
+    },
+    probe: (probeEnv) => {
+      const { found, reason } = findCodex(probeEnv);
+      return Promise.resolve(
+        found === null
+          ? { installed: false, version: null, program: null, reason }
+          : { installed: true, version: found.adapterVersion, program: found.adapter, reason },
+      );
+    },
+  };
+}
+
+function codexEnv(c: ProfileContext): Record<string, string> {
+  return {
+    ...baseEnv(c),
+    CODEX_HOME: `${c.home}/${CODEX_HOME}`,
+    CODEX_PATH: `${c.home}/${DOOR_FILE}`,
+    // Below a temporary directory, Codex does without helpers that it needs; without isolation a home may lie there.
+    TMPDIR: `${c.home}/tmp`,
+    // Codex's own sandbox does not work inside ours. What is asked is decided in the door.
+    INITIAL_AGENT_MODE: "agent-full-access",
+    NO_BROWSER: "1",
+    [TOKEN_VARIABLE]: c.token,
+  };
+}
+
+/** What Codex would otherwise do besides its work: ask its maker, start helpers, offer tools that nobody serves here. */
+const FEATURES_OFF = [
+  "apps",
+  "browser_use",
+  "computer_use",
+  "enable_request_compression",
+  "goals",
+  "hooks",
+  "image_generation",
+  "in_app_browser",
+  "multi_agent",
+  "plugins",
+  "shell_snapshot",
+];
+
+function codexConfig(c: ProfileContext): string {
+  return `model = ${toml(c.model ?? ANY_MODEL)}
+model_provider = "runyard"
+approval_policy = "on-request"
+sandbox_mode = "danger-full-access"
+web_search = "disabled"
+allow_login_shell = false
+check_for_update_on_startup = false
+cli_auth_credentials_store = "file"
+
+[analytics]
+enabled = false
+
+[feedback]
+enabled = false
+
+[history]
+persistence = "none"
+
+[features]
+${FEATURES_OFF.map((name) => `${name} = false`).join("\n")}
+
+[model_providers.runyard]
+name = "Runyard"
+base_url = ${toml(`${c.gatewayUrl}/v1`)}
+env_key = "${TOKEN_VARIABLE}"
+wire_api = "responses"
+requires_openai_auth = false
+supports_websockets = false
+`;
+}
+
+/** A text in TOML: JSON's spelling, but for the one character that JSON leaves as it is. */
+function toml(text: string): string {
+  return JSON.stringify(text).replaceAll("\u007f", "\\u007f");
+}
