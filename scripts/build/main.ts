@@ -12,13 +12,15 @@ const SDK = path.join(ROOT, "packages/sdk");
 const RUNYARD = path.join(ROOT, "packages/runyard");
 /** What the sources read at run time and the compiler leaves behind. */
 const READ_AT_RUN_TIME = ["store/migrations", "sandbox/programs"];
+/** What the API's reference shows in the browser; the last names the licences of what the first is made of. */
+const SWAGGER_UI = ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-bundle.js.LICENSE.txt"];
 
 await withLock(path.join(ROOT, ".runyard-setup-build"), async () => {
   // In this order: Runyard is compiled against the declarations that the SDK ships.
   for (const dir of [SDK, RUNYARD]) compile(dir);
   for (const name of READ_AT_RUN_TIME) cpSync(path.join(RUNYARD, "src", name), path.join(RUNYARD, "dist", name), { recursive: true });
   const bundled = await buildPrograms(path.join(RUNYARD, "dist/programs"));
-  writeFileSync(path.join(RUNYARD, "THIRD_PARTY_NOTICES"), noticesFor(bundled));
+  writeFileSync(path.join(RUNYARD, "THIRD_PARTY_NOTICES"), noticesFor([...bundled, ...copySwaggerUi()]));
 });
 
 /** Compiles what the entry files of a package reach, and nothing else: no tests, no helpers of tests. */
@@ -28,4 +30,11 @@ function compile(dir: string): void {
   execFileSync(process.execPath, [path.join(ROOT, "node_modules/typescript/bin/tsc"), "-p", path.join(dir, "tsconfig.build.json")], {
     stdio: "inherit",
   });
+}
+
+/** Returns the files that were copied. */
+function copySwaggerUi(): string[] {
+  const from = path.join(ROOT, "node_modules/swagger-ui-dist");
+  for (const name of SWAGGER_UI) cpSync(path.join(from, name), path.join(RUNYARD, "dist/api/swagger-ui", name));
+  return SWAGGER_UI.map((name) => path.join(from, name));
 }

@@ -18,7 +18,8 @@ interface Bundled {
 export function noticesFor(files: readonly string[]): string {
   const roots = new Set(files.flatMap((file) => packageRoot(file) ?? []));
   const sections = [...roots].map((root) => section(readPackage(root)));
-  const head = "The programs in dist/programs contain the following packages, each under the licence that stands below its name.\n";
+  const head =
+    "In dist/programs and dist/api/swagger-ui are parts of the following packages, each under the licence that stands below its name.\n";
   return [head, ...new Set(sections.sort())].join("\n");
 }
 
