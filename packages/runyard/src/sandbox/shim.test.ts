@@ -154,6 +154,18 @@ for (const [name = "", ...flags] of SHELLS) {
       await killRunDirectory(dir);
     });
 
+    it("is seen to be dead when it was killed while its pumps still waited for each other", async () => {
+      for (let round = 0; round < 6; round += 1) {
+        const dir = make(launchOf(["sleep", "100"]));
+        const child = spawn(shell ?? name, [...flags, SHIM_PROGRAM, dir, "reset"], { detached: true, stdio: "ignore", env: { PATH } });
+        // Killed at different moments behind the making of the fifos, which the pumps open in turn.
+        while (!existsSync(path.join(dir, "stdout"))) await new Promise((resolve) => setImmediate(resolve));
+        for (let turn = 0; turn < round; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+        child.kill("SIGKILL");
+        await waitFor(() => !isShimAlive(dir));
+      }
+    });
+
     it("does nothing in a directory that was started before", async () => {
       const result = await run(launchOf(["sh", "-c", "echo once"]));
       expect(await startShim(result.dir)).toBe(0);

@@ -34,7 +34,7 @@ exec 3<>bell 5<>alive
 ( exec 4<in 5>&- >stdin
   while read -r ring <&3; do cat <&4 || exit; [ "$ring" = q ] && exit; done ) & inp=$!
 exec 3>&-
-cat <stdout >>out 5>&- & outp=$!           # out-pump: the command never holds its own journal
+cat 5>&- <stdout >>out & outp=$!           # out-pump: the command never holds its own journal; it lets go of `alive` before it may wait
 hit=0 child= rc= patience=2
 trap 'hit=1 patience=0.05; [ -z "$child" ] || kill -KILL $child 2>/dev/null' TERM   # from here on: who reads pid may send it
 echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
