@@ -313,4 +313,14 @@ describe("listening", () => {
     expect(response.status).toBe(200);
     expect((await door.api.fetch(new Request("http://evil.example/livez"))).status).toBe(403);
   });
+
+  test("a session's cookie is for https alone where the server is reached by https", async () => {
+    const address = "https://runyard.example.com";
+    const headers = { authorization: "Bearer owner", "content-type": "application/json" };
+    const made = await door.api.fetch(new Request(`${address}/v1/auth/login-links`, { method: "POST", headers, body: "{}" }));
+    const { url } = (await made.json()) as { url: string };
+    expect(url.startsWith(`${address}/login?code=`)).toBe(true);
+    const cookie = (await door.api.fetch(new Request(url))).headers.get("set-cookie");
+    expect(cookie).toMatch(/^runyard-443=.*; Secure/);
+  });
 });

@@ -38,18 +38,21 @@ async function readLogs(
   while (at < asked.after + MAX_EVENTS) {
     const { events } = await engine.readEvents(principal, asked.id, { after: at, limit: BATCH });
     for (const { seq, json } of events) {
-      const event = parseEvent(JSON.parse(json));
-      const entry = event === undefined ? null : toLogEntry(event);
-      if (entry !== null) {
-        chars += entry.message.length;
-        if (data.length === asked.limit || (data.length > 0 && chars > MAX_PAGE_CHARS)) return page(true);
-        data.push(entry);
-      }
+      const entry = entryOf(json);
+      chars += entry?.message.length ?? 0;
+      const isFull = data.length === asked.limit || (data.length > 0 && chars > MAX_PAGE_CHARS);
+      if (entry !== null && isFull) return page(true);
+      if (entry !== null) data.push(entry);
       at = seq;
     }
     if (events.length < BATCH) return page(false);
   }
   return page(true);
+}
+
+function entryOf(json: string): LogEntry | null {
+  const event = parseEvent(JSON.parse(json));
+  return event === undefined ? null : toLogEntry(event);
 }
 
 /** One entry as text; lines of a longer message are indented below its first. Terminals get nothing to obey. */

@@ -33,6 +33,8 @@ export interface Operation {
   readonly status: number;
   /** By media type; text where a body has no schema. An answer without a body has none. */
   readonly answers: Readonly<Record<string, z.ZodType | "text" | "bytes">>;
+  /** Further answers, as pages for people, by status. */
+  readonly pages?: Readonly<Record<number, string>>;
   /** Beside those that every route of its kind has. */
   readonly errors?: readonly ApiErrorCode[];
 }
@@ -143,17 +145,18 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   },
   login: {
     tag: "Signing in",
-    description: "Sets a cookie that is good for twelve hours and sends the browser on; 410 for a link that was used or has expired.",
+    description: "Sets a cookie that is good for twelve hours and sends the browser on.",
     query: z.object({ code: z.string() }),
     status: 303,
     answers: {},
+    pages: { 200: "Signed in; the page goes on by itself.", 410: "The link was used, or has expired." },
   },
   logout: { tag: "Signing in", status: 204, answers: {} },
   serverStatus: { tag: "Server", status: 200, answers: json(serverStatusSchema) },
-  docs: { tag: "Server", status: 200, answers: { "text/html": "text" } },
+  docs: { tag: "Server", status: 200, answers: { "text/html": "text" }, pages: { 401: "How to sign in." } },
   docsFile: { tag: "Server", status: 200, answers: { "text/javascript": "text", "text/css": "text" }, errors: ["not_found"] },
   openapi: { tag: "Server", status: 200, answers: json(z.record(z.string(), z.unknown())) },
-  home: { tag: "Server", status: 200, answers: json(serverHomeSchema) },
+  home: { tag: "Server", status: 200, answers: json(serverHomeSchema), pages: { 303: "To the reference, for a browser." } },
   livez: { tag: "Server", status: 200, answers: json(livezSchema) },
   readyz: { tag: "Server", status: 200, answers: json(readyzSchema) },
 };

@@ -66,7 +66,7 @@ function operationOf(name: RouteName, route: Route): Json {
     ...(description === undefined ? {} : { description }),
     parameters: [...pathParameters(route.path), ...(query === undefined ? [] : queryParameters(query))],
     ...(body === undefined ? {} : { requestBody: { required: true, content: { "application/json": { schema: inputSchema(body) } } } }),
-    responses: { [operation.status]: success(operation), ...problems(errorCodes(route, operation)) },
+    responses: { ...pageAnswers(operation), [operation.status]: success(operation), ...problems(errorCodes(route, operation)) },
     security: route.policy === "public" ? [] : [{ token: [route.policy.scope] }, { session: [] }],
   };
 }
@@ -94,6 +94,11 @@ function success({ status, answers }: Operation): Json {
   const content = Object.entries(answers).map(([type, answer]) => [type, { schema: answerSchema(answer) }] as const);
   const description = status === 303 ? "Signed in; go on there." : content.length === 0 ? "Done." : "The answer.";
   return { description, ...(content.length === 0 ? {} : { content: Object.fromEntries(content) }) };
+}
+
+function pageAnswers({ pages = {} }: Operation): Record<string, Json> {
+  const content = { "text/html": { schema: { type: "string" } } };
+  return Object.fromEntries(Object.entries(pages).map(([status, description]) => [status, { description, content }]));
 }
 
 function answerSchema(answer: Operation["answers"][string]): Json {
@@ -132,12 +137,7 @@ function groupByStatus(codes: readonly ApiErrorCode[]): Map<number, ApiErrorCode
 
 function namedSchemas(): Json {
   const { schemas } = z.toJSONSchema(REGISTRY, { uri: refTo, override: simplify });
-  return Object.fromEntries(
-    Object.entries(schemas).map(([id, schema]) => {
-      const { $schema: _, $id: __, ...rest } = schema as Json;
-      return [id, rest];
-    }),
-  );
+  return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, plain(schema as Json)]));
 }
 
 /** A reference for a schema that has a name, else the schema itself. */
@@ -150,8 +150,8 @@ function inputSchema(schema: z.ZodType): Json {
   return plain(z.toJSONSchema(schema, { io: "input", override: ({ jsonSchema }) => simplifyNumbers(jsonSchema) }));
 }
 
-function plain({ $schema: _, ...schema }: Json): Json {
-  return schema;
+function plain(schema: Json): Json {
+  return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== "$schema" && key !== "$id"));
 }
 
 function refTo(id: string): string {

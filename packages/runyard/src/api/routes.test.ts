@@ -72,13 +72,13 @@ describe("the route table", () => {
     for (const route of routes) {
       const body = route.path.includes("{pid}") ? { decision: "allow" } : route.path.includes("{qid}") ? { answer: "yes" } : undefined;
       const init = { method: route.method, ...(body && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }) };
-      const answer = async (id: string): Promise<unknown> => {
+      const ask = async (id: string): Promise<unknown> => {
         const response = await door.fetch(pathOf(route, id), init);
         const code = response.status < 400 ? null : ((await response.json()) as { code: string }).code;
         return [route.path, response.status, code];
       };
-      expect(await answer(theirs.id)).toEqual([route.path, 404, "run_not_found"]);
-      expect(await answer(mine.id)).not.toContain("run_not_found");
+      expect(await ask(theirs.id)).toEqual([route.path, 404, "run_not_found"]);
+      expect(await ask(mine.id)).not.toContain("run_not_found");
     }
     await door.close();
   });

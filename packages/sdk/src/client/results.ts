@@ -56,12 +56,12 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
       options.follow === true ? liveLogs(transport, idleMs, { ...options, id }) : allLogs(transport, id, options),
     files: async (id, options) =>
       checked(await transport.json(get(pathOf("runFiles", { id }), JSON_TYPE), options), { data: "array" }) as FileList,
-    file: (id, path, options) => transport.bytes(get(pathOf("runFile", { id, path }), "application/octet-stream"), options),
+    file: async (id, path, options) => transport.bytes(get(pathOf("runFile", { id, path }), "application/octet-stream"), options),
     diff: async (id, options) => {
       const answer = await transport.json(get(pathOf("runDiff", { id }), JSON_TYPE), options);
       return checked(answer, { baseCommit: "string", files: "array" }) as RunDiff;
     },
-    patch: (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
+    patch: async (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
   };
 }
 

@@ -74,11 +74,11 @@ export async function sendBytes(port: number, bytes: string | Uint8Array): Promi
 }
 
 /** An open request for a run's events, over a socket of its own. */
-export function openEvents(port: number, path: string, headers: Record<string, string> = {}): Socket {
+export function openEvents(port: number, path: string, headers: Record<string, string | undefined> = {}): Socket {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => undefined);
   const all = { host: `127.0.0.1:${port}`, authorization: "Bearer owner", accept: "text/event-stream", ...headers };
-  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  const lines = Object.entries(all).map(([name, value]) => (value === undefined ? "" : `${name}: ${value}\r\n`));
   // HTTP/1.0 spares the test the frames of a chunked body: what comes is what was written.
   socket.write(`GET ${path} HTTP/1.0\r\n${lines.join("")}\r\n`);
   return socket;

@@ -1,0 +1,125 @@
+import { expect, test } from "vitest";
+import { EVENT_TYPES, type EventData, type NewEvent, type RunEvent } from "./events.ts";
+import { toLogEntry } from "./log-entries.ts";
+import { logEntrySchema } from "./results.ts";
+import type { RunResult, SandboxReport } from "./run.ts";
+
+const PLACE = { seq: 7, id: "run_x:7", runId: "run_x", turn: 1, attempt: 1, at: "2026-11-20T10:00:00.000Z" };
+const TOOL: Omit<EventData<"tool.finished">, "status"> = {
+  toolCallId: "t",
+  title: "npm test",
+  kind: "execute",
+  output: null,
+  exitCode: null,
+  diffs: [],
+  locations: [],
+};
+const RESULT: RunResult = {
+  summary: "",
+  headBranch: null,
+  headCommit: null,
+  baseCommit: "0",
+  filesChanged: 0,
+  insertions: 0,
+  deletions: 0,
+};
+const LIMITS = { memoryBytes: null, cpus: null, pids: null, diskBytes: null };
+const SANDBOX: SandboxReport = {
+  driver: "bwrap",
+  isolation: { filesystem: "hard", network: "hard", processes: "hard" },
+  requested: LIMITS,
+  granted: LIMITS,
+};
+const USAGE = { inputTokens: 1, outputTokens: 1, cachedInputTokens: null, modelCalls: 1, failedModelCalls: 0 };
+const PERMISSION: EventData<"permission.requested"> = {
+  permissionId: "perm_1_2",
+  toolCallId: "t",
+  title: "rm",
+  kind: "execute",
+  decidedBy: "person",
+  options: [],
+};
+const AGENT = { pid: 1, sessionId: "s" };
+
+/** Every event, and what it says: level, source and message; null for nothing. */
+const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | null])[] = [
+  [{ type: "message.user", data: { text: "Do it" } }, ["info", "user", "Do it"]],
+  [{ type: "message.completed", data: { messageId: "m", kind: "text", text: "Done" } }, ["info", "agent", "Done"]],
+  [{ type: "message.completed", data: { messageId: "m", kind: "thought", text: "Hm" } }, ["debug", "agent", "Hm"]],
+  [{ type: "message.delta", data: { messageId: "m", kind: "text", text: "Do" } }, null],
+  [{ type: "tool.started", data: { ...TOOL, status: "pending" } }, null],
+  [{ type: "tool.updated", data: { ...TOOL, status: "in_progress" } }, null],
+  [{ type: "tool.finished", data: { ...TOOL, status: "completed" } }, ["info", "tool", "execute: npm test"]],
+  [
+    { type: "tool.finished", data: { ...TOOL, status: "failed", exitCode: 1, output: "red" } },
+    ["warning", "tool", "execute: npm test failed (exit 1)\nred"],
+  ],
+  [
+    {
+      type: "plan.updated",
+      data: {
+        entries: [
+          { content: "Look", status: "completed", priority: "high" },
+          { content: "Fix", status: "pending", priority: "high" },
+        ],
+      },
+    },
+    ["info", "agent", "[completed] Look\n[pending] Fix"],
+  ],
+  [{ type: "permission.requested", data: PERMISSION }, null],
+  [
+    { type: "permission.resolved", data: { permissionId: "perm_1_2", decision: "deny", optionId: null, by: "person" } },
+    ["info", "runyard", "permission perm_1_2: deny (person)"],
+  ],
+  [{ type: "question.asked", data: { questionId: "ask_1_2", question: "Which?" } }, ["info", "agent", "Which?"]],
+  [{ type: "question.answered", data: { questionId: "ask_1_2", answer: "This", by: "person" } }, ["info", "user", "This"]],
+  [{ type: "question.answered", data: { questionId: "ask_1_2", answer: null, by: "policy" } }, null],
+  [{ type: "notice", data: { level: "warning", code: "c", message: "Mind this" } }, ["warning", "runyard", "Mind this"]],
+  [{ type: "log", data: { text: "stray" } }, ["debug", "agent", "stray"]],
+  [{ type: "run.phase", data: { phase: "building" } }, ["info", "runyard", "building"]],
+  [{ type: "sandbox.ready", data: { sandbox: SANDBOX } }, ["info", "runyard", "sandbox bwrap is ready"]],
+  [{ type: "agent.started", data: { name: "opencode", version: "1.2", ...AGENT } }, ["info", "runyard", "agent opencode 1.2"]],
+  [{ type: "agent.started", data: { name: null, version: null, ...AGENT } }, ["info", "runyard", "agent started"]],
+  [{ type: "run.completed", data: { result: RESULT } }, ["info", "runyard", "completed without a change"]],
+  [{ type: "run.completed", data: { result: { ...RESULT, headBranch: "runyard/x" } } }, ["info", "runyard", "completed: runyard/x"]],
+  [{ type: "run.failed", data: { error: { type: "lost", message: "Gone" } } }, ["error", "runyard", "lost: Gone"]],
+  [{ type: "run.timeout", data: { error: { type: "timeout", message: "Late" } } }, ["error", "runyard", "timeout: Late"]],
+  [{ type: "run.cancelled", data: { reason: "Asked" } }, ["warning", "runyard", "cancelled: Asked"]],
+  [{ type: "run.started", data: { runnerId: "r" } }, null],
+  [{ type: "turn.started", data: {} }, null],
+  [{ type: "turn.ended", data: { stopReason: "end_turn", error: null } }, null],
+  [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
+  [{ type: "mode.changed", data: { modeId: "m" } }, null],
+  [{ type: "result.regular", data: { result: RESULT } }, null],
+  [
+    {
+      type: "run.created",
+      data: {
+        task: "Do it",
+        repositoryUrl: "/r",
+        branch: null,
+        baseCommit: "0",
+        agent: { profile: "builtin", command: null },
+        model: null,
+        simulated: false,
+        permissionPolicy: { ask: [], deny: [] },
+      },
+    },
+    null,
+  ],
+];
+
+test.each(TABLE)("%o", (event, said) => {
+  const entry = toLogEntry({ ...PLACE, ...event });
+  const [level, source, message] = said ?? [];
+  expect(entry).toEqual(said === null ? null : { seq: 7, at: PLACE.at, level, source, message });
+  if (entry !== null) logEntrySchema.parse(entry);
+});
+
+test("every type of event has its line in the table", () => {
+  expect([...new Set(TABLE.map(([{ type }]) => type))].sort()).toEqual([...EVENT_TYPES].sort());
+});
+
+test("an event of a type that is not known yet says nothing", () => {
+  expect(toLogEntry({ ...PLACE, type: "of.tomorrow", data: {} } as unknown as RunEvent)).toBeNull();
+});
