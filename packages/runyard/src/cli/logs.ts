@@ -2,10 +2,13 @@ import type { LogEntry } from "@runyard/sdk/contract";
 import { command, GROUP, ndjsonOption, parseSeq } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { leaveOnInterrupt } from "./interrupt.ts";
-import { type Paint, paintFor, print, printable } from "./output.ts";
+import { type Paint, paintFor, plural, print, printable } from "./output.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
+
+/** Lines that are shown of what a tool put out. */
+const TOOL_LINES = 8;
 
 export const logs = command("logs", {
   summary: "Read what was said and done in a run",
@@ -16,7 +19,7 @@ export const logs = command("logs", {
   .argument("<run>", RUN_ARGUMENT)
   .option("-f, --follow", "stay until the run's turn has ended")
   .option("--after <seq>", "only entries behind this event", parseSeq, 0)
-  .option("-v, --verbose", "show the agent's thoughts and stray output too")
+  .option("-v, --verbose", "show thoughts, stray output and all that tools put out")
   .addOption(ndjsonOption("entries"))
   .action(async (name: string, options: { follow?: boolean; after: number; verbose?: boolean; ndjson?: boolean }) => {
     const client = connect();
@@ -26,10 +29,19 @@ export const logs = command("logs", {
     await leaveOnInterrupt(async (signal) => {
       for await (const entry of client.runs.logs(id, { after: options.after, follow: options.follow ?? false, signal })) {
         if (options.ndjson === true) print(JSON.stringify(entry));
-        else if (options.verbose === true || entry.level !== "debug") print(renderEntry(entry, paint, width));
+        else if (options.verbose === true) print(renderEntry(entry, paint, width));
+        else if (entry.level !== "debug") print(renderEntry(withoutTail(entry), paint, width));
       }
     });
   });
+
+/** What a tool put out can be long. */
+function withoutTail(entry: LogEntry): LogEntry {
+  const lines = entry.message.trimEnd().split("\n");
+  if (entry.source !== "tool" || lines.length <= TOOL_LINES + 1) return entry;
+  const rest = lines.length - TOOL_LINES;
+  return { ...entry, message: [...lines.slice(0, TOOL_LINES), `… ${plural(rest, "more line")} (--verbose shows them)`].join("\n") };
+}
 
 const LEVEL_STYLE = { debug: "dim", info: null, warning: "yellow", error: "red" } as const;
 

@@ -16,9 +16,9 @@ export function paintStatus(run: Run, paint: Paint): string {
 /** The head of a run: who does what, where. */
 export function renderHead(run: Run, paint: Paint, width: number): string {
   const model = run.model === null ? "" : ` · ${run.model}`;
-  const simulated = run.simulated ? paint("yellow", " · simulated: a scripted model, no AI") : "";
+  const simulated = run.simulated ? ` · ${paint("yellow", "simulated, no AI")}` : "";
   return [
-    `${paint("bold", run.id)}  ${run.agent.profile}${model}${simulated}`,
+    wrap(`${paint("bold", run.id)}  ${run.agent.profile}${model}${simulated}`, { width, indent: "" }),
     wrap(oneLine(run.task, 400), { width, indent: "  " }),
     paint("dim", `  ${run.repositoryUrl} · ${run.branch ?? "detached head"} at ${run.baseCommit.slice(0, 10)}`),
   ].join("\n");

@@ -2,6 +2,8 @@ import { RunyardApiError, RunyardConnectionError } from "@runyard/sdk";
 import { CommanderError } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { paintFor, say } from "./output.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrap } from "./text.ts";
 
 /** What to do about an error of the API, where its own words do not say. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -29,16 +31,17 @@ export function report(error: unknown): number {
 }
 
 function complain(message: string, advice: string | null, exitCode: number): number {
-  say(`${paintFor(process.stderr)(["bold", "red"], "error:")} ${message}`);
-  if (advice !== null) say(`  ${advice}`);
+  const width = proseWidthOf(process.stderr);
+  say(`${paintFor(process.stderr)(["bold", "red"], "error:")} ${wrap(message, { width: width - "error: ".length, indent: "" })}`);
+  if (advice !== null) say(wrap(advice, { width, indent: "  " }));
   return exitCode;
 }
 
 function reportApiError(error: RunyardApiError): number {
-  const advice = error.code === null ? null : (ADVICE[error.code] ?? null);
-  complain(error.message, null, 0);
-  for (const field of error.errors) if (!error.message.includes(field.message)) say(`  ${field.path}: ${field.message}`);
-  if (advice !== null && !error.message.includes("`runyard")) say(`  ${advice}`);
+  const fields = error.errors.filter((field) => !error.message.includes(field.message)).map((field) => `${field.path}: ${field.message}`);
+  const known = error.code === null ? undefined : ADVICE[error.code];
+  const advice = known === undefined || error.message.includes("`runyard") ? [] : [known];
+  complain(error.message, [...fields, ...advice].join("\n") || null, EXIT.failed);
   if (error.status >= 500 && error.requestId !== null) say(`  The request's id is ${error.requestId}.`);
   if (error.status === 401 || error.status === 403) return EXIT.notAuthorised;
   return error.status < 500 ? EXIT.refused : EXIT.failed;

@@ -34,7 +34,7 @@ export const runs = command("runs", {
 function showPage(page: RunPage, options: { readonly limit: number; readonly status?: RunStatus }): void {
   if (page.data.length === 0) {
     if (options.status === undefined) say('No runs yet. Start one with: runyard run "say what this project does"');
-    else say(`No run is ${options.status}.`);
+    else say(`No run has the status ${options.status}.`);
     return;
   }
   const paint = paintFor(process.stdout);
