@@ -290,7 +290,7 @@ describe("readers that hold the server up, and their end", () => {
   });
 
   test("closing ends open streams without their last word, and lets requests finish", async () => {
-    const door = await openDoor({ timings: { closeMs: 600_000 } });
+    const door = await openDoor({ timings: { closeMs: 600_000, pollMs: 600_000 } });
     const { id } = door.engine.addRun(OWNER.orgId);
     const stream = collect(openEvents(door.port, eventsOf(id)));
     // On a connection that would be kept for the next request.
