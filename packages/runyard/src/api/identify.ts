@@ -45,12 +45,13 @@ async function identifySession(c: ApiContext, credentials: Credentials): Promise
 /**
  * Browsers send cookies for whoever asks them to, also for pages of other programs on this machine. They
  * say which page it was; what changes something must say so for certain. (A foreign `Origin` does not come
- * this far.)
+ * this far.) A link from elsewhere may be followed: what it leads to is shown to nobody but the person.
  */
 function requireOwnPage(c: ApiContext): void {
   const site = c.req.header("sec-fetch-site") ?? "none";
-  const mayRead = c.req.method === "GET" || c.req.method === "HEAD";
-  if ((site === "none" || site === "same-origin") && (mayRead || c.req.header("origin") !== undefined)) return;
+  const isOwn = site === "none" || site === "same-origin";
+  const isRead = c.req.method === "GET" || c.req.method === "HEAD";
+  if (isRead ? isOwn || c.req.header("sec-fetch-dest") === "document" : isOwn && c.req.header("origin") !== undefined) return;
   throw new RunyardError("foreign_origin", "A signed-in browser may do this from the server's own pages only. Programs send a token.");
 }
 

@@ -136,7 +136,13 @@ describe("a session", () => {
     for (const site of ["same-site", "cross-site"]) {
       expect([site, (await visit("/v1/agent-runs", { cookie, "sec-fetch-site": site })).status]).toEqual([site, 403]);
       expect([site, (await visit("/docs", { cookie, "sec-fetch-site": site })).status]).toEqual([site, 401]);
+      const framed = { cookie, "sec-fetch-site": site, "sec-fetch-dest": "iframe", "sec-fetch-mode": "navigate" };
+      expect([site, (await visit("/docs", framed)).status]).toEqual([site, 401]);
     }
+    // A link may be followed; what changes something is refused even so.
+    const followed = { cookie, "sec-fetch-site": "same-site", "sec-fetch-dest": "document", "sec-fetch-mode": "navigate" };
+    expect((await visit("/docs", followed)).status).toBe(200);
+    expect((await visit("/v1/auth/logout", { ...followed, origin: served.door.url }, "POST")).status).toBe(403);
   });
 
   test("ends with logging out, for itself alone", async () => {
@@ -190,7 +196,7 @@ describe("the pages", () => {
     expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
     expect(policy).toContain("frame-ancestors 'none'");
     expect(policy).not.toMatch(/unsafe|https?:|\*/);
-    for (const [, file = ""] of text.matchAll(/(?:src|href)="([^"]+)"/g)) {
+    for (const [, file = ""] of text.matchAll(/(?:src|href)="(\/[^"]+)"/g)) {
       const found = await visit(file);
       expect([file, found.status, found.headers.get("x-content-type-options")]).toEqual([file, 200, "nosniff"]);
       expect(found.headers.get("content-type")).toMatch(file.endsWith(".css") ? /^text\/css/ : /^text\/javascript/);

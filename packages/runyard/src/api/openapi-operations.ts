@@ -94,7 +94,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   runEvents: {
     tag: "Runs",
     description:
-      "Without gaps, from the first event or behind `after`. A stream ends after the last event of a turn with the message `stream.done`.",
+      "Without gaps, from the first event or behind `after`. A stream ends after the last event of a turn; SSE says so with the message `stream.done`.",
     query: eventsQuerySchema,
     status: 200,
     answers: { "application/json": eventPageSchema, "text/event-stream": "text", "application/x-ndjson": "text" },

@@ -48,6 +48,7 @@ export function answerPage(
           <meta charset="utf-8" />
           <meta name="viewport" content="width=device-width" />
           <meta name="color-scheme" content="light dark" />
+          <link rel="icon" href="data:," />
           <title>${parts.title} · Runyard</title>
           ${parts.head}
         </head>
