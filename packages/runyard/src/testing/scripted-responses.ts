@@ -10,6 +10,8 @@ interface ResponsesBody {
 }
 interface InputItem {
   readonly type?: string;
+  /** Of an item `additional_tools`, in which codex declares the tools of its newest models. */
+  readonly tools?: readonly ToolDeclaration[];
   readonly role?: string;
   readonly content?: unknown;
   readonly output?: unknown;
@@ -18,6 +20,8 @@ interface ToolDeclaration {
   readonly type: string;
   readonly name?: string;
   readonly parameters?: DeclaredTool["parameters"];
+  /** Of a namespace. */
+  readonly tools?: readonly ToolDeclaration[];
 }
 
 /** OpenAI's Responses. */
@@ -25,26 +29,28 @@ export const responsesWire: Wire = {
   path: "/responses",
   read(body) {
     const { model, stream, input, tools = [] } = body as ResponsesBody;
+    const items = typeof input === "string" ? [{ role: "user", content: input }] : input;
     return {
       model,
       stream: stream === true,
-      tools: tools.flatMap(declaredTool),
-      messages: typeof input === "string" ? [{ role: "user", content: input }] : messagesOf(input),
+      tools: [...tools, ...items.flatMap((item) => item.tools ?? [])].flatMap((tool) => declaredTools(tool)),
+      messages: messagesOf(items),
     };
   },
   sendStream,
   sendWhole,
 };
 
-function declaredTool({ type, name, parameters = {} }: ToolDeclaration): DeclaredTool[] {
+function declaredTools({ type, name, parameters = {}, tools = [] }: ToolDeclaration, namespace?: string): DeclaredTool[] {
+  if (type === "namespace") return tools.flatMap((tool) => declaredTools(tool, name));
   const isKnown = type === "function" || type === "custom";
-  return isKnown && name !== undefined ? [{ name, parameters, isFreeText: type === "custom" }] : [];
+  return isKnown && name !== undefined ? [{ name, parameters, namespace, isFreeText: type === "custom" }] : [];
 }
 
 /** A turn of the model is several items (thoughts, words, calls), one behind the other. */
 function messagesOf(items: readonly InputItem[]): ModelMessage[] {
   const messages: ModelMessage[] = [];
-  for (const item of items) {
+  for (const item of items.filter(({ type }) => type !== "additional_tools")) {
     const message = messageOf(item);
     if (message.role !== "assistant" || messages.at(-1)?.role !== "assistant") messages.push(message);
   }
@@ -121,9 +127,8 @@ function itemsOf(said: Said): OutputItem[] {
 }
 
 function callItem(call: ToolCall, tools: readonly DeclaredTool[]): OutputItem {
-  const base = { call_id: newId("call"), name: call.name, status: "completed" };
-  const isFreeText = tools.find((tool) => tool.name === call.name)?.isFreeText === true;
-  return isFreeText
-    ? { type: "custom_tool_call", id: newId("ctc"), ...base, ...{ input: call.input["text"] } }
-    : { type: "function_call", id: newId("fc"), ...base, ...{ arguments: JSON.stringify(call.input) } };
+  const tool = tools.find((declared) => declared.name === call.name);
+  const base = { call_id: newId("call"), name: call.name, namespace: tool?.namespace, status: "completed" };
+  if (tool?.isFreeText === true) return { type: "custom_tool_call", id: newId("ctc"), ...base, input: call.input["text"] } as OutputItem;
+  return { type: "function_call", id: newId("fc"), ...base, arguments: JSON.stringify(call.input) } as OutputItem;
 }

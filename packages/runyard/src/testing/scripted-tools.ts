@@ -5,6 +5,7 @@ export interface DeclaredTool {
   readonly name: string;
   /** Takes free text, which stands in the call's input as `text`. */
   readonly isFreeText?: boolean;
+  readonly namespace?: string | undefined;
   readonly parameters: { readonly properties?: Readonly<Record<string, ParameterSchema>>; readonly required?: readonly string[] };
 }
 interface ParameterSchema {

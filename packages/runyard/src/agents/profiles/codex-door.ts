@@ -6,12 +6,13 @@ export interface CodexDoorOptions {
 }
 
 /**
- * A program that stands between the adapter and Codex, because three things cannot be configured:
+ * A program that stands between the adapter and Codex, because four things cannot be configured:
  * - the adapter's modes either ask for next to nothing or need Codex's own sandbox, which does not work inside
  *   ours; Codex has a policy that asks before whatever could change something, but takes it only from its client;
  * - the adapter lets Codex trust every workspace: a repository's own configuration could then start programs
  *   and allow commands unasked;
- * - its refusal of a command also ends the turn, so that an agent could not look for another way.
+ * - its refusal of a command also ends the turn, so that an agent could not look for another way;
+ * - it asks a model of its own choice for a title, on a thread that is not to last: Codex is not told of those.
  *
  * Codex reads AGENTS.md only where it trusts, so the workspace's is shown to it as the user's.
  */
@@ -29,7 +30,7 @@ function change(message) {
   for (const project of Object.values(params?.config?.projects ?? {})) project.trust_level = "untrusted";
   if (method === "turn/start") Object.assign(params, { approvalPolicy: "untrusted", approvalsReviewer: "user" });
   if (method === undefined && result?.decision === "cancel") result.decision = "decline";
-  return message;
+  return params?.ephemeral === true ? "" : JSON.stringify(message) + "\\n";
 }
 
 try {
@@ -40,7 +41,7 @@ try {
 const codex = spawn(program, process.argv.slice(2), { stdio: ["pipe", "inherit", "inherit"] });
 codex.stdin.on("error", () => {});
 const lines = createInterface({ input: process.stdin });
-lines.on("line", (line) => codex.stdin.write(JSON.stringify(change(JSON.parse(line))) + "\\n"));
+lines.on("line", (line) => codex.stdin.write(change(JSON.parse(line))));
 lines.on("close", () => codex.stdin.end());
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => codex.kill(signal));
 codex.on("error", (error) => {

@@ -181,6 +181,7 @@ describe("the door", () => {
       { id: 2, method: "thread/start", params: { cwd: "/w", config: { projects: { "/w": { trust_level: "trusted" } } } } },
       { id: 3, method: "turn/start", params: { approvalPolicy: "never", input: [{ type: "text", text: '"approvalPolicy":"never"' }] } },
       { id: 4, result: { decision: "cancel" } },
+      { id: 8, method: "thread/start", params: { cwd: "/w", ephemeral: true } },
     ]);
     expect(told).toEqual([
       "app-server",

@@ -58,6 +58,7 @@ function codexEnv(c: ProfileContext): Record<string, string> {
     // Codex's own sandbox does not work inside ours. What is asked is decided in the door.
     INITIAL_AGENT_MODE: "agent-full-access",
     NO_BROWSER: "1",
+    CODEX_ACP_PROMPT_SUGGESTIONS: "false",
     [TOKEN_VARIABLE]: c.token,
   };
 }
@@ -98,6 +99,10 @@ persistence = "none"
 
 [features]
 ${FEATURES_OFF.map((name) => `${name} = false`).join("\n")}
+
+# Else a thread of the adapter's that says nothing of it makes Codex trust the workspace.
+[projects.${toml(c.workspace)}]
+trust_level = "untrusted"
 
 [model_providers.runyard]
 name = "Runyard"

@@ -90,6 +90,6 @@ function hasAvx2(): boolean {
 
 /** The version that the package around the program names; null for an installation without one. */
 function packageVersion(program: string): string | null {
-  const found = packageAt(path.dirname(path.dirname(program)));
-  return found?.name.startsWith("opencode") === true ? found.version : null;
+  const around = packageAt(path.dirname(path.dirname(program)));
+  return around?.name.startsWith("opencode") === true ? around.version : null;
 }
