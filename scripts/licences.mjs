@@ -36,7 +36,7 @@ function readPackages(lockfile) {
 }
 
 const LOCKFILE = "package-lock.json";
-const TEST_LOCKFILE = "test/agents/package-lock.json";
+const TEST_LOCKFILES = ["test/agents/package-lock.json", "test/agents/codex/package-lock.json"];
 
 const packages = readPackages(LOCKFILE);
 for (const [place, entry] of Object.entries(packages)) {
@@ -44,7 +44,8 @@ for (const [place, entry] of Object.entries(packages)) {
 }
 
 const problems = [...judgePackages(packages), ...judgePins(packages), ...findHoles(LOCKFILE, packages)];
-if (existsSync(new URL(TEST_LOCKFILE, ROOT))) problems.push(...findHoles(TEST_LOCKFILE, readPackages(TEST_LOCKFILE)));
+for (const lockfile of TEST_LOCKFILES.filter((file) => existsSync(new URL(file, ROOT))))
+  problems.push(...findHoles(lockfile, readPackages(lockfile)));
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
 else console.log("Licences, install scripts, pins and lockfiles are in order.");

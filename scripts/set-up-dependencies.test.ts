@@ -123,6 +123,15 @@ describe("packages", () => {
     expect(npmCalls()[1]).toContain(`ci --prefix ${clone}/test/agents --ignore-scripts`);
   });
 
+  test("of the full tests alone are installed for those alone", async () => {
+    put("test/agents/codex/package-lock.json", LOCKFILE);
+    const ofCodex = (): string[] => npmCalls().filter((call) => call.includes(`ci --prefix ${clone}/test/agents/codex --ignore-scripts`));
+    await setUp("check");
+    expect([npmCalls().length, ofCodex().length]).toEqual([1, 0]);
+    await setUp("test-full");
+    expect([npmCalls().length, ofCodex().length]).toEqual([2, 1]);
+  });
+
   test("count as missing after a failure, which is quoted", async () => {
     putNpm('console.error("npm error no such registry"); process.exit(3);');
     const failed = await setUp("check");

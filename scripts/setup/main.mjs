@@ -7,29 +7,32 @@ import { ensureSystemPrograms, thisMachine } from "./system-programs.mjs";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const UNSAFE_FLAG = "--unsafe-process";
 const VITEST = "node_modules/vitest/vitest.mjs";
+/** Folders with the programs that tests run, each with a lockfile of its own; the full tests need those of half a gigabyte too. */
+const TEST_PROGRAMS = ["test/agents"];
+const FULL_TEST_PROGRAMS = [...TEST_PROGRAMS, "test/agents/codex"];
 
 /**
  * @typedef {object} Command
- * @property {boolean} needsTestPrograms
+ * @property {readonly string[]} testPrograms folders
  * @property {(args: string[]) => Promise<void>} start
  */
 
 /** @type {Readonly<Record<string, Command>>} */
 const COMMANDS = {
-  up: { needsTestPrograms: false, start: (args) => become("packages/runyard/bin/runyard.mjs", ["up", ...args]) },
-  demo: { needsTestPrograms: false, start: (args) => become("packages/runyard/bin/runyard.mjs", ["demo", ...args]) },
-  test: { needsTestPrograms: true, start: (args) => become(VITEST, ["run", ...withoutUnsafeFlag(args)]) },
+  up: { testPrograms: [], start: (args) => become("packages/runyard/bin/runyard.mjs", ["up", ...args]) },
+  demo: { testPrograms: [], start: (args) => become("packages/runyard/bin/runyard.mjs", ["demo", ...args]) },
+  test: { testPrograms: TEST_PROGRAMS, start: (args) => become(VITEST, ["run", ...withoutUnsafeFlag(args)]) },
   "test-full": {
-    needsTestPrograms: true,
+    testPrograms: FULL_TEST_PROGRAMS,
     start: (args) => {
       process.env["RUNYARD_TEST_FULL"] = "1";
       return become(VITEST, ["run", ...withoutUnsafeFlag(args)]);
     },
   },
-  "test-matrix": { needsTestPrograms: true, start: (args) => becomeSource("scripts/matrix/main.ts", args) },
-  chaos: { needsTestPrograms: true, start: (args) => becomeSource("packages/runyard/test/chaos/main.ts", args) },
-  build: { needsTestPrograms: false, start: (args) => becomeSource("scripts/build/main.ts", args) },
-  check: { needsTestPrograms: true, start: async () => say("Set-up is complete.") },
+  "test-matrix": { testPrograms: TEST_PROGRAMS, start: (args) => becomeSource("scripts/matrix/main.ts", args) },
+  chaos: { testPrograms: TEST_PROGRAMS, start: (args) => becomeSource("packages/runyard/test/chaos/main.ts", args) },
+  build: { testPrograms: [], start: (args) => becomeSource("scripts/build/main.ts", args) },
+  check: { testPrograms: TEST_PROGRAMS, start: async () => say("Set-up is complete.") },
 };
 
 /**
@@ -45,7 +48,7 @@ export async function main([name = "", ...args]) {
     return;
   }
   try {
-    await setUp(args.includes(UNSAFE_FLAG), command.needsTestPrograms);
+    await setUp(args.includes(UNSAFE_FLAG), command.testPrograms);
   } catch (error) {
     reportFailure(error);
     return;
@@ -55,15 +58,15 @@ export async function main([name = "", ...args]) {
 
 /**
  * @param {boolean} unsafeProcess
- * @param {boolean} needsTestPrograms
+ * @param {readonly string[]} testPrograms
  */
-async function setUp(unsafeProcess, needsTestPrograms) {
+async function setUp(unsafeProcess, testPrograms) {
   const machine = thisMachine();
   if (machine.platform === "win32") throw new SetUpError("Runyard runs on Linux and macOS. On Windows, use it inside WSL 2.");
   await ensureSystemPrograms({ machine, unsafeProcess });
   await ensureDependencies({ dir: ROOT, what: "Runyard's packages", env: machine.env });
-  if (!needsTestPrograms) return;
-  await ensureDependencies({ dir: path.join(ROOT, "test/agents"), what: "the agents that the tests run", env: machine.env });
+  for (const folder of testPrograms)
+    await ensureDependencies({ dir: path.join(ROOT, folder), what: "the agents that the tests run", env: machine.env });
 }
 
 /** @param {unknown} error */
