@@ -43,7 +43,8 @@ export async function lookAround(options: LookOptions): Promise<Finding[]> {
 async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
   const dirs = [...SYSTEM_PATH, ...(env["PATH"] ?? "").split(":").filter((dir) => path.isAbsolute(dir))];
   const { available, reason } = await sandboxDriver("bwrap").probe();
-  const programs = process.platform === "linux" ? await Promise.all((["bwrap", "socat"] as const).map((name) => lookAtProgram(name, dirs))) : [];
+  const programs =
+    process.platform === "linux" ? await Promise.all((["bwrap", "socat"] as const).map((name) => lookAtProgram(name, dirs))) : [];
   const sandbox: Finding = available
     ? finding("isolation", "sandbox", "ok", "one was started: files, network and processes are isolated")
     : { ...finding("isolation", "sandbox", "problem", "none could be started"), advice: reason };

@@ -162,7 +162,7 @@ for (const [name = "", ...flags] of SHELLS) {
         while (!existsSync(path.join(dir, "stdout"))) await new Promise((resolve) => setImmediate(resolve));
         for (let turn = 0; turn < round; turn += 1) await new Promise((resolve) => setImmediate(resolve));
         child.kill("SIGKILL");
-        await waitFor(() => !isShimAlive(dir));
+        expect(await waitFor(() => !isShimAlive(dir))).toBe(true);
       }
     });
 
