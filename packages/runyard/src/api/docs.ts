@@ -66,9 +66,11 @@ function referencePage(c: ApiContext): Response | Promise<Response> {
   return answerPage(c, { title: "API", head, body: html`<div id="reference"></div>` });
 }
 
+const require = createRequire(import.meta.url);
+
 /** The build puts Swagger UI beside this file; in a clone it is where npm put it. */
 function swaggerFile(name: string): string {
   const beside = fileURLToPath(new URL("./swagger-ui/", import.meta.url));
-  if (existsSync(beside)) return path.join(beside, name);
-  return createRequire(import.meta.url).resolve(`swagger-ui-dist/${name}`);
+  const dir = existsSync(beside) ? beside : path.dirname(require.resolve("swagger-ui-dist/package.json"));
+  return path.join(dir, name);
 }

@@ -3,10 +3,8 @@ import { endSession, findSession, insertLoginLink, redeemLoginLink } from "../st
 import { hashToken, newToken, type Principal } from "./identity.ts";
 
 /** How long a link and a session are good, in milliseconds. */
-export const LINK_MS = 10 * 60_000;
-export const SESSION_MS = 12 * 3_600_000;
-
-export type Logins = ReturnType<typeof createLogins>;
+const LINK_MS = 10 * 60_000;
+const SESSION_MS = 12 * 3_600_000;
 
 /** Signing in with a browser: whoever has a token makes a link, and the link begins one session as that token. */
 export function createLogins(db: Database) {
