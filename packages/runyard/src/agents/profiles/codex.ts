@@ -7,12 +7,12 @@ const DOOR_FILE = `${CODEX_HOME}/runyard-codex.mjs`;
 const TOKEN_VARIABLE = "RUNYARD_GATEWAY_TOKEN";
 /** For simulated runs only, which may be without a name. Codex asks and plans by a model's name where it knows it. */
 const ANY_MODEL = "runyard";
-/** The variable in which the file is a word, so nothing of this is made from data. */
+/** A home's files cannot be executed. The words behind it (the door, then the agent's own argv) are parameters of the shell, never part of its text. */
 const LAUNCH = 'mkdir -p "$TMPDIR" && chmod 700 "$1" && shift && exec "$@"';
 
 /**
  * Codex, by way of the ACP adapter, both from wherever they are installed on this machine: a script for Node
- * and a native program of 320 MB with its helpers. It takes about 310 MB of memory.
+ * and a native program of 320 MB with its helpers. They take about 300 MB of memory together.
  */
 export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
   const installation = (): CodexInstallation => {
