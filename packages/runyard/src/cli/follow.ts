@@ -1,11 +1,14 @@
 import { RunyardApiError, type RunyardClient } from "@runyard/sdk";
-import { type EventData, parseEvent, type Run } from "@runyard/sdk/contract";
+import { parseEvent, type PendingRequest, type Run, type RunEvent } from "@runyard/sdk/contract";
 import { createInterface } from "node:readline/promises";
 import { EXIT } from "./exit-codes.ts";
 import { type LiveLog, openLiveLog } from "./live-log.ts";
 import { paintFor, say } from "./output.ts";
 import { answerCommand, renderEnd, renderHead } from "./render-run.ts";
 import { proseWidthOf } from "./screen.ts";
+
+/** How often is looked whether a question at the terminal is still open, in milliseconds. */
+const LOOK_MS = 1_000;
 
 export interface FollowOptions {
   readonly json: boolean;
@@ -30,10 +33,7 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
     for await (const event of client.runs.events(first.id, { after: 0, signal: interrupt.signal })) {
       if (options.ndjson) process.stdout.write(`${JSON.stringify(event)}\n`);
       const known = parseEvent(event);
-      if (known === undefined || log === null) continue;
-      log.show(known);
-      if ((known.type === "permission.requested" && known.data.decidedBy === "person") || known.type === "question.asked")
-        await askPerson(client, { runId: first.id, asked: known, log });
+      if (known !== undefined && log !== null) await showEvent(client, known, log);
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
@@ -46,26 +46,29 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
   return run;
 }
 
+async function showEvent(client: RunyardClient, event: RunEvent, log: LiveLog): Promise<void> {
+  log.show(event);
+  if (event.type === "permission.requested" && event.data.decidedBy === "person")
+    await askPerson(client, { runId: event.runId, kind: "permission", id: event.data.permissionId, log });
+  if (event.type === "question.asked") await askPerson(client, { runId: event.runId, kind: "question", id: event.data.questionId, log });
+}
+
 /** The exit code that a run's end stands for. */
 export function exitCodeOf(run: Run): number {
   if (run.status === "completed") return EXIT.ok;
   return run.status === "cancelled" ? EXIT.refused : EXIT.failed;
 }
 
-type Asked =
-  | { readonly type: "permission.requested"; readonly data: EventData<"permission.requested"> }
-  | { readonly type: "question.asked"; readonly data: EventData<"question.asked"> };
-
 interface Question {
   readonly runId: string;
-  readonly asked: Asked;
+  readonly kind: PendingRequest["kind"];
+  /** Of the permission or question. */
+  readonly id: string;
   readonly log: LiveLog;
 }
 
 /** Asks at a terminal; without one, says which command answers. A request that policy or somebody else answered is not asked. */
-async function askPerson(client: RunyardClient, { runId, asked, log }: Question): Promise<void> {
-  const id = asked.type === "permission.requested" ? asked.data.permissionId : asked.data.questionId;
-  const kind = asked.type === "permission.requested" ? "permission" : "question";
+async function askPerson(client: RunyardClient, { runId, kind, id, log }: Question): Promise<void> {
   const run = await client.runs.get(runId);
   if (!run.waitingFor.some((request) => request.id === id)) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
@@ -73,8 +76,9 @@ async function askPerson(client: RunyardClient, { runId, asked, log }: Question)
     return;
   }
   log.pause();
+  const isOpen = async (): Promise<boolean> => (await client.runs.get(runId)).waitingFor.some((request) => request.id === id);
   try {
-    const answer = await askAtTerminal(kind === "permission" ? "    allow it? [y/N] " : "    your answer: ");
+    const answer = await askAtTerminal(kind === "permission" ? "    allow it? [y/N] " : "    your answer: ", isOpen);
     if (answer === null) return;
     if (kind === "permission") await client.runs.answerPermission(runId, id, /^y(es)?$/i.test(answer) ? "allow" : "deny");
     else await client.runs.answerQuestion(runId, id, answer || "(no answer)");
@@ -87,8 +91,8 @@ async function askPerson(client: RunyardClient, { runId, asked, log }: Question)
   }
 }
 
-/** What was typed, or null when Ctrl-C was. */
-async function askAtTerminal(prompt: string): Promise<string | null> {
+/** What was typed; null when Ctrl-C was, or when there is nothing to answer any more. */
+async function askAtTerminal(prompt: string, isOpen: () => Promise<boolean>): Promise<string | null> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const leave = new AbortController();
   // readline takes Ctrl-C for itself; here it means what it means everywhere.
@@ -97,12 +101,21 @@ async function askAtTerminal(prompt: string): Promise<string | null> {
     process.emit("SIGINT");
   });
   terminal.once("close", () => leave.abort());
+  // Somebody else may answer, or the run may end: the log says so, and nobody waits for a key.
+  const look = setInterval(() => {
+    isOpen().then(
+      (open) => (open ? undefined : leave.abort()),
+      () => undefined,
+    );
+  }, LOOK_MS);
   try {
     return (await terminal.question(prompt, { signal: leave.signal })).trim();
   } catch (error) {
-    if (leave.signal.aborted) return null;
-    throw error;
+    if (!leave.signal.aborted) throw error;
+    process.stderr.write("\n");
+    return null;
   } finally {
+    clearInterval(look);
     terminal.close();
   }
 }

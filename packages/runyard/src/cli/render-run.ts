@@ -1,5 +1,5 @@
 import { isTerminal, type PendingRequest, type Run } from "@runyard/sdk/contract";
-import { count, duration, oneLine, type Paint, plural, printable, shellWord } from "./output.ts";
+import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
 import { wrap, wrapBehind } from "./text.ts";
 
 /** The colour of a status, the same wherever it is shown. */
@@ -53,7 +53,7 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
   if (hints && run.result?.headBranch) {
     lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
-    lines.push(`  ${paint("dim", "take  ")}  cd ${shellWord(run.repositoryUrl)} && runyard pull ${run.id}`);
+    lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
   }
   return lines.join("\n");
 }

@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 
 const PROGRAM = fileURLToPath(new URL("../../../bin/runyard.mjs", import.meta.url));
 
 /**
  * What a terminal of so many columns shows (and has scrolled away) after some output, line by line and without
- * colours. Knows what Runyard writes: carriage return, line feed, cursor up, erase to the end of the screen.
+ * colours. Knows what Runyard writes: carriage return, line feed, cursor up and to a column, erase to the end of the screen.
  */
 export function screenOf(output: string, columns: number): string[] {
   const rows: string[][] = [[]];
@@ -16,6 +17,7 @@ export function screenOf(output: string, columns: number): string[] {
     else if (piece === "\n") [row, column] = [row + 1, 0];
     else if (piece.startsWith("\u001b")) {
       if (piece.endsWith("A")) row -= Number(piece.slice(2, -1));
+      else if (piece.endsWith("G")) column = Number(piece.slice(2, -1)) - 1;
       else if (piece.endsWith("J")) {
         rows.length = row + 1;
         rows[row]?.splice(column);
@@ -58,7 +60,7 @@ export function runAtTerminal(words: readonly string[], { env, columns, cwd, typ
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     output += text;
     const next = waiting[0];
-    if (next === undefined || !next.at.test(output)) return;
+    if (next === undefined || !next.at.test(stripVTControlCharacters(output))) return;
     waiting.shift();
     child.stdin.write(next.keys);
   });
