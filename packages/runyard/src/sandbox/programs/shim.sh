@@ -31,17 +31,22 @@ mkfifo bell alive stdin stdout && true >>in && true >>out || refuse 97 "the run 
 exec 3<>bell 5<>alive
 
 # In-pump. `cat` goes on at the file offset that descriptor 4 keeps; the bell is held read-write, so it never ends.
-( exec 4<in 5>&- >stdin
+# Whoever may wait at a fifo lets go of `alive` in a command before that one: while a command opens its files, the
+# shell keeps a copy of what the same command closes, and a pump would hold the life line of a shim that was killed.
+( exec 5>&-
+  exec 4<in >stdin
   while read -r ring <&3; do cat <&4 || exit; [ "$ring" = q ] && exit; done ) & inp=$!
 exec 3>&-
-cat 5>&- <stdout >>out & outp=$!           # out-pump: the command never holds its own journal; it lets go of `alive` before it may wait
+( exec 5>&-
+  exec cat <stdout >>out ) & outp=$!       # out-pump: the command never holds its own journal
 hit=0 child= rc= patience=2
 trap 'hit=1 patience=0.05; [ -z "$child" ] || kill -KILL $child 2>/dev/null' TERM   # from here on: who reads pid may send it
 echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
 
 # The command. Nothing of the shim runs after `cmd` was read, so no exported value can change what the shim does.
 ( umask 022
-  exec 5>&- <stdin >stdout
+  exec 5>&-
+  exec <stdin >stdout
   [ ! -e args ] || exec 9<args
   { echo 500 >/proc/self/oom_score_adj; } 2>/dev/null      # short of memory, the kernel takes the command and not its shim
   if [ -n "$reset" ]; then . ./cmd; case $1 in *=*) ;; *) exec /usr/bin/env --default-signal=INT,QUIT "$@" ;; esac
