@@ -84,7 +84,8 @@ async function refusal(dir: string, maxBytes?: number): Promise<Error> {
   return error;
 }
 
-const GOOD = "echo x >x; git add x; git commit -qm X; git rev-parse HEAD";
+/** Each one another commit: of two alike, the cache would have the second one already, and need no bundle for it. */
+const GOOD = 'echo x >x; git add x; git commit -qm "X $(date +%N)"; git rev-parse HEAD';
 
 describe("taking a result", () => {
   it("takes good commits, also twice, and keeps them under the run's name", async () => {
