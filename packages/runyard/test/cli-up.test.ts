@@ -2,6 +2,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { type AddressInfo, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RunyardClient } from "@runyard/sdk";
@@ -66,6 +67,16 @@ test("without a model it says so; with --unsafe-process it warns; stdout is one 
   expect(said).toMatch(/model +none is connected: set OPENAI_BASE_URL/);
   expect(said).toMatch(/UNSAFE +agents run WITHOUT isolation/);
   expect(said).toContain("Nothing is left running");
+}, 60_000);
+
+test("a port that is taken ends the start with a plain error", async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+  const { port } = taken.address() as AddressInfo;
+  const refused = await home.cli(["up", "--port", String(port), "--json"]);
+  taken.close();
+  expect(refused).toMatchObject({ code: 1, stdout: "" });
+  expect(refused.stderr).toMatch(/error: Port \d+ on 127\.0\.0\.1 is in use by another program\.\n {2}Choose another one with --port/);
 }, 60_000);
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "with bwrap" : `with bwrap cannot be tested: ${unavailable}`, () => {

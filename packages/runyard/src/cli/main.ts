@@ -13,5 +13,6 @@ for (const stream of [process.stdout, process.stderr]) {
 try {
   await createProgram().parseAsync();
 } catch (error) {
-  process.exitCode = report(error);
+  // Not only the exit code: a start that failed half way may hold things open.
+  process.exit(report(error));
 }
