@@ -39,10 +39,6 @@ export function cutToWidth(line: string, width: number): string {
   return cut;
 }
 
-export function padEnd(text: string, width: number): string {
-  return text + " ".repeat(Math.max(0, width - displayWidth(text)));
-}
-
 export interface WrapOptions {
   /** Columns of the whole line; Infinity: lines stay as they are. */
   readonly width: number;
