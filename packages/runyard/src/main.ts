@@ -70,6 +70,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
   const closeAll = async (): Promise<void> => {
     for (const close of closing.splice(0).toReversed()) await close();
   };
+  const leaving = new AbortController();
+  let leave = closeAll;
   try {
     const runtime = await installRuntime({ home, onProgress });
     const connectionString = config.databaseUrl ?? (await ensurePostgres({ home, onProgress })).connectionString;
@@ -81,6 +83,14 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
 
     const db = openDatabase({ connectionString, applicationName: "runyard" });
     closing.push(() => db.close());
+    let living = 0;
+    // From here on this server is the only one of its home: with no run alive, nothing else needs what it started.
+    leave = async () => {
+      leaving.abort();
+      living = (await livingRuns(db, runnerId)).length;
+      await closeAll();
+      if (living === 0) await stopHost(home);
+    };
     const spawner = await openSpawner({ dir: home.spawnerDir, spawnerProgram: runtime.spawnerProgram, shimProgram: runtime.shimProgram });
     const git = { spawner, stepsDir: home.stepsDir };
     const gateway = await openGateway({ home, program: runtime.gatewayProgram, onLog: (message) => log("info", message) });
@@ -90,7 +100,6 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const token = onceWritten(home.adminTokenFile, newToken);
     await registerAdministrator(db, token);
     const wakes = createWakes();
-    const leaving = new AbortController();
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
     const cacheOf = async ({ repositoryUrl }: { readonly repositoryUrl: string }): Promise<string> =>
       repositoryCachePath(home.cacheDir, await findRepository(git, repositoryUrl));
@@ -167,15 +176,13 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         leaving.abort();
         await door.close();
         await Promise.race([runner.done, new Promise((resolve) => setTimeout(resolve, LET_GO_MS).unref())]);
-        const living = (await livingRuns(db, runnerId)).length;
         rmSync(home.serverFile, { force: true });
-        await closeAll();
-        if (living === 0) await stopHost(home);
+        await leave();
         return { livingRuns: living };
       },
     };
   } catch (error) {
-    await closeAll();
+    await leave().catch((failure: unknown) => log("error", "A start that failed could not be undone", { error: errorText(failure) }));
     throw error;
   }
 }

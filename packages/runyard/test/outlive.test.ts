@@ -62,6 +62,18 @@ describe.skipIf(unavailable !== null)(
       expect(refused.stderr).toContain("runyard down");
     }, 60_000);
 
+    test("a start that fails leaves nothing running", async () => {
+      const other = makeTestHome();
+      const taken = new URL((await home.cli(["status", "--json"]).then((status) => JSON.parse(status.stdout) as { url: string })).url).port;
+      const refused = await other.cli(["up", "--port", taken]);
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain(taken);
+      expect(existsSync(path.join(other.root, "home", "postgres", "data", "postmaster.pid"))).toBe(false);
+      const gateway = JSON.parse(readFileSync(path.join(other.root, "home", "gateway", "gateway.json"), "utf8")) as { pid: number };
+      expect(existsSync(`/proc/${gateway.pid}`)).toBe(false);
+      await other.close();
+    }, 60_000);
+
     test("`down` ends runs, server, gateway and PostgreSQL", async () => {
       const down = await home.cli(["down", "--json"]);
       expect(down).toMatchObject({ code: 0 });
