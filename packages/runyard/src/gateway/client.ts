@@ -5,7 +5,7 @@ import { controlClient } from "./control-client.ts";
 import { exchangesFile, privateSockets } from "./files.ts";
 import { keepGateway, type Told } from "./keeper.ts";
 import { livingLives } from "./lives.ts";
-import { identifyProcess, isAlive, type ProcessIdentity, signalProcess } from "./process-identity.ts";
+import { identifyProcess, isAlive, type ProcessIdentity, signalProcess } from "../process-identity.ts";
 import { type GatewayHealth, problemsOf, type Provider, providerSchema, runStateSchema } from "./protocol.ts";
 
 export type { GatewayHealth, Provider } from "./protocol.ts";

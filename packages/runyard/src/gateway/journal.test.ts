@@ -6,7 +6,7 @@ import { type ExchangeClose, type ExchangeOpen, parseExchangeLine } from "./exch
 import { exchangesFile } from "./files.ts";
 import { appendLines, unsettledCalls } from "./journal-file.ts";
 import { claimLife, forgetRuns, livingLives, markRun, newestLife, settleDeadLives } from "./lives.ts";
-import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../process-identity.ts";
 
 let dir: string;
 beforeEach(() => {

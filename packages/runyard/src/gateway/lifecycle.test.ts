@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import { type Gateway, stopGateway } from "./client.ts";
 import { livingLives } from "./lives.ts";
-import { identifyProcess } from "./process-identity.ts";
+import { identifyProcess } from "../process-identity.ts";
 import { call, QUESTION, type RawAnswer, until } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { answerWell, beginStream, delta, DONE, FINISH, type TestProvider, useProviders } from "./testing/provider.ts";

@@ -3,7 +3,7 @@ import path from "node:path";
 import { z } from "zod";
 import { exchangesFile } from "./files.ts";
 import { appendLines, unsettledCalls } from "./journal-file.ts";
-import { isAlive, processIdentitySchema } from "./process-identity.ts";
+import { isAlive, processIdentitySchema } from "../process-identity.ts";
 
 /**
  * The gateway processes of one directory, one after the other: `lives/<n>.json` says which process is

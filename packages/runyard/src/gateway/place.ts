@@ -4,7 +4,7 @@ import { controlClient } from "./control-client.ts";
 import { doorSocket, gatewayFile, privateName } from "./files.ts";
 import { listenOnKeptPort, listenOnSocket } from "./listeners.ts";
 import { claimLife, livingLives, settleDeadLives } from "./lives.ts";
-import { identifyProcess, signalProcess } from "./process-identity.ts";
+import { identifyProcess, signalProcess } from "../process-identity.ts";
 import { CONTROL_PROTOCOL, GATEWAY_VERSION } from "./protocol.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
 import type { Registry } from "./registry.ts";

@@ -8,7 +8,7 @@ import { type Home, homeAt } from "../../home.ts";
 import { type Gateway, openGateway, stopGateway } from "../client.ts";
 import { type ExchangeClose, type ExchangeLine, parseExchangeLine } from "../exchange-journal.ts";
 import { livingLives } from "../lives.ts";
-import { isAlive } from "../process-identity.ts";
+import { isAlive } from "../../process-identity.ts";
 
 /** The gateway's process as it is shipped, in one file; `mark` makes another program of the same code. */
 export async function bundleGateway(dir: string, mark = "a"): Promise<string> {
