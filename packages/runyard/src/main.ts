@@ -28,7 +28,7 @@ import { probeLimits } from "./sandbox/probe-limits.ts";
 import { killRunDirectory } from "./sandbox/kill.ts";
 import { isShimAlive } from "./sandbox/run-directory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
-import { openDatabase } from "./store/database.ts";
+import { DatabaseUnavailableError, openDatabase } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
 import { livingRuns } from "./store/runs.ts";
@@ -74,10 +74,12 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
   let leave = closeAll;
   try {
     const runtime = await installRuntime({ home, onProgress });
-    const connectionString = config.databaseUrl ?? (await ensurePostgres({ home, onProgress })).connectionString;
+    // Asked again whenever the database was lost: the embedded one is then adopted or started anew, at the same place.
+    const connect = async (): Promise<string> => config.databaseUrl ?? (await ensurePostgres({ home, onProgress })).connectionString;
+    const connectionString = await connect();
     await migrate({ connectionString });
     const runnerId = onceWritten(path.join(home.root, "runner-id"), () => newId("runner"));
-    const lock = await lockServer({ connectionString, runnerId });
+    const lock = await lockServer({ connect, runnerId, onLog: (message) => log("warn", message) });
     if (lock === null) throw new AlreadyRunningError(alreadyRunning(home));
     closing.push(() => lock.close());
 
@@ -162,6 +164,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       allowedHosts: () => [],
       log: ({ level, ...entry }) =>
         log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }),
+      isAway: (error) => error instanceof DatabaseUnavailableError,
       version: runtimeVersion(),
     });
     const door = await api.listen({ host: config.host, port: config.port });

@@ -25,6 +25,8 @@ export interface ApiOptions {
   /** Further `host:port` names (lower case; no port where it is the scheme's own) beside the loopback ones. */
   readonly allowedHosts: () => readonly string[];
   readonly log?: ApiLog;
+  /** True for an error which says that the database is away for the moment: it is answered 503, to be tried again. */
+  readonly isAway?: (error: unknown) => boolean;
   readonly version: string;
   /** Shorter waits, for tests. */
   readonly timings?: Partial<ApiTimings>;
@@ -70,7 +72,7 @@ export function createApi(options: ApiOptions): Api {
     checkHostAndOrigin(c, [...options.allowedHosts(), ...[...ports].flatMap(loopbackHosts)]);
     await next();
   });
-  app.onError((error, c) => answerError(c, error, log));
+  app.onError((error, c) => answerError(c, error, { log, isAway: options.isAway ?? (() => false) }));
   app.notFound(() => {
     throw new RunyardError("not_found", "The API has no such path.");
   });
@@ -146,8 +148,15 @@ function failure(c: ApiContext, error: unknown, status: number): ApiLogEntry {
   };
 }
 
-function answerError(c: ApiContext, error: unknown, log: ApiLog): Response {
-  const answer = problemOf(RunyardError.is(error) ? error : undefined, c.var.requestId);
+interface Answering {
+  readonly log: ApiLog;
+  readonly isAway: (error: unknown) => boolean;
+}
+
+function answerError(c: ApiContext, error: unknown, { log, isAway }: Answering): Response {
+  // What exactly is wrong with the database is for the log: whoever asks may be anybody.
+  const away = isAway(error) ? new RunyardError("unavailable", "The database cannot be used at the moment. Try again.") : undefined;
+  const answer = problemOf(away ?? (RunyardError.is(error) ? error : undefined), c.var.requestId);
   if (answer.status >= 500) log(failure(c, error, answer.status));
   if (answer.status === 503) c.header("Retry-After", "1");
   return c.body(JSON.stringify(answer), answer.status as ContentfulStatusCode, { "Content-Type": PROBLEM_TYPE });

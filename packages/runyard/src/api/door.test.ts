@@ -285,6 +285,17 @@ describe("what goes wrong inside", () => {
     await inner.close();
   });
 
+  test("a database that is away is 503, to be tried again, and its own words stay inside", async () => {
+    class Away extends Error {}
+    const inner = await openDoor({ isAway: (error) => error instanceof Away });
+    inner.engine.getRun = () => Promise.reject(new Away("connect ENOENT /home/me/.s.PGSQL.5432"));
+    const response = await inner.fetch(`/v1/agent-runs/${newRunId()}`);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect((await expectProblem(response, 503, "unavailable")).detail).toBe("The database cannot be used at the moment. Try again.");
+    expect(String(inner.log.find(({ level }) => level === "error")?.error)).toContain("PGSQL");
+    await inner.close();
+  });
+
   test("readyz follows the engine, livez does not", async () => {
     const inner = await openDoor();
     expect((await fetch(`${inner.url}/readyz`)).status).toBe(200);

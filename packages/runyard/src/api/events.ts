@@ -152,8 +152,10 @@ function watchToken(c: ApiContext, options: EventsOptions, stop: () => void): ()
   const timer = setInterval(() => {
     void options
       .authenticate(bearer)
-      .catch(() => null)
+      // A database that is away says nothing about the token: the next look will.
+      .catch(() => undefined)
       .then((now) => {
+        if (now === undefined) return;
         if (now !== null && now.orgId === principal.orgId && now.scopes.includes("agent:read")) return;
         clearInterval(timer);
         stop();

@@ -261,6 +261,20 @@ describe("readers that hold the server up, and their end", () => {
     await door.close();
   });
 
+  test("a token that cannot be looked at for a while keeps its streams", async () => {
+    let looks = 0;
+    const authenticate = (): Promise<typeof OWNER> =>
+      (looks += 1) > 1 ? Promise.reject(new Error("the database is away")) : Promise.resolve(OWNER);
+    const door = await openDoor({ timings: { recheckMs: 10 }, authenticate });
+    const { id } = door.engine.addRun(OWNER.orgId);
+    const stream = collect(openEvents(door.port, eventsOf(id)));
+    await until(() => looks > 4);
+    door.engine.append(id, "run.completed");
+    await until(() => stream.closed());
+    expect(stream.text().endsWith(DONE)).toBe(true);
+    await door.close();
+  });
+
   test("a read that fails ends the stream without its last word, and is logged", async () => {
     const door = await openDoor();
     const { id } = door.engine.addRun(OWNER.orgId);

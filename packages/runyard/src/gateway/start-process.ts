@@ -70,6 +70,11 @@ async function waitUntilReady(control: ControlClient, { home, early }: { home: H
 
 function logTail(home: Home): string {
   const file = gatewayLog(home);
-  const tail = readFileSync(file).subarray(-LOG_TAIL_BYTES).toString().trim();
+  let tail = "";
+  try {
+    tail = readFileSync(file).subarray(-LOG_TAIL_BYTES).toString().trim();
+  } catch (error) {
+    tail = `it cannot be read (${(error as Error).message})`;
+  }
   return `The end of ${file}: ${tail === "" ? "(nothing)" : tail}`;
 }

@@ -1,6 +1,7 @@
 import { InWriter } from "../sandbox/journal.ts";
 import { readInputs } from "../store/runs.ts";
 import type { RunnerContext } from "./context.ts";
+import { diskFullCause } from "./disk-full.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /**
@@ -45,10 +46,7 @@ function writeOrFail(writer: InWriter, line: string, off: number): void {
   try {
     writer.write(line, off);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
-    throw new RunFailure({
-      type: "disk-full",
-      message: "The disk is full: a message to the agent could not be written. Make room and start the run again.",
-    });
+    const full = diskFullCause(error);
+    throw full === null ? error : new RunFailure(full);
   }
 }

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import type { RunError } from "@runyard/sdk/contract";
 import { judgeTurn } from "../core/outcome.ts";
 import { type AttemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
+import { isDiskFull } from "./disk-full.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /** How an agent ended, and the turn as far as its journal tells. */
@@ -41,9 +43,15 @@ export async function concludeTurn(
     oomKills,
     stderrTail: redact(stderrTail(dir)),
   });
-  if (!verdict.ok) throw new RunFailure(verdict.error);
+  if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
   const state: AttemptState = { cachePath: cachePathOf(handle.row), summary: outcome.lastText ?? "" };
   await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
+}
+
+/** On a full disk an agent breaks off without being able to say why: neither its journal nor its complaints can be written. */
+function withDiskInMind(dir: string, error: RunError): RunError {
+  if (error.type !== "agent-error" || !isDiskFull(dir)) return error;
+  return { type: "disk-full", message: `The disk is full. Make room and start the run again. ${error.message}` };
 }
 
 function stderrTail(dir: string): string {

@@ -10,6 +10,7 @@ import { findRun, reloadRun } from "../store/runs.ts";
 import { doTurn } from "./agent-turn.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, STEP_NAMES } from "./directories.ts";
+import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
@@ -22,64 +23,84 @@ function workOf(phase: string): ((ctx: RunnerContext, handle: RunHandle, end: Ab
   return (PHASES as Record<string, (typeof PHASES)["building"] | undefined>)[phase];
 }
 
-/** How long to wait before the database is tried again, in milliseconds. */
-const DATABASE_RETRY_MS = 500;
+/** How long to wait before a run that could not be gone on with is taken up again, in milliseconds; doubled each time. */
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 5_000;
+
+/** Why a run is to end. Once that is decided it stays so, also where ending it has to be tried again. */
+interface Decided {
+  readonly reason: unknown;
+}
 
 /**
  * Takes one run from where it stands to its end. Never rejects: a run that cannot go on ends with the
- * reason; a run that somebody else owns is left alone; when the server leaves, the run lives on.
+ * reason; a run that somebody else owns is left alone; when the server leaves, the run lives on. Where
+ * even that fails (the database is away, a disk is full) it is tried again until it works.
  */
 export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
   let current: RunRow | undefined = row;
-  while (current !== undefined) {
-    const outcome = await driveUntilEnd(ctx, current);
-    current = outcome === "database-away" ? await waitForDatabase(ctx, row) : undefined;
+  let decided: Decided | null = null;
+  for (let retryMs = FIRST_RETRY_MS; current !== undefined; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {
+    const handle = runHandle(ctx, current);
+    try {
+      decided ??= await workThrough(ctx, handle);
+      if (decided !== null && handle.row.finished_at === null) await endRun(ctx, handle, decided.reason);
+      await ctx.gateway.closeRun(row.id).catch(() => undefined);
+      return;
+    } catch (error) {
+      if (isOthersNow(error)) return;
+      const what = error instanceof DatabaseUnavailableError ? "The database is away" : "A run could not be ended";
+      ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: errorText(error) });
+      current = await takeUpAgain(ctx, row, retryMs);
+    }
   }
 }
 
-async function driveUntilEnd(ctx: RunnerContext, row: RunRow): Promise<"let-go" | "database-away"> {
-  const handle = runHandle(ctx, row);
-  const watch = watchForEnd(ctx, row);
+/** Does phase after phase until the run has ended: null, or why it cannot go on. Throws where nothing may be decided. */
+async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decided | null> {
+  const watch = watchForEnd(ctx, handle.row);
   try {
-    try {
-      while (handle.row.finished_at === null) {
-        const work = workOf(handle.row.phase);
-        if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);
-        if (watch.signal.aborted) throw watch.signal.reason;
-        await orLeave(ctx, work(ctx, handle, watch.signal));
-      }
-    } catch (error) {
-      if (error instanceof DatabaseUnavailableError) throw error;
-      await endRun(ctx, handle, error);
+    while (handle.row.finished_at === null) {
+      const work = workOf(handle.row.phase);
+      if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);
+      if (watch.signal.aborted) throw watch.signal.reason;
+      await orLeave(ctx, work(ctx, handle, watch.signal));
     }
-    if (handle.row.finished_at !== null) await ctx.gateway.closeRun(row.id).catch(() => undefined);
-    return "let-go";
+    return null;
   } catch (error) {
-    if (error instanceof FencedError || error instanceof Detached) return "let-go";
-    if (error instanceof DatabaseUnavailableError) return "database-away";
-    ctx.log("error", "A run could not be ended", { run: row.id, error: String((error as Error).stack ?? error) });
-    return "let-go";
+    if (isOthersNow(error) || error instanceof DatabaseUnavailableError) throw error;
+    return { reason: error };
   } finally {
     watch.close();
   }
 }
 
+/** Somebody else goes on with the run: another owner, or the next server. */
+function isOthersNow(error: unknown): boolean {
+  return error instanceof FencedError || error instanceof Detached;
+}
+
 /**
- * A lost connection may or may not have committed: only the row tells. Reads it as soon as the database
- * is back; undefined when the run is not this owner's any more, has ended, or the server leaves.
+ * A lost connection may or may not have committed: only the row tells. Reads it as soon as that works;
+ * undefined when the run is not this owner's any more, or the server leaves.
  */
-async function waitForDatabase(ctx: RunnerContext, row: RunRow): Promise<RunRow | undefined> {
-  ctx.log("warn", "The database is away; the run goes on when it is back", { run: row.id });
+async function takeUpAgain(ctx: RunnerContext, row: RunRow, retryMs: number): Promise<RunRow | undefined> {
   while (!ctx.leaving.aborted) {
-    await sleep(DATABASE_RETRY_MS);
+    await sleep(retryMs, undefined, { signal: ctx.leaving }).catch(() => undefined);
+    if (ctx.leaving.aborted) return undefined;
     try {
       const now = await reloadRun(ctx.db, row);
-      return now?.owner === row.owner && now?.finished_at === null ? now : undefined;
+      return now?.owner === row.owner ? now : undefined;
     } catch (error) {
-      if (!(error instanceof DatabaseUnavailableError)) throw error;
+      if (!(error instanceof DatabaseUnavailableError))
+        ctx.log("error", "A run could not be read", { run: row.id, error: errorText(error) });
     }
   }
   return undefined;
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** Work that is waited for until the server leaves; the next server repeats what was not finished. */
@@ -96,7 +117,6 @@ function orLeave(ctx: RunnerContext, work: Promise<void>): Promise<void> {
 
 /** Kills what the run started, and commits why it ended. */
 async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Promise<void> {
-  if (error instanceof FencedError || error instanceof Detached) throw error;
   // Nothing is killed for a run that somebody else has taken over: this throws FencedError then.
   await handle.commit({});
   const { row } = handle;
@@ -104,7 +124,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   for (const name of STEP_NAMES) if (existsSync(dirs.step(name))) await killRunDirectory(dirs.step(name));
   await handle.happen(factOf(error), { events: await withdrawnRequests(ctx, row) });
   if (error instanceof EndRequest || error instanceof RunFailure) return;
-  ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: String((error as Error).stack ?? error) });
+  ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
 }
 
 /** What the agent asked and nobody will answer any more. */
@@ -120,8 +140,5 @@ function factOf(error: unknown): RunFact {
 
 function internalError(error: unknown): RunError {
   const message = error instanceof Error ? error.message : String(error);
-  if (typeof error === "object" && error !== null && "code" in error && error.code === "ENOSPC") {
-    return { type: "disk-full", message: "The disk is full. Make room and start the run again." };
-  }
-  return { type: "sandbox-unavailable", message: `Runyard could not go on with the run: ${message}` };
+  return diskFullCause(error) ?? { type: "sandbox-unavailable", message: `Runyard could not go on with the run: ${message}` };
 }

@@ -5,6 +5,7 @@ import { prepareWorkspaceArgv } from "../git/workspace.ts";
 import type { AttemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
@@ -40,10 +41,9 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const prepared = await prepareSandbox(ctx, row, step);
   const result = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
   if (result.code !== 0) {
-    throw new RunFailure({
-      type: "sandbox-unavailable",
-      message: `The workspace could not be made: ${lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`}`,
-    });
+    const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`;
+    const message = `The workspace could not be made: ${reason}`;
+    throw new RunFailure(diskFullError(result.stderr) ?? { type: "sandbox-unavailable", message });
   }
   const sandbox = await sandboxReport(ctx, row, prepared);
   await handle.happen(

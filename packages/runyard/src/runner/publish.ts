@@ -5,6 +5,7 @@ import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { lastLine } from "./prepare.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
@@ -81,7 +82,8 @@ async function commitWorkspace(
   const committed = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: COMMIT_TIMEOUT_MS, signal: end });
   if (committed.code === 0) return;
   const reason = lastLine(committed.stderr) || `git ended with code ${committed.code ?? "unknown"}`;
-  throw new RunFailure({ type: "agent-error", message: `What the agent left could not be committed: ${reason}` });
+  const message = `What the agent left could not be committed: ${reason}`;
+  throw new RunFailure(diskFullError(committed.stderr) ?? { type: "agent-error", message });
 }
 
 /** First line of the task as the subject, cut at 72 characters as git's tools expect it. */

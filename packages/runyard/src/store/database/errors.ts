@@ -17,6 +17,8 @@ export class DatabaseUnavailableError extends Error {
 
 /** SQLSTATEs after which the connection, and often the server, is gone. */
 const LOST_STATES = new Set(["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300"]);
+/** SQLSTATEs of a server that lacks disk or memory, or cannot read its files: it rolled the work back, and can do it once it has them. */
+const SHORT_STATES = new Set(["53000", "53100", "53200", "58030"]);
 const LOST_MESSAGE = /^Connection terminated|not queryable|^timeout (expired|exceeded)/;
 const WHAT_TO_DO: Readonly<Record<string, string>> = {
   "28P01": "the password in DATABASE_URL is wrong",
@@ -24,6 +26,7 @@ const WHAT_TO_DO: Readonly<Record<string, string>> = {
   "3D000": "create that database, or correct DATABASE_URL",
   "22023": "the roles of Runyard are missing in this server: they are made by its migrations",
   "42501": "this user may not act as the role runyard_app: as an administrator, run `grant runyard_app to` this user",
+  "53100": "the disk of the database is full: make room on it",
   "53300": "the server has no connection left: raise its max_connections",
 };
 
@@ -38,8 +41,18 @@ export function connectError(error: unknown): DatabaseUnavailableError {
   });
 }
 
-/** A failure of a statement: a lost connection becomes a `DatabaseUnavailableError`, anything else stays what it is. */
+/**
+ * A failure of a statement: a lost connection, or a server that lacks disk or memory, becomes a
+ * `DatabaseUnavailableError`; anything else stays what it is.
+ */
 export function statementError(error: unknown, mayHaveCommitted: boolean): unknown {
+  if (error instanceof pg.DatabaseError && SHORT_STATES.has(error.code ?? "")) {
+    const advice = WHAT_TO_DO[error.code ?? ""] ?? "look into its log";
+    return new DatabaseUnavailableError(`The database could not do this (${reasonOf(error)}), and nothing was changed: ${advice}.`, {
+      cause: error,
+      mayHaveCommitted: false,
+    });
+  }
   if (!isLostConnection(error)) return error;
   const state = mayHaveCommitted ? "; whether this change was made is not known" : "; nothing was changed";
   return new DatabaseUnavailableError(
