@@ -31,6 +31,7 @@ const COMMANDS = {
   },
   "test-matrix": { testPrograms: TEST_PROGRAMS, start: (args) => becomeSource("scripts/matrix/main.ts", args) },
   chaos: { testPrograms: TEST_PROGRAMS, start: (args) => becomeSource("packages/runyard/test/chaos/main.ts", args) },
+  bench: { testPrograms: [], start: (args) => becomeSource("bench/main.ts", args) },
   build: { testPrograms: [], start: (args) => becomeSource("scripts/build/main.ts", args) },
   check: { testPrograms: TEST_PROGRAMS, start: async () => say("Set-up is complete.") },
 };

@@ -1,0 +1,17 @@
+#!/bin/sh
+# The least agent that speaks ACP: one word for an answer. With a file as its argument it reads the session from there.
+# A task with the word "wait" is never done, until stdin ends.
+[ -z "$1" ] || exec <"$1"
+while IFS= read -r line; do
+  id=${line#*\"id\":}
+  id=${id%%,*}
+  case $line in
+  *'"method":"initialize"'*) echo '{"jsonrpc":"2.0","id":'"$id"',"result":{"protocolVersion":1,"agentCapabilities":{}}}' ;;
+  *'"method":"session/new"'*) echo '{"jsonrpc":"2.0","id":'"$id"',"result":{"sessionId":"s1"}}' ;;
+  *'"method":"session/prompt"'*wait*) ;;
+  *'"method":"session/prompt"'*)
+    echo '{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"ok"}}}}'
+    echo '{"jsonrpc":"2.0","id":'"$id"',"result":{"stopReason":"end_turn"}}'
+    ;;
+  esac
+done
