@@ -132,6 +132,8 @@ function providerError(lastError: ModelCallError | null): RunError {
   const { status, message } = lastError;
   const words = message.trim() === "" ? "it gave no reason." : sentence(shorten(message));
   if (status === null) return error("network-error", `The model provider could not be reached: ${words}`);
+  // It said yes and then sent something else, or broke off.
+  if (status < 300) return error("network-error", `The model provider's answer could not be used: ${words}`);
   const answered = `The model provider answered ${status}`;
   if (status === 401 || status === 403)
     return error(

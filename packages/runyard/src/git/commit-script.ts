@@ -1,4 +1,4 @@
-import { BOT_IDENTITY, environmentLines } from "./git-environment.ts";
+import { BOT_IDENTITY, environmentLines, SAY_AT_THE_END } from "./git-environment.ts";
 
 /**
  * Turns the files of a workspace into a bundle. Arguments: $1 cache, $2 workspace, $3 base commit, $4 branch,
@@ -18,6 +18,8 @@ ${environmentLines({ ...BOT_IDENTITY })}
 export HOME="$work" XDG_CONFIG_HOME="$work" GIT_CONFIG_GLOBAL="$work/.gitconfig"
 fail() { echo "$1" >&2; exit 1; }
 command -v git >/dev/null || { echo 'git was not found in the sandbox' >&2; exit 127; }
+
+prepare() {
 interrupted=no
 [ ! -e "$work/nested" ] || interrupted=yes
 rm -rf "$work" "$results/result.bundle" "$results/result.json"
@@ -25,6 +27,7 @@ mkdir -p "$work" && cd "$workspace" || fail 'the workspace or the place for its 
 printf '[safe]\\n\\tdirectory = *\\n[core]\\n\\thooksPath = /dev/null\\n\\tbigFileThreshold = 32m\\n[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n[init]\\n\\tdefaultBranch = main\\n' >"$work/.gitconfig"
 : >"$work/notes.history"
 : >"$work/notes.files"
+}
 
 lines() { tr '\\n\\000' '\\001\\n'; }
 names() { tr '\\001\\n' '\\n\\000'; }
@@ -94,14 +97,21 @@ keep_untouched() {
   ours update-index -z --index-info <"$work/keep"
 }
 
+full=
+add_once() {  # fails where not even some files could be added, and where the disk was full for some
+  said=$(ours add --all --ignore-errors . 2>&1 >/dev/null)
+  code=$?
+  case $said in *'No space left on device'*|*'Disk quota exceeded'*|*'Out of diskspace'*) full='No space left on device'; return 1 ;; esac
+  printf '%s\\n' "$said" >"$work/add.err" && [ $code -le 1 ]
+}
 add_all() {
-  ours add --all --ignore-errors . 2>"$work/add.err" && return
-  [ $? = 1 ] && return
+  add_once && return
+  [ -z "$full" ] || return 1
   # A file is not in the encoding that its attribute claims: then bytes are bytes.
   echo '* !working-tree-encoding' >"$store/info/attributes"
   sed -n 's/^fatal: //p' "$work/add.err" >"$work/encoding"
   note notes.files encoding-ignored "$work/encoding"
-  ours add --all --ignore-errors . 2>"$work/add.err" || [ $? = 1 ]
+  add_once
 }
 
 stage() {  # puts all files into a tree, going out from commit $1
@@ -143,6 +153,8 @@ is_sound() {  # whether the commits pass the checks that the host will make
   borrowing "$work/check" && git --git-dir="$work/check/.git" -c fetch.fsckObjects=true fetch --quiet --no-tags --no-write-fetch-head "$store" "+$1:refs/heads/result" 2>/dev/null
 }
 
+work() {
+prepare
 [ $interrupted = no ] || unwrap_nested
 trap '[ ! -s "$work/nested" ] || unwrap_nested; rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -174,8 +186,9 @@ if [ "$history" = yes ]; then
 fi
 
 if [ "$parent" = "$base" ] || ! { stage "$parent" && commit_tree "$parent" && is_sound "$head"; } 2>/dev/null; then
+  [ -z "$full" ] || fail "$full"
   if [ "$parent" != "$base" ]; then only_cache; note notes.history history-unreadable "$work/none"; fi
-  stage "$base" && commit_tree "$base" || fail "the files could not be committed: $(sed -n '/^fatal: /{s///;p;q;}' "$work/add.err" 2>/dev/null)"
+  stage "$base" && commit_tree "$base" || fail "the files could not be committed: \${full:-$(sed -n '/^fatal: /{s///;p;q;}' "$work/add.err" 2>/dev/null)}"
 fi
 
 changed=true
@@ -189,4 +202,5 @@ else
 fi
 printf '{"changed":%s,"head":"%s","notices":[%s]}\\n' "$changed" "$head" "$(cat "$work/notes.history" "$work/notes.files" | paste -s -d , -)" >"$work/result.json" &&
   mv "$work/result.json" "$results/result.json" || fail 'the result could not be written'
-`;
+}
+${SAY_AT_THE_END}`;

@@ -48,3 +48,14 @@ export function environmentLines(more: Readonly<Record<string, string>> = {}): s
   const words = Object.entries({ ...GIT_ENVIRONMENT, ...more }).map(([name, value]) => `${name}='${value}'`);
   return `unset ${MISLEADING.join(" ")}\nexport ${words.join(" ")}`;
 }
+
+/**
+ * The end of a script: calls its function `work` with the script's arguments, says on stderr what that said
+ * where it failed, and ends with its status. It is said once `work` has cleared away what it had made: on a
+ * full disk, which stderr may lie on, there is room for it only then.
+ */
+export const SAY_AT_THE_END = `said=$(work "$@" 2>&1 >/dev/null)
+code=$?
+[ $code = 0 ] || printf '%s\\n' "$said" >&2
+exit $code
+`;

@@ -3,7 +3,7 @@ import path from "node:path";
 import type { RunError } from "@runyard/sdk/contract";
 import { judgeTurn } from "../core/outcome.ts";
 import { type AttemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
-import { isDiskFull } from "./disk-full.ts";
+import { diskFullError } from "./disk-full.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /** How an agent ended, and the turn as far as its journal tells. */
@@ -50,8 +50,8 @@ export async function concludeTurn(
 
 /** On a full disk an agent breaks off without being able to say why: neither its journal nor its complaints can be written. */
 function withDiskInMind(dir: string, error: RunError): RunError {
-  if (error.type !== "agent-error" || !isDiskFull(dir)) return error;
-  return { type: "disk-full", message: `The disk is full. Make room and start the run again. ${error.message}` };
+  const full = error.type === "agent-error" ? diskFullError("", dir) : null;
+  return full === null ? error : { ...full, message: `${full.message} ${error.message}` };
 }
 
 function stderrTail(dir: string): string {

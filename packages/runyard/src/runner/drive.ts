@@ -122,7 +122,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
   for (const name of STEP_NAMES) if (existsSync(dirs.step(name))) await killRunDirectory(dirs.step(name));
-  await handle.happen(factOf(error), { events: await withdrawnRequests(ctx, row) });
+  await handle.happen(factOf(error, dirs.root), { events: await withdrawnRequests(ctx, row) });
   if (error instanceof EndRequest || error instanceof RunFailure) return;
   ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
 }
@@ -133,12 +133,12 @@ async function withdrawnRequests(ctx: RunnerContext, row: RunRow): Promise<NewEv
   return (stored?.open ?? []).map((open) => cancelRequest(open.request as NewRequest).event);
 }
 
-function factOf(error: unknown): RunFact {
+function factOf(error: unknown, dir: string): RunFact {
   if (error instanceof EndRequest) return error.fact;
-  return { type: "broke", error: error instanceof RunFailure ? error.error : internalError(error) };
+  return { type: "broke", error: error instanceof RunFailure ? error.error : internalError(error, dir) };
 }
 
-function internalError(error: unknown): RunError {
+function internalError(error: unknown, dir: string): RunError {
   const message = error instanceof Error ? error.message : String(error);
-  return diskFullCause(error) ?? { type: "sandbox-unavailable", message: `Runyard could not go on with the run: ${message}` };
+  return diskFullCause(error, dir) ?? { type: "sandbox-unavailable", message: `Runyard could not go on with the run: ${message}` };
 }

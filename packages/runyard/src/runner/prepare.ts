@@ -43,7 +43,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   if (result.code !== 0) {
     const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`;
     const message = `The workspace could not be made: ${reason}`;
-    throw new RunFailure(diskFullError(result.stderr) ?? { type: "sandbox-unavailable", message });
+    throw new RunFailure(diskFullError(result.stderr, dirs.root) ?? { type: "sandbox-unavailable", message });
   }
   const sandbox = await sandboxReport(ctx, row, prepared);
   await handle.happen(

@@ -83,7 +83,7 @@ async function commitWorkspace(
   if (committed.code === 0) return;
   const reason = lastLine(committed.stderr) || `git ended with code ${committed.code ?? "unknown"}`;
   const message = `What the agent left could not be committed: ${reason}`;
-  throw new RunFailure(diskFullError(committed.stderr) ?? { type: "agent-error", message });
+  throw new RunFailure(diskFullError(committed.stderr, dirs.root) ?? { type: "agent-error", message });
 }
 
 /** First line of the task as the subject, cut at 72 characters as git's tools expect it. */
