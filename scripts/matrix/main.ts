@@ -1,5 +1,5 @@
-// `npm run test:matrix`: the tests and the demo on the newer lines of Node.js, which come from npm into a
-// temporary folder. Arguments go to vitest. Prints a table; the exit code is 0 when everything worked.
+// `npm run test:matrix`: the tests and the demo on the oldest Node.js that will do and on the newer lines, which
+// come from npm into a temporary folder. Arguments go to vitest. Prints a table; the exit code is 0 when everything worked.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,8 +8,8 @@ import { npmWords } from "../setup/dependencies.mjs";
 import { runProgram } from "../setup/run-program.mjs";
 import { say, SetUpError } from "../setup/say.mjs";
 
-/** Beside the oldest one that works, which the ordinary tests run on. */
-const LINES = ["22", "24"];
+/** The floor that package.json names, and the lines after the one that the ordinary tests run on. */
+const LINES = ["20.19.0", "22", "24"];
 const BOOTSTRAP = fileURLToPath(new URL("../bootstrap.mjs", import.meta.url));
 /** What belongs to a test run that started this one. */
 const NOT_PASSED_ON = /^(RUNYARD_TEST_(FULL|COUNTS)|VITEST.*|TEST|NODE_ENV)$/;
