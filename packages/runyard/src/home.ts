@@ -72,6 +72,12 @@ export function homeAt(root: string): Home {
   };
 }
 
+/** Directories of sockets that do not lie below the home, its path being too long. */
+export function socketDirsOutside(home: Home): string[] {
+  const dirs = [home.postgresSocketDir, home.gatewayDoorDir, path.dirname(home.gatewayControlSocket)];
+  return dirs.filter((dir) => !dir.startsWith(home.root + path.sep));
+}
+
 /** Makes a directory with rights 0700, and refuses one that somebody else owns (the temporary directory is shared). */
 export function makePrivateDir(dir: string): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });

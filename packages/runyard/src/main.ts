@@ -17,7 +17,7 @@ import { changedFiles, diffFiles } from "./git/changed-files.ts";
 import { findRepository, inspectRepository } from "./git/local-repository.ts";
 import { patch } from "./git/publish.ts";
 import { readCommittedFile } from "./git/read-file.ts";
-import { type Home, makePrivateDir } from "./home.ts";
+import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { startRunner } from "./runner/runner.ts";
@@ -206,11 +206,13 @@ async function closeEndedRuns(gateway: Gateway, living: ReadonlySet<string>): Pr
   for (const id of runs.filter((run) => !living.has(run))) await gateway.closeRun(id);
 }
 
-/** Ends what outlives a server: gateway, spawner and the embedded PostgreSQL. */
-export async function stopHost(home: Home): Promise<void> {
-  await stopGateway(home);
+/** Ends what outlives a server: gateway, spawner and the embedded PostgreSQL. Returns whether there was anything to end. */
+export async function stopHost(home: Home): Promise<boolean> {
+  const hadGateway = await stopGateway(home);
   await stopSpawner(home.spawnerDir);
-  await stopPostgres(home);
+  const hadPostgres = await stopPostgres(home);
+  for (const dir of socketDirsOutside(home)) rmSync(dir, { recursive: true, force: true });
+  return hadGateway || hadPostgres;
 }
 
 /** The server that runs for this home, or null. */

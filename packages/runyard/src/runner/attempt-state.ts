@@ -1,8 +1,16 @@
 import type { ConversationState } from "../agents/acp/conversation.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { RunFailure } from "./run-handle.ts";
+
+/**
+ * Goes up with every change that a server of another version could not go on with: of what is stored here,
+ * of a run directory's files, of what a shim does with them.
+ */
+const FORMAT = 1;
 
 /** What a runner must know to go on in the middle of an attempt; stored in the run's row with every commit. */
 export interface AttemptState {
+  readonly format: typeof FORMAT;
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
   readonly cachePath?: string;
   /** The agent's turn. Set once it has begun. */
@@ -21,8 +29,19 @@ export interface TurnState {
   readonly before: { readonly calls: number; readonly failed: number };
 }
 
+/**
+ * What is stored of an attempt, or of one that has just begun. Throws RunFailure where another version of
+ * Runyard began it in a way that this one does not know.
+ */
 export function attemptState(row: Pick<RunRow, "state">): AttemptState {
-  return row.state as AttemptState;
+  const stored = row.state as Partial<AttemptState>;
+  if (stored.format === FORMAT) return { ...stored, format: FORMAT };
+  if (Object.keys(stored).length === 0) return { format: FORMAT };
+  throw new RunFailure({
+    type: "lost",
+    message:
+      "Another version of Runyard was at work on this run, in a way that this version cannot go on with. Start the run again, or end runs before a change of version.",
+  });
 }
 
 /** The cache of a run that has a workspace. */

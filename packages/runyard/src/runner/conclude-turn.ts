@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { RunError } from "@runyard/sdk/contract";
 import { judgeTurn } from "../core/outcome.ts";
-import { type AttemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
+import { type AttemptState, attemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
 import { diskFullError } from "./disk-full.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
@@ -44,7 +44,8 @@ export async function concludeTurn(
     stderrTail: redact(stderrTail(dir)),
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
-  const state: AttemptState = { cachePath: cachePathOf(handle.row), summary: outcome.lastText ?? "" };
+  const { format } = attemptState(handle.row);
+  const state: AttemptState = { format, cachePath: cachePathOf(handle.row), summary: outcome.lastText ?? "" };
   await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
 }
 

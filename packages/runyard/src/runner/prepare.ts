@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { updateCache } from "../git/cache.ts";
 import { findRepository } from "../git/local-repository.ts";
 import { prepareWorkspaceArgv } from "../git/workspace.ts";
-import type { AttemptState } from "./attempt-state.ts";
+import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
@@ -48,7 +48,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const sandbox = await sandboxReport(ctx, row, prepared);
   await handle.happen(
     { type: "entered", phase: "building" },
-    { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox, state: { cachePath } satisfies AttemptState } },
+    { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox, state: { ...attemptState(row), cachePath } satisfies AttemptState } },
   );
 }
 

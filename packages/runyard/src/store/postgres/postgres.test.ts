@@ -72,7 +72,8 @@ describe("one home, from its first start on", () => {
 
   test("it was started, what was long was told, and half-made things of killed starters are gone", () => {
     expect(first).toMatchObject({ adopted: false, pid: postgresPid(home) });
-    expect(progress).toEqual(["Making the database (only at the first start)"]);
+    // On a slow machine a second line says what is waited for.
+    expect(progress[0]).toBe("Making the database (only at the first start)");
     expect(readdirSync(home.postgresDir).sort()).toEqual(["data", "lock", "password"]);
     expect(readdirSync(home.runtimeDir)).toHaveLength(1);
   });

@@ -151,7 +151,7 @@ async function waitUntilReady(child: ChildProcess, options: StartOptions): Promi
   for (;;) {
     if (child.pid !== undefined && saysReady(dataDir, child.pid)) return null;
     if (!said && Date.now() > saySoAt) {
-      options.onProgress?.("Waiting for PostgreSQL, which is recovering after a crash");
+      options.onProgress?.("Waiting for PostgreSQL, which is starting or recovering");
       said = true;
     }
     const end = await Promise.race([ended, wait(POLL_MS, null)]);
