@@ -33,7 +33,8 @@ makeHome();
 try {
   const server = await startServer();
   try {
-    for (const session of SESSIONS) for (const columns of WIDTHS) await takePicture(session, columns);
+    const wanted = SESSIONS.flatMap((session) => WIDTHS.map((columns) => ({ ...session, columns })));
+    for (const session of wanted) await takePicture(session);
   } finally {
     server.kill("SIGTERM");
     await once(server, "exit");
@@ -65,7 +66,7 @@ async function startServer(): Promise<ReturnType<typeof spawn>> {
   return child;
 }
 
-async function takePicture({ name, line, cwd }: (typeof SESSIONS)[number], columns: number): Promise<void> {
+async function takePicture({ name, line, cwd, columns }: (typeof SESSIONS)[number] & { readonly columns: number }): Promise<void> {
   const rows = screenAfter(await record({ line, cwd, env: ENV, columns }), columns);
   const file = path.join(PICTURES, `${name}-${columns}.svg`);
   writeFileSync(file, renderSvg(rows, { columns, title: `${line}, in a terminal of ${columns} columns` }));

@@ -20,29 +20,46 @@ const BLANK: Cell = { char: " ", style: PLAIN };
  * does not understand.
  */
 export function screenAfter(output: string, columns: number): Cell[][] {
-  const rows: Cell[][] = [];
-  let [row, column, style] = [0, 0, PLAIN];
-  const put = (char: string): void => {
-    if (column >= columns) [row, column] = [row + 1, 0];
-    const cells = (rows[row] ??= []);
-    while (cells.length < column) cells.push(BLANK);
-    cells[column] = { char, style };
-    column += 1;
-  };
+  const screen: Screen = { rows: [], row: 0, column: 0, style: PLAIN };
   // oxlint-disable-next-line no-control-regex -- control characters are what a terminal obeys
-  for (const [piece, numbers, letter] of output.matchAll(/\u001b\[([\d;]*)([A-Za-z])|[\s\S]/gu)) {
-    if (piece === "\r") column = 0;
-    else if (piece === "\n") row += 1;
-    else if (letter === "m") style = styleAfter(style, numbers ?? "");
-    else if (letter === "A") row = Math.max(0, row - Number(numbers || 1));
-    else if (letter === "G") column = Number(numbers || 1) - 1;
-    else if (letter === "J" && (numbers === "" || numbers === "0")) {
-      rows.length = Math.min(rows.length, row + 1);
-      rows[row]?.splice(column);
-    } else if (letter === undefined && /^[^\p{Cc}]$/u.test(piece)) put(piece);
-    else throw new Error(`This terminal does not know ${JSON.stringify(piece)}`);
+  for (const [piece, numbers = "", letter] of output.matchAll(/\u001b\[([\d;]*)([A-Za-z])|[\s\S]/gu)) {
+    if (letter !== undefined) obey(screen, letter, numbers);
+    else if (piece === "\r") screen.column = 0;
+    else if (piece === "\n") screen.row += 1;
+    else if (/^[^\p{Cc}]$/u.test(piece)) put(screen, piece, columns);
+    else throw unknown(piece);
   }
-  return Array.from(rows, (cells) => cells ?? []);
+  return Array.from(screen.rows, (cells) => cells ?? []);
+}
+
+interface Screen {
+  readonly rows: Cell[][];
+  row: number;
+  column: number;
+  style: Style;
+}
+
+function put(screen: Screen, char: string, columns: number): void {
+  if (screen.column >= columns) [screen.row, screen.column] = [screen.row + 1, 0];
+  const cells = (screen.rows[screen.row] ??= []);
+  while (cells.length < screen.column) cells.push(BLANK);
+  cells[screen.column] = { char, style: screen.style };
+  screen.column += 1;
+}
+
+function obey(screen: Screen, letter: string, numbers: string): void {
+  const { rows } = screen;
+  if (letter === "m") screen.style = styleAfter(screen.style, numbers);
+  else if (letter === "A") screen.row = Math.max(0, screen.row - Number(numbers || 1));
+  else if (letter === "G") screen.column = Number(numbers || 1) - 1;
+  else if (letter === "J" && Number(numbers) === 0) {
+    rows.length = Math.min(rows.length, screen.row + 1);
+    rows[screen.row]?.splice(screen.column);
+  } else throw unknown(`ESC [ ${numbers} ${letter}`);
+}
+
+function unknown(piece: string): Error {
+  return new Error(`This terminal does not know ${JSON.stringify(piece)}`);
 }
 
 function styleAfter(style: Style, numbers: string): Style {
