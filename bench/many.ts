@@ -18,6 +18,7 @@ import { interleave, medianOf } from "./lib/stats.ts";
 const RUNS = 100;
 const WIDTH = 16;
 const POLL_MS = 10;
+const WARMING_RUNS = 5;
 
 interface Many {
   readonly makespan: number;
@@ -43,17 +44,22 @@ async function measure(context: BenchContext, home: BenchHome, session: string):
   const runs = context.count(RUNS);
   const viaRunyard = (agent: AgentKind, driver: SandboxDriverName) => () =>
     timed(() => manyRuns({ home, server, admin, runs, agent, driver }));
+  await manyRuns({ home, server, admin, runs: WARMING_RUNS, agent: "sh", driver: "bwrap" });
   const xargs = (agent: AgentKind) => () => timed(() => manyByXargs({ argv: [...agentArgv(agent), session], runs }));
   const loop = (agent: AgentKind) => () => timed(() => manyBySpawn({ argv: [...agentArgv(agent), session], runs }));
-  const measured = await interleave(context.rounds, {
-    "runyard, sh, process": viaRunyard("sh", "process"),
-    "runyard, sh, bwrap": viaRunyard("sh", "bwrap"),
-    "runyard, node, process": viaRunyard("node", "process"),
-    "xargs, sh": xargs("sh"),
-    "xargs, node": xargs("node"),
-    "loop, sh": loop("sh"),
-    "loop, node": loop("node"),
-  });
+  const measured = await interleave(
+    context.rounds,
+    {
+      "runyard, sh, process": viaRunyard("sh", "process"),
+      "runyard, sh, bwrap": viaRunyard("sh", "bwrap"),
+      "runyard, node, process": viaRunyard("node", "process"),
+      "xargs, sh": xargs("sh"),
+      "xargs, node": xargs("node"),
+      "loop, sh": loop("sh"),
+      "loop, node": loop("node"),
+    },
+    true,
+  );
   type Name = keyof typeof measured;
   const of = (name: Name): Many => ({
     makespan: medianOf(measured[name], (one) => one.makespan),

@@ -13,15 +13,17 @@ function median(values: readonly number[]): number {
 
 /**
  * Lets every contender work once in each round, so that whatever else the machine does meets all of them.
- * The one that begins changes from round to round. A first round that nobody looks at warms everything up.
+ * The one that begins changes from round to round. A first round that nobody looks at warms everything up,
+ * unless that is done already.
  */
 export async function interleave<T, Name extends string>(
   rounds: number,
   contenders: Readonly<Record<Name, () => Promise<T>>>,
+  isWarm = false,
 ): Promise<Record<Name, T[]>> {
   const names = Object.keys(contenders) as Name[];
   const measured = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, T[]>;
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = isWarm ? 1 : 0; round <= rounds; round++) {
     for (let i = 0; i < names.length; i++) {
       const name = names[(i + round) % names.length] as Name;
       const got = await contenders[name]();
