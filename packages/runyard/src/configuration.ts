@@ -37,10 +37,26 @@ export function providerFromEnvironment(env: NodeJS.ProcessEnv): ModelProvider |
   return { baseUrl: url.replace(/\/+$/, ""), apiKey: apiKey ?? null, model: env["RUNYARD_MODEL"] || null };
 }
 
+/** The PostgreSQL that `DATABASE_URL` names, or null: the built-in one. What is wrong is told without the URL, which holds a password. */
+export function databaseUrlFromEnvironment(env: NodeJS.ProcessEnv): string | null {
+  const url = env["DATABASE_URL"] || null;
+  if (url === null || (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url))) return url;
+  throw new Error(
+    "DATABASE_URL must be the URL of a PostgreSQL database, for example postgres://user:password@host:5432/database (odd characters in the password as %23 and the like)",
+  );
+}
+
+/** What browsers and Node's own fetch never talk to: the "bad ports" of the Fetch standard. */
+const UNREACHABLE_PORTS = new Set([
+  1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117,
+  119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636,
+  989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+]);
+
 /** A port from a flag or `RUNYARD_PORT`. */
 export function parsePort(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new Error(`The port must be a number from 0 to 65535: got ${JSON.stringify(text)}`);
+  const port = /^\d+$/.test(text) ? Number(text) : -1;
+  if (port < 0 || port > 65_535) throw new Error(`The port must be a number from 0 to 65535: got ${JSON.stringify(text)}`);
+  if (UNREACHABLE_PORTS.has(port)) throw new Error(`Browsers never talk to port ${port}, which belongs to another protocol`);
   return port;
 }

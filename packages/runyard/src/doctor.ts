@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
+import { databaseUrlFromEnvironment } from "./configuration.ts";
 import type { Home } from "./home.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
@@ -85,10 +86,13 @@ async function lookAtDatabase(options: LookOptions): Promise<Finding[]> {
 async function lookAtExternal(connectionString: string): Promise<Finding> {
   const name = "postgres";
   const advised = (found: string, advice: string): Finding => ({ ...finding("database", name, "problem", found), advice });
-  if (!URL.canParse(connectionString))
-    return advised("DATABASE_URL is not a URL", "Write it as postgres://user:password@host:5432/database");
+  try {
+    databaseUrlFromEnvironment({ DATABASE_URL: connectionString });
+  } catch (error) {
+    return advised("DATABASE_URL is not usable", (error as Error).message);
+  }
   const { hostname, port, pathname } = new URL(connectionString);
-  const place = `${hostname || "the socket"}${port === "" ? "" : `:${port}`}${pathname}`;
+  const place = `${decodeURIComponent(hostname) || "the socket"}${port === "" ? "" : `:${port}`}${pathname}`;
   const client = new pg.Client({ connectionString, connectionTimeoutMillis: DATABASE_TIMEOUT_MS, application_name: "runyard-doctor" });
   client.on("error", () => undefined);
   try {

@@ -35,8 +35,13 @@ export const demo = command("demo", {
     const flags = options.unsafeProcess === true ? ["--unsafe-process"] : [];
     say(paint("bold", "Runyard demo: one task becomes one change"));
     say(paint("dim", "A scripted model plays the AI, so this needs no key. Everything else is real: sandbox, gateway, database, git.\n"));
-    await makeSampleRepository(repository);
-    const server = await startOwnServer(home, flags);
+    const server = await (async () => {
+      await makeSampleRepository(repository);
+      return startOwnServer(home, flags);
+    })().catch((error: unknown) => {
+      rmSync(base, { recursive: true, force: true });
+      throw error;
+    });
     try {
       const client = new RunyardClient({ baseUrl: server.url, token: server.token });
       const created = await client.runs.create({ task: TASK, repositoryUrl: repository, permissionPolicy: { ask: [], deny: [] } });

@@ -2,7 +2,8 @@ import type { ServerStatus } from "@runyard/sdk/contract";
 import type { Finding } from "../doctor.ts";
 import type { Home } from "../home.ts";
 import { connect } from "./connection.ts";
-import { localServer } from "./local-server.ts";
+import { CliError } from "./exit-codes.ts";
+import { type LocalServer, localServer } from "./local-server.ts";
 import { packageVersion } from "./version.ts";
 
 const TIMEOUT_MS = 3_000;
@@ -16,7 +17,8 @@ export interface ServerLook {
 /** The server that commands would talk to. */
 export async function lookAtServer(env: NodeJS.ProcessEnv, home: Home): Promise<ServerLook> {
   const named = env["RUNYARD_URL"];
-  const local = named ? null : localServer(home);
+  const local = named ? null : findLocal(home);
+  if (local instanceof CliError) return { finding: about("problem", local.message, local.advice), status: null };
   if (!named && local === null) return { finding: about("none", "none is running", "Start one with: runyard up"), status: null };
   const url = named || (local?.url ?? "");
   try {
@@ -27,6 +29,16 @@ export async function lookAtServer(env: NodeJS.ProcessEnv, home: Home): Promise<
     return { finding: about("warning", found, advice), status };
   } catch (error) {
     return { finding: about("problem", `${url} does not answer as it should`, (error as Error).message), status: null };
+  }
+}
+
+/** The server of this machine, or why nobody can tell whether there is one. */
+function findLocal(home: Home): LocalServer | CliError | null {
+  try {
+    return localServer(home);
+  } catch (error) {
+    if (error instanceof CliError) return error;
+    throw error;
   }
 }
 

@@ -1,8 +1,9 @@
-import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs";
+import { existsSync, statfsSync, statSync } from "node:fs";
 import path from "node:path";
 import type { Finding } from "../doctor.ts";
 import type { Home } from "../home.ts";
 import { git } from "./git.ts";
+import { homeProblem } from "./home-problem.ts";
 import { bytes } from "./output.ts";
 
 const MIB = 1024 ** 2;
@@ -27,16 +28,10 @@ async function lookAtGit(): Promise<Finding> {
 }
 
 function lookAtHome({ root }: Home): Finding {
-  const place = nearestFolder(root);
-  const instead = "or set RUNYARD_HOME to a folder that is yours.";
-  if (!mayWrite(place))
-    return gap("home", { found: `${root} cannot be written`, advice: `Give your user the right to write ${place}, ${instead}` });
-  if (place !== root) return ok("home", `${root} (the first start makes it)`);
-  const { uid, mode } = statSync(root);
-  const own = process.getuid?.();
-  if (own !== undefined && uid !== own)
-    return gap("home", { found: `${root} belongs to another user`, advice: `Run Runyard as the user that owns it, ${instead}` });
-  if ((mode & 0o022) !== 0)
+  const problem = homeProblem(root);
+  if (problem !== null) return gap("home", problem);
+  if (!existsSync(root)) return ok("home", `${root} (the first start makes it)`);
+  if ((statSync(root).mode & 0o022) !== 0)
     return { ...ok("home", `${root} can be written by other users`), state: "warning", advice: `Take the right away: chmod 700 ${root}` };
   return ok("home", root);
 }
@@ -54,15 +49,6 @@ function lookAtDisk({ root }: Home): Finding {
 /** The folder itself, or the nearest one above it that exists. */
 function nearestFolder(folder: string): string {
   return existsSync(folder) || path.dirname(folder) === folder ? folder : nearestFolder(path.dirname(folder));
-}
-
-function mayWrite(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK | constants.X_OK);
-    return statSync(folder).isDirectory();
-  } catch {
-    return false;
-  }
 }
 
 function ok(name: string, found: string): Finding {

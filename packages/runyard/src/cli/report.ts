@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { paintFor, say } from "./output.ts";
 import { proseWidthOf } from "./screen.ts";
+import { explainSystemError } from "./system-error.ts";
 import { wrap } from "./text.ts";
 
 /** What to do about an error of the API, where its own words do not say. */
@@ -27,6 +28,8 @@ export function report(error: unknown): number {
   if (RunyardApiError.is(error)) return reportApiError(error);
   if (RunyardConnectionError.is(error)) return complain(...splitAdvice(error.message), EXIT.failed);
   if (process.env["RUNYARD_DEBUG"] && error instanceof Error) say(error.stack);
+  const system = explainSystemError(error);
+  if (system !== null) return complain(system.message, system.advice, EXIT.failed);
   return complain(...splitAdvice(error instanceof Error ? error.message : String(error)), EXIT.failed);
 }
 
@@ -44,7 +47,8 @@ function reportApiError(error: RunyardApiError): number {
   complain(error.message, [...fields, ...advice].join("\n") || null, EXIT.failed);
   if (error.status >= 500 && error.requestId !== null) say(`  The request's id is ${error.requestId}.`);
   if (error.status === 401 || error.status === 403) return EXIT.notAuthorised;
-  return error.status < 500 ? EXIT.refused : EXIT.failed;
+  // Without a code it is no answer of Runyard, so nothing was refused.
+  return error.status < 500 && error.code !== null ? EXIT.refused : EXIT.failed;
 }
 
 /** Sentences from elsewhere: the first says what happened, the others what to do. */

@@ -1,12 +1,12 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import { type CreateRunRequest, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
+import { type CreateRunRequest, MAX_TASK_CHARS, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
-import { print, printJson, say } from "./output.ts";
+import { count, print, printJson, say } from "./output.ts";
 import { splitWords } from "./words.ts";
 
 interface RunOptions {
@@ -76,7 +76,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {
-    task: task === "-" ? await taskFromStdin() : task,
+    task: checkTask(task === "-" ? await taskFromStdin() : task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
@@ -93,6 +93,21 @@ async function taskFromStdin(): Promise<string> {
   if (process.stdin.isTTY)
     throw new CliError("Nothing is on stdin.", { advice: "Give the task as an argument, or pipe it in.", exitCode: EXIT.usage });
   return text(process.stdin);
+}
+
+/** What the server would refuse, in words for a person at a terminal. */
+function checkTask(task: string): string {
+  const { length } = task.trim();
+  if (length === 0)
+    throw new CliError("The task is empty.", {
+      advice: 'Say what to do, for example: runyard run "fix the failing test"',
+      exitCode: EXIT.usage,
+    });
+  if (length <= MAX_TASK_CHARS) return task;
+  throw new CliError(`The task has ${count(length)} characters, and the most is ${count(MAX_TASK_CHARS)}.`, {
+    advice: "Put what is long into a file of the repository, and name that file in the task.",
+    exitCode: EXIT.usage,
+  });
 }
 
 function parseCommand(line: string): string[] {

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import { defaultHomeRoot, homeAt } from "../home.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
+import { NEW_TOKEN } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { print, printJson, say } from "./output.ts";
+import { explainSystemError } from "./system-error.ts";
 
 export const token = command("token", {
   summary: "Say which file holds the server's token",
@@ -22,14 +24,16 @@ export const token = command("token", {
 
 function readToken(file: string): string {
   try {
-    return readFileSync(file, "utf8").trim();
+    const value = readFileSync(file, "utf8").trim();
+    if (value !== "") return value;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
       throw new CliError(`There is no token yet: ${file} does not exist.`, { advice: "The first `runyard up` makes it." });
     }
-    throw new CliError(`${file} cannot be read: ${(error as Error).message}`, {
+    throw new CliError(explainSystemError(error, file)?.message ?? `${file} cannot be read: ${(error as Error).message}`, {
       advice: "Use the user that runs the server.",
       exitCode: EXIT.notAuthorised,
     });
   }
+  throw new CliError(`${file} is empty.`, { advice: NEW_TOKEN, exitCode: EXIT.notAuthorised });
 }

@@ -1,13 +1,20 @@
 import { RunyardClient } from "@runyard/sdk";
 import type { ServerStatus } from "@runyard/sdk/contract";
 import { readFileSync } from "node:fs";
-import { DEFAULT_PORT, parsePort, providerFromEnvironment, type ServerConfiguration } from "../configuration.ts";
+import {
+  databaseUrlFromEnvironment,
+  DEFAULT_PORT,
+  parsePort,
+  providerFromEnvironment,
+  type ServerConfiguration,
+} from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import type { RunningServer } from "../main.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { localServer } from "./local-server.ts";
 import { type Paint, paintFor, plural, say } from "./output.ts";
+import { refuseUnusableHome } from "./refuse-home.ts";
 import { proseWidthOf } from "./screen.ts";
 import { describeModel } from "./status.ts";
 import { wrapBehind } from "./text.ts";
@@ -42,12 +49,20 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   .addOption(jsonOption())
   .action(async (options: UpOptions) => {
     const config = configurationOf(options, process.env);
+    refuseUnusableHome(config.home);
     refuseSecond(config.home);
-    const stop = untilAskedToStop();
+    let ready = false;
+    const stop = untilAskedToStop(() => ready || say("Stopping as soon as the start is through…"));
     const paint = paintFor(process.stderr);
     const { startServer } = await import("../main.ts");
     const server = await startServer(config, (message) => say(paint("dim", message)));
-    await introduce(server, { paint, json: options.json ?? false });
+    try {
+      await introduce(server, { paint, json: options.json ?? false });
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    ready = true;
     await stop;
     say(paint("dim", "Stopping…"));
     const { livingRuns } = await server.stop();
@@ -101,22 +116,31 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     port: options.port ?? portOf(env["RUNYARD_PORT"] || String(DEFAULT_PORT)),
     simulate: options.simulate ?? false,
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
-    databaseUrl: env["DATABASE_URL"] || null,
-    provider: providerFromEnvironment(env),
+    databaseUrl: understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL."),
+    provider: understood(() => providerFromEnvironment(env), "Correct it, or leave it out to start without a model."),
   };
 }
 
 function portOf(text: string): number {
+  return understood(() => parsePort(text), "Set it with --port or RUNYARD_PORT.");
+}
+
+/** A value that somebody gave; one that cannot be is an error of the command line. */
+function understood<T>(read: () => T, advice: string): T {
   try {
-    return parsePort(text);
+    return read();
   } catch (error) {
-    throw new CliError((error as Error).message, { advice: "Set it with --port or RUNYARD_PORT.", exitCode: EXIT.usage });
+    throw new CliError((error as Error).message, { advice, exitCode: EXIT.usage });
   }
 }
 
 /** From its call on, signals do not end the process by themselves: also not in the middle of a start. */
-function untilAskedToStop(): Promise<void> {
+function untilAskedToStop(onAsked: () => void): Promise<void> {
   return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+      process.once(signal, () => {
+        onAsked();
+        resolve();
+      });
   });
 }
