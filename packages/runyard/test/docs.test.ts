@@ -1,12 +1,13 @@
 // The pages for people, held against the product: their commands and programs run, their links lead somewhere,
 // and what they list is what the contract and the sources have.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { API_ERRORS, EVENT_TYPES, eventDataSchemas, RUN_ERROR_TYPES, RUN_PHASES, RUN_STATUSES, TOOL_KINDS } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { onPath, realProgram } from "../src/agents/profiles/installed-program.ts";
+import { homeAt } from "../src/home.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { makeRepository, makeTestHome, type TestHome, type TestServer } from "../src/testing/server.ts";
@@ -66,6 +67,13 @@ describe("what the pages say", () => {
     );
     expect(read).toContain("RUNYARD_HOME");
     expect(codeWords(readSource("docs/configuration.md"))).toEqual(expect.arrayContaining([...new Set(read)]));
+  });
+
+  test("every place of the home is in configuration.md", () => {
+    const { root, ...places } = homeAt("/home/runyard");
+    const names = Object.values(places).map((place) => path.relative(root, place).split("/")[0] ?? "");
+    const told = codeWords(readSource("docs/configuration.md")).map((word) => word.replace(/\/$/, ""));
+    expect(told).toEqual(expect.arrayContaining(names));
   });
 
   test("statuses, phases, kinds and types of errors are in runs-and-events.md", () => {
@@ -134,10 +142,11 @@ describe("running a page", () => {
     const fence: Fence = { language: "sh", code: `${code}\n`, line: 7, remark };
     return { ...fence, way: wayOf(remark) };
   };
-  const run = (...blocks: Block[]): Promise<void> => {
+  const run = (...blocks: Block[]): Promise<void> => runWithin(20_000, blocks);
+  const runWithin = (timeoutMs: number, blocks: readonly Block[]): Promise<void> => {
     const folder = mkdtempSync(path.join(tmpdir(), "runyard-test-docs-"));
     folders.push(folder);
-    return runPage(blocks, { folder, cwd: folder, env: { PATH: process.env["PATH"] } });
+    return runPage(blocks, { folder, cwd: folder, env: { PATH: process.env["PATH"] }, timeoutMs });
   };
 
   test("a block that fails fails the page, wherever it fails, and is named", async () => {
@@ -147,6 +156,10 @@ describe("running a page", () => {
     await expect(run(sh("exit 0"), sh("exit 4", "exits 3"))).resolves.toBeUndefined();
     await expect(run(sh("exit 4", "exits 3"))).rejects.toThrow("not the exit code 3");
     await expect(run(sh("true", "exits 3"))).rejects.toThrow("not the exit code 3");
+  });
+
+  test("a block that does not end is ended, with what it started", async () => {
+    await expect(runWithin(300, [sh("sleep 600 | cat")])).rejects.toThrow("line 7 failed (it took too long)");
   });
 
   test("blocks share their variables, and what is not to be run is not", async () => {
@@ -183,6 +196,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "pages" : `the prog
     await home.close();
     await database.drop();
     rmSync(root, { recursive: true, force: true });
+  });
+
+  test("what the server makes in its home is in configuration.md", () => {
+    const told = codeWords(readSource("docs/configuration.md")).map((word) => word.replace(/\/$/, ""));
+    expect(told).toEqual(expect.arrayContaining(readdirSync(path.join(root, ".runyard"))));
   });
 
   /** A new sample in `~/src/project`, where every page begins. */
@@ -223,7 +241,9 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "pages" : `the prog
       const decision = (): "allow" | "deny" | null => (current?.way.how === "run" ? current.way.answered : null);
       const answering = answerRuns(decision, over.signal);
       try {
-        await expect(runPage(blocks, { folder, cwd, env, onBegin: (block) => (current = block) })).resolves.toBeUndefined();
+        await expect(
+          runPage(blocks, { folder, cwd, env, timeoutMs: 100_000, onBegin: (block) => (current = block) }),
+        ).resolves.toBeUndefined();
       } finally {
         over.abort();
         await answering;

@@ -37,12 +37,14 @@ export interface Surroundings {
   readonly folder: string;
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
+  /** After which the page is ended, with all that it started and that did not leave it. */
+  readonly timeoutMs: number;
   /** Told of each block when its turn comes. */
   readonly onBegin?: (block: Block) => void;
 }
 
 /** Runs the blocks of a page one after the other in one bash; rejects with the block that failed and all that was said. */
-export async function runPage(blocks: readonly Block[], { folder, cwd, env, onBegin }: Surroundings): Promise<void> {
+export async function runPage(blocks: readonly Block[], { folder, cwd, env, timeoutMs, onBegin }: Surroundings): Promise<void> {
   const files = path.join(folder, "blocks");
   mkdirSync(files);
   symlinkSync(NODE_MODULES, path.join(folder, "node_modules"));
@@ -50,7 +52,8 @@ export async function runPage(blocks: readonly Block[], { folder, cwd, env, onBe
   const main = path.join(files, "page.sh");
   writeFileSync(main, `set -eu -o pipefail\n${script}`);
 
-  const child = spawn("bash", ["--noprofile", "--norc", main], { cwd, env, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const child = spawn("bash", ["--noprofile", "--norc", main], { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const timer = setTimeout(() => child.pid !== undefined && process.kill(-child.pid, "SIGKILL"), timeoutMs);
   let said = "";
   let current: Block | undefined;
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding("utf8").on("data", (text: string) => (said += text));
@@ -61,9 +64,11 @@ export async function runPage(blocks: readonly Block[], { folder, cwd, env, onBe
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
-  });
+  }).finally(() => clearTimeout(timer));
   if (code !== 0)
-    throw new Error(`The block of line ${current?.line} failed (${code}):\n${current?.code}\nIt said:\n${said.slice(-4_000)}`);
+    throw new Error(
+      `The block of line ${current?.line} failed (${code ?? "it took too long"}):\n${current?.code}\nIt said:\n${said.slice(-4_000)}`,
+    );
 }
 
 function commandsFor(block: Block, { file, index }: { readonly file: string; readonly index: number }): string {
