@@ -53,30 +53,34 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
       const taken = await takePlace(options, { replaces, registry, servers, onPlace: (got) => (place = got) });
       clearTimeout(standby);
       if (taken) setInterval(lookAround, LOOK_AROUND_MS);
-      else leave("another gateway was faster");
+      else leaving.begin("another gateway was faster");
       return taken;
     } catch (error) {
-      leave(`it could not take the gateway's place: ${String(error)}`);
+      leaving.begin(`it could not take the gateway's place: ${String(error)}`);
       throw error;
     }
   };
   const servers = { door: createServer(serve), tcp: createServer(serve), control: createServer(createControl({ registry, health, take })) };
-  const leave = leaver({ options, servers, active, door, place: () => place });
+  const leaving = createLeaving({ options, servers, active, door, place: () => place });
 
   function lookAround(): void {
     if (place === null) return;
     place.recorder.retry();
     // Also when the directory was removed under it.
-    if (newestLife(gatewayDir) !== place.number) leave("it is not the newest gateway any more");
+    if (newestLife(gatewayDir) !== place.number) leaving.begin("it is not the newest gateway any more");
     else settleDeadLives(gatewayDir, place.number);
   }
 
-  const standby = setTimeout(() => leave("nobody gave it the gateway's place"), STANDBY_MS);
+  const standby = setTimeout(() => leaving.begin("nobody gave it the gateway's place"), STANDBY_MS);
   await listenOnSocket(servers.control, privateName(controlSocket, process.pid));
-  return { leave };
+  return {
+    leave(reason) {
+      if (!leaving.begin(reason)) leaving.breakOff();
+    },
+  };
 }
 
-interface Leaving {
+interface LeavingOptions {
   readonly options: GatewayOptions;
   readonly servers: { readonly door: Server; readonly tcp: Server; readonly control: Server };
   readonly active: ReadonlySet<ServerResponse>;
@@ -84,29 +88,39 @@ interface Leaving {
   readonly place: () => Place | null;
 }
 
-function leaver({ options, servers, active, door, place }: Leaving): (reason: string) => void {
+interface Leaving {
+  /** Takes nothing new, finishes the calls under way and exits. False when that had begun before: nothing changes then. */
+  begin(reason: string): boolean;
+  /** Ends the calls under way. */
+  breakOff(): void;
+}
+
+function createLeaving({ options, servers, active, door, place }: LeavingOptions): Leaving {
   const { log, exit } = options;
-  let leaving = false;
-  return (reason) => {
-    if (leaving) {
+  let hasBegun = false;
+  return {
+    begin(reason) {
+      if (hasBegun) return false;
+      hasBegun = true;
+      log(`leaving (${reason}), ${door.openExchanges} model calls under way`);
+      // At once: the next gateway waits for the port.
+      servers.tcp.close();
+      servers.control.close();
+      setTimeout(() => {
+        servers.control.closeAllConnections();
+        servers.door.close();
+      }, LAST_ACCEPT_MS);
+      setInterval(() => {
+        const recorder = place()?.recorder;
+        if (servers.door.listening || active.size > 0 || door.openExchanges > 0 || (recorder?.openBodies ?? 0) > 0) return;
+        if (recorder?.finish() === false) log("the ends of some model calls could not be written");
+        exit(0);
+      }, LEAVE_POLL_MS);
+      return true;
+    },
+    breakOff() {
       for (const response of active) response.destroy();
-      return;
-    }
-    leaving = true;
-    log(`leaving (${reason}), ${door.openExchanges} model calls under way`);
-    // At once: the next gateway waits for the port.
-    servers.tcp.close();
-    servers.control.close();
-    setTimeout(() => {
-      servers.control.closeAllConnections();
-      servers.door.close();
-    }, LAST_ACCEPT_MS);
-    setInterval(() => {
-      const recorder = place()?.recorder;
-      if (servers.door.listening || active.size > 0 || door.openExchanges > 0 || (recorder?.openBodies ?? 0) > 0) return;
-      if (recorder?.finish() === false) log("the ends of some model calls could not be written");
-      exit(0);
-    }, LEAVE_POLL_MS);
+    },
   };
 }
 

@@ -26,6 +26,8 @@ export interface TestHome {
   readonly root: string;
   readonly env: NodeJS.ProcessEnv;
   up(...flags: string[]): Promise<TestServer>;
+  /** The same of another copy of the package, given by its bin. */
+  upOf(program: string, ...flags: string[]): Promise<TestServer>;
   /** Runs a command of the CLI against this home. */
   cli(words: readonly string[], options?: { readonly cwd?: string; readonly input?: string }): Promise<CliResult>;
   /** Ends everything and removes the home. */
@@ -48,7 +50,8 @@ export function makeTestHome(env: Readonly<Record<string, string>> = {}): TestHo
     root,
     env: whole,
     cli,
-    up: (...flags) => startServer(whole, flags),
+    up: (...flags) => startServer(PROGRAM, whole, flags),
+    upOf: (program, ...flags) => startServer(program, whole, flags),
     async close() {
       const down = await cli(["down"]);
       rmSync(root, { recursive: true, force: true });
@@ -57,8 +60,8 @@ export function makeTestHome(env: Readonly<Record<string, string>> = {}): TestHo
   };
 }
 
-async function startServer(env: NodeJS.ProcessEnv, flags: readonly string[]): Promise<TestServer> {
-  const child = spawn(process.execPath, [PROGRAM, "up", "--port", "0", "--json", ...flags], { env, stdio: ["ignore", "pipe", "pipe"] });
+async function startServer(program: string, env: NodeJS.ProcessEnv, flags: readonly string[]): Promise<TestServer> {
+  const child = spawn(process.execPath, [program, "up", "--port", "0", "--json", ...flags], { env, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   child.stderr.on("data", (data: Buffer) => (said += data.toString()));
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
