@@ -17,10 +17,10 @@ const SAMPLE = path.join(ROOT, "packages/runyard/assets/demo-repository");
 const PICTURES = path.join(ROOT, "docs/pictures");
 const WIDTHS = [80, 200];
 
-/** A home with a plain name, because it is seen in the pictures. */
+/** A home with a plain name, because it is seen in the pictures. The demo leaves its sample there too. */
 const HOME = path.join(tmpdir(), "demo-home");
 const PROJECT = path.join(HOME, "src/slug");
-const ENV = { PATH: `${path.join(HOME, "bin")}:${process.env["PATH"] ?? ""}`, HOME, LANG: "C.UTF-8" };
+const ENV = { PATH: `${path.join(HOME, "bin")}:${process.env["PATH"] ?? ""}`, HOME, LANG: "C.UTF-8", TMPDIR: HOME };
 
 const SESSIONS = [
   { name: "demo", line: "runyard demo", cwd: HOME },
