@@ -29,6 +29,19 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "killing servers" :
     expect(JSON.parse(stdout)).toMatchObject({ differences: 0 });
   }, 1_200_000);
 
+  test.skipIf(!full)(
+    full ? "nor does killing what the server stands on" : "nor does killing what the server stands on (npm run test:full)",
+    async () => {
+      const { code, stdout, stderr } = await chaos("--kills", "60", "--seed", "11", "--others");
+      expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
+      expect(JSON.parse(stdout)).toMatchObject({
+        differences: 0,
+        killsAt: { postgres: expect.any(Number) as number, spawner: expect.any(Number) as number, gateway: expect.any(Number) as number },
+      });
+    },
+    1_200_000,
+  );
+
   // Each breaks one rule of the protocol, and must be caught: without that, the test above proves nothing.
   describe.skipIf(!full)(full ? "a broken rule is caught" : "a broken rule is caught (npm run test:full)", () => {
     test.each(["append", "cursor", "owner"])(

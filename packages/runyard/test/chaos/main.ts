@@ -1,7 +1,8 @@
 // Kills the server again and again, at random and at chosen points, while agents work and people answer,
 // and checks that nothing is lost or doubled: every accepted run ends, its log has no gap and no double,
 // each agent ran once and heard every answer once, the result is in the repository.
-// Use: npm run chaos -- [--kills 1000] [--seed 1] [--break append|cursor|owner]. Exit 0: exact; 1: a difference.
+// Use: npm run chaos -- [--kills 1000] [--seed 1] [--others] [--break append|cursor|owner]. With --others the
+// database, the spawner and the gateway are killed too, under a living server. Exit 0: exact; 1: a difference.
 import { execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
@@ -12,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { RunyardClient } from "@runyard/sdk";
 import pg from "pg";
+import { controlClient } from "../../src/gateway/control-client.ts";
 import { homeAt } from "../../src/home.ts";
 import { endLeftRuns, stopHost } from "../../src/main.ts";
 import { ensurePostgres } from "../../src/store/postgres/postgres.ts";
@@ -27,7 +29,12 @@ const SERVER = fileURLToPath(new URL("./server.ts", import.meta.url));
 const LAST_LIFE_MS = 120_000;
 
 const { values: args } = parseArgs({
-  options: { kills: { type: "string", default: "1000" }, seed: { type: "string", default: "1" }, break: { type: "string" } },
+  options: {
+    kills: { type: "string", default: "1000" },
+    seed: { type: "string", default: "1" },
+    others: { type: "boolean", default: false },
+    break: { type: "string" },
+  },
 });
 const wantedKills = Number(args.kills);
 let seed = Number(args.seed);
@@ -174,6 +181,7 @@ async function liveAndDie(): Promise<void> {
   if (point === null && random() < 0.25) await Promise.race([life.ended, sleep(random() * 900)]);
   else {
     await life.ready;
+    if (args.others && random() < 0.5) await killAnother();
     await Promise.race([life.ended, sleep(lifetimeMs(point, afterSleeper))]);
   }
   if (point === null && !afterSleeper && random() < (args.break === "owner" ? 0.8 : 0.12)) return sleepThrough(life);
@@ -184,6 +192,25 @@ async function liveAndDie(): Promise<void> {
     const name = point ?? "random";
     killsAt[name] = (killsAt[name] ?? 0) + 1;
   } else bad.push(`a server ended by itself (${code ?? signal}): ${life.errors()}`);
+}
+
+/** Kills what the server stands on; it may go on without for a while, or die before it has brought it back. */
+async function killAnother(): Promise<void> {
+  const firstNumber = (file: string): number => Number(/^\d+/.exec(fs.readFileSync(file, "utf8"))?.[0]);
+  const others: Record<string, () => number | Promise<number>> = {
+    postgres: () => firstNumber(path.join(home.postgresDir, "data", "postmaster.pid")),
+    spawner: () => firstNumber(path.join(home.spawnerDir, "pid")),
+    gateway: async () => (await controlClient(home.gatewayControlSocket).health()).pid,
+  };
+  const name = pick(Object.keys(others));
+  try {
+    const pid = (await others[name]?.()) ?? 0;
+    if (pid > 1) process.kill(pid, "SIGKILL");
+    killsAt[name] = (killsAt[name] ?? 0) + 1;
+  } catch {
+    // It is dead from the time before, and nobody has brought it back yet.
+  }
+  await sleep(random() * 1_500);
 }
 
 /** The server after a sleeping one lives long enough to be at work when that one wakes up. */
