@@ -33,7 +33,7 @@ export function homeProblem(root: string): HomeProblem | null {
 
 function problemOf(error: NodeJS.ErrnoException, { root, place }: { readonly root: string; readonly place: string }): HomeProblem {
   if (error.code === "ENAMETOOLONG")
-    return { found: "the path of the home is longer than this system takes", advice: "Set RUNYARD_HOME to a shorter one." };
+    return { found: "The path of the home is longer than this system takes", advice: "Set RUNYARD_HOME to a shorter one." };
   if (error.code === "EROFS")
     return { found: `${root} lies on a file system that cannot be written`, advice: "Set RUNYARD_HOME to a folder on another one." };
   return { found: `${root} cannot be written`, advice: `Give your user the right to write ${place}, ${INSTEAD}` };

@@ -1,3 +1,5 @@
+import { statfsSync } from "node:fs";
+
 /** What happened, and what to do. */
 export interface Explanation {
   readonly message: string;
@@ -16,16 +18,28 @@ const FILES: Readonly<Record<string, readonly [what: string, advice: string]>> =
   ENAMETOOLONG: ["is a longer path than this system takes", "Use a shorter one."],
 };
 
+/** With less than this left, in bytes, next to nothing can be written. */
+const AS_GOOD_AS_NOTHING = 256 * 1024;
+const DISK_FULL: Explanation = {
+  message: "The disk is full.",
+  advice: "Make room, or set RUNYARD_HOME to a larger disk, and try again. `runyard doctor` says how much is free.",
+};
+
+/** What is said where the disk of a folder is full: programs that could not write can often not say so. Null: it is not. */
+export function explainFullDisk(dir: string): Explanation | null {
+  try {
+    const { bavail, bsize } = statfsSync(dir);
+    return bavail * bsize < AS_GOOD_AS_NOTHING ? DISK_FULL : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Words for an error that the operating system gave; null for any other. Some of them do not say themselves which `file` it was. */
 export function explainSystemError(error: unknown, file?: string): Explanation | null {
   if (!(error instanceof Error)) return null;
   const { code = "", path = file, syscall = "" } = error as NodeJS.ErrnoException;
-  if (code === "ENOSPC" || code === "EDQUOT" || NO_SPACE.test(error.message)) {
-    return {
-      message: "The disk is full.",
-      advice: "Make room, or set RUNYARD_HOME to a larger disk, and try again. `runyard doctor` says how much is free.",
-    };
-  }
+  if (code === "ENOSPC" || code === "EDQUOT" || NO_SPACE.test(error.message)) return DISK_FULL;
   if (path === undefined) return null;
   if (syscall.startsWith("spawn") && code === "ENOENT")
     return { message: `${path} is not installed, or not on the PATH.`, advice: `Install ${path} and try again.` };

@@ -17,6 +17,7 @@ import { type Paint, paintFor, plural, say } from "./output.ts";
 import { refuseUnusableHome } from "./refuse-home.ts";
 import { proseWidthOf } from "./screen.ts";
 import { describeModel } from "./status.ts";
+import { explainFullDisk } from "./system-error.ts";
 import { wrapBehind } from "./text.ts";
 
 interface UpOptions {
@@ -55,7 +56,10 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     const stop = untilAskedToStop(() => ready || say("Stopping as soon as the start is through…"));
     const paint = paintFor(process.stderr);
     const { startServer } = await import("../main.ts");
-    const server = await startServer(config, (message) => say(paint("dim", message)));
+    const server = await startServer(config, (message) => say(paint("dim", message))).catch((error: unknown) => {
+      const full = explainFullDisk(config.home.root);
+      throw full === null ? error : new CliError(full.message, { advice: full.advice });
+    });
     try {
       await introduce(server, { paint, json: options.json ?? false });
     } catch (error) {
