@@ -102,7 +102,7 @@ const WHAT_IS_SEEN =
 function outOfMemory(): RunError {
   return error(
     "out-of-memory",
-    "The sandbox ran out of memory and the kernel ended the agent. Give the run a larger sandbox, or a smaller task.",
+    "The sandbox ran out of memory and the kernel ended the agent. Give the run a smaller task, or keep what it starts (tests, builds) from using so much at once.",
   );
 }
 
@@ -112,10 +112,7 @@ const STOP_REASONS: ReadonlyMap<string, string> = new Map([
     "max_tokens",
     "The model reached its limit of output tokens before the task was done. Split the task, or use a model with a higher limit.",
   ],
-  [
-    "max_turn_requests",
-    "The agent reached its own limit of model calls in one turn before the task was done. Split the task, or raise the agent's limit.",
-  ],
+  ["max_turn_requests", "The agent reached its own limit of model calls in one turn before the task was done. Split the task."],
   ["cancelled", "The agent cancelled its turn by itself."],
 ]);
 

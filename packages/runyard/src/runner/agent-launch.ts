@@ -37,20 +37,20 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     builtinProgram: ctx.builtinAgentProgram,
     nodeProgram: realpathSync(process.execPath),
   };
-  for (const file of profile.homeFiles(context)) {
+  const { argv, env, mounts, homeFiles } = launchOf(profile, context);
+  for (const file of homeFiles) {
     const target = path.join(dirs.home, file.path);
     mkdirSync(path.dirname(target), { recursive: true });
     writeFileSync(target, file.content, { mode: 0o600 });
   }
-  const argv = argvOf(profile, context);
   const cachePath = cachePathOf(row);
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env: profile.env(context),
+    env,
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
-      ...profile.mounts(),
+      ...mounts,
       { source: cachePath, target: cachePath, mode: "ro" },
       { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" },
     ],
@@ -61,9 +61,21 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
   return dir;
 }
 
-function argvOf(profile: AgentProfile, context: ProfileContext): string[] {
+interface AgentLaunch {
+  readonly argv: string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly mounts: ReturnType<AgentProfile["mounts"]>;
+  readonly homeFiles: ReturnType<AgentProfile["homeFiles"]>;
+}
+
+function launchOf(profile: AgentProfile, context: ProfileContext): AgentLaunch {
   try {
-    return profile.argv(context);
+    return {
+      argv: profile.argv(context),
+      env: profile.env(context),
+      mounts: profile.mounts(),
+      homeFiles: profile.homeFiles(context),
+    };
   } catch (error) {
     // A profile throws a plain sentence when its program is not on this machine.
     throw new RunFailure({ type: "agent-error", message: (error as Error).message });

@@ -1,15 +1,16 @@
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { NewEvent, RunError } from "@runyard/sdk/contract";
+import { type NewEvent, type RunError, RunyardError, type RunPhase } from "@runyard/sdk/contract";
 import { cancelRequest, type NewRequest } from "../agents/acp/conversation.ts";
 import type { RunFact } from "../core/run-machine.ts";
+import { JournalShrankError } from "../sandbox/journal.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { DatabaseUnavailableError } from "../store/database.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { findRun, reloadRun } from "../store/runs.ts";
 import { doTurn } from "./agent-turn.ts";
 import type { RunnerContext } from "./context.ts";
-import { attemptDirs, STEP_NAMES } from "./directories.ts";
+import { type AttemptDirs, attemptDirs, STEP_NAMES } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
 import { prepareWorkspace } from "./prepare.ts";
@@ -122,7 +123,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
   for (const name of STEP_NAMES) if (existsSync(dirs.step(name))) await killRunDirectory(dirs.step(name));
-  await handle.happen(factOf(error, dirs.root), { events: await withdrawnRequests(ctx, row) });
+  await handle.happen(factOf(error, dirs, row.phase), { events: await withdrawnRequests(ctx, row) });
   if (error instanceof EndRequest || error instanceof RunFailure) return;
   ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
 }
@@ -133,12 +134,25 @@ async function withdrawnRequests(ctx: RunnerContext, row: RunRow): Promise<NewEv
   return (stored?.open ?? []).map((open) => cancelRequest(open.request as NewRequest).event);
 }
 
-function factOf(error: unknown, dir: string): RunFact {
+function factOf(error: unknown, dirs: AttemptDirs, phase: RunPhase): RunFact {
   if (error instanceof EndRequest) return error.fact;
-  return { type: "broke", error: error instanceof RunFailure ? error.error : internalError(error, dir) };
+  if (error instanceof RunFailure) return { type: "broke", error: error.error };
+  const why = internalError(error, dirs.root);
+  // The work is done, only nobody has it yet.
+  const kept = phase === "publishing" ? ` What the agent left is in ${dirs.workspace}.` : "";
+  return { type: "broke", error: { ...why, message: `${why.message}${kept}` } };
 }
 
 function internalError(error: unknown, dir: string): RunError {
+  const full = diskFullCause(error, dir);
+  if (full !== null) return full;
+  if (error instanceof JournalShrankError)
+    return {
+      type: "lost",
+      message: "The journal of the agent was changed by somebody else, so what it did is not known. Start the run again.",
+    };
   const message = error instanceof Error ? error.message : String(error);
-  return diskFullCause(error, dir) ?? { type: "sandbox-unavailable", message: `Runyard could not go on with the run: ${message}` };
+  // Words that were written for the user need no more.
+  const said = RunyardError.is(error) ? `${message}.` : `Runyard could not go on with the run: ${message}`;
+  return { type: "sandbox-unavailable", message: said };
 }

@@ -48,7 +48,10 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const sandbox = await sandboxReport(ctx, row, prepared);
   await handle.happen(
     { type: "entered", phase: "building" },
-    { events: [{ type: "sandbox.ready", data: { sandbox } }], change: { sandbox, state: { ...attemptState(row), cachePath } satisfies AttemptState } },
+    {
+      events: [{ type: "sandbox.ready", data: { sandbox } }],
+      change: { sandbox, state: { ...attemptState(row), cachePath } satisfies AttemptState },
+    },
   );
 }
 

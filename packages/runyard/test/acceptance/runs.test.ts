@@ -1,7 +1,7 @@
 // Bad input and bad luck of runs: each case is planted, ends with exactly this code and message, and ends
 // clean. The rows stand in docs/acceptance.md.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -167,6 +167,35 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cann
       60_000,
     );
 
+    test.each([
+      [
+        "the repository is removed",
+        (repositoryUrl: string) => rmSync(repositoryUrl, { recursive: true }),
+        "sandbox-unavailable",
+        (repositoryUrl: string, dir: string) =>
+          `There is no folder ${repositoryUrl} on the server's machine. What the agent left is in ${dir}/workspace.`,
+      ],
+      [
+        "its journal is emptied by somebody else",
+        (_: string, dir: string) => truncateSync(path.join(dir, "steps/agent/out")),
+        "lost",
+        () => "The journal of the agent was changed by somebody else, so what it did is not known. Start the run again.",
+      ],
+    ] as const)(
+      "a program at work while %s",
+      async (_, plant, type, message) => {
+        const program = acpAgent(`say("working"); await new Promise((resolve) => setTimeout(resolve, 1_500)); say("done");`);
+        const repositoryUrl = repository({ "agent.mjs": program });
+        const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl, agent: { command: ["node", "agent.mjs"] } });
+        for await (const event of server.client.runs.events(id)) if (event.type === "message.delta") break;
+        const dir = path.join(home.root, "home", "runs", id, "1");
+        plant(repositoryUrl, dir);
+        const run = await server.client.runs.waitForEnd(id);
+        expect(run).toMatchObject({ status: "failed", error: { type, message: message(repositoryUrl, dir) } });
+      },
+      60_000,
+    );
+
     test("a program that prints its 401 as text and ends its turn in peace", async () => {
       endpoint.answer = (_, response) => sendJson(response, 401, { error: { message: "the decoy key is wrong" } });
       const program = acpAgent(`
@@ -269,8 +298,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cann
         status: "failed",
         error: {
           type: "agent-error",
-          message:
-            "The agent reached its own limit of model calls in one turn before the task was done. Split the task, or raise the agent's limit.",
+          message: "The agent reached its own limit of model calls in one turn before the task was done. Split the task.",
         },
         usage: { modelCalls: 100 },
       });

@@ -211,7 +211,7 @@ function receiveError(draft: Draft, method: RpcMethod, error: Json): void {
   const words = errorWords(readObject(error));
   const needsLogin = readObject(error)?.["code"] === AUTH_REQUIRED;
   const said = needsLogin
-    ? `The agent wants a login before it works (${words}). Connect a model to Runyard, or log in with the agent's own program.`
+    ? `The agent wants a login before it works (${words}). Connect a model to Runyard: agents use that one, and have no login of their own.`
     : words;
   if (method === "session/prompt") endTurn(draft, "ended", { stopReason: null, error: said });
   else breakOff(draft, needsLogin ? said : `The agent refused ${method}: ${said}`);

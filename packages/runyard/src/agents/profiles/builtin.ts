@@ -6,8 +6,14 @@ export const builtinProfile: AgentProfile = {
   needsModel: true,
   quirks: {},
   argv: (c) => [c.nodeProgram, c.builtinProgram],
-  env: (c) => ({ ...baseEnv(c), ...openaiEnv(c) }),
+  env: (c) => ({ ...baseEnv(c), ...openaiEnv(c), ...contextLimit(process.env) }),
   homeFiles: () => [],
   mounts: () => [],
   probe: () => Promise.resolve({ installed: true, version: null, program: null, reason: null }),
 };
+
+/** How much of a conversation the model takes, where the server was told so. */
+function contextLimit(env: NodeJS.ProcessEnv): Record<string, string> {
+  const tokens = env["RUNYARD_CONTEXT_TOKENS"];
+  return tokens ? { RUNYARD_CONTEXT_TOKENS: tokens } : {};
+}
