@@ -1,6 +1,5 @@
 import {
   chmodSync,
-  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -159,7 +158,7 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     expect(state()).toEqual(before);
     // The workspace stays as it was, for a next turn.
     expect(plainGit(workspace, "rev-parse", "HEAD").trim()).toBe(run.base);
-    expect(readdirSync(run.resultsDir).toSorted()).toEqual(["result.bundle", "result.json"]);
+    expect(filesBelow(run.resultsDir).filter((file) => !/(^|\/)result\.(bundle|json)$/.test(file))).toEqual([]);
   });
 
   it("makes no branch when nothing has changed, not even after a touch", async () => {
@@ -169,7 +168,7 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     chmodSync(path.join(run.workspace, "b/c.txt"), 0o600);
     mkdirSync(path.join(run.workspace, "empty"));
     expect(await lab.finish(run)).toEqual({ head: null, notices: [], stat: null, created: false });
-    expect(existsSync(path.join(run.resultsDir, "result.bundle"))).toBe(false);
+    expect(filesBelow(run.resultsDir).filter((file) => file.endsWith("result.bundle"))).toEqual([]);
     expect(plainGit(dir, "branch", "--list", "runyard/*")).toBe("");
   });
 
@@ -189,10 +188,24 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     expect(first.created).toBe(true);
     if (driver === "process") expect(await lab.finish(run)).toEqual({ ...first, created: false });
     // A sandboxed commit is a step that is never run twice; killed in the middle, it can be.
-    writeFileSync(path.join(run.resultsDir, "result.json"), '{"changed":tr');
-    await lab.commit(run);
-    expect(JSON.parse(readFileSync(path.join(run.resultsDir, "result.json"), "utf8"))).toMatchObject({ changed: true });
+    else writeFileSync(path.join(run.resultsDir, "result.json"), '{"changed":tr');
+    const results = await lab.commit(run);
+    expect(JSON.parse(readFileSync(path.join(results, "result.json"), "utf8"))).toMatchObject({ changed: true });
   });
+
+  it.runIf(driver === "process")(
+    "is the same for all who make it at once: a server that was taken for dead may still be at work",
+    async () => {
+      const run = await lab.prepare(lab.newRepository(), { driver });
+      writeFiles(run.workspace, Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`new-${i}.txt`, `${i}\n`])));
+      const messages = ["One\n", "Two\n", "Three\n", "Four\n"];
+      const results = await Promise.all(messages.map((message) => lab.commit(run, message)));
+      expect(new Set(results).size).toBe(1);
+      expect(readdirSync(run.resultsDir)).toEqual(["copied"]);
+      const heads = await Promise.all([lab.finish(run), lab.finish(run)]);
+      expect(heads[0]?.head).toBe(heads[1]?.head);
+    },
+  );
 
   it("keeps line endings that nobody touched, and follows the attributes for the rest", async () => {
     const crlf = Object.fromEntries(["a", "b", "c", "d"].map((name) => [`${name}.txt`, `${name}\r\nline\r\n`]));

@@ -224,9 +224,9 @@ describe.each(DRIVERS)("a message (%s)", (driver) => {
     const run = await lab.prepare(lab.newRepository(), { driver });
     const message = `$(touch x) \`y\` "quoted" 'it' \\ größe 🦀\n# not a comment\n\n${"long ".repeat(40_000)}`;
     writeFiles(run.workspace, { "new.txt": "x\n" });
-    await lab.commit(run, message);
-    const head = (JSON.parse(readFileSync(path.join(run.resultsDir, "result.json"), "utf8")) as { head: string }).head;
-    plainGit(run.repository.root, "fetch", "--quiet", path.join(run.resultsDir, "result.bundle"), run.branch);
+    const results = await lab.commit(run, message);
+    const head = (JSON.parse(readFileSync(path.join(results, "result.json"), "utf8")) as { head: string }).head;
+    plainGit(run.repository.root, "fetch", "--quiet", path.join(results, "result.bundle"), run.branch);
     const kept = plainGit(run.repository.root, "log", "-1", "--format=%B", head).trimEnd();
     expect(message.startsWith(kept)).toBe(true);
     expect(kept.length).toBeGreaterThan(60_000);

@@ -1,8 +1,22 @@
-import type { Dirent } from "node:fs";
-import { chmod, copyFile, constants, link, lstat, mkdir, readdir, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { type Dirent, existsSync } from "node:fs";
+import {
+  chmod,
+  copyFile,
+  constants,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import path from "node:path";
 import { runHostCommand } from "../sandbox/step.ts";
-import { addNotices, type CommitNotice, readCommitResult } from "./commit-result.ts";
+import { addNotices, type CommitNotice } from "./commit-result.ts";
 import { commitWords } from "./commit.ts";
 import { GitError, type GitHost, hostGitEnvironment } from "./host-git.ts";
 
@@ -97,8 +111,9 @@ function noticesOf({ leftOut }: TreeCopy): CommitNotice[] {
 
 /**
  * Commits what an agent left in a workspace that no sandbox held: on the host, from a copy of its files, so
- * that nothing of its git state is looked at. Leaves the same files in `resultsDir` as the command of
- * `commitArgv`. Can be repeated: once there is a result, the same one stays. Throws GitError.
+ * that nothing of its git state is looked at. Leaves the same files as the command of `commitArgv`, in a
+ * directory below `resultsDir`, which it returns. Can be repeated, and done twice at once: the first result
+ * stays. Throws GitError.
  */
 export async function copyTreeForCommit(
   host: GitHost,
@@ -111,14 +126,14 @@ export async function copyTreeForCommit(
     readonly resultsDir: string;
     readonly signal?: AbortSignal | undefined;
   },
-): Promise<void> {
+): Promise<string> {
   const { workspace, base, resultsDir, signal } = options;
+  const done = path.join(resultsDir, "copied");
   // A second commit of the same files would be another one: it has another time.
-  if ((await readCommitResult(resultsDir).catch(() => null)) !== null) return;
-  const draft = path.join(resultsDir, ".draft");
+  if (existsSync(done)) return done;
+  // Each its own: a server that was taken for dead may still be at work on the same.
+  const draft = await mkdtemp(path.join(resultsDir, ".draft-"));
   const tree = path.join(draft, "tree");
-  await rm(draft, { recursive: true, force: true });
-  await mkdir(draft, { mode: 0o700 });
   try {
     const copy = await copyTree(workspace, tree);
     await writeFile(path.join(draft, "nested"), copy.nestedRepositories);
@@ -132,12 +147,11 @@ export async function copyTreeForCommit(
     });
     if (result.code !== 0) throw new GitError(["commit"], result);
     await addNotices(draft, noticesOf(copy));
-    // The result goes last: with it, everything is there.
-    for (const name of ["result.bundle", "result.json"]) {
-      await rename(path.join(draft, name), path.join(resultsDir, name)).catch((error: unknown) => {
-        if (codeOf(error) !== "ENOENT" || name !== "result.bundle") throw error; // nothing has changed: no bundle
-      });
-    }
+    for (const used of [tree, path.join(draft, "nested")]) await rm(used, { recursive: true, force: true });
+    await rename(draft, done).catch((error: unknown) => {
+      if (!["EEXIST", "ENOTEMPTY"].includes(codeOf(error))) throw error; // somebody else was first
+    });
+    return done;
   } finally {
     await rm(draft, { recursive: true, force: true });
   }

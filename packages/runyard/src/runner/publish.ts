@@ -40,10 +40,10 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   await handle.happen({ type: "finished", result: { ...unchanged, headBranch: branch, headCommit: head, ...stat } });
 
   async function makeCommit(): Promise<{ head: string | null }> {
-    await commitWorkspace(ctx, row, { cachePath, end });
+    const resultsDir = await commitWorkspace(ctx, row, { cachePath, end });
     const imported = await importResult(ctx.git, {
       cachePath,
-      resultsDir: attemptDirs(ctx.home, row).results,
+      resultsDir,
       base: row.base_commit,
       runId: row.id,
     });
@@ -54,19 +54,18 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   }
 }
 
-/** Commits what the workspace holds and leaves a bundle in the results folder. */
+/** Commits what the workspace holds, and returns the folder with the bundle. */
 async function commitWorkspace(
   ctx: RunnerContext,
   row: RunRow,
   options: { readonly cachePath: string; readonly end: AbortSignal },
-): Promise<void> {
+): Promise<string> {
   const { cachePath, end } = options;
   const dirs = attemptDirs(ctx.home, row);
   const what = { cachePath, branch: resultBranch(row.id), message: commitMessage(row), resultsDir: dirs.results };
   if (row.spec.sandboxDriver === "process") {
     // Nothing holds that tree's configuration back: its files are copied, its git is left alone.
-    await copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: row.base_commit, signal: end });
-    return;
+    return copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: row.base_commit, signal: end });
   }
   const step: SandboxStep = {
     name: "commit",
@@ -80,7 +79,7 @@ async function commitWorkspace(
   };
   const prepared = await prepareSandbox(ctx, row, step);
   const committed = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: COMMIT_TIMEOUT_MS, signal: end });
-  if (committed.code === 0) return;
+  if (committed.code === 0) return dirs.results;
   const reason = lastLine(committed.stderr) || `git ended with code ${committed.code ?? "unknown"}`;
   const message = `What the agent left could not be committed: ${reason}`;
   throw new RunFailure(diskFullError(committed.stderr, dirs.root) ?? { type: "agent-error", message });

@@ -95,7 +95,8 @@ export interface GitLab {
   /** Runs words where the agent of a run runs. */
   runInside(run: TestRun, argv: readonly string[]): Promise<StepResult>;
   /** The commit step alone, as the runner does it. */
-  commit(run: TestRun, message?: string): Promise<void>;
+  /** Returns the folder with the result. */
+  commit(run: TestRun, message?: string): Promise<string>;
   /** From a workspace to a branch of the repository, as the runner does it. */
   finish(run: TestRun): Promise<TestOutcome>;
   close(): Promise<void>;
@@ -197,11 +198,12 @@ export async function openGitLab(): Promise<GitLab> {
       { source: resultsDir, target: resultsDir, mode: "rw" },
     ];
     requireSuccess(await runSandboxed(place, run, { argv, mounts }));
+    return resultsDir;
   };
 
   const finish: GitLab["finish"] = async (run) => {
-    const { resultsDir, cachePath, base, branch, repository, runId } = run;
-    await commit(run);
+    const { cachePath, base, branch, repository, runId } = run;
+    const resultsDir = await commit(run);
     const { head, notices } = await importResult(host, { cachePath, resultsDir, base, runId });
     if (head === null) return { head, notices, stat: null, created: false };
     const stat = await diffStat(host, { cachePath, base, head });
