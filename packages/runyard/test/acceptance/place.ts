@@ -107,10 +107,12 @@ function readOf(pid: string, name: string): string {
   }
 }
 
-/** Removes a home in which nothing runs. */
-export function removeHome(home: TestHome): void {
-  expect(processesOf(home)).toEqual([]);
+/** Removes a home, in which nothing may run any more. */
+export async function removeHome(home: TestHome): Promise<void> {
+  const left = processesOf(home);
+  if (left.length > 0) await run(home, ["down"]);
   rmSync(home.root, { recursive: true, force: true });
+  expect(left).toEqual([]);
 }
 
 /** Words before a command for which some files of this machine are others: pairs of what it is to be, and where. */
