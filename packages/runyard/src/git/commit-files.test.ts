@@ -193,19 +193,17 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     expect(JSON.parse(readFileSync(path.join(results, "result.json"), "utf8"))).toMatchObject({ changed: true });
   });
 
-  it.runIf(driver === "process")(
-    "is the same for all who make it at once: a server that was taken for dead may still be at work",
-    async () => {
-      const run = await lab.prepare(lab.newRepository(), { driver });
-      writeFiles(run.workspace, Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`new-${i}.txt`, `${i}\n`])));
-      const messages = ["One\n", "Two\n", "Three\n", "Four\n"];
-      const results = await Promise.all(messages.map((message) => lab.commit(run, message)));
-      expect(new Set(results).size).toBe(1);
-      expect(readdirSync(run.resultsDir)).toEqual(["copied"]);
-      const heads = await Promise.all([lab.finish(run), lab.finish(run)]);
-      expect(heads[0]?.head).toBe(heads[1]?.head);
-    },
-  );
+  const itCopies = driver === "process" ? it : (): void => undefined;
+  itCopies("is the same for all who make it at once: a server that was taken for dead may still be at work", async () => {
+    const run = await lab.prepare(lab.newRepository(), { driver });
+    writeFiles(run.workspace, Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`new-${i}.txt`, `${i}\n`])));
+    const messages = ["One\n", "Two\n", "Three\n", "Four\n"];
+    const results = await Promise.all(messages.map((message) => lab.commit(run, message)));
+    expect(new Set(results).size).toBe(1);
+    expect(readdirSync(run.resultsDir)).toEqual(["copied"]);
+    const heads = await Promise.all([lab.finish(run), lab.finish(run)]);
+    expect(heads[0]?.head).toBe(heads[1]?.head);
+  });
 
   it("keeps line endings that nobody touched, and follows the attributes for the rest", async () => {
     const crlf = Object.fromEntries(["a", "b", "c", "d"].map((name) => [`${name}.txt`, `${name}\r\nline\r\n`]));
