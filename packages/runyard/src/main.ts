@@ -22,9 +22,10 @@ import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identi
 import type { RunnerContext } from "./runner/context.ts";
 import { startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
-import { STEP_NAMES } from "./runner/directories.ts";
+import { stepsOf } from "./runner/directories.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
+import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { killRunDirectory } from "./sandbox/kill.ts";
 import { isShimAlive } from "./sandbox/run-directory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
@@ -115,6 +116,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       model: () => simulatedModel ?? { connected: config.provider !== null, simulated: false, model: config.provider?.model ?? null },
       defaultDriver: config.defaultDriver,
       probeSandbox: (driver) => sandboxDriver(driver).probe(),
+      hostMemoryBytes,
       answers: {
         // What the store keeps of a request is what the conversation made of it.
         permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
@@ -150,6 +152,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       driver: sandboxDriver,
       profile: resolveProfile,
       builtinAgentProgram: runtime.builtinAgentProgram,
+      hostMemoryBytes,
       gatewayToken: (run) => gatewayToken(secret, run),
       now: Date.now,
       log,
@@ -229,7 +232,7 @@ export function livingServer(home: Home): ServerRecord | null {
 export async function endLeftRuns(home: Home): Promise<number> {
   let ended = 0;
   for (const dir of attemptRoots(home)) {
-    const living = STEP_NAMES.map((name) => path.join(dir, "steps", name)).filter((step) => existsSync(step) && isShimAlive(step));
+    const living = stepsOf(dir).filter(isShimAlive);
     for (const step of living) await killRunDirectory(step);
     if (living.length > 0) ended += 1;
   }

@@ -1,7 +1,33 @@
-import { limitsSchema } from "@runyard/sdk/contract";
-import { expect, test } from "vitest";
-import { STANDARD_LIMITS } from "./limits.ts";
+import { limitsSchema, SANDBOX_TYPES } from "@runyard/sdk/contract";
+import { describe, expect, test } from "vitest";
+import { SANDBOX_LIMITS, STANDARD_LIMITS, whyNotGranted } from "./limits.ts";
 
-test("the standard sandbox has 2 GB, 2 processors, 10 GB of disk", () => {
-  expect(limitsSchema.parse(STANDARD_LIMITS)).toEqual({ memoryBytes: 2_147_483_648, cpus: 2, pids: 1024, diskBytes: 10_737_418_240 });
+const GIB = 1024 ** 3;
+
+describe("sandbox types", () => {
+  test.each([
+    ["standard", 2, 2, 10],
+    ["high-memory", 16, 4, 20],
+    ["high-cpu", 4, 8, 10],
+  ] as const)("%s has %d GB of memory, %d processors, %d GB of disk", (type, memory, cpus, disk) => {
+    expect(limitsSchema.parse(SANDBOX_LIMITS[type])).toEqual({ memoryBytes: memory * GIB, cpus, pids: 1024, diskBytes: disk * GIB });
+  });
+
+  test("standard is what a run gets that asks for nothing", () => {
+    expect(STANDARD_LIMITS).toBe(SANDBOX_LIMITS.standard);
+  });
+});
+
+describe("a machine that is too small", () => {
+  test("is told, with what it could do instead", () => {
+    expect(whyNotGranted("high-memory", 8 * GIB)).toBe(
+      "A sandbox of the type high-memory has 16 GB of memory, and this machine has 8 GB. Possible here: standard, high-cpu.",
+    );
+    expect(whyNotGranted("high-cpu", 3.95 * GIB)).toMatch(/has 3\.9 GB\. Possible here: standard\./);
+  });
+
+  test("is never too small for standard, and exactly enough is enough", () => {
+    expect(whyNotGranted("standard", 1)).toBeNull();
+    expect(SANDBOX_TYPES.map((type) => whyNotGranted(type, 16 * GIB))).toEqual([null, null, null]);
+  });
 });

@@ -1,6 +1,32 @@
-import type { Limits } from "@runyard/sdk/contract";
+import { type Limits, SANDBOX_TYPES, type SandboxType } from "@runyard/sdk/contract";
 
 const GIB = 1024 ** 3;
+const PIDS = 1024;
 
-/** The sandbox class `standard`: 2 GB of memory, 2 processors, 10 GB of disk (seed 001). */
-export const STANDARD_LIMITS: Limits = { memoryBytes: 2 * GIB, cpus: 2, pids: 1024, diskBytes: 10 * GIB };
+/** What a sandbox of each type is given (seed 001). */
+export const SANDBOX_LIMITS: Readonly<Record<SandboxType, Limits>> = {
+  standard: { memoryBytes: 2 * GIB, cpus: 2, pids: PIDS, diskBytes: 10 * GIB },
+  "high-memory": { memoryBytes: 16 * GIB, cpus: 4, pids: PIDS, diskBytes: 20 * GIB },
+  "high-cpu": { memoryBytes: 4 * GIB, cpus: 8, pids: PIDS, diskBytes: 10 * GIB },
+};
+
+/** The smallest sandbox, which every run is given that asks for nothing. */
+export const STANDARD_LIMITS: Limits = SANDBOX_LIMITS.standard;
+
+/**
+ * Why a machine with this much memory cannot grant a sandbox of a type, or null. Processors are a share
+ * and are clamped; `standard` is never refused, because every machine must be able to run something.
+ */
+export function whyNotGranted(type: SandboxType, hostMemoryBytes: number): string | null {
+  const fits = (other: SandboxType): boolean => other === "standard" || memoryOf(other) <= hostMemoryBytes;
+  if (fits(type)) return null;
+  return `A sandbox of the type ${type} has ${gigabytes(memoryOf(type))} GB of memory, and this machine has ${gigabytes(hostMemoryBytes)} GB. Possible here: ${SANDBOX_TYPES.filter(fits).join(", ")}.`;
+}
+
+function memoryOf(type: SandboxType): number {
+  return SANDBOX_LIMITS[type].memoryBytes ?? 0;
+}
+
+function gigabytes(bytes: number): string {
+  return String(Math.floor((bytes / GIB) * 10) / 10);
+}

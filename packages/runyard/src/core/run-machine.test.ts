@@ -17,7 +17,7 @@ const result: RunResult = {
 const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } = {
   claimed: { type: "claimed", runnerId: "runner" },
   entered: { type: "entered", phase: "building" },
-  retried: { type: "retried" },
+  retried: { type: "retried", retry: { attempt: 2, error, delayMs: 1_000, timeout: 60_000, sandboxType: "standard" } },
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
   plan_proposed: { type: "plan_proposed" },
@@ -124,7 +124,7 @@ describe("the events that tell of a fact", () => {
     ["deadline_passed", ["run.timeout"]],
     ["cancelled", ["run.cancelled"]],
     ["plan_rejected", ["run.cancelled"]],
-    ["retried", []],
+    ["retried", ["run.retrying"]],
     ["asked", []],
   ] as const)("%s", (type, expected) => {
     const status = RUN_STATUSES.find((candidate) => canHappen(candidate, type)) ?? "pending";

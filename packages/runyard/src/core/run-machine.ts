@@ -1,4 +1,4 @@
-import type { NewEvent, RunError, RunPhase, RunResult, RunStatus } from "@runyard/sdk/contract";
+import type { EventData, NewEvent, RunError, RunPhase, RunResult, RunStatus } from "@runyard/sdk/contract";
 
 /** What the run machine knows of a run: the part of its row that decides what may happen next. */
 export interface RunState {
@@ -17,7 +17,7 @@ export type RunFact =
   | { readonly type: "claimed"; readonly runnerId: string }
   | { readonly type: "entered"; readonly phase: RunPhase }
   /** The attempt is over without a result and the retry policy allows the next one. */
-  | { readonly type: "retried" }
+  | { readonly type: "retried"; readonly retry: EventData<"run.retrying"> }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
   | { readonly type: "plan_proposed" }
@@ -146,6 +146,8 @@ function eventsOf(fact: RunFact): readonly NewEvent[] {
       ];
     case "entered":
       return [{ type: "run.phase", data: { phase: fact.phase } }];
+    case "retried":
+      return [{ type: "run.retrying", data: fact.retry }];
     case "finished":
       return [
         { type: "result.regular", data: { result: fact.result } },

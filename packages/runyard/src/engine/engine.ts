@@ -13,6 +13,8 @@ import {
   type SandboxDriverName,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
+import { attemptSettingsOf } from "../core/attempts.ts";
+import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy } from "../core/permission-policy.ts";
 import { transition } from "../core/run-machine.ts";
 import type { Database } from "../store/database.ts";
@@ -39,6 +41,8 @@ export interface EngineOptions {
   readonly model: () => ModelState;
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
+  /** Memory that this machine has. */
+  readonly hostMemoryBytes: () => number;
   readonly answers: AnswerLines;
   readonly changes: ChangeReader;
   readonly status: StatusSources;
@@ -90,6 +94,9 @@ export function createEngine(options: EngineOptions) {
     const sandbox = await options.probeSandbox(sandboxDriver);
     if (!sandbox.available)
       throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
+    const attempts = attemptSettingsOf({ ...input.settings, verify: input.verify, verifyRetries: input.verifyRetries });
+    const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
+    if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
     const repository = await options.inspectRepository(input.repositoryUrl, input.branch);
     const connection = options.model();
     const model = input.model ?? connection.model;
@@ -99,6 +106,7 @@ export function createEngine(options: EngineOptions) {
       permissionPolicy: input.permissionPolicy ?? defaultPolicy(sandbox.isolation),
       timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
+      attempts,
     };
     const error = agent.needsModel ? missingModel(connection, model) : null;
     const run = await insertRun(db, {

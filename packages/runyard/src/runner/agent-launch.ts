@@ -21,6 +21,11 @@ export function profileOf(ctx: RunnerContext, row: RunRow): AgentProfile {
   return profile;
 }
 
+/** The run directory of an attempt's agent. */
+export function agentDir(ctx: RunnerContext, row: RunRow): string {
+  return attemptDirs(ctx.home, row).step("agent");
+}
+
 /** Starts the run's agent, unless its directory tells that it was started before; returns that directory. */
 export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<string> {
   const dirs = attemptDirs(ctx.home, row);

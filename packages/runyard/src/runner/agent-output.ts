@@ -35,7 +35,7 @@ export interface AgentOutput {
 
 export function openAgentOutput(options: { readonly dir: string; readonly exchangesFile: string; readonly row: RunRow }): AgentOutput {
   const out = new OutReader(path.join(options.dir, "out"), options.row.out_cursor);
-  const exchanges = exchangeReader(options.exchangesFile, options.row.usage_cursor);
+  const exchanges = openExchanges(options.exchangesFile, options.row.usage_cursor);
   let lines: JournalLine[] = [];
   let outTo = options.row.out_cursor;
   let calls: ExchangeClose[] = [];
@@ -81,14 +81,14 @@ function isPiece(line: JournalLine): boolean {
   return "text" in line && (line.text.includes('"agent_message_chunk"') || line.text.includes('"agent_thought_chunk"'));
 }
 
-interface ExchangeReader {
+export interface Exchanges {
   read(): { calls: ExchangeClose[]; next: number };
   open(): number;
   close(): void;
 }
 
-/** The gateway makes its journal with the run's first model call, so it may not be there yet. */
-function exchangeReader(file: string, cursor: number): ExchangeReader {
+/** Reads the gateway's journal of a run from a cursor on. The gateway makes it with the run's first model call, so it may not be there yet. */
+export function openExchanges(file: string, cursor: number): Exchanges {
   let reader: OutReader | null = null;
   const open = openBefore(file, cursor);
   return {

@@ -2,9 +2,12 @@ import { begin, type ConversationSpec, type ConversationState } from "../agents/
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
+import { attemptSettings } from "../store/attempts-shown.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
-import { pathsInside, profileOf, startAgent } from "./agent-launch.ts";
+import { agentDir, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
+import { conversationSpec, redactor } from "./agent-session.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { concludeTurn, type Ending } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
@@ -19,25 +22,17 @@ const LAST_CALLS_MS = 3_000;
 
 /**
  * Lets the agent do the run's turn, from wherever it stands: starts it or finds it again, and turns its
- * journal into the run's log until it has ended. Returns when the turn succeeded and the run is in the
- * phase `publishing`; throws RunFailure otherwise.
+ * journal into the run's log until its turn is over. Returns when the turn succeeded and the run is in the
+ * phase `publishing`, or, where there is something to verify, in the phase `verifying` with the agent alive
+ * and waiting for what comes of it; throws RunFailure otherwise.
  */
 export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { row } = handle;
-  const spec: ConversationSpec = {
-    cwd: pathsInside(ctx, row).workspace,
-    prompt: row.task,
-    attempt: row.attempt,
-    policy: row.spec.permissionPolicy,
-    profileQuirks: profileOf(ctx, row).quirks,
-  };
-  const token = ctx.gatewayToken(row);
-  await ctx.gateway.openRun({ runId: row.id, token, model: row.spec.model, simulated: row.simulated });
-
-  let { turn } = attemptState(row);
-  if (turn === undefined) {
+  const spec = conversationSpec(ctx, row);
+  await ctx.gateway.openRun({ runId: row.id, token: ctx.gatewayToken(row), model: row.spec.model, simulated: row.simulated });
+  if (attemptState(row).turn === undefined) {
     const first = begin(spec);
-    turn = { conversation: first.state, lastError: null, before: { calls: row.usage.modelCalls, failed: row.usage.failedModelCalls } };
+    const turn: TurnState = { conversation: first.state, lastError: null, before: callsBefore(row) };
     await handle.commit({
       lines: first.lines,
       events: first.events,
@@ -45,24 +40,47 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
     });
   }
   const dir = await startAgent(ctx, row);
-  const output = openAgentOutput({ dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row: handle.row });
-  const input = openAgentInput(ctx, handle, dir);
+  const isVerified = attemptSettings(row).verify.length > 0;
+  const ending = await followAgent(ctx, handle, { dir, end, stays: isVerified });
+  const oomKills = readOutOfMemoryKills(dir);
+  // Whatever the agent left running goes before its work is committed; of a lost one everything.
+  if (!isVerified) await killRunDirectory(dir);
+  await concludeTurn(handle, {
+    dir,
+    ending: { ...ending, oomKills },
+    redact: redactor(ctx, row),
+    next: isVerified ? "verifying" : "publishing",
+  });
+}
+
+/** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */
+export async function dismissAgent(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  const dir = agentDir(ctx, handle.row);
+  await followAgent(ctx, handle, { dir, end, stays: false });
+  await killRunDirectory(dir);
+}
+
+/** Model calls up to now, so that a verdict goes by the calls of its own prompt. */
+export function callsBefore(row: RunRow): TurnState["before"] {
+  return { calls: row.usage.modelCalls, failed: row.usage.failedModelCalls };
+}
+
+async function followAgent(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  options: { readonly dir: string; readonly end: AbortSignal; readonly stays: boolean },
+): Promise<Omit<Ending, "oomKills">> {
+  const { row } = handle;
+  const { turn } = attemptState(row);
+  if (turn === undefined) throw new Error(`The agent of run ${row.id} has not been given its task yet`);
+  const output = openAgentOutput({ dir: options.dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row });
+  const input = openAgentInput(ctx, handle, options.dir);
   try {
-    const redact = redactor(token);
-    const ending = await follow(ctx, handle, { spec, turn, dir, output, input, end, redact });
-    const oomKills = readOutOfMemoryKills(dir);
-    // Whatever the agent left running goes before its work is committed; of a lost one everything.
-    await killRunDirectory(dir);
-    await concludeTurn(handle, { dir, ending: { ...ending, oomKills }, redact });
+    return await follow(ctx, handle, { ...options, spec: conversationSpec(ctx, row), turn, output, input, redact: redactor(ctx, row) });
   } finally {
     output.close();
     input.close();
   }
-}
-
-/** The gateway token of the run is the one secret inside the sandbox; it must not reach the log. */
-function redactor(token: string): (text: string) => string {
-  return (text) => text.replaceAll(token, "[gateway token]");
 }
 
 interface Following {
@@ -73,11 +91,13 @@ interface Following {
   readonly input: AgentInput;
   readonly end: AbortSignal;
   readonly redact: (text: string) => string;
+  /** Whether the agent stays alive when its turn is over. */
+  readonly stays: boolean;
 }
 
-/** Turns the agent's journal into the run's log until the agent has ended and everything of it is committed. */
+/** Turns the agent's journal into the run's log until the agent (or, where it stays, its turn) has ended and everything of it is committed. */
 async function follow(ctx: RunnerContext, handle: RunHandle, following: Following): Promise<Omit<Ending, "oomKills">> {
-  const { spec, dir, output, input, end, redact } = following;
+  const { spec, dir, output, input, end, redact, stays } = following;
   let { turn } = following;
   const bell = turnBell(ctx, { runId: handle.row.id, dir, end });
   const dismissal = dismissOnce(ctx, dir, input);
@@ -98,6 +118,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         await input.flush();
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };
+      } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {
+        return { turn, code: null, dismissed: true };
       } else if (!more) {
         if (!gone && isOver(turn.conversation)) await dismissal.go();
         await bell.wait(output.heldMs(ctx.now()));

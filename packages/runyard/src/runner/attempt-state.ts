@@ -1,4 +1,6 @@
 import type { ConversationState } from "../agents/acp/conversation.ts";
+import type { VerifyResult } from "@runyard/sdk/contract";
+import type { Tries } from "../core/attempts.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { RunFailure } from "./run-handle.ts";
 
@@ -11,6 +13,10 @@ const FORMAT = 1;
 /** What a runner must know to go on in the middle of an attempt; stored in the run's row with every commit. */
 export interface AttemptState {
   readonly format: typeof FORMAT;
+  /** What the attempts of this turn have used up. Set once one of them broke. */
+  readonly tries?: Tries;
+  /** How far verifying has come. Set once it has begun. */
+  readonly verify?: VerifyState;
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
   readonly cachePath?: string;
   /** The agent's turn. Set once it has begun. */
@@ -21,12 +27,27 @@ export interface AttemptState {
   readonly made?: { readonly head: string | null };
 }
 
+export interface VerifyState {
+  /** 1 for the agent's first work, one more each time that a failure went back to it. */
+  readonly round: number;
+  /** The command whose turn it is. */
+  readonly index: number;
+  /** Its beginning is in the log. */
+  readonly begun: boolean;
+  readonly results: readonly VerifyResult[];
+}
+
 export interface TurnState {
   readonly conversation: ConversationState;
   /** The last model call that failed, for the verdict. */
   readonly lastError: { readonly status: number | null; readonly message: string } | null;
   /** Totals of the calls before this turn, so that the verdict goes by this turn's. */
   readonly before: { readonly calls: number; readonly failed: number };
+}
+
+/** The state of an attempt that has just begun. */
+export function freshState(): AttemptState {
+  return { format: FORMAT };
 }
 
 /**
@@ -36,7 +57,7 @@ export interface TurnState {
 export function attemptState(row: Pick<RunRow, "state">): AttemptState {
   const stored = row.state as Partial<AttemptState>;
   if (stored.format === FORMAT) return { ...stored, format: FORMAT };
-  if (Object.keys(stored).length === 0) return { format: FORMAT };
+  if (Object.keys(stored).length === 0) return freshState();
   throw new RunFailure({
     type: "lost",
     message:

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { RunError } from "@runyard/sdk/contract";
 import { judgeTurn } from "../core/outcome.ts";
-import { type AttemptState, attemptState, cachePathOf, type TurnState } from "./attempt-state.ts";
+import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { diskFullError } from "./disk-full.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
@@ -17,10 +17,15 @@ export interface Ending {
   readonly oomKills: number;
 }
 
-/** Judges a turn that is over: on to publishing, or the reason why not, as a RunFailure. */
+/** Judges a turn that is over: on to what comes next, or the reason why not, as a RunFailure. */
 export async function concludeTurn(
   handle: RunHandle,
-  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string },
+  options: {
+    readonly dir: string;
+    readonly ending: Ending;
+    readonly redact: (text: string) => string;
+    readonly next: "verifying" | "publishing";
+  },
 ): Promise<void> {
   const { dir, ending, redact } = options;
   const { turn, code, dismissed, oomKills } = ending;
@@ -44,8 +49,14 @@ export async function concludeTurn(
     stderrTail: redact(stderrTail(dir)),
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
-  const { format } = attemptState(handle.row);
-  const state: AttemptState = { format, cachePath: cachePathOf(handle.row), summary: outcome.lastText ?? "" };
+  if (options.next === "verifying") await handle.happen({ type: "entered", phase: "verifying" });
+  else await enterPublishing(handle);
+}
+
+/** On to publishing: of the conversation only the agent's last words are kept. */
+export async function enterPublishing(handle: RunHandle): Promise<void> {
+  const { turn, ...rest } = attemptState(handle.row);
+  const state: AttemptState = { ...rest, summary: turn?.conversation.lastText ?? "" };
   await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
 }
 

@@ -39,7 +39,8 @@ function withPid(event: NewEvent, dir: string): NewEvent {
   return event.type === "agent.started" ? { ...event, data: { ...event.data, pid: readShimPid(dir)?.pid ?? null } } : event;
 }
 
-function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["usage"]): NewEvent[] {
+/** What model calls that have ended add to the log. */
+export function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["usage"]): NewEvent[] {
   if (calls.length === 0) return [];
   const failures = calls
     .filter((call) => !call.ok)

@@ -1,16 +1,18 @@
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
 
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
-export type StepName = "prepare" | "agent" | "commit";
-export const STEP_NAMES: readonly StepName[] = ["prepare", "agent", "commit"];
+export type StepName = "prepare" | "agent" | "commit" | `verify-${number}-${number}`;
 
 /** Where an attempt of a run lives: `runs/<id>/<attempt>/`. */
 export interface AttemptDirs {
   readonly root: string;
   readonly workspace: string;
   readonly home: string;
+  /** The home of the commands that verify: nothing in it is the agent's. */
+  readonly verifyHome: string;
   /** Where the commit step leaves the bundle. */
   readonly results: string;
   step(name: StepName): string;
@@ -22,9 +24,16 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
     root,
     workspace: path.join(root, "workspace"),
     home: path.join(root, "home"),
+    verifyHome: path.join(root, "verify-home"),
     results: path.join(root, "results"),
     step: (name) => path.join(root, "steps", name),
   };
+}
+
+/** The run directories of all steps that an attempt has begun, by its root. */
+export function stepsOf(attemptRoot: string): string[] {
+  const dir = path.join(attemptRoot, "steps");
+  return existsSync(dir) ? readdirSync(dir).map((name) => path.join(dir, name)) : [];
 }
 
 /** The branch of the user's repository that holds what a run changed. */

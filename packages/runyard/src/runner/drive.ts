@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type NewEvent, type RunError, RunyardError, type RunPhase } from "@runyard/sdk/contract";
 import { cancelRequest, type NewRequest } from "../agents/acp/conversation.ts";
@@ -10,15 +9,17 @@ import type { RunRow } from "../store/run-row.ts";
 import { findRun, reloadRun } from "../store/runs.ts";
 import { doTurn } from "./agent-turn.ts";
 import type { RunnerContext } from "./context.ts";
-import { type AttemptDirs, attemptDirs, STEP_NAMES } from "./directories.ts";
+import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
+import { awaitAttempt, beginNext, nextAfter } from "./next-attempt.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
+import { verifyWork } from "./verify.ts";
 import { Detached, EndRequest, FencedError, type RunHandle, runHandle, RunFailure } from "./run-handle.ts";
 
 /** Each phase does its work and commits the next one, so that a restarted server goes on with the phase it finds. */
-const PHASES = { preparing: prepareWorkspace, building: doTurn, publishing: publishResult } as const;
+const PHASES = { preparing: prepareWorkspace, building: doTurn, verifying: verifyWork, publishing: publishResult } as const;
 
 function workOf(phase: string): ((ctx: RunnerContext, handle: RunHandle, end: AbortSignal) => Promise<void>) | undefined {
   return (PHASES as Record<string, (typeof PHASES)["building"] | undefined>)[phase];
@@ -46,6 +47,12 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
     try {
       decided ??= await workThrough(ctx, handle);
       if (decided !== null && handle.row.finished_at === null) await endRun(ctx, handle, decided.reason);
+      if (handle.row.finished_at === null) {
+        current = handle.row;
+        decided = null;
+        retryMs = FIRST_RETRY_MS;
+        continue;
+      }
       await ctx.gateway.closeRun(row.id).catch(() => undefined);
       return;
     } catch (error) {
@@ -53,6 +60,8 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       const what = error instanceof DatabaseUnavailableError ? "The database is away" : "A run could not be ended";
       ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: errorText(error) });
       current = await takeUpAgain(ctx, row, retryMs);
+      // The next attempt may have been committed without an answer: what ended the last one does not end this one.
+      if (current?.attempt !== handle.row.attempt) decided = null;
     }
   }
 }
@@ -65,6 +74,7 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
       const work = workOf(handle.row.phase);
       if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);
       if (watch.signal.aborted) throw watch.signal.reason;
+      await orLeave(ctx, awaitAttempt(ctx, handle, watch.signal));
       await orLeave(ctx, work(ctx, handle, watch.signal));
     }
     return null;
@@ -116,16 +126,25 @@ function orLeave(ctx: RunnerContext, work: Promise<void>): Promise<void> {
   });
 }
 
-/** Kills what the run started, and commits why it ended. */
+/** Kills what the attempt started, and commits the next attempt, or why the run ended. */
 async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Promise<void> {
   // Nothing is killed for a run that somebody else has taken over: this throws FencedError then.
   await handle.commit({});
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
-  for (const name of STEP_NAMES) if (existsSync(dirs.step(name))) await killRunDirectory(dirs.step(name));
-  await handle.happen(factOf(error, dirs, row.phase), { events: await withdrawnRequests(ctx, row) });
-  if (error instanceof EndRequest || error instanceof RunFailure) return;
-  ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
+  for (const dir of stepsOf(dirs.root)) await killRunDirectory(dir);
+  if (!(error instanceof EndRequest || error instanceof RunFailure))
+    ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
+  const fact = factOf(error, dirs, row.phase);
+  const next = nextAfter(ctx, row, fact);
+  const last = error instanceof RunFailure ? error.last : null;
+  const events = [...(last?.events ?? []), ...(await withdrawnRequests(ctx, row))];
+  if (next.again) await beginNext(ctx, handle, { next, events });
+  else await handle.happen(withNote(fact, next.note), { events, change: last === null ? {} : { state: last.state } });
+}
+
+function withNote(fact: RunFact, note: string | null): RunFact {
+  return fact.type === "broke" && note !== null ? { ...fact, error: { ...fact.error, message: `${fact.error.message} ${note}` } } : fact;
 }
 
 /** What the agent asked and nobody will answer any more. */

@@ -1,5 +1,6 @@
 import { control, type Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
+import { timeoutInForce, triesOf } from "../store/attempts-shown.ts";
 import { activeMs, type RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { EndRequest } from "./run-handle.ts";
@@ -37,9 +38,10 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
     try {
       const row = await reloadRun(db, run);
       if (row !== undefined && !closed) {
-        const leftMs = row.spec.timeoutMs - activeMs(row, now());
+        const timeoutMs = timeoutInForce(row);
+        const leftMs = timeoutMs - (activeMs(row, now()) - triesOf(row).activeBeforeMs);
         if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
-        else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(row.spec.timeoutMs)));
+        else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);
       }
     } catch {

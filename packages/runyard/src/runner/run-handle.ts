@@ -2,6 +2,7 @@ import type { NewEvent, RunError } from "@runyard/sdk/contract";
 import { type RunFact, transition } from "../core/run-machine.ts";
 import type { Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
+import { nextAttempt } from "../store/attempts.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { commitStep, type RunChange, type StepCommit } from "../store/runs.ts";
 
@@ -10,13 +11,21 @@ export class FencedError extends Error {
   override readonly name = "FencedError";
 }
 
+/** What is committed together with the end of an attempt. */
+interface LastWords {
+  readonly events: readonly NewEvent[];
+  readonly state: unknown;
+}
+
 /** The run cannot go on, for a reason that its user is told. */
 export class RunFailure extends Error {
   override readonly name = "RunFailure";
   readonly error: RunError;
-  constructor(error: RunError) {
+  readonly last: LastWords | null;
+  constructor(error: RunError, last: LastWords | null = null) {
     super(error.message);
     this.error = error;
+    this.last = last;
   }
 }
 
@@ -40,30 +49,45 @@ export interface RunHandle {
   readonly row: RunRow;
   /** Commits, wakes readers, and makes `row` what was committed. Throws FencedError. */
   commit(step: Omit<StepCommit, "run">): Promise<void>;
+  /** Ends the attempt and makes `row` the next one's, with the events of the fact and what came before them. Throws FencedError. */
+  retry(next: {
+    readonly fact: Extract<RunFact, { type: "retried" }>;
+    readonly events: readonly NewEvent[];
+    readonly state: unknown;
+    readonly delayMs: number;
+  }): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
-  happen(fact: RunFact, more?: { readonly events?: readonly NewEvent[]; readonly change?: RunChange }): Promise<void>;
+  happen(fact: RunFact, more?: Pick<StepCommit, "events" | "lines" | "change">): Promise<void>;
 }
 
 export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }, initial: RunRow): RunHandle {
   let row = initial;
 
-  const commit: RunHandle["commit"] = async (step) => {
-    const after = await commitStep(deps.db, { ...step, run: row });
+  const take = (after: RunRow | undefined): void => {
     if (after === undefined) throw new FencedError(`Run ${row.id} is not this runner's any more`);
     row = after;
     deps.wakes.notify(row.id);
   };
+  const decide = (fact: RunFact): Extract<ReturnType<typeof transition>, { ok: true }> => {
+    const { status, phase, turn, attempt, open_requests: openRequests } = row;
+    const decided = transition({ status, phase, turn, attempt, openRequests }, fact);
+    if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${row.id}, which is ${status}`);
+    return decided;
+  };
+  const commit: RunHandle["commit"] = async (step) => take(await commitStep(deps.db, { ...step, run: row }));
 
   return {
     get row() {
       return row;
     },
     commit,
+    async retry({ fact, events, state, delayMs }) {
+      take(await nextAttempt(deps.db, { run: row, events: [...events, ...decide(fact).events], state, delayMs }));
+    },
     async happen(fact, more = {}) {
-      const { status, phase, turn, attempt, open_requests: openRequests } = row;
-      const decided = transition({ status, phase, turn, attempt, openRequests }, fact);
-      if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${row.id}, which is ${status}`);
+      const decided = decide(fact);
       await commit({
+        ...more,
         events: [...(more.events ?? []), ...decided.events],
         change: { ...more.change, ...changeOf(decided.state, fact) },
       });

@@ -1,7 +1,9 @@
-import type { SandboxReport } from "@runyard/sdk/contract";
-import { STANDARD_LIMITS } from "../core/limits.ts";
+import type { Limits, SandboxReport } from "@runyard/sdk/contract";
+import { typeInForce } from "../core/attempts.ts";
+import { SANDBOX_LIMITS } from "../core/limits.ts";
 import type { Mount, PreparedSandbox, SandboxSpec } from "../sandbox/driver.ts";
 import { runStep, type StepResult } from "../sandbox/step.ts";
+import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, type StepName } from "./directories.ts";
@@ -13,6 +15,8 @@ export interface SandboxStep {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly mounts: readonly Mount[];
+  /** A home of the step's own, on the host; default: the agent's. */
+  readonly home?: string;
   /** Whether the step may reach the model through the gateway. */
   readonly network: boolean;
 }
@@ -29,37 +33,46 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     });
   const spec: SandboxSpec = {
     name: `${row.id}-${row.attempt}-${step.name}`,
-    dirs: { workspace: dirs.workspace, home: dirs.home },
+    dirs: { workspace: dirs.workspace, home: step.home ?? dirs.home },
     argv: step.argv,
     env: step.env,
     mounts: step.mounts,
     writableWorkspace: true,
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
-    limits: STANDARD_LIMITS,
+    limits: limitsOf(row),
   };
   return driver.prepare(spec);
+}
+
+function limitsOf(row: RunRow): Limits {
+  return SANDBOX_LIMITS[typeInForce(attemptSettings(row), triesOf(row))];
 }
 
 /** What a run records of its sandbox: asked for and got. */
 export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: PreparedSandbox): Promise<SandboxReport> {
   const driver = ctx.driver(row.spec.sandboxDriver);
   const { isolation } = await driver.probe();
-  return { driver: driver.name, isolation, requested: STANDARD_LIMITS, granted: prepared.granted };
+  return { driver: driver.name, isolation, requested: limitsOf(row), granted: prepared.granted };
 }
 
 /** Runs a short step to its end; a restarted server goes on waiting for the same one. */
 export async function runSandboxStep(
   ctx: RunnerContext,
   row: RunRow,
-  options: { readonly step: SandboxStep; readonly prepared: PreparedSandbox; readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: {
+    readonly step: SandboxStep;
+    readonly prepared: PreparedSandbox;
+    readonly timeoutMs: number;
+    readonly signal: AbortSignal;
+    readonly maxOutputBytes?: number;
+  },
 ): Promise<StepResult> {
-  const { step, prepared, timeoutMs, signal } = options;
+  const { step, prepared, ...rest } = options;
   return runStep({
     spawner: ctx.spawner,
     dir: attemptDirs(ctx.home, row).step(step.name),
     launch: prepared.launch,
     spec: { run: row.id, attempt: row.attempt, step: step.name, argv: step.argv },
-    timeoutMs,
-    signal,
+    ...rest,
   });
 }

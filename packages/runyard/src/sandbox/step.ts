@@ -56,6 +56,12 @@ function readTail(file: string, maxBytes: number): { text: string; cut: boolean 
   }
 }
 
+/** What a step has written so far, or left behind when it was ended: the last bytes of each. */
+export function readStepOutput(dir: string, maxBytes: number): Omit<StepResult, "code"> {
+  const { stdout, stderr, truncated } = resultOf(dir, null, maxBytes);
+  return { stdout, stderr, truncated };
+}
+
 function resultOf(dir: string, code: number | null, maxBytes: number): StepResult {
   const stdout = readTail(path.join(dir, "out"), maxBytes);
   const stderr = readTail(path.join(dir, "err"), maxBytes);

@@ -10,7 +10,9 @@ import type {
   SandboxReport,
   ToolKind,
 } from "@runyard/sdk/contract";
+import type { AttemptSettings } from "../core/attempts.ts";
 import type { UsageTotals } from "../core/usage.ts";
+import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
 export interface RunSpec {
@@ -19,6 +21,8 @@ export interface RunSpec {
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
   readonly sandboxDriver: SandboxDriverName;
+  /** Not there in runs of earlier versions. */
+  readonly attempts?: AttemptSettings;
 }
 
 /** A row of `runs`, as PostgreSQL gives it. */
@@ -95,7 +99,8 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     model: row.spec.model,
     simulated: row.simulated,
     permissionPolicy: row.spec.permissionPolicy,
-    settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver },
+    settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver, ...showAttemptSettings(row) },
+    ...showAttempts(row),
     sandbox: row.sandbox,
     progress: { percentage: row.percentage, currentStep: row.phase },
     responseType: row.result === null ? null : "regular",

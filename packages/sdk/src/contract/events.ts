@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { attemptEventSchemas } from "./attempts.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, runResultSchema, sandboxSchema, toolKindSchema } from "./run.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
@@ -97,6 +98,7 @@ export const eventDataSchemas = {
   log: z.object({ text: z.string() }),
   "mode.changed": z.object({ modeId: z.string() }),
   "result.regular": z.object({ result: runResultSchema }),
+  ...attemptEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

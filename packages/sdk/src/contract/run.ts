@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { runIdSchema } from "./ids.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 
@@ -53,8 +54,12 @@ export const createRunSchema = z.strictObject({
       timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
       /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
       sandboxDriver: sandboxDriverSchema.optional(),
+      ...attemptSettings,
     })
     .optional(),
+  verify: verifySchema.optional(),
+  /** How often a failure of `verify` goes back to the agent; default 1. */
+  verifyRetries: verifyRetriesSchema.optional(),
 });
 export type CreateRunRequest = z.input<typeof createRunSchema>;
 
@@ -152,7 +157,8 @@ export const runSchema = z.object({
   /** True when a scripted model of Runyard answered instead of a real one. */
   simulated: z.boolean(),
   permissionPolicy: permissionPolicySchema,
-  settings: z.object({ timeout: z.number().int(), sandboxDriver: sandboxDriverSchema }),
+  settings: z.object({ timeout: z.number().int(), sandboxDriver: sandboxDriverSchema, ...attemptSettingsShown }),
+  ...attemptsShown,
   sandbox: sandboxSchema.nullable(),
   progress: z.object({ percentage: z.number().min(0).max(100).nullable(), currentStep: runPhaseSchema }),
   responseType: z.enum(["regular", "plan", "pr"]).nullable(),

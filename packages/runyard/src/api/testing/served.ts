@@ -106,6 +106,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   model: () => ({ connected: true, simulated: false, model: "some-model" }),
   defaultDriver: "process",
   probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),
+  hostMemoryBytes: () => 8 * 1024 ** 3,
   answers: {
     permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
     question: (request, answer) => questionAnswer(request as NewRequest, answer),

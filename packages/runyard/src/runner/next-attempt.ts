@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { NewEvent } from "@runyard/sdk/contract";
+import { decideNext, type Next } from "../core/attempts.ts";
+import type { RunFact } from "../core/run-machine.ts";
+import { addCall } from "../core/usage.ts";
+import type { ExchangeClose } from "../gateway/exchange-journal.ts";
+import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
+import { activeMs, type RunRow } from "../store/run-row.ts";
+import { openExchanges } from "./agent-output.ts";
+import { type AttemptState, freshState } from "./attempt-state.ts";
+import type { RunnerContext } from "./context.ts";
+import { callEvents } from "./digest.ts";
+import type { RunHandle } from "./run-handle.ts";
+
+/** How long the dead attempt's model calls may take to be journalled once they were broken off. */
+const LAST_CALLS_MS = 3_000;
+const LOOK_MS = 20;
+
+/** Whether an attempt that ended with this fact is followed by another one. */
+export function nextAfter(ctx: RunnerContext, row: RunRow, fact: RunFact): Next {
+  if (fact.type !== "broke" && fact.type !== "deadline_passed") return { again: false, note: null };
+  return decideNext({
+    settings: attemptSettings(row),
+    timeoutMs: row.spec.timeoutMs,
+    tries: triesOf(row),
+    attempt: row.attempt,
+    phase: row.phase,
+    error: fact.error,
+    activeMs: activeMs(row, ctx.now()),
+    nowMs: ctx.now(),
+    random: Math.random(),
+    hostMemoryBytes: ctx.hostMemoryBytes(),
+  });
+}
+
+/**
+ * Makes the next attempt of a run whose processes are all dead. The old attempt's token is worth nothing
+ * from here on, and what its last calls used is in the totals before the new one begins.
+ */
+export async function beginNext(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  options: { readonly next: Extract<Next, { again: true }>; readonly events: readonly NewEvent[] },
+): Promise<void> {
+  const { next, events } = options;
+  await ctx.gateway.closeRun(handle.row.id);
+  await settleCalls(ctx, handle);
+  const state: AttemptState = { ...freshState(), tries: next.tries };
+  await handle.retry({ fact: { type: "retried", retry: next.retry }, events, state, delayMs: next.retry.delayMs });
+}
+
+async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void> {
+  const exchanges = openExchanges(ctx.gateway.exchangesFile(handle.row.id), handle.row.usage_cursor);
+  try {
+    const giveUpAtMs = ctx.now() + LAST_CALLS_MS;
+    const calls: ExchangeClose[] = [];
+    let usageTo = handle.row.usage_cursor;
+    for (;;) {
+      const read = exchanges.read();
+      calls.push(...read.calls);
+      usageTo = read.next;
+      if (exchanges.open() === 0 || ctx.now() >= giveUpAtMs) break;
+      await sleep(LOOK_MS);
+    }
+    if (usageTo === handle.row.usage_cursor) return;
+    const usage = calls.reduce(addCall, handle.row.usage);
+    await handle.commit({ usageTo, events: callEvents(calls, usage), change: { usage } });
+  } finally {
+    exchanges.close();
+  }
+}
+
+/**
+ * Waits until an attempt may begin, and says so in the log; does nothing for one that has begun. What is
+ * waited for is stored, so a restarted server waits for the same moment. Rejects with the reason of `end`.
+ */
+export async function awaitAttempt(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  const tries = triesOf(handle.row);
+  if (tries.notBeforeMs === null) return;
+  const waits = AbortSignal.any([end, ctx.leaving]);
+  await sleep(Math.max(0, tries.notBeforeMs - ctx.now()), undefined, { signal: waits }).catch(() => undefined);
+  if (end.aborted) throw end.reason;
+  if (ctx.leaving.aborted) return;
+  const state: AttemptState = { ...freshState(), tries: { ...tries, notBeforeMs: null } };
+  await handle.happen({ type: "entered", phase: "preparing" }, { change: { state } });
+}

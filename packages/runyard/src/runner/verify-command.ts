@@ -1,0 +1,101 @@
+import { mkdirSync, statSync } from "node:fs";
+import path from "node:path";
+import type { EventData } from "@runyard/sdk/contract";
+import type { VerifyCommand } from "../core/attempts.ts";
+import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
+import { readStepOutput, StepTimeoutError } from "../sandbox/step.ts";
+import type { RunRow } from "../store/run-row.ts";
+import { pathsInside } from "./agent-launch.ts";
+import { redactor } from "./agent-session.ts";
+import { cachePathOf } from "./attempt-state.ts";
+import type { RunnerContext } from "./context.ts";
+import { attemptDirs } from "./directories.ts";
+import { RunFailure } from "./run-handle.ts";
+import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
+
+/** How much of the end of its output is kept. */
+const KEPT_BYTES = 16 * 1024;
+/** A command that writes more is ended: what it writes lies on the host's disk until then. */
+const MAX_WRITTEN_BYTES = 64 * 1024 * 1024;
+const LOOK_MS = 100;
+
+/** stdout and stderr as one, in the order in which they were written. */
+const JOIN_OUTPUT = 'exec 2>&1; exec /bin/sh -c "$1"';
+
+export interface VerifyPlace {
+  readonly command: VerifyCommand;
+  readonly round: number;
+  /** Of the command among its round's. */
+  readonly index: number;
+}
+
+/**
+ * Runs one command in a sandbox of its own on the run's workspace: no network, a home that the agent never
+ * saw, no process of the agent's in sight. A restarted server goes on waiting for the same one. Throws
+ * RunFailure `lost` when nobody knows how it ended, and the reason of `end`.
+ */
+export async function runVerifyCommand(
+  ctx: RunnerContext,
+  row: RunRow,
+  options: { readonly place: VerifyPlace; readonly end: AbortSignal },
+): Promise<EventData<"verify.finished">> {
+  const { place, end } = options;
+  const { command, round, index } = place;
+  const dirs = attemptDirs(ctx.home, row);
+  mkdirSync(dirs.verifyHome, { recursive: true, mode: 0o700 });
+  const cachePath = cachePathOf(row);
+  const step: SandboxStep = {
+    name: `verify-${round}-${index}`,
+    argv: ["/bin/sh", "-c", JOIN_OUTPUT, "sh", command.run],
+    env: { HOME: homeInside(ctx, row), CI: "true", LANG: "C.UTF-8", NO_COLOR: "1" },
+    mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
+    home: dirs.verifyHome,
+    network: false,
+  };
+  const dir = dirs.step(step.name);
+  const prepared = await prepareSandbox(ctx, row, step);
+  const flood = watchOutput(dir);
+  const signal = AbortSignal.any([end, flood.signal]);
+  let code: number | null = null;
+  let timedOut = false;
+  try {
+    ({ code } = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: command.timeout, signal, maxOutputBytes: KEPT_BYTES }));
+  } catch (error) {
+    if (end.aborted || !(error instanceof StepTimeoutError || flood.signal.aborted)) throw error;
+    timedOut = error instanceof StepTimeoutError;
+  } finally {
+    flood.close();
+  }
+  const flooded = sizeOf(dir) > MAX_WRITTEN_BYTES;
+  if (code === null && !timedOut && !flooded)
+    throw new RunFailure({ type: "lost", message: "The process that watched over a verifying command died, so its outcome is not known." });
+  const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES);
+  const cause = timedOut ? "timeout" : flooded ? "output-limit" : code !== 0 && readOutOfMemoryKills(dir) > 0 ? "out-of-memory" : null;
+  return {
+    command: command.run,
+    kind: command.kind,
+    round,
+    passed: code === 0 && cause === null,
+    exitCode: cause === null || cause === "out-of-memory" ? code : null,
+    cause,
+    // A sandbox that could not be made says so on its own stderr.
+    output: redactor(ctx, row)(stdout + stderr),
+    truncated,
+  };
+}
+
+function homeInside(ctx: RunnerContext, row: RunRow): string {
+  return row.spec.sandboxDriver === "process" ? attemptDirs(ctx.home, row).verifyHome : pathsInside(ctx, row).home;
+}
+
+function sizeOf(dir: string): number {
+  return statSync(path.join(dir, "out"), { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function watchOutput(dir: string): { readonly signal: AbortSignal; close(): void } {
+  const abort = new AbortController();
+  const timer = setInterval(() => {
+    if (sizeOf(dir) > MAX_WRITTEN_BYTES) abort.abort(new Error("The command wrote more than it may"));
+  }, LOOK_MS);
+  return { signal: abort.signal, close: () => clearInterval(timer) };
+}

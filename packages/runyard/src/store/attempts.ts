@@ -1,0 +1,27 @@
+import type { NewEvent } from "@runyard/sdk/contract";
+import type { Database } from "./database.ts";
+import type { RunRow } from "./run-row.ts";
+
+export interface NextAttempt {
+  /** The run as its runner last saw it: owner and attempt must still be these. */
+  readonly run: Pick<RunRow, "id" | "org_id" | "owner" | "attempt">;
+  /** The last events of the attempt that ends. */
+  readonly events: readonly NewEvent[];
+  readonly state: unknown;
+  /** Until the next attempt begins, and its clock with it. */
+  readonly delayMs: number;
+}
+
+/** Ends a run's attempt and begins the next one, all in one commit; undefined: somebody else owns the run now, or it has ended. */
+export async function nextAttempt(db: Database, { run, events, state, delayMs }: NextAttempt): Promise<RunRow | undefined> {
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.next_attempt($1, $2, $3, $4, $5, $6, $7)", [
+    run.id,
+    run.owner,
+    run.attempt,
+    events.map((event) => event.type),
+    events.map((event) => JSON.stringify(event.data)),
+    JSON.stringify(state),
+    delayMs,
+  ]);
+  return rows[0];
+}

@@ -1,0 +1,311 @@
+// An attempt that breaks is followed by the next one, where the run asked for that: on real parts, with the
+// server killed and people changing their minds in between.
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { hostMemoryBytes } from "../src/sandbox/host-memory.ts";
+import { probeLimits } from "../src/sandbox/probe-limits.ts";
+import { isSameProcess, readShimPid } from "../src/sandbox/run-directory.ts";
+import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { type ModelScript, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+
+const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+const canLimitMemory = probeLimits().memory;
+const hasHighMemory = hostMemoryBytes() >= 16 * 1024 ** 3;
+/** Calls that the built-in agent makes before it gives a broken provider up. */
+const CALLS_OF_ONE_ATTEMPT = 3;
+
+/**
+ * An agent that fails as often as it is told. Words: a diary outside of the workspace, how many attempts
+ * fail, and how. It writes down its token, and what became of the first one's.
+ */
+const FLAKY = `
+import { appendFileSync, readFileSync, existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+const [diary, failures, how] = process.argv.slice(2);
+const before = existsSync(diary) ? readFileSync(diary, "utf8").trim().split("\\n").map((line) => JSON.parse(line)) : [];
+const token = process.env.OPENAI_API_KEY;
+const statusOf = async (bearer) =>
+  (await fetch(process.env.OPENAI_BASE_URL + "/models", { headers: { authorization: "Bearer " + bearer } })).status;
+const statuses = { own: await statusOf(token), first: await statusOf(before[0]?.token ?? "none") };
+appendFileSync(diary, JSON.stringify({ token, pid: process.pid, fresh: !existsSync("left"), ...statuses }) + "\\n");
+appendFileSync("left", "by an attempt\\n");
+const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\\n");
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, method } = JSON.parse(line);
+  if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
+  if (method === "session/new") send({ id, result: { sessionId: "s" } });
+  if (method !== "session/prompt") continue;
+  if (before.length < Number(failures)) {
+    if (how === "hang") continue;
+    process.exit(3);
+  }
+  send({ method: "session/update", params: { sessionId: "s", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text: "Done." } } } });
+  send({ id, result: { stopReason: "end_turn" } });
+}
+`;
+
+/** An agent that fills 2.5 GB of memory before it ends its turn. */
+const GREEDY = `
+import { createInterface } from "node:readline";
+const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\\n");
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, method } = JSON.parse(line);
+  if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
+  if (method === "session/new") send({ id, result: { sessionId: "s" } });
+  if (method !== "session/prompt") continue;
+  const kept = Array.from({ length: 10 }, () => Buffer.alloc(256 << 20, 1));
+  const text = "Filled " + kept.length + ".";
+  send({ method: "session/update", params: { sessionId: "s", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text } } } });
+  send({ id, result: { stopReason: "end_turn" } });
+}
+`;
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retries cannot be tested: ${unavailable}`, () => {
+  let database: TestDatabase;
+  let home: TestHome;
+  let server: TestServer;
+  let model: ScriptedModel;
+  let serial = 0;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy", RUNYARD_MODEL: "scripted-1" });
+  });
+  afterAll(async () => {
+    await home.close();
+    await model.close();
+    await database.drop();
+  });
+
+  async function serve(script: ModelScript): Promise<TestServer> {
+    await server?.kill();
+    await model?.close();
+    model = await startScriptedModel(script);
+    home.env["OPENAI_BASE_URL"] = model.url;
+    server = await home.up();
+    return server;
+  }
+
+  /** Creates a run of the flaky agent; `diary` tells what its attempts saw. */
+  async function flaky(
+    failures: number,
+    how: "exit" | "hang",
+    settings: CreateRunRequest["settings"],
+  ): Promise<{ id: string; repository: string; diary(): { token: string; pid: number; fresh: boolean; own: number; first: number }[] }> {
+    serial += 1;
+    const repository = makeRepository(home.root, { "flaky.mjs": FLAKY }, `flaky-${serial}`);
+    const file = path.join(home.root, `diary-${serial}`);
+    const command = ["node", "flaky.mjs", file, String(failures), how];
+    const { id } = await server.client.runs.create({
+      task: "Do it",
+      repositoryUrl: repository,
+      agent: { command },
+      settings: { sandboxDriver: "process", ...settings },
+    });
+    const diary = (): ReturnType<Awaited<ReturnType<typeof flaky>>["diary"]> =>
+      readFileSync(file, "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { token: string; pid: number; fresh: boolean; own: number; first: number });
+    return { id, repository, diary };
+  }
+
+  /** The run once it waits for its next attempt, and for some time more. */
+  async function longWait(id: string): Promise<Run> {
+    for (;;) {
+      const run = await server.client.runs.get(id);
+      if (run.finishedAt !== null) throw new Error(`ended: ${JSON.stringify(run.error)}`);
+      if (run.retryAt !== null && Date.parse(run.retryAt) - Date.now() > 3_000) return run;
+      await sleep(20);
+    }
+  }
+
+  const typesOf = (log: readonly RunEvent[]): string[] => log.map((event) => event.type);
+
+  test("a provider that is down for one attempt, and up for the next, which begins afresh", async () => {
+    const { client } = await serve([
+      { run: "test ! -e left && touch left" },
+      { fail: 503, times: CALLS_OF_ONE_ATTEMPT, message: "the decoy reason", say: "Done." },
+    ]);
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "down");
+    const { id } = await client.runs.create({ task: "Write", repositoryUrl: repository, settings: { maxRetries: 3 } });
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({
+      status: "completed",
+      attempt: 2,
+      error: null,
+      retryAt: null,
+      settings: {
+        maxRetries: 3,
+        retryStrategy: "exponential-backoff",
+        retryableErrors: ["network-error", "rate-limit", "sandbox-unavailable", "lost"],
+      },
+      failedAttempts: [{ attempt: 1, error: { type: "network-error" } }],
+      usage: { failedModelCalls: CALLS_OF_ONE_ATTEMPT, modelCalls: CALLS_OF_ONE_ATTEMPT + 3 },
+    });
+    const log = await readLog(client, id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+    expect(typesOf(log).filter((type) => ["turn.started", "run.retrying", "run.completed"].includes(type))).toEqual([
+      "turn.started",
+      "run.retrying",
+      "run.completed",
+    ]);
+    const retrying = log.findIndex((event) => event.type === "run.retrying");
+    expect(log[retrying]).toMatchObject({ attempt: 1, data: { attempt: 2, error: { type: "network-error" }, timeout: 3_600_000 } });
+    expect(log.slice(0, retrying).every((event) => event.attempt <= 1)).toBe(true);
+    expect(log.slice(retrying + 1).every((event) => event.attempt === 2)).toBe(true);
+    expect(log[retrying + 1]).toMatchObject({ type: "run.phase", data: { phase: "preparing" } });
+    // Both attempts found the workspace as the base commit has it.
+    const exits = log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data.exitCode] : []));
+    expect(exits).toEqual([0, 0]);
+    expect(gitIn(repository, "ls-tree", "--name-only", `runyard/${id}`).split("\n")).toEqual(["README.md", "left"]);
+    const shown = await home.cli(["show", id]);
+    expect(shown.stdout).toMatch(/attempt 1.*network-error/);
+  }, 120_000);
+
+  test("a run that did not ask for retries is not tried again", async () => {
+    await serve([]);
+    const { id, diary } = await flaky(1, "exit", {});
+    expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "failed", attempt: 1, error: { type: "agent-error" } });
+    expect(diary()).toHaveLength(1);
+    // Nor is one whose error was not named.
+    const other = await flaky(1, "exit", { maxRetries: 2 });
+    expect(await server.client.runs.waitForEnd(other.id)).toMatchObject({ status: "failed", attempt: 1, failedAttempts: [] });
+  }, 60_000);
+
+  test("each attempt has a token and a workspace of its own, and the old token is worth nothing", async () => {
+    const { id, diary } = await flaky(2, "exit", { maxRetries: 2, retryableErrors: ["agent-error"] });
+    expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 3 });
+    const attempts = diary();
+    expect(new Set(attempts.map((attempt) => attempt.token)).size).toBe(3);
+    expect(attempts.map((attempt) => [attempt.fresh, attempt.own, attempt.first])).toEqual([
+      [true, 200, 401],
+      [true, 200, 401],
+      [true, 200, 401],
+    ]);
+    const ends = await flaky(9, "exit", { maxRetries: 1, retryableErrors: ["agent-error"] });
+    expect(await server.client.runs.waitForEnd(ends.id)).toMatchObject({ status: "failed", attempt: 2, error: { type: "agent-error" } });
+    expect(typesOf(await readLog(server.client, ends.id)).filter((type) => type === "run.failed")).toHaveLength(1);
+  }, 90_000);
+
+  test("an agent whose supervisor died is lost, and its next attempt completes", async () => {
+    const { id, diary } = await flaky(1, "hang", { maxRetries: 1 });
+    const dir = path.join(home.root, "home", "runs", id, "1", "steps", "agent");
+    for await (const event of server.client.runs.events(id)) if (event.type === "agent.started") break;
+    const shim = readShimPid(dir);
+    process.kill(shim?.pid ?? 0, "SIGKILL");
+    const run = await server.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", attempt: 2, failedAttempts: [{ attempt: 1, error: { type: "lost" } }] });
+    expect(shim !== null && isSameProcess(shim)).toBe(false);
+    // Nothing of the dead attempt lives on.
+    expect(existsSync(`/proc/${diary()[0]?.pid}`)).toBe(false);
+  }, 60_000);
+
+  test("a server that is killed during the wait: the next one waits for the same moment, once", async () => {
+    const { id, diary } = await flaky(4, "exit", { maxRetries: 10, retryableErrors: ["agent-error"] });
+    const before = await longWait(id).catch(() => null);
+    await server.kill();
+    server = await home.up();
+    if (before !== null) {
+      const after = await server.client.runs.get(id);
+      expect(after).toMatchObject({ retryAt: before.retryAt, attempt: before.attempt, status: "running" });
+    }
+    const run = await server.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", attempt: 5 });
+    expect(diary()).toHaveLength(5);
+    const log = await readLog(server.client, id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+    expect(log.filter((event) => event.type === "run.retrying").map((event) => event.attempt)).toEqual([1, 2, 3, 4]);
+    const begun = log.filter((event) => event.type === "run.phase" && event.data.phase === "preparing");
+    expect(begun.map((event) => event.attempt)).toEqual([1, 2, 3, 4, 5]);
+  }, 120_000);
+
+  test("a cancel during the wait works at once", async () => {
+    const { id, diary } = await flaky(99, "exit", { maxRetries: 10, retryableErrors: ["agent-error"] });
+    const waiting = await longWait(id);
+    expect(waiting).toMatchObject({ status: "running", phase: "preparing" });
+    await server.client.runs.cancel(id);
+    const run = await server.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "cancelled", attempt: waiting.attempt, retryAt: null });
+    expect(Date.parse(run.finishedAt ?? "")).toBeLessThan(Date.parse(waiting.retryAt ?? ""));
+    expect(diary()).toHaveLength(waiting.attempt - 1);
+  }, 120_000);
+
+  test("a timeout doubles the time once, and every attempt that timed out begins with all of it", async () => {
+    const recovered = await flaky(1, "hang", { timeout: 4_000, recovery: { timeout: "double" } });
+    expect(await server.client.runs.waitForEnd(recovered.id)).toMatchObject({
+      status: "completed",
+      attempt: 2,
+      settings: { timeout: 4_000 },
+      inForce: { timeout: 8_000 },
+      failedAttempts: [{ error: { type: "timeout" } }],
+    });
+    const twice = await flaky(2, "hang", { timeout: 3_000, recovery: { timeout: "double" } });
+    const ended = await server.client.runs.waitForEnd(twice.id);
+    expect(ended).toMatchObject({ status: "timeout", attempt: 2, inForce: { timeout: 6_000 } });
+    expect(ended.error?.message).toContain("0.1 minutes");
+    const retried = await flaky(1, "hang", { timeout: 4_000, maxRetries: 1, retryableErrors: ["timeout"] });
+    expect(await server.client.runs.waitForEnd(retried.id)).toMatchObject({ status: "completed", attempt: 2, inForce: { timeout: 4_000 } });
+  }, 120_000);
+
+  test.skipIf(!canLimitMemory)(
+    hasHighMemory ? "out of memory moves to high-memory once" : "out of memory cannot move to high-memory, and says so",
+    async () => {
+      const repository = makeRepository(home.root, { "greedy.mjs": GREEDY }, "greedy");
+      const agent = { command: ["node", "greedy.mjs"] };
+      const plain = await server.client.runs.create({ task: "Fill", repositoryUrl: repository, agent });
+      expect(await server.client.runs.waitForEnd(plain.id)).toMatchObject({
+        status: "failed",
+        attempt: 1,
+        error: { type: "out-of-memory" },
+      });
+      const settings = { recovery: { outOfMemory: "high-memory" } } as const;
+      const { id } = await server.client.runs.create({ task: "Fill", repositoryUrl: repository, agent, settings });
+      const run = await server.client.runs.waitForEnd(id);
+      if (!hasHighMemory) {
+        expect(run.error?.message).toMatch(/this machine has .* GB/);
+        return;
+      }
+      expect(run).toMatchObject({
+        status: "completed",
+        attempt: 2,
+        result: { summary: "Filled 10." },
+        inForce: { sandboxType: "high-memory" },
+        sandbox: { requested: { memoryBytes: 16 * 1024 ** 3, cpus: 4 }, granted: { memoryBytes: 16 * 1024 ** 3 } },
+      });
+    },
+    120_000,
+  );
+
+  test.each([
+    ["settings.maxRetries", { maxRetries: 11 }],
+    ["settings.maxRetries", { maxRetries: 1.5 }],
+    ["settings.retryStrategy", { retryStrategy: "hope" }],
+    ["settings.retryableErrors[0]", { maxRetries: 1, retryableErrors: ["budget-exceeded"] }],
+    ["settings.recovery.timeout", { recovery: { timeout: "triple" } }],
+    ["settings.recovery.outOfMemory", { recovery: { outOfMemory: "high-cpu" } }],
+    ["settings.sandboxType", { sandboxType: "gpu" }],
+  ])("a wrong %s is refused by its path", async (wrong, settings) => {
+    const response = await fetch(`${server.url}/v1/agent-runs`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${server.token}`, "content-type": "application/json" },
+      body: JSON.stringify({ task: "x", repositoryUrl: home.root, settings }),
+    });
+    expect(response.status).toBe(422);
+    const problem = (await response.json()) as { errors: { path: string }[] };
+    expect(problem.errors.map((error) => error.path)).toEqual([wrong]);
+  });
+
+  test("`down` during the wait ends the run", async () => {
+    const { id } = await flaky(99, "exit", { maxRetries: 10, retryableErrors: ["agent-error"] });
+    await longWait(id);
+    expect(await home.cli(["down"])).toMatchObject({ code: 0 });
+    await serve([]);
+    expect(await server.client.runs.get(id)).toMatchObject({ status: "cancelled" });
+  }, 120_000);
+});

@@ -1,0 +1,254 @@
+// What an agent left is checked before anything is published: on real parts, with commands that fail,
+// hang, flood and eat memory, and with the server killed in the middle of one.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { probeLimits } from "../src/sandbox/probe-limits.ts";
+import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { type ModelScript, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+
+const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+const DONE: ModelScript = [{ write: ["a.txt", "a\n"] }, { say: "Done." }, { say: "I cannot." }];
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `verifying cannot be tested: ${unavailable}`, () => {
+  let database: TestDatabase;
+  let home: TestHome;
+  let server: TestServer;
+  let model: ScriptedModel;
+  let serial = 0;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy", RUNYARD_MODEL: "scripted-1" });
+  });
+  afterAll(async () => {
+    await home.close();
+    await model.close();
+    await database.drop();
+  });
+
+  async function serve(script: ModelScript): Promise<void> {
+    await server?.kill();
+    await model?.close();
+    model = await startScriptedModel(script);
+    home.env["OPENAI_BASE_URL"] = model.url;
+    server = await home.up();
+  }
+
+  async function create(request: Partial<CreateRunRequest>): Promise<{ id: string; repository: string }> {
+    serial += 1;
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, `repository-${serial}`);
+    const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, ...request });
+    return { id, repository };
+  }
+
+  async function ended(request: Partial<CreateRunRequest>): Promise<{ run: Run; log: RunEvent[]; repository: string }> {
+    const { id, repository } = await create(request);
+    const run = await server.client.runs.waitForEnd(id);
+    return { run, log: await readLog(server.client, id), repository };
+  }
+
+  type Finished = Extract<RunEvent, { type: "verify.finished" }>["data"];
+  const finishedIn = (log: readonly RunEvent[]): Finished[] =>
+    log.flatMap((event) => (event.type === "verify.finished" ? [event.data] : []));
+  const phasesIn = (log: readonly RunEvent[]): string[] => log.flatMap((event) => (event.type === "run.phase" ? [event.data.phase] : []));
+
+  test("commands that succeed, in order, in a sandbox of their own", async () => {
+    await serve(DONE);
+    const { run, log, repository } = await ended({
+      verify: [
+        { run: "cat a.txt && git status --short", kind: "build" },
+        { run: "echo out; echo err >&2; echo again; echo $HOME $CI; ls -A ~", kind: "test" },
+        // No network, no process of the agent's, and no file of its home.
+        { run: "! (exec 3<>/dev/tcp/127.0.0.1/3128) 2>/dev/null; ls /proc | grep -c '^[0-9]'; ls /run/runyard 2>&1 || true", kind: "lint" },
+      ],
+    });
+    expect(run).toMatchObject({ status: "completed", result: { filesChanged: 1, summary: "Done." }, verifyRetries: 1 });
+    expect(phasesIn(log)).toEqual(["preparing", "building", "verifying", "publishing"]);
+    const [build, tested, lint] = finishedIn(log);
+    expect(build).toMatchObject({
+      kind: "build",
+      round: 1,
+      passed: true,
+      exitCode: 0,
+      cause: null,
+      output: "a\n?? a.txt\n",
+      truncated: false,
+    });
+    expect(tested?.output).toBe("out\nerr\nagain\n/home/agent true\n");
+    expect(lint?.output).toContain("No such file");
+    expect(Number(lint?.output.split("\n")[0])).toBeLessThan(6);
+    expect(run.verifyResults.map((result) => [result.kind, result.passed])).toEqual([
+      ["build", true],
+      ["test", true],
+      ["lint", true],
+    ]);
+    expect(log.filter((event) => event.type === "verify.started")).toHaveLength(3);
+    expect(gitIn(repository, "show", `runyard/${run.id}:a.txt`)).toBe("a");
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+  }, 60_000);
+
+  test("a failure goes back to the agent in the same session, and what it then leaves is checked from the first command on", async () => {
+    await serve([{ write: ["a.txt", "wrong\n"] }, { say: "Done." }, { write: ["a.txt", "right\n"] }, { say: "Corrected." }]);
+    const { run, log, repository } = await ended({
+      verify: [
+        { run: "test -e a.txt", kind: "build" },
+        { run: "cat a.txt; grep -q right a.txt", kind: "test" },
+      ],
+    });
+    expect(run).toMatchObject({ status: "completed", attempt: 1, result: { summary: "Corrected." } });
+    expect(finishedIn(log).map((one) => [one.round, one.command.slice(0, 4), one.passed, one.exitCode])).toEqual([
+      [1, "test", true, 0],
+      [1, "cat ", false, 1],
+      [2, "test", true, 0],
+      [2, "cat ", true, 0],
+    ]);
+    expect(phasesIn(log)).toEqual(["preparing", "building", "verifying", "building", "verifying", "publishing"]);
+    // One agent, one session, two prompts; the second says what failed and how.
+    expect(log.filter((event) => event.type === "agent.started")).toHaveLength(1);
+    const prompts = log.flatMap((event) => (event.type === "message.user" ? [event.data.text] : []));
+    expect(prompts).toHaveLength(2);
+    expect(prompts[1]).toMatch(/grep -q right[\s\S]*exit code 1[\s\S]*wrong/);
+    expect(JSON.stringify(model.requests.at(-1)?.messages)).toContain("grep -q right");
+    expect(gitIn(repository, "show", `runyard/${run.id}:a.txt`)).toBe("right");
+    const shown = await home.cli(["show", run.id]);
+    expect(shown.stdout).toMatch(/✗ +test.*grep -q right/);
+    const events = await home.cli(["events", run.id]);
+    expect(events.stdout).toMatch(/✓.*grep -q right/);
+  }, 60_000);
+
+  test.each([
+    ["test", "test-failure"],
+    ["build", "compilation-error"],
+    ["lint", "compilation-error"],
+  ] as const)(
+    "a %s that keeps failing ends the run as %s, without a branch",
+    async (kind, type) => {
+      await serve(DONE);
+      const verify = [{ run: "echo the decoy reason; exit 7", kind }];
+      const { run, log, repository } = await ended({ verify, verifyRetries: kind === "lint" ? 0 : 1 });
+      expect(run).toMatchObject({ status: "failed", result: null, error: { type } });
+      expect(run.error?.message).toMatch(/`echo the decoy reason; exit 7` ended with exit code 7\./);
+      expect(run.error?.message).toMatch(/No branch was made/);
+      expect(run.error?.message).toMatch(/the decoy reason$/);
+      expect(finishedIn(log)).toHaveLength(kind === "lint" ? 1 : 2);
+      expect(run.verifyResults.at(-1)).toMatchObject({ passed: false, exitCode: 7 });
+      expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
+      const workspace = /what the agent left is in (\S+)\. The end/.exec(run.error?.message ?? "")?.[1] ?? "";
+      expect(readFileSync(path.join(workspace, "a.txt"), "utf8")).toBe("a\n");
+      expect(log.at(-1)).toMatchObject({ type: "run.failed" });
+    },
+    60_000,
+  );
+
+  test("a command that does not exist, one that runs for ever, and one that floods", async () => {
+    const cases = [
+      ["no-such-program --x", undefined, { exitCode: 127, cause: null }, /a program was not found/],
+      ["echo begun; sleep 987653 & sleep 987653", 1_000, { exitCode: null, cause: "timeout" }, /ran longer than it may/],
+      ["exec yes flood", undefined, { exitCode: null, cause: "output-limit" }, /wrote more than it may/],
+    ] as const;
+    for (const [run, timeout, outcome, message] of cases) {
+      const verify = [{ run, kind: "test" as const, ...(timeout === undefined ? {} : { timeout }) }];
+      const got = await ended({ verify, verifyRetries: 0 });
+      expect(got.run).toMatchObject({ status: "failed", error: { type: "test-failure" } });
+      expect(got.run.error?.message).toMatch(message);
+      expect(finishedIn(got.log)[0]).toMatchObject({ passed: false, ...outcome });
+      expect(finishedIn(got.log)[0]?.output.length).toBeLessThanOrEqual(16 * 1024);
+      if (timeout !== undefined) expect(finishedIn(got.log)[0]?.output).toBe("begun\n");
+    }
+    expect(sleepers()).toBe(0);
+  }, 90_000);
+
+  test.skipIf(!probeLimits().memory)(
+    "one that is killed for memory",
+    async () => {
+      const verify = [{ run: `node -e 'const kept = []; for (;;) kept.push(Buffer.alloc(64 << 20, 1))'`, kind: "test" as const }];
+      const { run, log } = await ended({ verify, verifyRetries: 0 });
+      expect(run).toMatchObject({ status: "failed", error: { type: "out-of-memory" } });
+      expect(finishedIn(log)[0]).toMatchObject({ passed: false, cause: "out-of-memory" });
+    },
+    60_000,
+  );
+
+  test("a server that is killed in the middle of a command: the next one goes on with the same one", async () => {
+    const { id, repository } = await create({ verify: [{ run: "echo begun; sleep 3; echo $$ ended", kind: "test" }] });
+    for await (const event of server.client.runs.events(id)) if (event.type === "verify.started") break;
+    const out = path.join(home.root, "home", "runs", id, "1", "steps", "verify-1-0", "out");
+    while (!existsSync(out) || readFileSync(out, "utf8") === "") await sleep(10);
+    await server.kill();
+    server = await home.up();
+    const run = await server.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", attempt: 1 });
+    const log = await readLog(server.client, id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+    expect(log.filter((event) => event.type === "verify.started")).toHaveLength(1);
+    expect(finishedIn(log).map((one) => one.output)).toEqual([expect.stringMatching(/^begun\n\d+ ended\n$/)]);
+    expect(gitIn(repository, "show", `runyard/${id}:a.txt`)).toBe("a");
+  }, 60_000);
+
+  test("a cancel in the middle of a command ends it and the agent", async () => {
+    const { id, repository } = await create({ verify: [{ run: "sleep 987653", kind: "test" }] });
+    for await (const event of server.client.runs.events(id)) if (event.type === "verify.started") break;
+    await server.client.runs.cancel(id);
+    expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled" });
+    expect(sleepers()).toBe(0);
+    expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
+  }, 60_000);
+
+  test("a failure may be tried again from the start, where the run asked for that", async () => {
+    const { run } = await ended({
+      verify: [{ run: "exit 1", kind: "test" }],
+      verifyRetries: 0,
+      settings: { maxRetries: 1, retryableErrors: ["test-failure"] },
+    });
+    expect(run).toMatchObject({
+      status: "failed",
+      attempt: 2,
+      error: { type: "test-failure" },
+      failedAttempts: [{ error: { type: "test-failure" } }],
+    });
+  }, 60_000);
+
+  test.each([
+    ["verify[0].kind", { verify: [{ run: "x", kind: "smoke" }] }],
+    ["verify[0].run", { verify: [{ run: "  ", kind: "test" }] }],
+    [
+      "verify[1].timeout",
+      {
+        verify: [
+          { run: "x", kind: "test" },
+          { run: "x", kind: "test", timeout: 1 },
+        ],
+      },
+    ],
+    ["verifyRetries", { verifyRetries: 6 }],
+    ["verify", { verify: Array.from({ length: 21 }, () => ({ run: "x", kind: "test" })) }],
+  ])("a wrong %s is refused by its path", async (wrong, request) => {
+    const response = await fetch(`${server.url}/v1/agent-runs`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${server.token}`, "content-type": "application/json" },
+      body: JSON.stringify({ task: "x", repositoryUrl: home.root, ...request }),
+    });
+    expect(response.status).toBe(422);
+    expect(((await response.json()) as { errors: { path: string }[] }).errors.map((error) => error.path)).toEqual([wrong]);
+  });
+});
+
+/** Processes of the host that were to sleep for ever. */
+function sleepers(): number {
+  return processes().filter((words) => words.includes("987653")).length;
+}
+
+function processes(): string[][] {
+  return readdirSync("/proc").flatMap((pid) => {
+    try {
+      return /^\d+$/.test(pid) ? [readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")] : [];
+    } catch {
+      return [];
+    }
+  });
+}
