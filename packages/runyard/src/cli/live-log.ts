@@ -71,6 +71,7 @@ function standOf(run: Run): Stand {
 
 function follow(state: Stand, event: RunEvent): void {
   if (event.type === "run.phase") state.phase = event.data.phase;
+  else if (event.type === "run.retrying") state.phase = "waits to try again";
   else if (event.type === "usage.updated") state.tokens = (event.data.inputTokens ?? 0) + (event.data.outputTokens ?? 0);
   else if (event.type === "permission.requested" && event.data.decidedBy === "person") state.waiting.add(event.data.permissionId);
   else if (event.type === "permission.resolved") state.waiting.delete(event.data.permissionId);

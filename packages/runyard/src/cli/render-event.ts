@@ -1,5 +1,6 @@
 import type { EventData, RunEvent } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
+import { renderAttemptEvent } from "./render-attempts.ts";
 import { createWrapper, wrapBehind, type Wrapper } from "./text.ts";
 
 /** Lines of a run's log for people; text that streams in is shown as it comes. */
@@ -79,7 +80,7 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
     case "log":
       return options.verbose ? behind(paint("dim", "|"), oneLine(event.data.text, 400)) : "";
     default:
-      return "";
+      return renderAttemptEvent(event, paint, options.width) ?? "";
   }
 }
 

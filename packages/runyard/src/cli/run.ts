@@ -2,6 +2,7 @@ import { text } from "node:stream/consumers";
 import path from "node:path";
 import { type CreateRunRequest, MAX_TASK_CHARS, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
+import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -9,7 +10,7 @@ import { exitCodeOf, followRun } from "./follow.ts";
 import { count, print, printJson, say } from "./output.ts";
 import { splitWords } from "./words.ts";
 
-interface RunOptions {
+interface RunOptions extends AttemptOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly agent?: string;
@@ -25,7 +26,7 @@ interface RunOptions {
   readonly ndjson?: boolean;
 }
 
-export const run = command("run", {
+const base = command("run", {
   summary: "Give a task to an agent and watch; the result is a branch",
   group: GROUP.runs,
   more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
@@ -33,6 +34,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
+    `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -45,7 +47,9 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--ask <kinds>", `ask a person first, for these kinds of tool call: ${TOOL_KINDS.join(",")}`, parseKinds)
-  .option("--deny <kinds>", "refuse these kinds of tool call", parseKinds)
+  .option("--deny <kinds>", "refuse these kinds of tool call", parseKinds);
+
+export const run = addAttemptOptions(base)
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
@@ -71,7 +75,9 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   });
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
+  const { settings: attempts, ...verify } = attemptRequest(options);
   const settings = {
+    ...attempts,
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
@@ -86,6 +92,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
       ? {}
       : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
+    ...verify,
   };
 }
 

@@ -78,8 +78,8 @@ export async function runVerifyCommand(
     passed: code === 0 && cause === null,
     exitCode: cause === null || cause === "out-of-memory" ? code : null,
     cause,
-    // A sandbox that could not be made says so on its own stderr.
-    output: redactor(ctx, row)(stdout + stderr),
+    // Only what is around the command writes to stderr, for example a sandbox that could not be made.
+    output: redactor(ctx, row)(stdout === "" ? stderr : stdout),
     truncated,
   };
 }

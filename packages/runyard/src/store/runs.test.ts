@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunFact, type RunState, transition } from "../core/run-machine.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
+import { nextAttempt } from "./attempts.ts";
 import { readEvents } from "./events.ts";
 import { ensureAdministrator } from "./identities.ts";
 import type { RunRow, RunSpec } from "./run-row.ts";
@@ -243,8 +244,33 @@ describe("claiming", () => {
 });
 
 /** What a test does to a run; `apply` is the store's side, `fact` the pure core's. */
-type Act = "claim" | "phase" | "ask" | "ask two" | "answer" | "finish" | "break" | "time out" | "cancel" | "take over" | "stale write";
-const ACTS: Act[] = ["claim", "phase", "ask", "ask two", "answer", "finish", "break", "time out", "cancel", "take over", "stale write"];
+type Act =
+  | "claim"
+  | "phase"
+  | "ask"
+  | "ask two"
+  | "answer"
+  | "finish"
+  | "break"
+  | "time out"
+  | "cancel"
+  | "take over"
+  | "stale write"
+  | "retry";
+const ACTS: Act[] = [
+  "claim",
+  "phase",
+  "ask",
+  "ask two",
+  "answer",
+  "finish",
+  "break",
+  "time out",
+  "cancel",
+  "take over",
+  "stale write",
+  "retry",
+];
 
 test("the store and the pure core agree on any sequence of commands", async () => {
   await fc.assert(
@@ -341,6 +367,13 @@ test("the store and the pure core agree on any sequence of commands", async () =
               },
               { status: "completed" },
             );
+          if (act === "retry") {
+            const retry = { attempt: model.attempt + 1, error, delayMs: 0, timeout: 60_000, sandboxType: "standard" } as const;
+            const events = decide({ type: "retried", retry }) ?? [];
+            const next = await nextAttempt(test_.db, { run: row, events, state: {}, delayMs: 0 });
+            expect(next).toBeDefined();
+            row = next ?? row;
+          }
           if (act === "break") await write({ type: "broke", error }, { status: "failed" });
           if (act === "time out" && model.status === "running") await write({ type: "deadline_passed", error }, { status: "timeout" });
         }

@@ -39,6 +39,23 @@ const PERMISSION: EventData<"permission.requested"> = {
   decidedBy: "person",
   options: [],
 };
+const RETRYING: EventData<"run.retrying"> = {
+  attempt: 2,
+  error: { type: "lost", message: "Gone." },
+  delayMs: 500,
+  timeout: 60_000,
+  sandboxType: "standard",
+};
+const VERIFIED: EventData<"verify.finished"> = {
+  command: "npm test",
+  kind: "test",
+  round: 1,
+  passed: true,
+  exitCode: 0,
+  cause: null,
+  output: "all well\n",
+  truncated: false,
+};
 const AGENT = { pid: 1, sessionId: "s" };
 
 /** Every event, and what it says: level, source and message; null for nothing. */
@@ -84,6 +101,17 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
   [{ type: "run.completed", data: { result: { ...RESULT, headBranch: "runyard/x" } } }, ["info", "runyard", "completed: runyard/x"]],
   [{ type: "run.failed", data: { error: { type: "lost", message: "Gone" } } }, ["error", "runyard", "lost: Gone"]],
   [{ type: "run.timeout", data: { error: { type: "timeout", message: "Late" } } }, ["error", "runyard", "timeout: Late"]],
+  [{ type: "run.retrying", data: RETRYING }, ["warning", "runyard", "attempt 1 ended with lost: Gone. Attempt 2 follows"]],
+  [{ type: "verify.started", data: { command: "npm test", kind: "test", round: 1 } }, null],
+  [{ type: "verify.finished", data: VERIFIED }, ["info", "runyard", "test: npm test (succeeded)"]],
+  [
+    { type: "verify.finished", data: { ...VERIFIED, passed: false, exitCode: 1, output: "red" } },
+    ["warning", "runyard", "test: npm test (exit 1)\nred"],
+  ],
+  [
+    { type: "verify.finished", data: { ...VERIFIED, passed: false, exitCode: null, cause: "timeout", output: "" } },
+    ["warning", "runyard", "test: npm test (timeout)"],
+  ],
   [{ type: "run.cancelled", data: { reason: "Asked" } }, ["warning", "runyard", "cancelled: Asked"]],
   [{ type: "run.started", data: { runnerId: "r" } }, null],
   [{ type: "turn.started", data: {} }, null],

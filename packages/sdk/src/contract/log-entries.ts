@@ -77,6 +77,21 @@ function stageWords(event: RunEvent): Words | null {
     case "run.failed":
     case "run.timeout":
       return { level: "error", source: "runyard", message: `${event.data.error.type}: ${event.data.error.message}` };
+    case "run.retrying":
+      return {
+        level: "warning",
+        source: "runyard",
+        message: `attempt ${event.attempt} ended with ${event.data.error.type}: ${event.data.error.message} Attempt ${event.data.attempt} follows`,
+      };
+    case "verify.finished": {
+      const { command, kind, passed, cause, exitCode, output } = event.data;
+      const how = passed ? "succeeded" : (cause ?? `exit ${exitCode}`);
+      return {
+        level: passed ? "info" : "warning",
+        source: "runyard",
+        message: `${kind}: ${command} (${how})${passed || output === "" ? "" : `\n${output}`}`,
+      };
+    }
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
     default:

@@ -1,0 +1,90 @@
+import {
+  type CreateRunRequest,
+  MAX_RETRIES,
+  MAX_VERIFY_RETRIES,
+  RETRYABLE_ERRORS,
+  type RetryableError,
+  SANDBOX_TYPES,
+  type SandboxType,
+} from "@runyard/sdk/contract";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { CliError, EXIT } from "./exit-codes.ts";
+
+const RECOVERIES = ["timeout", "out-of-memory"] as const;
+
+/** What the options of `run` say of attempts and of verifying. */
+export interface AttemptOptions {
+  readonly sandboxType?: SandboxType;
+  readonly retries?: number;
+  readonly retryOn?: RetryableError[];
+  readonly recover?: (typeof RECOVERIES)[number][];
+  readonly verify?: string[];
+  readonly verifyBuild?: string[];
+  readonly verifyLint?: string[];
+  readonly verifyRetries?: number;
+}
+
+export function addAttemptOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--sandbox-type <type>", "how much memory and processor (default: standard)").choices(SANDBOX_TYPES))
+    .option("--retries <n>", `try again up to n times when an attempt breaks, 0 to ${MAX_RETRIES} (default: 0)`, parseUpTo(MAX_RETRIES))
+    .option("--retry-on <types>", `after these errors: ${RETRYABLE_ERRORS.join(",")}`, parseListOf(RETRYABLE_ERRORS, "type of error"))
+    .option("--recover <what>", "once: after timeout twice the time, after out-of-memory more of it", parseListOf(RECOVERIES, "recovery"))
+    .option("--verify <command>", "a test that must succeed before the branch is made; may be repeated", collect)
+    .option("--verify-build <command>", "the same for a build, which comes first", collect)
+    .option("--verify-lint <command>", "the same for a linter, which comes before tests", collect)
+    .option("--verify-retries <n>", "how often the agent is told of a failure (default: 1)", parseUpTo(MAX_VERIFY_RETRIES));
+}
+
+type Asked = Pick<CreateRunRequest, "settings" | "verify" | "verifyRetries">;
+
+/** The part of a request that these options make. */
+export function attemptRequest(options: AttemptOptions): Asked {
+  if (options.retryOn !== undefined && options.retries === undefined)
+    throw new CliError("--retry-on alone tries nothing again.", {
+      advice: "Say how often, for example --retries 3.",
+      exitCode: EXIT.usage,
+    });
+  const recovery = {
+    ...(options.recover?.includes("timeout") === true ? { timeout: "double" as const } : {}),
+    ...(options.recover?.includes("out-of-memory") === true ? { outOfMemory: "high-memory" as const } : {}),
+  };
+  const settings = {
+    ...(options.sandboxType === undefined ? {} : { sandboxType: options.sandboxType }),
+    ...(options.retries === undefined ? {} : { maxRetries: options.retries }),
+    ...(options.retryOn === undefined ? {} : { retryableErrors: options.retryOn }),
+    ...(options.recover === undefined ? {} : { recovery }),
+  };
+  const verify = [
+    ...(options.verifyBuild ?? []).map((run) => ({ run, kind: "build" as const })),
+    ...(options.verifyLint ?? []).map((run) => ({ run, kind: "lint" as const })),
+    ...(options.verify ?? []).map((run) => ({ run, kind: "test" as const })),
+  ];
+  return {
+    settings,
+    ...(verify.length === 0 ? {} : { verify }),
+    ...(options.verifyRetries === undefined ? {} : { verifyRetries: options.verifyRetries }),
+  };
+}
+
+function collect(value: string, before: string[] = []): string[] {
+  if (value.trim() === "") throw new InvalidArgumentError("It names no command.");
+  return [...before, value];
+}
+
+function parseUpTo(most: number): (value: string) => number {
+  return (value) => {
+    if (!/^\d+$/.test(value) || Number(value) > most) throw new InvalidArgumentError(`It must be a whole number from 0 to ${most}.`);
+    return Number(value);
+  };
+}
+
+function parseListOf<T extends string>(known: readonly T[], noun: string): (value: string) => T[] {
+  return (value) => {
+    const words = value.split(",").map((word) => word.trim());
+    for (const word of words)
+      if (!(known as readonly string[]).includes(word))
+        throw new InvalidArgumentError(`"${word}" is no ${noun}. Known: ${known.join(", ")}.`);
+    return words as T[];
+  };
+}
