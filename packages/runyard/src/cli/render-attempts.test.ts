@@ -1,11 +1,11 @@
-import type { EventPlace, NewEvent, Run, RunEvent } from "@runyard/sdk/contract";
+import type { EventPlace, NewEvent, Run } from "@runyard/sdk/contract";
 import { expect, test } from "vitest";
-import type { Paint } from "./output.ts";
+import { type Paint, paintFor } from "./output.ts";
 import { renderAttemptEvent, renderAttempts } from "./render-attempts.ts";
 
-const plain: Paint = (_, text) => text;
+const plain: Paint = paintFor({ isTTY: false }, {});
 const PLACE: EventPlace = { seq: 7, id: "run_x:7", runId: "run_x", turn: 1, attempt: 1, at: "2026-11-20T10:00:00.000Z" };
-const shown = (event: NewEvent): string | null => renderAttemptEvent({ ...PLACE, ...event } as RunEvent, plain, Infinity);
+const shown = (event: NewEvent): string | null => renderAttemptEvent({ ...PLACE, ...event }, plain, Infinity);
 
 const RETRYING = {
   attempt: 2,

@@ -70,6 +70,8 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
 async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decided | null> {
   const watch = watchForEnd(ctx, handle.row);
   try {
+    // A run that a server was ending when it was killed must not look like one whose agent broke off.
+    await orLeave(ctx, watch.looked);
     while (handle.row.finished_at === null) {
       const work = workOf(handle.row.phase);
       if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);

@@ -12,6 +12,8 @@ const FALLBACK_MS = 2_000;
 export interface EndWatch {
   /** Aborted with an EndRequest when the run is to end. */
   readonly signal: AbortSignal;
+  /** Resolves once it has looked for the first time: what ended a run before this server came is known then. */
+  readonly looked: Promise<void>;
   close(): void;
 }
 
@@ -56,9 +58,10 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
   };
 
   const unsubscribe = wakes.subscribe(control(run.id), () => void look());
-  void look();
+  const looked = look();
   return {
     signal: abort.signal,
+    looked,
     close() {
       closed = true;
       clearTimeout(timer);
