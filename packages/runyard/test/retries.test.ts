@@ -34,12 +34,14 @@ const statusOf = async (bearer) =>
 const statuses = { own: await statusOf(token), first: await statusOf(before[0]?.token ?? "none") };
 appendFileSync(diary, JSON.stringify({ token, pid: process.pid, fresh: !existsSync("left"), ...statuses }) + "\\n");
 appendFileSync("left", "by an attempt\\n");
+let prompts = 0;
 const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\\n");
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, method } = JSON.parse(line);
   if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
   if (method === "session/new") send({ id, result: { sessionId: "s" } });
   if (method !== "session/prompt") continue;
+  if (++prompts === 2) appendFileSync("corrected", "\\n");
   if (before.length < Number(failures)) {
     if (how === "hang") continue;
     process.exit(3);
@@ -96,6 +98,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     failures: number,
     how: "exit" | "hang",
     settings: CreateRunRequest["settings"],
+    verify: CreateRunRequest["verify"] = [],
   ): Promise<{ id: string; repository: string; diary(): { token: string; pid: number; fresh: boolean; own: number; first: number }[] }> {
     serial += 1;
     const repository = makeRepository(home.root, { "flaky.mjs": FLAKY }, `flaky-${serial}`);
@@ -105,6 +108,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
       task: "Do it",
       repositoryUrl: repository,
       agent: { command },
+      verify,
       settings: { sandboxDriver: "process", ...settings },
     });
     const diary = (): ReturnType<Awaited<ReturnType<typeof flaky>>["diary"]> =>
@@ -223,6 +227,30 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     expect(log.filter((event) => event.type === "run.retrying").map((event) => event.attempt)).toEqual([1, 2, 3, 4]);
     const begun = log.filter((event) => event.type === "run.phase" && event.data.phase === "preparing");
     expect(begun.map((event) => event.attempt)).toEqual([1, 2, 3, 4, 5]);
+  }, 120_000);
+
+  test("servers that are killed at any moment: every attempt, prompt and check happens once", async () => {
+    const verify = [{ run: "sleep 0.5; test -e corrected", kind: "test" as const }];
+    const { id, diary } = await flaky(2, "exit", { maxRetries: 2, retryableErrors: ["agent-error"] }, verify);
+    for (const afterMs of [150, 700, 1_300, 400, 1_000, 50, 900]) {
+      await sleep(afterMs);
+      await server.kill();
+      server = await home.up();
+    }
+    const run = await server.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", attempt: 3, error: null });
+    expect(diary()).toHaveLength(3);
+    const log = await readLog(server.client, id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+    const told = log.flatMap((event) => {
+      if (event.type === "verify.finished") return [`${event.attempt} ${event.data.round} ${event.data.passed ? "passed" : "failed"}`];
+      return ["agent.started", "run.retrying", "verify.started", "message.user", "run.completed"].includes(event.type)
+        ? [`${event.attempt} ${event.type}`]
+        : [];
+    });
+    const attempts = ["0 message.user", "1 agent.started", "1 run.retrying", "2 agent.started", "2 run.retrying", "3 agent.started"];
+    const checks = ["3 verify.started", "3 1 failed", "3 message.user", "3 verify.started", "3 2 passed", "3 run.completed"];
+    expect(told).toEqual([...attempts, ...checks]);
   }, 120_000);
 
   test("a cancel during the wait works at once", async () => {

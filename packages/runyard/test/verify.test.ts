@@ -65,7 +65,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     const { run, log, repository } = await ended({
       verify: [
         { run: "cat a.txt && git status --short", kind: "build" },
-        { run: "echo out; echo err >&2; echo again; echo $HOME $CI; ls -A ~ /tmp", kind: "test" },
+        { run: "echo out; echo err >&2; echo again; echo $HOME $CI; ls -A ~; test ! -e /tmp/planted && echo clean", kind: "test" },
         { run: PROBE, kind: "lint" },
         { run: "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; env", kind: "test" },
       ],
@@ -84,7 +84,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
       output: "a\n?? a.txt\n",
       truncated: false,
     });
-    expect(tested?.output).toBe("out\nerr\nagain\n/home/agent true\n/home/agent:\n\n/tmp:\n");
+    expect(tested?.output).toBe("out\nerr\nagain\n/home/agent true\nclean\n");
     expect(probe).toMatchObject({ passed: true, exitCode: 0 });
     // No process of the agent's, and no token.
     expect(around?.output).toContain("tr ");
