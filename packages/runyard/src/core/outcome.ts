@@ -102,7 +102,7 @@ const WHAT_IS_SEEN =
 function outOfMemory(): RunError {
   return error(
     "out-of-memory",
-    "The sandbox ran out of memory and the kernel ended the agent. Give the run a smaller task, or keep what it starts (tests, builds) from using so much at once.",
+    "The sandbox ran out of memory and the kernel ended the agent. Give the run more with --sandbox-type high-memory (settings.sandboxType) or a smaller task, or keep what it starts (tests, builds) from using so much at once.",
   );
 }
 
