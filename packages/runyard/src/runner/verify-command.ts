@@ -56,32 +56,42 @@ export async function runVerifyCommand(
   const prepared = await prepareSandbox(ctx, row, step);
   const flood = watchOutput(dir);
   const signal = AbortSignal.any([end, flood.signal]);
-  let code: number | null = null;
-  let timedOut = false;
+  let ended: Ended;
   try {
-    ({ code } = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: command.timeout, signal, maxOutputBytes: KEPT_BYTES }));
+    const { code } = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: command.timeout, signal, maxOutputBytes: KEPT_BYTES });
+    ended = { code, timedOut: false };
   } catch (error) {
-    if (end.aborted || !(error instanceof StepTimeoutError || flood.signal.aborted)) throw error;
-    timedOut = error instanceof StepTimeoutError;
+    const timedOut = error instanceof StepTimeoutError;
+    if (end.aborted || !(timedOut || flood.signal.aborted)) throw error;
+    ended = { code: null, timedOut };
   } finally {
     flood.close();
   }
-  const flooded = sizeOf(dir) > MAX_WRITTEN_BYTES;
-  if (code === null && !timedOut && !flooded)
-    throw new RunFailure({ type: "lost", message: "The process that watched over a verifying command died, so its outcome is not known." });
   const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES);
-  const cause = timedOut ? "timeout" : flooded ? "output-limit" : code !== 0 && readOutOfMemoryKills(dir) > 0 ? "out-of-memory" : null;
   return {
     command: command.run,
     kind: command.kind,
     round,
-    passed: code === 0 && cause === null,
-    exitCode: cause === null || cause === "out-of-memory" ? code : null,
-    cause,
+    ...outcomeOf(dir, ended),
     // Only what is around the command writes to stderr, for example a sandbox that could not be made.
     output: redactor(ctx, row)(stdout === "" ? stderr : stdout),
     truncated,
   };
+}
+
+interface Ended {
+  readonly code: number | null;
+  readonly timedOut: boolean;
+}
+
+function outcomeOf(dir: string, { code, timedOut }: Ended): Pick<EventData<"verify.finished">, "passed" | "exitCode" | "cause"> {
+  if (timedOut) return { passed: false, exitCode: null, cause: "timeout" };
+  // Also where a server that was killed in between had ended it for that.
+  if (sizeOf(dir) > MAX_WRITTEN_BYTES) return { passed: false, exitCode: null, cause: "output-limit" };
+  if (code === null)
+    throw new RunFailure({ type: "lost", message: "The process that watched over a verifying command died, so its outcome is not known." });
+  const ranOut = code !== 0 && readOutOfMemoryKills(dir) > 0;
+  return { passed: code === 0, exitCode: code, cause: ranOut ? "out-of-memory" : null };
 }
 
 function homeInside(ctx: RunnerContext, row: RunRow): string {
