@@ -69,6 +69,14 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     });
   });
 
+  test("up, with an OPENAI_BASE_URL that is none", async () => {
+    const env = { OPENAI_BASE_URL: "nonsense" };
+    const message = 'OPENAI_BASE_URL must be an http or https URL, for example http://127.0.0.1:11434/v1: got "nonsense"';
+    expect(await run(home, ["up", "--port", "0"], { env })).toEqual(
+      failure(2, message, "Correct it, or leave it out to start without a model."),
+    );
+  });
+
   test("with a wrong token, and the doctor", async () => {
     const env = { RUNYARD_TOKEN: "decoy" };
     const refused = failure(

@@ -151,11 +151,6 @@ describe.skipIf(process.platform !== "linux")("a machine", () => {
         () => machineWith(["/dev/null", placeOf("bwrap")]),
         `bubblewrap is not installed: install the package \`bubblewrap\`, ${INSTEAD}`,
       ],
-      [
-        "lack socat",
-        () => machineWith(["/dev/null", placeOf("socat")]),
-        `socat is not installed, the only way out of a sandbox: install the package \`socat\`, ${INSTEAD}`,
-      ],
     ])(
       "%s: up serves and warns, a run is refused, the doctor says what to do",
       async (_, machine, reason) => {
