@@ -47,7 +47,7 @@ export interface ApiEngine {
   answerPermission(principal: Principal, id: string, permissionId: string, decision: "allow" | "deny"): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */
-  patch(principal: Principal, id: string): Promise<string>;
+  patch(principal: Principal, id: string): Promise<Uint8Array>;
   files(principal: Principal, id: string): Promise<FileList>;
   diff(principal: Principal, id: string): Promise<RunDiff>;
   /** A file as the run left it. */

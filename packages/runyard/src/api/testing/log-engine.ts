@@ -84,7 +84,7 @@ export function createLogEngine(): LogEngine {
     },
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
-    patch: async (principal, id) => `diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`,
+    patch: async (principal, id) => Buffer.from(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
     files: async (principal, id) => {
       find(principal, id);
       return { data: [] };

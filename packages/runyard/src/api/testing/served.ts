@@ -111,7 +111,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     question: (request, answer) => questionAnswer(request as NewRequest, answer),
   },
   changes: {
-    patch: async ({ base, head }) => `${base}..${head}`,
+    patch: async ({ base, head }) => Buffer.from(`${base}..${head}`),
     files: async () => [],
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
