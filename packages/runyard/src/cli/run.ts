@@ -76,7 +76,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {
-    task: checkTask(task === "-" ? await taskFromStdin() : task),
+    task: checkLength(task === "-" ? await taskFromStdin() : task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
@@ -95,14 +95,9 @@ async function taskFromStdin(): Promise<string> {
   return text(process.stdin);
 }
 
-/** What the server would refuse, in words for a person at a terminal. */
-function checkTask(task: string): string {
+/** The server would refuse it in other words, and only after a million characters have been sent. */
+function checkLength(task: string): string {
   const { length } = task.trim();
-  if (length === 0)
-    throw new CliError("The task is empty.", {
-      advice: 'Say what to do, for example: runyard run "fix the failing test"',
-      exitCode: EXIT.usage,
-    });
   if (length <= MAX_TASK_CHARS) return task;
   throw new CliError(`The task has ${count(length)} characters, and the most is ${count(MAX_TASK_CHARS)}.`, {
     advice: "Put what is long into a file of the repository, and name that file in the task.",
