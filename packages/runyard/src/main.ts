@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
@@ -257,12 +257,18 @@ function errorText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** The content of a file that is written once, with rights 0600, and kept for ever. */
+/** The content of a file that is written once, with rights 0600, and kept for ever. It is there whole or not at all. */
 function onceWritten(file: string, make: () => string): string {
+  const draft = `${file}.${process.pid}.draft`;
   try {
-    writeFileSync(file, `${make()}\n`, { mode: 0o600, flag: "wx" });
+    if (!existsSync(file)) {
+      writeFileSync(draft, `${make()}\n`, { mode: 0o600, flush: true });
+      linkSync(draft, file);
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    rmSync(draft, { force: true });
   }
   const text = readFileSync(file, "utf8").trim();
   if (text === "") throw new Error(`${file} is empty. Remove it and start again.`);

@@ -1,6 +1,6 @@
 import { control, type Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
-import { activeMs, type RunRow } from "../store/run-row.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { EndRequest } from "./run-handle.ts";
 
@@ -18,8 +18,8 @@ export interface EndWatch {
  * Looks at the run whenever it is woken. Its deadline counts active time: while it waits for people
  * `active_since` is null and the clock stands still.
  */
-export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes; readonly now: () => number }, run: RunRow): EndWatch {
-  const { db, wakes, now } = deps;
+export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes }, run: RunRow): EndWatch {
+  const { db, wakes } = deps;
   const abort = new AbortController();
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -37,7 +37,7 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
     try {
       const row = await reloadRun(db, run);
       if (row !== undefined && !closed) {
-        const leftMs = row.spec.timeoutMs - activeMs(row, now());
+        const leftMs = row.spec.timeoutMs - row.active_now_ms;
         if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
         else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(row.spec.timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);

@@ -240,9 +240,19 @@ export async function cancelRun(
   return rows[0];
 }
 
-/** Reads a run again, as its runner: to see a wish to cancel, or that a wait is over. */
-export async function reloadRun(db: Database, run: Pick<RunRow, "id" | "org_id">): Promise<RunRow | undefined> {
-  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.runs where id = $1", [run.id]);
+/**
+ * Reads a run again, as its runner: to see a wish to cancel, or that a wait is over. `active_now_ms` is its
+ * active time up to now by the database's clock, which is the one that its times were taken by.
+ */
+export async function reloadRun(
+  db: Database,
+  run: Pick<RunRow, "id" | "org_id">,
+): Promise<(RunRow & { readonly active_now_ms: number }) | undefined> {
+  const rows = await db.queryInOrganization<RunRow & { active_now_ms: number }>(
+    run.org_id,
+    "select *, runyard.active_ms_until_now(active_ms, active_since) as active_now_ms from runyard.runs where id = $1",
+    [run.id],
+  );
   return rows[0];
 }
 
