@@ -51,8 +51,7 @@ async function measure(context: BenchContext, home: BenchHome, session: string):
     context.rounds,
     {
       "runyard, sh, process": viaRunyard("sh", "process"),
-      "runyard, sh, bwrap": viaRunyard("sh", "bwrap"),
-      "runyard, node, process": viaRunyard("node", "process"),
+      "runyard, node, bwrap": viaRunyard("node", "bwrap"),
       "xargs, sh": xargs("sh"),
       "xargs, node": xargs("node"),
       "loop, sh": loop("sh"),
@@ -75,9 +74,8 @@ async function measure(context: BenchContext, home: BenchHome, session: string):
   return [
     row("sh agent, process; floor: Node spawn loop", ["runyard, sh, process", "loop, sh"], 1.5),
     row("sh agent, process; floor: xargs", ["runyard, sh, process", "xargs, sh"], null),
-    row("sh agent, bwrap; floor: Node spawn loop", ["runyard, sh, bwrap", "loop, sh"], 1.5),
-    row("node agent, process; floor: xargs", ["runyard, node, process", "xargs, node"], 1.05),
-    row("node agent, process; floor: Node spawn loop", ["runyard, node, process", "loop, node"], null),
+    row("node agent, bwrap; floor: xargs", ["runyard, node, bwrap", "xargs, node"], 1.05),
+    row("node agent, bwrap; floor: Node spawn loop", ["runyard, node, bwrap", "loop, node"], null),
   ];
 }
 
