@@ -13,6 +13,8 @@ export interface ServerConfiguration {
   /** An external PostgreSQL; null: the embedded one. */
   readonly databaseUrl: string | null;
   readonly provider: ModelProvider | null;
+  /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
+  readonly allowedHosts: readonly string[];
 }
 
 /** An OpenAI-compatible endpoint. */
@@ -43,6 +45,16 @@ export function databaseUrlFromEnvironment(env: NodeJS.ProcessEnv): string | nul
   if (url === null || (/^postgres(ql)?:\/\//.test(url) && URL.canParse(url))) return url;
   throw new Error(
     "DATABASE_URL must be the URL of a PostgreSQL database, for example postgres://user:password@host:5432/database (odd characters in the password as %23 and the like)",
+  );
+}
+
+/** Host names from `RUNYARD_ALLOWED_HOSTS`, with commas between them: those of a proxy in front of the server. */
+export function allowedHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  const hosts = (env["RUNYARD_ALLOWED_HOSTS"] ?? "").split(",").map((host) => host.trim().toLowerCase());
+  const wrong = hosts.find((host) => host !== "" && !/^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?$/.test(host));
+  if (wrong === undefined) return hosts.filter((host) => host !== "");
+  throw new Error(
+    `RUNYARD_ALLOWED_HOSTS must be names like runyard.example.com or build-1:4600, with commas between: got ${JSON.stringify(wrong)}`,
   );
 }
 

@@ -161,7 +161,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       engine,
       authenticate: (bearer) => authenticate(db, bearer),
       logins: createLogins(db),
-      allowedHosts: () => [],
+      allowedHosts: () => config.allowedHosts,
       log: ({ level, ...entry }) =>
         log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }),
       isAway: (error) => error instanceof DatabaseUnavailableError,

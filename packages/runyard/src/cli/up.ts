@@ -2,6 +2,7 @@ import { RunyardClient } from "@runyard/sdk";
 import type { ServerStatus } from "@runyard/sdk/contract";
 import { readFileSync } from "node:fs";
 import {
+  allowedHostsFromEnvironment,
   databaseUrlFromEnvironment,
   DEFAULT_PORT,
   parsePort,
@@ -36,6 +37,8 @@ export const up = command("up", {
   RUNYARD_MODEL     the model's name
   DATABASE_URL      a PostgreSQL server to use in place of the embedded one
   RUNYARD_HOME      where everything is kept (default: ~/.runyard)
+  RUNYARD_ALLOWED_HOSTS
+                    names of a proxy in front of the server, with commas
 
 Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents go on: the next \`runyard up\` takes them over, \`runyard down\` ends them. With --json, one line of JSON says when the server is ready.`,
   examples: [
@@ -122,6 +125,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl: understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL."),
     provider: understood(() => providerFromEnvironment(env), "Correct it, or leave it out to start without a model."),
+    allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
   };
 }
 

@@ -2,7 +2,7 @@
 // sentence. The rows stand in docs/acceptance.md.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, get, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -168,6 +168,24 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     const { stdout } = await run(home, ["status"], { env: { NO_COLOR: "1", FORCE_COLOR: "1" } });
     expect(stdout).not.toContain("\u001b[");
     expect((await run(home, ["status"], { env: { NO_COLOR: "", FORCE_COLOR: "1" } })).stdout).toContain("\u001b[");
+  });
+
+  test("`up` takes the names of a proxy, and refuses what is no name", async () => {
+    const refused = await run(home, ["up", "--port", "0"], { env: { RUNYARD_ALLOWED_HOSTS: "ok.example, https://no.example" } });
+    expect(refused).toEqual({
+      code: 2,
+      stdout: "",
+      stderr:
+        'error: RUNYARD_ALLOWED_HOSTS must be names like runyard.example.com or build-1:4600, with commas between: got "https://no.example"\n  Correct it, or leave it out.\n',
+    });
+    const own = makeTestHome({ DATABASE_URL: database.connectionString });
+    const behind = await serve(own, [], { env: { RUNYARD_ALLOWED_HOSTS: "Runyard.Example" } });
+    const { port } = new URL(behind.url);
+    const ask = (host: string): Promise<number | undefined> =>
+      new Promise((resolve) => get({ port, path: "/livez", headers: { host } }, (answer) => resolve(answer.resume().statusCode)));
+    expect([await ask("runyard.example"), await ask("other.example")]).toEqual([200, 403]);
+    await behind.leave();
+    await removeHome(own);
   });
 
   test("in a folder that was removed", () => {

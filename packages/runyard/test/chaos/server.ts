@@ -99,6 +99,7 @@ const server = await startServer({
   defaultDriver: "process",
   databaseUrl: null,
   provider: null,
+  allowedHosts: [],
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
 process.once("SIGTERM", () => void server.stop().then(() => process.exit(0)));
