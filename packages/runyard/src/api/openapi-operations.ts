@@ -99,6 +99,15 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 200,
     answers: { "application/json": eventPageSchema, "text/event-stream": "text", "application/x-ndjson": "text" },
   },
+  runStream: {
+    tag: "Runs",
+    description:
+      "A WebSocket that sends the same log, one event a message, from the first one or behind `after`. After the last event of a turn it says `stream.done` and closes with 1000. Other codes: 1001 the server is closing, 1008 the token is not valid any more, 1011 the log could not be read: come back with `after`. A client that answers no pings is cut off.",
+    query: eventsQuerySchema.omit({ limit: true }),
+    status: 101,
+    answers: {},
+    errors: ["upgrade_required"],
+  },
   answerPermission: {
     tag: "Runs",
     body: answerPermissionSchema,

@@ -19,6 +19,7 @@ export const API_ERRORS = {
   run_ended: { status: 409, retryable: false, title: "The run has ended" },
   payload_too_large: { status: 413, retryable: false, title: "The body is too large" },
   unsupported_media_type: { status: 415, retryable: false, title: "The body must be application/json" },
+  upgrade_required: { status: 426, retryable: false, title: "This path speaks WebSocket" },
   invalid_request: { status: 422, retryable: false, title: "The request is not valid" },
   file_too_large: { status: 422, retryable: false, title: "The file is too large to be handed out" },
   repository_not_usable: { status: 422, retryable: false, title: "The repository cannot be used" },
