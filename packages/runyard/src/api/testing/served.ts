@@ -31,7 +31,13 @@ export interface Served {
   close(): Promise<void>;
 }
 
-export async function serve(options: Partial<EngineOptions> = {}): Promise<Served> {
+interface ServeOptions extends Partial<EngineOptions> {
+  /** Names under which it is asked, beside its own. */
+  readonly allowedHosts?: () => readonly string[];
+  readonly recheckMs?: number;
+}
+
+export async function serve({ allowedHosts = () => [], recheckMs = 50, ...options }: ServeOptions = {}): Promise<Served> {
   const database = await createTestDatabase();
   const { db } = database;
   const wakes = createWakes();
@@ -47,10 +53,10 @@ export async function serve(options: Partial<EngineOptions> = {}): Promise<Serve
     engine,
     authenticate: (bearer) => authenticate(db, bearer),
     logins: createLogins(db),
-    allowedHosts: () => [],
+    allowedHosts,
     log: (entry) => void log.push(entry),
     version: "1.2.3",
-    timings: { recheckMs: 50 },
+    timings: { recheckMs },
   });
   const door = await api.listen({ host: "127.0.0.1", port: 0 });
 
