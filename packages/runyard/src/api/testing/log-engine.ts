@@ -67,7 +67,11 @@ export function createLogEngine(): LogEngine {
     setReady: (ready) => void (isReady = ready),
     subscriptions: () => [...wakes.values()].reduce((sum, set) => sum + set.size, 0),
     ready: async () => isReady,
-    createRun: async (principal, input) => addRun(principal.orgId, { task: input.task, repositoryUrl: input.repositoryUrl }),
+    createRun: async (principal, input) => ({
+      run: addRun(principal.orgId, { task: input.task, repositoryUrl: input.repositoryUrl }),
+      replayed: false,
+      rate: null,
+    }),
     getRun: async (principal, id) => find(principal, id).run,
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
@@ -119,7 +123,7 @@ const STATUS: ServerStatus = {
     isolation: { filesystem: "hard", network: "hard", processes: "hard" },
     limits: { memory: true, cpus: true, pids: true },
   },
-  runs: { running: 0, waiting: 0, queued: 0 },
+  runs: { running: 0, waiting: 0, queued: 0, limit: 10 },
   agents: [],
   database: "embedded",
 };
@@ -136,6 +140,7 @@ function blankRun(number: number): Run {
     number,
     status: "pending",
     phase: "queued",
+    queuePosition: number,
     turn: 1,
     attempt: 0,
     task: "do it",
