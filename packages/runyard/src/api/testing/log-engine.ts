@@ -48,7 +48,12 @@ export function createLogEngine(): LogEngine {
     const seq = entry.events.length + 1;
     const envelope = { seq, id: `${runId}:${seq}`, runId, turn: 1, attempt: 1, at: "2026-11-20T10:00:00.000Z", type, data };
     entry.events.push({ seq, type, json: JSON.stringify(envelope) });
-    entry.run = { ...entry.run, lastSeq: seq, status: isTerminalEventType(type) ? (END_STATUS[type] ?? "failed") : "running" };
+    entry.run = {
+      ...entry.run,
+      lastSeq: seq,
+      queuePosition: null,
+      status: isTerminalEventType(type) ? (END_STATUS[type] ?? "failed") : "running",
+    };
     for (const wake of wakes.get(runId) ?? []) wake();
   };
   const answer = (principal: Principal, id: string, requestId: string): Run => {
