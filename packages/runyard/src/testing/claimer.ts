@@ -25,7 +25,7 @@ async function work(hand: number): Promise<void> {
       continue;
     }
     claimed += 1;
-    await sleep(Math.random() * 5);
+    await sleep(Math.random() * 10);
     if ((await commitStep(db, { run, change: { status: "completed" } })) === undefined) throw new Error(`${run.id} was taken away`);
     await queueRun(db, { orgId, id: `run_${name}_${(serial += 1)}` });
   }
