@@ -41,6 +41,7 @@ async function measure(context: BenchContext, home: BenchHome, session: string):
   const server = await home.up();
   const { admin } = await home.database();
   await admin.query("update runyard.org_slots set max_active = $1", [WIDTH]);
+  await admin.query("update runyard.tokens set creates_per_minute = null");
   const runs = context.count(RUNS);
   const viaRunyard = (agent: AgentKind, driver: SandboxDriverName) => () =>
     timed(() => manyRuns({ home, server, admin, runs, agent, driver }));

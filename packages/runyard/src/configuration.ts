@@ -10,6 +10,8 @@ export interface ServerConfiguration {
   /** Every run gets the scripted model and is marked simulated. */
   readonly simulate: boolean;
   readonly defaultDriver: SandboxDriverName;
+  /** Most runs of the home's organization at a time. */
+  readonly maxRuns: number;
   /** An external PostgreSQL; null: the embedded one. */
   readonly databaseUrl: string | null;
   readonly provider: ModelProvider | null;
@@ -25,6 +27,8 @@ export interface ModelProvider {
 }
 
 export const DEFAULT_PORT = 4600;
+export const DEFAULT_MAX_RUNS = 10;
+const MOST_RUNS = 1_000;
 const OPENAI_BASE_URL = "https://api.openai.com/v1";
 
 /** The model endpoint that the environment names, or null: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, `RUNYARD_MODEL`. */
@@ -71,4 +75,11 @@ export function parsePort(text: string): number {
   if (port < 0 || port > 65_535) throw new Error(`The port must be a number from 0 to 65535: got ${JSON.stringify(text)}`);
   if (UNREACHABLE_PORTS.has(port)) throw new Error(`Browsers never talk to port ${port}, which belongs to another protocol`);
   return port;
+}
+
+/** How many runs are at work at a time, from a flag or `RUNYARD_MAX_RUNS`. */
+export function parseMaxRuns(text: string): number {
+  const runs = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (runs < 1 || runs > MOST_RUNS) throw new Error(`Runs at a time must be a number from 1 to ${MOST_RUNS}: got ${JSON.stringify(text)}`);
+  return runs;
 }

@@ -7,7 +7,7 @@ import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ServerConfiguration } from "./configuration.ts";
 import { createEngine } from "./engine/engine.ts";
-import { authenticate, newToken, registerAdministrator } from "./engine/identity.ts";
+import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
 import { createWakes } from "./engine/wakes.ts";
@@ -101,6 +101,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
 
     const token = onceWritten(home.adminTokenFile, newToken);
     await registerAdministrator(db, token);
+    await limitHomeRuns(db, config.maxRuns);
     const wakes = createWakes();
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
     const cacheOf = async ({ repositoryUrl }: { readonly repositoryUrl: string }): Promise<string> =>

@@ -15,6 +15,7 @@ import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
 import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
+import { sayRetryAfter } from "./rate-limit.ts";
 import { mountRoutes } from "./routes.ts";
 import { runHandlers } from "./runs.ts";
 import { socketHandler } from "./socket.ts";
@@ -166,6 +167,7 @@ function answerError(c: ApiContext, error: unknown, { log, isAway }: Answering):
   const answer = problemOf(away ?? (RunyardError.is(error) ? error : undefined), c.var.requestId);
   if (answer.status >= 500) log(failure(c, error, answer.status));
   if (answer.status === 503) c.header("Retry-After", "1");
+  if (RunyardError.is(error) && error.rate !== undefined) sayRetryAfter(c, error.rate);
   return c.body(JSON.stringify(answer), answer.status as ContentfulStatusCode, { "Content-Type": PROBLEM_TYPE });
 }
 

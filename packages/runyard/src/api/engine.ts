@@ -2,6 +2,7 @@ import type {
   createRunSchema,
   FileList,
   listRunsSchema,
+  RateLimit,
   Run,
   RunDiff,
   RunPage,
@@ -34,13 +35,20 @@ export interface LogRead {
   readonly status: RunStatus;
 }
 
+/** What a create came to; `replayed`: the run was made before, under the same key. No `rate`: no limit. */
+export interface CreatedRun {
+  readonly run: Run;
+  readonly replayed: boolean;
+  readonly rate: RateLimit | null;
+}
+
 /**
  * What the door needs of the engine. Methods reject with a RunyardError for everything that has a
  * place in the API (a run of another organization is `run_not_found`); any other rejection is
  * answered with 500 and shows nothing of the inside.
  */
 export interface ApiEngine {
-  createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Run>;
+  createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<CreatedRun>;
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;

@@ -1,12 +1,20 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import { type CreateRunRequest, MAX_TASK_CHARS, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
+import {
+  type CreateRunRequest,
+  idempotencyKeySchema,
+  MAX_TASK_CHARS,
+  SANDBOX_DRIVERS,
+  TOOL_KINDS,
+  type ToolKind,
+} from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { count, print, printJson, say } from "./output.ts";
+import { describeQueue } from "./queue.ts";
 import { splitWords } from "./words.ts";
 
 interface RunOptions {
@@ -19,6 +27,7 @@ interface RunOptions {
   readonly timeout?: number;
   readonly ask?: ToolKind[];
   readonly deny?: ToolKind[];
+  readonly idempotencyKey?: string;
   readonly detach?: boolean;
   readonly verbose?: boolean;
   readonly json?: boolean;
@@ -46,6 +55,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--ask <kinds>", `ask a person first, for these kinds of tool call: ${TOOL_KINDS.join(",")}`, parseKinds)
   .option("--deny <kinds>", "refuse these kinds of tool call", parseKinds)
+  .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
@@ -57,7 +67,9 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
       if (options.json === true) printJson(created);
       else {
         print(created.id);
-        say(`It is ${created.status}. Watch it with: runyard events ${created.id}`);
+        say(
+          `It is ${created.queuePosition === null ? created.status : describeQueue(created.queuePosition)}. Watch it with: runyard events ${created.id}`,
+        );
       }
       return;
     }
@@ -85,6 +97,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.ask === undefined && options.deny === undefined
       ? {}
       : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
+    ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
   };
 }
@@ -113,6 +126,12 @@ function parseCommand(line: string): string[] {
     throw new InvalidArgumentError((error as Error).message);
   }
   throw new InvalidArgumentError("It names no program.");
+}
+
+function parseKey(value: string): string {
+  const parsed = idempotencyKeySchema.safeParse(value);
+  if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message ?? "is no key"}.`);
+  return value;
 }
 
 function parseSeconds(value: string): number {

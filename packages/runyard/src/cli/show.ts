@@ -2,6 +2,7 @@ import type { Run } from "@runyard/sdk/contract";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
+import { placeInLine } from "./queue.ts";
 import { describeSandbox } from "./render-event.ts";
 import { paintStatus, renderEnd, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
@@ -27,7 +28,8 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   if (run.sandbox !== null) lines.push(wrapBehind(`  ${paint("dim", "sandbox")} `, describeSandbox(run.sandbox), width));
   if (run.finishedAt === null) {
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
-    lines.push(`${paintStatus(run, paint)}, ${run.progress.currentStep}${percentage}`, ...renderWaiting(run, paint, width));
+    const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);
+    lines.push(`${paintStatus(run, paint)}, ${step}${percentage}`, ...renderWaiting(run, paint, width));
     return lines.join("\n");
   }
   const summary = printable(run.result?.summary ?? "").trim();

@@ -4,7 +4,9 @@ import { readFileSync } from "node:fs";
 import {
   allowedHostsFromEnvironment,
   databaseUrlFromEnvironment,
+  DEFAULT_MAX_RUNS,
   DEFAULT_PORT,
+  parseMaxRuns,
   parsePort,
   providerFromEnvironment,
   type ServerConfiguration,
@@ -23,6 +25,7 @@ import { wrapBehind } from "./text.ts";
 
 interface UpOptions {
   readonly port?: number;
+  readonly maxRuns?: number;
   readonly simulate?: boolean;
   readonly unsafeProcess?: boolean;
   readonly json?: boolean;
@@ -48,6 +51,11 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   ],
 })
   .option("-p, --port <number>", `port on 127.0.0.1; 0 takes a free one (default: RUNYARD_PORT or ${DEFAULT_PORT})`, portOf)
+  .option(
+    "--max-runs <number>",
+    `runs at a time; further ones are queued, and those that wait for a person count too (default: RUNYARD_MAX_RUNS or ${DEFAULT_MAX_RUNS})`,
+    maxRunsOf,
+  )
   .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
   .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
   .addOption(jsonOption())
@@ -122,6 +130,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     host: "127.0.0.1",
     port: options.port ?? portOf(env["RUNYARD_PORT"] || String(DEFAULT_PORT)),
     simulate: options.simulate ?? false,
+    maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl: understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL."),
     provider: understood(() => providerFromEnvironment(env), "Correct it, or leave it out to start without a model."),
@@ -131,6 +140,10 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
 
 function portOf(text: string): number {
   return understood(() => parsePort(text), "Set it with --port or RUNYARD_PORT.");
+}
+
+function maxRunsOf(text: string): number {
+  return understood(() => parseMaxRuns(text), "Set it with --max-runs or RUNYARD_MAX_RUNS.");
 }
 
 /** A value that somebody gave; one that cannot be is an error of the command line. */

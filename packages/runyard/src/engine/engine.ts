@@ -19,7 +19,9 @@ import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
-import { answerRequest, cancelRun, findRequest, findRun, insertRun, listRuns, type StoredRun } from "../store/runs.ts";
+import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
+import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
+import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { type ChangeReader, createResults } from "./results.ts";
@@ -84,7 +86,18 @@ export function createEngine(options: EngineOptions) {
     return stored;
   }
 
-  async function createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Run> {
+  /** The run that a decision gives again, or null. */
+  async function replay(principal: Principal, decision: CreateDecision): Promise<CreatedRun | null> {
+    const runId = runToReplay(decision);
+    if (runId === null) return null;
+    return { run: show(await load(principal.orgId, runId)), replayed: true, rate: rateLimitOf(decision.rate) };
+  }
+
+  async function createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<CreatedRun> {
+    const request = createRequestOf(principal, input);
+    // Before anything else is looked at: a run that was made needs neither its repository nor its agent to be shown again.
+    const before = await replay(principal, await lookBeforeCreate(db, request));
+    if (before !== null) return before;
     const agent = resolveAgent(options, input.agent);
     const sandboxDriver = input.settings?.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
@@ -101,7 +114,7 @@ export function createEngine(options: EngineOptions) {
       sandboxDriver,
     };
     const error = agent.needsModel ? missingModel(connection, model) : null;
-    const run = await insertRun(db, {
+    const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,
       userId: principal.userId,
@@ -116,9 +129,13 @@ export function createEngine(options: EngineOptions) {
       status: error === null ? "pending" : "failed",
       error,
       events: creationEvents({ task: input.task, repository, spec, simulated: connection.simulated, error }),
-    });
+    };
+    const created = await createRunOnce(db, newRun, request);
+    const sameKey = await replay(principal, created);
+    if (sameKey !== null) return sameKey;
+    if (created.run === undefined) throw new Error("A create that was admitted stored no run");
     wakes.notify(CLAIM);
-    return show({ run, open: [] });
+    return { run: show({ run: created.run, open: [] }), replayed: false, rate: rateLimitOf(created.rate) };
   }
 
   async function cancel(principal: Principal, runId: string): Promise<Run> {

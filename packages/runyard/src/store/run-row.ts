@@ -58,6 +58,8 @@ export interface RunRow {
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly updated_at: string;
+  /** 1: next of its organization; null: not queued. Only where a run is read to be shown. */
+  readonly queue_position?: number | null;
 }
 
 /** A row of `requests`; `request` is what the runner needs to answer it. */
@@ -85,6 +87,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     number: row.num,
     status: row.status,
     phase: row.phase,
+    queuePosition: row.queue_position ?? null,
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,

@@ -97,6 +97,7 @@ const server = await startServer({
   port: 0,
   simulate: false,
   defaultDriver: "process",
+  maxRuns: 10,
   databaseUrl: null,
   provider: null,
   allowedHosts: [],

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { idempotencyKeySchema } from "./creating.ts";
 import { runIdSchema } from "./ids.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 
@@ -55,6 +56,8 @@ export const createRunSchema = z.strictObject({
       sandboxDriver: sandboxDriverSchema.optional(),
     })
     .optional(),
+  /** The same as the header `Idempotency-Key`. */
+  idempotencyKey: idempotencyKeySchema.optional(),
 });
 export type CreateRunRequest = z.input<typeof createRunSchema>;
 
@@ -140,6 +143,8 @@ export const runSchema = z.object({
   number: z.number().int(),
   status: runStatusSchema,
   phase: runPhaseSchema,
+  /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
+  queuePosition: z.number().int().positive().nullable(),
   turn: z.number().int(),
   attempt: z.number().int(),
   task: z.string(),

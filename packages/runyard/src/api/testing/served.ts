@@ -5,7 +5,8 @@ import { type NewRequest, permissionAnswer, questionAnswer } from "../../agents/
 import { createEngine, type EngineOptions } from "../../engine/engine.ts";
 import { authenticate } from "../../engine/identity.ts";
 import { createLogins } from "../../engine/logins.ts";
-import { createWakes } from "../../engine/wakes.ts";
+import { createWakes, type Wakes } from "../../engine/wakes.ts";
+import type { Database } from "../../store/database.ts";
 import { ensureAdministrator } from "../../store/identities.ts";
 import type { RunRow } from "../../store/run-row.ts";
 import { claimRun, commitStep } from "../../store/runs.ts";
@@ -37,17 +38,13 @@ interface ServeOptions extends Partial<EngineOptions> {
   readonly recheckMs?: number;
 }
 
-export async function serve({ allowedHosts = () => [], recheckMs = 50, ...options }: ServeOptions = {}): Promise<Served> {
-  const database = await createTestDatabase();
-  const { db } = database;
+/** A door over the real engine on a database that exists; nothing runs agents. */
+export async function openServedDoor(
+  db: Database,
+  { allowedHosts = () => [], recheckMs = 50, ...options }: ServeOptions = {},
+): Promise<{ readonly door: Listening; readonly log: ApiLogEntry[]; readonly wakes: Wakes }> {
   const wakes = createWakes();
   const log: ApiLogEntry[] = [];
-  const addToken: Served["addToken"] = (name, { orgId, scopes }) => {
-    const tokenHash = createHash("sha256").update(name).digest();
-    const user = { userId: `user_${orgId}`, userName: orgId };
-    return ensureAdministrator(db, { orgId, orgName: orgId, ...user, tokenId: `tok_${name}`, tokenHash, scopes });
-  };
-  for (const name of ["a", "b"]) await addToken(`token-${name}`, { orgId: `org_${name}`, scopes: SCOPES });
   const engine = createEngine({ ...DEFAULTS, db, wakes, ...options });
   const api = createApi({
     engine,
@@ -58,7 +55,19 @@ export async function serve({ allowedHosts = () => [], recheckMs = 50, ...option
     version: "1.2.3",
     timings: { recheckMs },
   });
-  const door = await api.listen({ host: "127.0.0.1", port: 0 });
+  return { door: await api.listen({ host: "127.0.0.1", port: 0 }), log, wakes };
+}
+
+export async function serve(options: ServeOptions = {}): Promise<Served> {
+  const database = await createTestDatabase();
+  const { db } = database;
+  const addToken: Served["addToken"] = (name, { orgId, scopes }) => {
+    const tokenHash = createHash("sha256").update(name).digest();
+    const user = { userId: `user_${orgId}`, userName: orgId };
+    return ensureAdministrator(db, { orgId, orgName: orgId, ...user, tokenId: `tok_${name}`, tokenHash, scopes });
+  };
+  for (const name of ["a", "b"]) await addToken(`token-${name}`, { orgId: `org_${name}`, scopes: SCOPES });
+  const { door, log, wakes } = await openServedDoor(db, options);
 
   const claim: Served["claim"] = async (runId) => {
     for (;;) {
