@@ -1,4 +1,5 @@
-import type { RunEvent } from "./events.ts";
+import type { EventData, RunEvent } from "./events.ts";
+import { ruleWords } from "./permission-policy.ts";
 import type { LogEntry } from "./results.ts";
 
 /**
@@ -30,7 +31,13 @@ function words(event: RunEvent): Words | null {
       return {
         level: "info",
         source: "runyard",
-        message: `permission ${event.data.permissionId}: ${event.data.decision} (${event.data.by})`,
+        message: `permission ${event.data.permissionId}: ${event.data.decision} (${decidedBy(event.data)})`,
+      };
+    case "permission.rule_added":
+      return {
+        level: "info",
+        source: "runyard",
+        message: `permission remembered for this run: ${ruleWords(event.data.rule)} (${event.data.userName ?? event.data.userId})`,
       };
     case "question.asked":
       return { level: "info", source: "agent", message: event.data.question };
@@ -43,6 +50,12 @@ function words(event: RunEvent): Words | null {
     default:
       return stageWords(event);
   }
+}
+
+/** Who or what decided: `policy, rule 2`, `person, admin`; without the second where an older version did not say. */
+export function decidedBy(data: EventData<"permission.resolved">): string {
+  const which = data.by === "policy" ? data.rule : (data.userName ?? data.userId);
+  return which === undefined ? data.by : `${data.by}, ${which}`;
 }
 
 function toolWords(data: Extract<RunEvent, { type: "tool.finished" }>["data"]): Words {
