@@ -34,7 +34,7 @@ describe("a policy", () => {
       ],
       default: "ask",
     });
-    const again = await create(run.permissionPolicy as PermissionPolicyRequest);
+    const again = await create(run.permissionPolicy);
     expect(again.permissionPolicy).toEqual(run.permissionPolicy);
     const [created] = await log(run.id, 1);
     expect(created).toMatchObject({ type: "run.created", data: { permissionPolicy: run.permissionPolicy } });
@@ -78,8 +78,12 @@ describe("a policy", () => {
     ["a blank command", { rules: [{ decision: "deny", commands: [" "] }] }, "permissionPolicy.rules[0].commands[0]"],
     ["a long command", { rules: [{ decision: "deny", commands: ["x".repeat(2_001)] }] }, "permissionPolicy.rules[0].commands[0]"],
     ["too many commands", { rules: [{ decision: "deny", commands: Array(65).fill("x") }] }, "permissionPolicy.rules[0].commands"],
-    ["too many rules", { rules: Array(101).fill({ decision: "deny" }) }, "permissionPolicy.rules"],
-    ["too much of patterns", { rules: Array(6).fill({ decision: "deny", commands: ["x".repeat(2_000)] }) }, "permissionPolicy.rules"],
+    ["too many rules", { rules: Array.from({ length: 101 }, () => ({ decision: "deny" })) }, "permissionPolicy.rules"],
+    [
+      "too much of patterns",
+      { rules: Array.from({ length: 6 }, () => ({ decision: "deny", commands: ["x".repeat(2_000)] })) },
+      "permissionPolicy.rules",
+    ],
     ["a name of two lines", { rules: [{ decision: "deny", name: "a\nb" }] }, "permissionPolicy.rules[0].name"],
     ["a blank name", { rules: [{ decision: "deny", name: " " }] }, "permissionPolicy.rules[0].name"],
   ])("with %s is refused, and the field is named", async (_, policy, path) => {

@@ -34,11 +34,7 @@ function words(event: RunEvent): Words | null {
         message: `permission ${event.data.permissionId}: ${event.data.decision} (${decidedBy(event.data)})`,
       };
     case "permission.rule_added":
-      return {
-        level: "info",
-        source: "runyard",
-        message: `permission remembered for this run: ${ruleWords(event.data.rule)} (${event.data.userName ?? event.data.userId})`,
-      };
+      return { level: "info", source: "runyard", message: rememberedWords(event.data) };
     case "question.asked":
       return { level: "info", source: "agent", message: event.data.question };
     case "question.answered":
@@ -50,6 +46,10 @@ function words(event: RunEvent): Words | null {
     default:
       return stageWords(event);
   }
+}
+
+function rememberedWords({ rule, userName, userId }: EventData<"permission.rule_added">): string {
+  return `permission remembered for this run: ${ruleWords(rule)} (${userName ?? userId})`;
 }
 
 /** Who or what decided: `policy, rule 2`, `person, admin`; without the second where an older version did not say. */
