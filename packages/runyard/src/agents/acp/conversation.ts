@@ -14,7 +14,7 @@ import {
 } from "./state.ts";
 import { applyToolCall } from "./tools.ts";
 
-export { type Person, permissionAnswer } from "./permissions.ts";
+export { permissionAnswer } from "./permissions.ts";
 export { answerProblem, questionAnswer } from "./questions.ts";
 export type { ConversationSpec, ConversationState, JournalLine, NewRequest, Step } from "./state.ts";
 
