@@ -14,5 +14,6 @@ export function allowsCommand(pattern: string, line: string): boolean {
 
 /** True when the line, or a part of it that a shell would run by itself, fits the pattern. */
 export function concernsCommand(pattern: string, line: string): boolean {
-  return [line, ...line.split(PARTS)].some((part) => matchesGlob(pattern, part.trim(), { isPath: false }));
+  const parts = new Set([line, ...line.split(PARTS)].map((part) => part.trim()));
+  return [...parts].some((part) => matchesGlob(pattern, part, { isPath: false }));
 }

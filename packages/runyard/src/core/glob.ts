@@ -6,12 +6,21 @@ export interface GlobRules {
   readonly literalOnly?: ReadonlySet<string>;
 }
 
-/** One step of a compiled pattern: take a character, or go on at several places at once. */
-type Step =
-  | { readonly take: string }
-  | { readonly take: "any"; readonly acrossFolders: boolean }
-  | { readonly goTo: readonly number[] }
-  | { readonly end: true };
+/** One step of a compiled pattern, always of this shape: matching is quick where all steps look alike. */
+interface Step {
+  /** A character's code point, or one of the below. */
+  readonly take: number;
+  /** Takes any number of characters: it may be taken again, and left without. */
+  readonly isLoop: boolean;
+  /** Where to go on from here without a character. */
+  readonly goTo: readonly number[];
+}
+/** `*` and `?`, which in a path stay within one name. */
+const ONE_NAME = -1;
+/** `**` */
+const ACROSS_FOLDERS = -2;
+/** No wildcard; as a step, one that only goes on. */
+const NOTHING = -3;
 
 /**
  * True when the whole text fits the pattern: `*` any characters, `?` one, `{a,b}` either, `\` takes the next
@@ -19,20 +28,13 @@ type Step =
  * once, so the time is at most the product of both lengths, whatever they hold.
  */
 export function matchesGlob(pattern: string, text: string, rules: GlobRules): boolean {
-  const steps = compile(pattern, rules);
-  const walk: Walk = { steps, seenAt: new Int32Array(steps.length).fill(-1), open: [] };
-  let places: number[] = [];
-  let reached: number[] = [];
-  reach(walk, { place: 0, at: 0 }, places);
-  let at = 0;
+  const walk = startWalk(compile(pattern, rules));
+  reach(walk, 0);
   for (const char of text) {
-    at += 1;
-    reached.length = 0;
-    for (const place of places) if (takes(steps[place], char, rules)) reach(walk, { place: place + 1, at }, reached);
-    if (reached.length === 0) return false;
-    [places, reached] = [reached, places];
+    takeCharacter(walk, char, rules);
+    if (walk.places.length === 0) return false;
   }
-  return places.includes(steps.length - 1);
+  return walk.places.includes(walk.steps.length);
 }
 
 /** The text as a pattern that matches it alone. */
@@ -40,30 +42,49 @@ export function escapeGlob(text: string): string {
   return text.replaceAll(/[\\*?{},]/g, "\\$&");
 }
 
+/** Where a text stands in a pattern, behind some of its characters. */
 interface Walk {
   readonly steps: readonly Step[];
-  /** For every place, behind how many characters it was reached last. */
+  /** What each step takes, and the end nothing. */
+  readonly takes: Int32Array;
+  /** Behind how many characters each place was reached last. */
   readonly seenAt: Int32Array;
-  readonly open: number[];
+  at: number;
+  places: number[];
+  /** Those of one character before; the two lists change places. */
+  before: number[];
 }
 
-/** Adds the places from here on that take a character, or are the end; each once for every `at`. */
-function reach({ steps, seenAt, open }: Walk, from: { readonly place: number; readonly at: number }, places: number[]): void {
-  open.push(from.place);
-  for (let place = open.pop(); place !== undefined; place = open.pop()) {
-    if (seenAt[place] === from.at) continue;
-    seenAt[place] = from.at;
-    const step = steps[place];
-    if (step !== undefined && "goTo" in step) open.push(...step.goTo);
-    else places.push(place);
+function startWalk(steps: readonly Step[]): Walk {
+  const takes = Int32Array.from([...steps.map((step) => step.take), NOTHING]);
+  return { steps, takes, seenAt: new Int32Array(takes.length).fill(-1), at: 0, places: [], before: [] };
+}
+
+/** Goes on from all places that take this character. */
+function takeCharacter(walk: Walk, char: string, rules: GlobRules): void {
+  const { steps, takes } = walk;
+  const code = char.codePointAt(0);
+  // The widest step that takes it; the wildcards are numbered so that all between it and NOTHING do.
+  const widest = rules.literalOnly?.has(char) === true ? NOTHING : rules.isPath && char === "/" ? ACROSS_FOLDERS : ONE_NAME;
+  [walk.places, walk.before] = [walk.before, walk.places];
+  walk.places.length = 0;
+  walk.at += 1;
+  for (const place of walk.before) {
+    const taken = takes[place] as number;
+    if (taken === code) reach(walk, place + 1);
+    else if (taken > NOTHING && taken <= widest) reach(walk, steps[place]?.isLoop === true ? place : place + 1);
   }
 }
 
-function takes(step: Step | undefined, char: string, rules: GlobRules): boolean {
-  if (step === undefined || !("take" in step)) return false;
-  if (!("acrossFolders" in step)) return step.take === char;
-  if (rules.literalOnly?.has(char) === true) return false;
-  return !rules.isPath || step.acrossFolders || char !== "/";
+/** Adds the places from here on that take a character, or are the end; each once for every character. */
+function reach(walk: Walk, from: number): void {
+  if (walk.seenAt[from] === walk.at) return;
+  walk.seenAt[from] = walk.at;
+  const step = walk.steps[from];
+  if (step?.take !== NOTHING) walk.places.push(from);
+  if (step === undefined || step.take >= 0) return;
+  if (step.isLoop) reach(walk, from + 1);
+  for (const place of step.goTo) reach(walk, place);
 }
 
 function compile(pattern: string, rules: GlobRules): Step[] {
@@ -71,7 +92,6 @@ function compile(pattern: string, rules: GlobRules): Step[] {
   findGroups(source);
   const steps: Step[] = [];
   compileUntil(source, steps, false);
-  steps.push({ end: true });
   return steps;
 }
 
@@ -111,13 +131,14 @@ function compileUntil(source: Source, steps: Step[], inGroup: boolean): void {
 function compileOne(source: Source, steps: Step[], char: string): void {
   const escaped = char === "\\" ? source.chars[source.at + 1] : undefined;
   source.at += escaped === undefined ? 1 : 2;
-  steps.push(escaped === undefined && char === "?" ? { take: "any", acrossFolders: false } : { take: escaped ?? char });
+  const isWild = escaped === undefined && char === "?";
+  steps.push(isWild ? { take: ONE_NAME, isLoop: false, goTo: [] } : literal(escaped ?? char));
   source.isNameStart = (escaped ?? char) === "/";
 }
 
 function compileGroup(source: Source, steps: Step[]): void {
   const { isNameStart } = source;
-  const begin = steps.push({ goTo: [] }) - 1;
+  const begin = steps.push(goTo([])) - 1;
   const starts: number[] = [];
   const ends: number[] = [];
   do {
@@ -125,12 +146,12 @@ function compileGroup(source: Source, steps: Step[]): void {
     source.isNameStart = isNameStart;
     starts.push(steps.length);
     compileUntil(source, steps, true);
-    ends.push(steps.push({ goTo: [] }) - 1);
+    ends.push(steps.push(goTo([])) - 1);
   } while (source.chars[source.at] === ",");
   source.at += 1;
   source.isNameStart = false;
-  steps[begin] = { goTo: starts };
-  for (const end of ends) steps[end] = { goTo: [steps.length] };
+  steps[begin] = goTo(starts);
+  for (const end of ends) steps[end] = goTo([steps.length]);
 }
 
 /** `*`, or `**`, which in a path may stand for no folder at all. */
@@ -143,16 +164,23 @@ function compileStars(source: Source, steps: Step[]): void {
   source.at = mayBeNone ? end + 1 : end;
   source.isNameStart = mayBeNone;
   if (!mayBeNone) return compileLoop(steps, acrossFolders);
-  const begin = steps.push({ goTo: [] }) - 1;
+  const begin = steps.push(goTo([])) - 1;
   compileLoop(steps, true);
-  steps.push({ take: "/" });
-  steps[begin] = { goTo: [begin + 1, steps.length] };
+  steps.push(literal("/"));
+  steps[begin] = goTo([begin + 1, steps.length]);
 }
 
 /** Any number of characters. */
 function compileLoop(steps: Step[], acrossFolders: boolean): void {
-  const begin = steps.length;
-  steps.push({ goTo: [begin + 1, begin + 3] }, { take: "any", acrossFolders }, { goTo: [begin] });
+  steps.push({ take: acrossFolders ? ACROSS_FOLDERS : ONE_NAME, isLoop: true, goTo: [] });
+}
+
+function literal(char: string): Step {
+  return { take: char.codePointAt(0) as number, isLoop: false, goTo: [] };
+}
+
+function goTo(places: readonly number[]): Step {
+  return { take: NOTHING, isLoop: false, goTo: places };
 }
 
 /** `/**` at the end: the folder itself and all below it. */
@@ -165,8 +193,8 @@ function isAllBelow({ chars, at, groups }: Source, inGroup: boolean): boolean {
 function compileAllBelow(source: Source, steps: Step[]): void {
   source.at += 3;
   source.isNameStart = false;
-  const begin = steps.push({ goTo: [] }) - 1;
-  steps.push({ take: "/" });
+  const begin = steps.push(goTo([])) - 1;
+  steps.push(literal("/"));
   compileLoop(steps, true);
-  steps[begin] = { goTo: [begin + 1, steps.length] };
+  steps[begin] = goTo([begin + 1, steps.length]);
 }

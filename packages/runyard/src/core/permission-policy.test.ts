@@ -161,6 +161,7 @@ describe("an answer that is remembered", () => {
       normalizePolicy({ rules: Array.from({ length: count }, () => ({ decision: "deny" as const, commands })) });
     expect(hasRoomFor(full(MAX_RULES - 1, ["y"]), rule)).toBe(true);
     expect(hasRoomFor(full(MAX_RULES, ["y"]), rule)).toBe(false);
-    expect(hasRoomFor(full(5, ["y".repeat(2_000)]), rule)).toBe(false);
+    expect(hasRoomFor(full(1, ["y".repeat(2_000)]), rule)).toBe(true);
+    expect(hasRoomFor(full(1, ["y".repeat(2_000), "y"]), rule)).toBe(false);
   });
 });

@@ -16,7 +16,7 @@ export const MAX_RULES = 100;
 export const MAX_RULE_PATTERNS = 64;
 /** Longest pattern, and longest sum of all patterns of a policy, in characters. */
 export const MAX_PATTERN_CHARS = 2_000;
-export const MAX_POLICY_PATTERN_CHARS = 10_000;
+export const MAX_POLICY_PATTERN_CHARS = 4_000;
 const MAX_RULE_NAME_CHARS = 100;
 
 const noNul = (text: string): boolean => !text.includes("\0");
