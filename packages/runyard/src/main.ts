@@ -118,7 +118,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       probeSandbox: (driver) => sandboxDriver(driver).probe(),
       answers: {
         // What the store keeps of a request is what the conversation made of it.
-        permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
+        permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
         question: (request, answer) => {
           const problem = answerProblem(request as NewRequest, answer);
           if (problem !== null) throw new RunyardError("invalid_request", problem, { errors: [{ path: "answer", message: problem }] });

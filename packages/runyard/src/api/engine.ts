@@ -1,4 +1,5 @@
 import type {
+  AnswerPermissionRequest,
   createRunSchema,
   FileList,
   listRunsSchema,
@@ -52,7 +53,7 @@ export interface ApiEngine {
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
-  answerPermission(principal: Principal, id: string, permissionId: string, decision: "allow" | "deny"): Promise<Run>;
+  answerPermission(principal: Principal, id: string, permissionId: string, answer: AnswerPermissionRequest): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<Uint8Array>;

@@ -126,6 +126,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   },
   answerPermission: {
     tag: "Runs",
+    description: "The first answer counts. With `remember`, it also decides every later call with the same command or paths.",
     body: answerPermissionSchema,
     status: 200,
     answers: json(runSchema),

@@ -48,8 +48,8 @@ export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
     cancelRun: async (c) => c.json(await engine.cancelRun(c.var.principal, runIdOf(c)), 202),
     answerPermission: async (c) => {
       const [id, permissionId] = [runIdOf(c), requestIdOf(c, "pid", permissionIdSchema)];
-      const { decision } = validate(answerPermissionSchema, await readJson(c.req.raw));
-      return c.json(await engine.answerPermission(c.var.principal, id, permissionId, decision));
+      const answer = validate(answerPermissionSchema, await readJson(c.req.raw));
+      return c.json(await engine.answerPermission(c.var.principal, id, permissionId, answer));
     },
     answerQuestion: async (c) => {
       const [id, questionId] = [runIdOf(c), requestIdOf(c, "qid", questionIdSchema)];

@@ -1,19 +1,13 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import {
-  type CreateRunRequest,
-  idempotencyKeySchema,
-  MAX_TASK_CHARS,
-  SANDBOX_DRIVERS,
-  TOOL_KINDS,
-  type ToolKind,
-} from "@runyard/sdk/contract";
+import { type CreateRunRequest, idempotencyKeySchema, MAX_TASK_CHARS, SANDBOX_DRIVERS } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { count, print, printJson, say } from "./output.ts";
+import { permissionOptions } from "./permission-options.ts";
 import { describeQueue } from "./queue.ts";
 import { splitWords } from "./words.ts";
 
@@ -25,8 +19,6 @@ interface RunOptions {
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly timeout?: number;
-  readonly ask?: ToolKind[];
-  readonly deny?: ToolKind[];
   readonly idempotencyKey?: string;
   readonly detach?: boolean;
   readonly verbose?: boolean;
@@ -34,14 +26,18 @@ interface RunOptions {
   readonly ndjson?: boolean;
 }
 
+const permissions = permissionOptions();
+
 export const run = command("run", {
   summary: "Give a task to an agent and watch; the result is a branch",
   group: GROUP.runs,
   more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+Of --allow, --ask and --deny the first that fits a tool call decides, in the order in which they are given; what none fits is allowed in a sandbox. Kinds alone, without --allow, are the exception: there --deny counts first. A pattern is a command line for execute and a path for other kinds.
 Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
+    "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -53,8 +49,9 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .option("--model <name>", "the model (default: the server's RUNYARD_MODEL)")
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
-  .option("--ask <kinds>", `ask a person first, for these kinds of tool call: ${TOOL_KINDS.join(",")}`, parseKinds)
-  .option("--deny <kinds>", "refuse these kinds of tool call", parseKinds)
+  .addOption(permissions.allow)
+  .addOption(permissions.ask)
+  .addOption(permissions.deny)
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
@@ -83,6 +80,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   });
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
+  const permissionPolicy = permissions.policy();
   const settings = {
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
@@ -94,9 +92,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
     ...(options.agent === undefined ? {} : { agent: { profile: options.agent } }),
     ...(options.model === undefined ? {} : { model: options.model }),
-    ...(options.ask === undefined && options.deny === undefined
-      ? {}
-      : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
+    ...(permissionPolicy === undefined ? {} : { permissionPolicy }),
     ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
   };
@@ -138,13 +134,4 @@ function parseSeconds(value: string): number {
   const seconds = Number(value);
   if (!Number.isFinite(seconds) || seconds < 1) throw new InvalidArgumentError("It must be a number of seconds, at least 1.");
   return seconds;
-}
-
-function parseKinds(value: string): ToolKind[] {
-  const kinds = value === "all" ? [...TOOL_KINDS] : value.split(",").map((kind) => kind.trim());
-  for (const kind of kinds) {
-    if (!(TOOL_KINDS as readonly string[]).includes(kind))
-      throw new InvalidArgumentError(`"${kind}" is no kind of tool call. Kinds: ${TOOL_KINDS.join(", ")}, or all.`);
-  }
-  return kinds as ToolKind[];
 }

@@ -4,6 +4,7 @@ import { connect } from "./connection.ts";
 import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
 import { placeInLine } from "./queue.ts";
 import { describeSandbox } from "./render-event.ts";
+import { renderPolicy } from "./render-policy.ts";
 import { paintStatus, renderEnd, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -26,6 +27,7 @@ export const show = command("show", {
 function renderRun(run: Run, paint: Paint, width: number): string {
   const lines = [renderHead(run, paint, width)];
   if (run.sandbox !== null) lines.push(wrapBehind(`  ${paint("dim", "sandbox")} `, describeSandbox(run.sandbox), width));
+  lines.push(renderPolicy(run.permissionPolicy, paint, width));
   if (run.finishedAt === null) {
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
     const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);

@@ -5,7 +5,6 @@ import {
   isTerminal,
   type listRunsSchema,
   type NewEvent,
-  type PermissionPolicy,
   type Run,
   type RunError,
   type RunPage,
@@ -13,8 +12,9 @@ import {
   type SandboxDriverName,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
-import { defaultPolicy } from "../core/permission-policy.ts";
+import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
 import { transition } from "../core/run-machine.ts";
+import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
@@ -24,6 +24,7 @@ import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, 
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
+import { ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -68,7 +69,11 @@ export interface SandboxState {
 
 /** How an answer is said to the agent, and the event that tells of it. */
 export interface AnswerLines {
-  permission(request: RequestRow["request"], decision: "allow" | "deny"): { readonly line: string; readonly event: NewEvent };
+  permission(
+    request: RequestRow["request"],
+    decision: "allow" | "deny",
+    person: Answerer,
+  ): { readonly line: string; readonly event: NewEvent };
   question(request: RequestRow["request"], answer: string): { readonly line: string; readonly event: NewEvent };
 }
 
@@ -109,7 +114,9 @@ export function createEngine(options: EngineOptions) {
     const spec: RunSpec = {
       agent: { profile: agent.profile, command: agent.command },
       model,
-      permissionPolicy: input.permissionPolicy ?? defaultPolicy(sandbox.isolation),
+      permissionPolicy: input.permissionPolicy
+        ? normalizePolicy(input.permissionPolicy, sandbox.isolation)
+        : defaultPolicy(sandbox.isolation),
       timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
     };
@@ -154,7 +161,7 @@ export function createEngine(options: EngineOptions) {
   async function answer(
     principal: Principal,
     request: { runId: string; requestId: string; kind: RequestRow["kind"] },
-    say: (row: RequestRow) => { answer: string; line: string; event: NewEvent },
+    commit: (row: RequestRow) => Promise<unknown>,
   ): Promise<Run> {
     const { runId, requestId, kind } = request;
     const { run } = await load(principal.orgId, runId);
@@ -167,9 +174,7 @@ export function createEngine(options: EngineOptions) {
     }
     if (row.answer !== null) throw new RunyardError("already_answered", `${requestId} was answered before; the first answer counts.`);
     if (isTerminal(run.status)) throw ended(runId, run.status);
-    const said = say(row);
-    const answered = await answerRequest(db, { orgId: principal.orgId, runId, requestId, by: principal.userId, ...said });
-    if (answered === undefined)
+    if ((await commit(row)) === undefined)
       throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
     wakes.notify(runId);
     wakes.notify(control(runId));
@@ -199,18 +204,21 @@ export function createEngine(options: EngineOptions) {
       return { data: page.map(show), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.run.num) : null };
     },
 
-    answerPermission(principal: Principal, runId: string, requestId: string, decision: AnswerPermissionRequest["decision"]): Promise<Run> {
-      return answer(principal, { runId, requestId, kind: "permission" }, (row) => ({
-        answer: decision,
-        ...options.answers.permission(row.request, decision),
-      }));
+    answerPermission(principal: Principal, runId: string, requestId: string, given: AnswerPermissionRequest): Promise<Run> {
+      const { orgId, userId: by } = principal;
+      const { decision } = given;
+      return answer(principal, { runId, requestId, kind: "permission" }, (row) => {
+        const rule = ruleToRemember(row, given);
+        const say = (person: Answerer) => options.answers.permission(row.request, decision, person);
+        return answerPermission(db, { orgId, runId, requestId, answer: decision, by, rule, say });
+      });
     },
 
     answerQuestion(principal: Principal, runId: string, requestId: string, text: string): Promise<Run> {
-      return answer(principal, { runId, requestId, kind: "question" }, (row) => ({
-        answer: text,
-        ...options.answers.question(row.request, text),
-      }));
+      const { orgId, userId: by } = principal;
+      return answer(principal, { runId, requestId, kind: "question" }, (row) =>
+        answerRequest(db, { orgId, runId, requestId, answer: text, by, ...options.answers.question(row.request, text) }),
+      );
     },
 
     async readEvents(
@@ -290,7 +298,7 @@ function creationEvents(created: {
         agent: spec.agent,
         model: spec.model,
         simulated,
-        permissionPolicy: spec.permissionPolicy satisfies PermissionPolicy,
+        permissionPolicy: spec.permissionPolicy,
       },
     },
     { type: "message.user", data: { text: task } },

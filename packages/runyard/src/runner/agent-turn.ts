@@ -1,5 +1,6 @@
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
+import { normalizePolicy } from "../core/permission-policy.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
@@ -8,6 +9,7 @@ import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { concludeTurn, type Ending } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
+import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { Detached, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
@@ -28,7 +30,7 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
     cwd: pathsInside(ctx, row).workspace,
     prompt: row.task,
     attempt: row.attempt,
-    policy: row.spec.permissionPolicy,
+    policy: normalizePolicy(row.spec.permissionPolicy),
     profileQuirks: profileOf(ctx, row).quirks,
   };
   const token = ctx.gatewayToken(row);
@@ -94,7 +96,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       const { more } = output.read();
       const batch = output.due(ctx.now(), { flush: gone });
       if (batch !== null) {
-        turn = await digest(handle, { batch, spec, turn, redact, dir });
+        const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
+        turn = await digest(handle, { batch, spec: terms, turn, redact, dir });
         await input.flush();
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };

@@ -10,6 +10,8 @@ import type {
   SandboxReport,
   ToolKind,
 } from "@runyard/sdk/contract";
+import type { AskedCall } from "../core/permission-decision.ts";
+import { normalizePolicy } from "../core/permission-policy.ts";
 import type { UsageTotals } from "../core/usage.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
@@ -67,7 +69,12 @@ export interface RequestRow {
   readonly id: string;
   readonly attempt: number;
   readonly kind: "permission" | "question";
-  readonly request: { readonly title: string; readonly toolKind: ToolKind | null };
+  readonly request: {
+    readonly title: string;
+    readonly toolKind: ToolKind | null;
+    /** What a permission is about; missing in those that a version without rules has stored. */
+    readonly payload?: { readonly call?: AskedCall };
+  };
   readonly answer: string | null;
   /** null: open. Closed without an answer: the attempt ended first. */
   readonly closed_at: string | null;
@@ -97,7 +104,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     agent: row.spec.agent,
     model: row.spec.model,
     simulated: row.simulated,
-    permissionPolicy: row.spec.permissionPolicy,
+    permissionPolicy: normalizePolicy(row.spec.permissionPolicy),
     settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver },
     sandbox: row.sandbox,
     progress: { percentage: row.percentage, currentStep: row.phase },

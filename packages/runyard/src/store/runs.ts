@@ -234,20 +234,26 @@ export async function readInputs(
   );
 }
 
+/** The first answer to an open request; no row: it was answered before, or its attempt is over. */
+export const ANSWER_REQUEST = "select * from runyard.answer_request($1, $2, $3, $4, $5, $6, $7)";
+
+interface RequestAnswer {
+  readonly runId: string;
+  readonly requestId: string;
+  readonly answer: string;
+  readonly by: string;
+  readonly line: string;
+  readonly event: NewEvent;
+}
+
+export function answerValues(answer: RequestAnswer): unknown[] {
+  const { runId, requestId, by, line, event } = answer;
+  return [runId, requestId, answer.answer, by, line, event.type, JSON.stringify(event.data)];
+}
+
 /** Answers an open request; undefined: it was answered before, or its attempt is over. */
-export async function answerRequest(
-  db: Database,
-  options: { orgId: string; runId: string; requestId: string; answer: string; by: string; line: string; event: NewEvent },
-): Promise<RunRow | undefined> {
-  const rows = await db.queryInOrganization<RunRow>(options.orgId, "select * from runyard.answer_request($1, $2, $3, $4, $5, $6, $7)", [
-    options.runId,
-    options.requestId,
-    options.answer,
-    options.by,
-    options.line,
-    options.event.type,
-    JSON.stringify(options.event.data),
-  ]);
+export async function answerRequest(db: Database, options: RequestAnswer & { readonly orgId: string }): Promise<RunRow | undefined> {
+  const rows = await db.queryInOrganization<RunRow>(options.orgId, ANSWER_REQUEST, answerValues(options));
   return rows[0];
 }
 

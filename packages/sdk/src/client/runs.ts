@@ -45,8 +45,16 @@ export interface Runs extends RunResults {
   /** Asks a run to stop; it has stopped when its status says so. Asking twice is harmless. */
   cancel(id: string, options?: RequestOptions): Promise<Run>;
 
-  /** Answers an agent's request for permission; open ones are in the run's `waitingFor`. */
-  answerPermission(id: string, permissionId: string, decision: AnswerPermissionRequest["decision"], options?: RequestOptions): Promise<Run>;
+  /**
+   * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
+   * call of the same kind with the same command or paths is decided the same way, for the rest of the run.
+   */
+  answerPermission(
+    id: string,
+    permissionId: string,
+    decision: AnswerPermissionRequest["decision"],
+    options?: RequestOptions & { readonly remember?: boolean },
+  ): Promise<Run>;
 
   /** Answers an agent's question; open ones are in the run's `waitingFor`. */
   answerQuestion(id: string, questionId: string, answer: string, options?: RequestOptions): Promise<Run>;
@@ -102,8 +110,10 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     },
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
-    answerPermission: (id, pid, decision, options) =>
-      post("answerPermission", { id, pid }, { body: { decision }, repeatable: false, options }),
+    answerPermission: (id, pid, decision, options) => {
+      const body: AnswerPermissionRequest = options?.remember === true ? { decision, remember: true } : { decision };
+      return post("answerPermission", { id, pid }, { body, repeatable: false, options });
+    },
     answerQuestion: (id, qid, answer, options) => post("answerQuestion", { id, qid }, { body: { answer }, repeatable: false, options }),
     waitForEnd: async (id, options = {}) => {
       for (;;) {

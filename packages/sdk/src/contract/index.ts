@@ -3,6 +3,7 @@ export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./ids.ts";
 export * from "./log-entries.ts";
+export * from "./permission-policy.ts";
 export * from "./results.ts";
 export * from "./routes.ts";
 export * from "./run.ts";

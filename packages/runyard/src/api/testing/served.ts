@@ -122,7 +122,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   defaultDriver: "process",
   probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),
   answers: {
-    permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
+    permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
     question: (request, answer) => questionAnswer(request as NewRequest, answer),
   },
   changes: {
