@@ -5,6 +5,7 @@ import { canonicalJson } from "./canonical-json.ts";
 test("the order of fields makes no difference, that of a list does", () => {
   expect(canonicalJson({ b: [2, { y: null, x: "ü" }], a: 1 })).toBe('{"a":1,"b":[2,{"x":"ü","y":null}]}');
   expect(canonicalJson({ a: 1, b: undefined })).toBe(canonicalJson({ a: 1 }));
+  expect(canonicalJson([undefined])).toBe("[null]");
   expect(canonicalJson([1, 2])).not.toBe(canonicalJson([2, 1]));
 });
 
