@@ -26,6 +26,7 @@ export async function benchCreate(context: BenchContext): Promise<Row[]> {
     const { admin, connectionString } = await home.database();
     // Every slot is taken, so that runs stay queued.
     await admin.query("update runyard.org_slots set active = max_active");
+    await admin.query("update runyard.tokens set creates_per_minute = null");
     await makeFloorTables(admin);
     const body = JSON.stringify(trivialRun({ repository: home.repository, agent: "sh", driver: "bwrap" }));
     const request = { path: "/v1/agent-runs", body, forMs: context.count(FOR_MS) };

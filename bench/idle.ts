@@ -99,18 +99,19 @@ function runProcesses({ home }: BenchHome): number[] {
 async function observe(overMs: number, find: () => Readonly<Record<string, number[]>>): Promise<Costs> {
   await sleep(SETTLE_MS);
   const groups = Object.entries(find());
-  const cpuOf = (pids: readonly number[]): number => pids.reduce((sum, pid) => sum + cpuMicros(pid), 0);
-  const before = groups.map(([, pids]) => cpuOf(pids));
+  const before = new Map(groups.flatMap(([, pids]) => pids.map((pid) => [pid, cpuMicros(pid)])));
+  // What ended meanwhile (a connection that nobody used) counts as idle.
+  const used = (pid: number): number => Math.max(0, cpuMicros(pid) - (before.get(pid) ?? 0));
   const begunAt = performance.now();
   await sleep(overMs);
   const elapsedMicros = (performance.now() - begunAt) * 1000;
   return Object.fromEntries(
-    groups.map(([name, pids], i) => {
+    groups.map(([name, pids]) => {
       const memory = pids.map(memoryOf);
       const cost: Cost = {
         rss: memory.reduce((sum, one) => sum + one.rss, 0),
         pss: memory.reduce((sum, one) => sum + one.pss, 0),
-        cpu: ((cpuOf(pids) - (before[i] ?? 0)) * 100) / elapsedMicros,
+        cpu: (pids.reduce((sum, pid) => sum + used(pid), 0) * 100) / elapsedMicros,
         processes: pids.length,
       };
       return [name, cost];

@@ -11,8 +11,9 @@ import { benchCreate } from "./create.ts";
 import { benchFeed } from "./feed.ts";
 import { benchIdle } from "./idle.ts";
 import type { Bench } from "./lib/bench.ts";
+import { closeHomes } from "./lib/home.ts";
 import { installBuilt } from "./lib/installation.ts";
-import { machineFacts } from "./lib/machine.ts";
+import { loadNow, machineFacts } from "./lib/machine.ts";
 import { markdownTable, plainTable, type Row } from "./lib/report.ts";
 import { benchMany } from "./many.ts";
 import { benchStart } from "./start.ts";
@@ -44,8 +45,10 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
+const loadBefore = loadNow();
 const dir = mkdtempSync(path.join(tmpdir(), "runyard-bench-built-"));
 const say = (message: string): void => void process.stderr.write(`${message}\n`);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => void leave());
 try {
   say("Building what is measured");
   const program = await installBuilt(dir);
@@ -63,18 +66,29 @@ try {
     );
     say(`${name}: ${Math.round((performance.now() - begunAt) / 1000)} s`);
   }
-  const facts = machineFacts(/^\d+\.\d+/.exec(findPackage().version)?.[0] ?? "unknown");
+  const facts = machineFacts({ postgres: /^\d+\.\d+/.exec(findPackage().version)?.[0] ?? "unknown", loadBefore });
   process.stdout.write(`${plainTable(rows)}\n\n${facts}\n`);
   if (values.write) writeFigures(rows, facts);
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
 
-/** Puts the table between the markers. */
+/** Ends what was started, also in the middle of a bench. */
+async function leave(): Promise<never> {
+  await closeHomes();
+  rmSync(dir, { recursive: true, force: true });
+  process.exit(130);
+}
+
+/** Puts the table between the markers. Lines of benches that did not run this time stay, each bench at its place. */
 function writeFigures(rows: readonly Row[], facts: string): void {
   const [begin, end] = MARKERS;
   const text = readFileSync(README, "utf8");
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from === -1 || to < from) throw new Error(`bench/README.md lacks the lines ${begin} and ${end}`);
-  writeFileSync(README, `${text.slice(0, from + begin.length)}\n${facts}\n\n${markdownTable(rows)}\n${text.slice(to)}`);
+  const ran = new Set(rows.map((row) => row.bench));
+  const [head = "", rule = "", ...lines] = markdownTable(rows).split("\n");
+  const kept = text.slice(from, to).split("\n");
+  const all = Object.keys(BENCHES).flatMap((name) => (ran.has(name) ? lines : kept).filter((line) => line.startsWith(`| ${name} |`)));
+  writeFileSync(README, `${text.slice(0, from + begin.length)}\n${facts}\n\n${[head, rule, ...all].join("\n")}\n${text.slice(to)}`);
 }

@@ -46,6 +46,13 @@ export interface BenchHome {
   close(): Promise<void>;
 }
 
+const homes = new Set<BenchHome>();
+
+/** Closes every home that is still open, for a bench that was interrupted. */
+export async function closeHomes(): Promise<void> {
+  for (const home of homes) await home.close();
+}
+
 /** Makes a home below the temporary directory, to be served by the given program. */
 export function makeBenchHome(program: string): BenchHome {
   const root = mkdtempSync(path.join(tmpdir(), "runyard-bench-"));
@@ -62,7 +69,7 @@ export function makeBenchHome(program: string): BenchHome {
       stdio: ["ignore", "pipe", "pipe"],
     });
   };
-  return {
+  const made: BenchHome = {
     home,
     repository: makeRepository(root),
     launch,
@@ -84,12 +91,15 @@ export function makeBenchHome(program: string): BenchHome {
       return { db, admin, connectionString };
     },
     async close() {
+      homes.delete(made);
       for (const end of closing) await end();
       for (const server of servers) await server.stop();
       await promisify(execFile)(process.execPath, [program, "down"], { env });
       rmSync(root, { recursive: true, force: true });
     },
   };
+  homes.add(made);
+  return made;
 }
 
 async function ready(child: ChildProcess): Promise<BenchServer> {

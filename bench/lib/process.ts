@@ -2,10 +2,10 @@ import { readdirSync, readFileSync } from "node:fs";
 
 const TICKS_PER_SECOND = 100;
 
-/** Processor time that a living process has used, in microseconds: of all of its threads that live. */
+/** Processor time that a process has used, in microseconds: of all of its threads that live. 0 for one that has ended. */
 export function cpuMicros(pid: number): number {
   let nanos = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+  for (const thread of threadsOf(pid)) {
     // A thread may end between the two looks.
     nanos += Number(readOr(`/proc/${pid}/task/${thread}/schedstat`, "0").split(" ")[0]);
   }
@@ -49,6 +49,14 @@ export function findProcesses(...words: readonly string[]): number[] {
     const command = readOr(`/proc/${pid}/cmdline`, "");
     return pid !== process.pid && words.every((word) => command.includes(word));
   });
+}
+
+function threadsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
 }
 
 function readOr(file: string, otherwise: string): string {

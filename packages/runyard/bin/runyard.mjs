@@ -9,6 +9,14 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(1);
 }
 
+try {
+  process.cwd();
+} catch {
+  // Said here: what loads the sources below never gets to its first line there.
+  console.error("error: The folder that you stand in is not there any more.\n  Go to another one (cd), and try again.");
+  process.exit(1);
+}
+
 if (existsSync(new URL("../src/cli/main.ts", import.meta.url))) {
   const { registerSources } = await import("./register-sources.mjs");
   await registerSources();

@@ -10,9 +10,13 @@ export interface ServerConfiguration {
   /** Every run gets the scripted model and is marked simulated. */
   readonly simulate: boolean;
   readonly defaultDriver: SandboxDriverName;
+  /** Most runs of the home's organization at a time. */
+  readonly maxRuns: number;
   /** An external PostgreSQL; null: the embedded one. */
   readonly databaseUrl: string | null;
   readonly provider: ModelProvider | null;
+  /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
+  readonly allowedHosts: readonly string[];
 }
 
 /** An OpenAI-compatible endpoint. */
@@ -23,6 +27,8 @@ export interface ModelProvider {
 }
 
 export const DEFAULT_PORT = 4600;
+export const DEFAULT_MAX_RUNS = 10;
+const MOST_RUNS = 1_000;
 const OPENAI_BASE_URL = "https://api.openai.com/v1";
 
 /** The model endpoint that the environment names, or null: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, `RUNYARD_MODEL`. */
@@ -46,6 +52,16 @@ export function databaseUrlFromEnvironment(env: NodeJS.ProcessEnv): string | nul
   );
 }
 
+/** Host names from `RUNYARD_ALLOWED_HOSTS`, with commas between them: those of a proxy in front of the server. */
+export function allowedHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  const hosts = (env["RUNYARD_ALLOWED_HOSTS"] ?? "").split(",").map((host) => host.trim().toLowerCase());
+  const wrong = hosts.find((host) => host !== "" && !/^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?$/.test(host));
+  if (wrong === undefined) return hosts.filter((host) => host !== "");
+  throw new Error(
+    `RUNYARD_ALLOWED_HOSTS must be names like runyard.example.com or build-1:4600, with commas between: got ${JSON.stringify(wrong)}`,
+  );
+}
+
 /** What browsers and Node's own fetch never talk to: the "bad ports" of the Fetch standard. */
 const UNREACHABLE_PORTS = new Set([
   1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117,
@@ -59,4 +75,11 @@ export function parsePort(text: string): number {
   if (port < 0 || port > 65_535) throw new Error(`The port must be a number from 0 to 65535: got ${JSON.stringify(text)}`);
   if (UNREACHABLE_PORTS.has(port)) throw new Error(`Browsers never talk to port ${port}, which belongs to another protocol`);
   return port;
+}
+
+/** How many runs are at work at a time, from a flag or `RUNYARD_MAX_RUNS`. */
+export function parseMaxRuns(text: string): number {
+  const runs = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (runs < 1 || runs > MOST_RUNS) throw new Error(`Runs at a time must be a number from 1 to ${MOST_RUNS}: got ${JSON.stringify(text)}`);
+  return runs;
 }

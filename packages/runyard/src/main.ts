@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
@@ -7,7 +7,7 @@ import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ServerConfiguration } from "./configuration.ts";
 import { createEngine } from "./engine/engine.ts";
-import { authenticate, newToken, registerAdministrator } from "./engine/identity.ts";
+import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
 import { createWakes } from "./engine/wakes.ts";
@@ -102,6 +102,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
 
     const token = onceWritten(home.adminTokenFile, newToken);
     await registerAdministrator(db, token);
+    await limitHomeRuns(db, config.maxRuns);
     const wakes = createWakes();
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
     const cacheOf = async ({ repositoryUrl }: { readonly repositoryUrl: string }): Promise<string> =>
@@ -119,7 +120,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       hostMemoryBytes,
       answers: {
         // What the store keeps of a request is what the conversation made of it.
-        permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
+        permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
         question: (request, answer) => {
           const problem = answerProblem(request as NewRequest, answer);
           if (problem !== null) throw new RunyardError("invalid_request", problem, { errors: [{ path: "answer", message: problem }] });
@@ -164,7 +165,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       engine,
       authenticate: (bearer) => authenticate(db, bearer),
       logins: createLogins(db),
-      allowedHosts: () => [],
+      allowedHosts: () => config.allowedHosts,
       log: ({ level, ...entry }) =>
         log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }),
       isAway: (error) => error instanceof DatabaseUnavailableError,
@@ -260,12 +261,18 @@ function errorText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** The content of a file that is written once, with rights 0600, and kept for ever. */
+/** The content of a file that is written once, with rights 0600, and kept for ever. It is there whole or not at all. */
 function onceWritten(file: string, make: () => string): string {
+  const draft = `${file}.${process.pid}.draft`;
   try {
-    writeFileSync(file, `${make()}\n`, { mode: 0o600, flag: "wx" });
+    if (!existsSync(file)) {
+      writeFileSync(draft, `${make()}\n`, { mode: 0o600, flush: true });
+      linkSync(draft, file);
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    rmSync(draft, { force: true });
   }
   const text = readFileSync(file, "utf8").trim();
   if (text === "") throw new Error(`${file} is empty. Remove it and start again.`);

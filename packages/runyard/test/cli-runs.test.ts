@@ -312,7 +312,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       }
       const { output } = await here;
       expect(answered).toBeGreaterThan(0);
-      expect(output).toContain("permission deny (person)");
+      expect(output).toContain("permission deny (person, admin)");
     }, 60_000);
 
     test("Ctrl-C cancels the run", async () => {

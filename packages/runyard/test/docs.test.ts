@@ -21,18 +21,9 @@ const SAMPLE = path.join(ROOT, "packages/runyard/assets/demo-repository");
 /** The address in the pages: the tests' server has another one. */
 const DEFAULT_URL = "http://127.0.0.1:4600";
 
-/** Remarks that these pages do not carry themselves: their blocks are examples that stand for themselves. */
-const REMARKS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  "docs/cli.md": {
-    'runyard run "fix the failing test" --ask execute': "answered: allow",
-    "runyard pull last": "in a clean working tree",
-    "runyard answer last allow": "exits 3",
-  },
-};
-
 function blocksOf(page: string): Block[] {
   const programs = readPage(readSource(page)).fences.filter((fence) => fence.language === "sh" || fence.language === "ts");
-  return programs.map((fence) => ({ ...fence, way: wayOf(fence.remark ?? REMARKS[page]?.[fence.code.trim()] ?? null) }));
+  return programs.map((fence) => ({ ...fence, way: wayOf(fence.remark) }));
 }
 
 const WITH_PROGRAMS = PAGES.filter((page) => blocksOf(page).length > 0);
@@ -123,13 +114,6 @@ describe("what the pages say", () => {
     const all = WITH_PROGRAMS.flatMap(blocksOf).length;
     console.info(`${all - left.length} of ${all} blocks are run. Not run:\n  ${left.join("\n  ")}`);
     expect(left.length).toBeLessThan(all / 2);
-  });
-
-  test("remarks that stand here fit a block", () => {
-    for (const [page, remarks] of Object.entries(REMARKS)) {
-      const codes = readPage(readSource(page)).fences.map((fence) => fence.code.trim());
-      expect(codes).toEqual(expect.arrayContaining(Object.keys(remarks)));
-    }
   });
 });
 

@@ -8,6 +8,8 @@ import { createTestDatabase, type TestDatabase } from "../src/testing/database.t
 import { type ScriptedModel, startScriptedModel, type ModelScript } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
 
+/** Seconds that nobody else sleeps: what is left of it is of this test. */
+const NAP = 10_000_000 + process.pid;
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : `the whole line cannot be tested: ${unavailable}`, () => {
@@ -115,7 +117,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
   }, 60_000);
 
   test("a cancelled run ends with its whole process tree", async () => {
-    const { client } = await serve([{ run: "echo begun; sleep 987654 & sleep 987654" }, { say: "Never." }]);
+    const { client } = await serve([{ run: `echo begun; sleep ${NAP} & sleep ${NAP}` }, { say: "Never." }]);
     const repository = makeRepository(home.root, { "README.md": "# x\n" }, "cancelled");
     const { id } = await client.runs.create({ task: "Sleep", repositoryUrl: repository });
     for await (const event of client.runs.events(id))
@@ -129,7 +131,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
   }, 60_000);
 
   test("a run that uses up its time is ended", async () => {
-    const { client } = await serve([{ run: "sleep 987654" }]);
+    const { client } = await serve([{ run: `sleep ${NAP}` }]);
     const repository = makeRepository(home.root, { "README.md": "# x\n" }, "slow");
     const { id } = await client.runs.create({ task: "Sleep", repositoryUrl: repository, settings: { timeout: 3_000 } });
     const run = await client.runs.waitForEnd(id);
@@ -226,5 +228,5 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
 /** How many of the decoy's sleeping commands live, wherever they are. */
 async function sleepers(): Promise<number> {
   const { execFile } = await import("node:child_process");
-  return new Promise((resolve) => execFile("pgrep", ["-fc", "^sleep 987654"], (_error, stdout) => resolve(Number(stdout.trim()))));
+  return new Promise((resolve) => execFile("pgrep", ["-fc", `^sleep ${NAP}`], (_error, stdout) => resolve(Number(stdout.trim()))));
 }

@@ -4,7 +4,7 @@ import { Hono, type MiddlewareHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate, Logins } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
-import { createOpenStreams, eventsHandler } from "./events.ts";
+import { createOpenStreams, eventsHandler, type EventsOptions } from "./events.ts";
 import { createLogFeeds } from "./feed.ts";
 import { checkHostAndOrigin, loopbackHosts } from "./guard.ts";
 import { docsHandlers } from "./docs.ts";
@@ -15,8 +15,10 @@ import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
 import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
+import { sayRetryAfter } from "./rate-limit.ts";
 import { mountRoutes } from "./routes.ts";
 import { runHandlers } from "./runs.ts";
+import { socketHandler } from "./socket.ts";
 
 export interface ApiOptions {
   readonly engine: ApiEngine;
@@ -44,6 +46,9 @@ export interface ApiTimings {
 }
 /** Most characters of a path in the log. */
 const MAX_LOGGED_CHARS = 300;
+
+/** Where a request may become a WebSocket. */
+const SOCKET_PATH = new RegExp(`^${ROUTES.runStream.path.replace("{id}", "[^/]+")}$`);
 
 const TIMINGS: ApiTimings = { pollMs: 1_000, heartbeatMs: 15_000, recheckMs: 30_000, closeMs: 5_000 };
 
@@ -78,6 +83,15 @@ export function createApi(options: ApiOptions): Api {
   });
   const { engine, authenticate, logins, version } = options;
   const credentials: Credentials = { authenticate, logins };
+  const events: EventsOptions = {
+    engine,
+    feeds: createLogFeeds(engine, timings.pollMs),
+    authenticate: async (secret) => (await authenticate(secret)) ?? logins.find(secret),
+    openStreams,
+    heartbeatMs: timings.heartbeatMs,
+    recheckMs: timings.recheckMs,
+    onStreamError: (c, error) => log(failure(c, error, 200)),
+  };
   mountRoutes(app, ROUTES, {
     credentials,
     handlers: {
@@ -87,15 +101,8 @@ export function createApi(options: ApiOptions): Api {
       ...docsHandlers({ credentials, version }),
       ...serverHandlers(engine, version),
       runLogs: logsHandler(engine),
-      runEvents: eventsHandler({
-        engine,
-        feeds: createLogFeeds(engine, timings.pollMs),
-        authenticate: async (secret) => (await authenticate(secret)) ?? logins.find(secret),
-        openStreams,
-        heartbeatMs: timings.heartbeatMs,
-        recheckMs: timings.recheckMs,
-        onStreamError: (c, error) => log(failure(c, error, 200)),
-      }),
+      runEvents: eventsHandler(events),
+      runStream: socketHandler(events),
     },
   });
   const onClosing = (): void => {
@@ -108,6 +115,7 @@ export function createApi(options: ApiOptions): Api {
       listen(address, {
         fetch: (request, bindings) => app.fetch(request, bindings),
         onError: (error) => answerOutside(error, log),
+        isSocketPath: (path) => SOCKET_PATH.test(path),
         onListening: (port) => void ports.add(port),
         onClosing,
         closeMs: timings.closeMs,
@@ -159,6 +167,7 @@ function answerError(c: ApiContext, error: unknown, { log, isAway }: Answering):
   const answer = problemOf(away ?? (RunyardError.is(error) ? error : undefined), c.var.requestId);
   if (answer.status >= 500) log(failure(c, error, answer.status));
   if (answer.status === 503) c.header("Retry-After", "1");
+  if (RunyardError.is(error) && error.rate !== undefined) sayRetryAfter(c, error.rate);
   return c.body(JSON.stringify(answer), answer.status as ContentfulStatusCode, { "Content-Type": PROBLEM_TYPE });
 }
 

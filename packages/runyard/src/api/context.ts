@@ -1,10 +1,17 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
+import type { WebSocket } from "ws";
 import type { Principal } from "./engine.ts";
 
 /** What a handler finds in its context; the bindings are empty where no socket is behind the request. */
 export interface ApiEnv {
-  Bindings: Partial<HttpBindings>;
+  Bindings: Partial<HttpBindings> & {
+    /**
+     * Takes the connection over as a WebSocket; there where one was asked for. False for a handshake that is none,
+     * which is refused. The answer then counts for nothing.
+     */
+    readonly upgrade?: (onOpen: (socket: WebSocket) => void) => boolean;
+  };
   Variables: {
     requestId: string;
     principal: Principal;

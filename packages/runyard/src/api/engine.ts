@@ -1,7 +1,9 @@
 import type {
+  AnswerPermissionRequest,
   createRunSchema,
   FileList,
   listRunsSchema,
+  RateLimit,
   Run,
   RunDiff,
   RunPage,
@@ -34,20 +36,27 @@ export interface LogRead {
   readonly status: RunStatus;
 }
 
+/** What a create came to; `replayed`: the run was made before, under the same key. No `rate`: no limit. */
+export interface CreatedRun {
+  readonly run: Run;
+  readonly replayed: boolean;
+  readonly rate: RateLimit | null;
+}
+
 /**
  * What the door needs of the engine. Methods reject with a RunyardError for everything that has a
  * place in the API (a run of another organization is `run_not_found`); any other rejection is
  * answered with 500 and shows nothing of the inside.
  */
 export interface ApiEngine {
-  createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Run>;
+  createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<CreatedRun>;
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
-  answerPermission(principal: Principal, id: string, permissionId: string, decision: "allow" | "deny"): Promise<Run>;
+  answerPermission(principal: Principal, id: string, permissionId: string, answer: AnswerPermissionRequest): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */
-  patch(principal: Principal, id: string): Promise<string>;
+  patch(principal: Principal, id: string): Promise<Uint8Array>;
   files(principal: Principal, id: string): Promise<FileList>;
   diff(principal: Principal, id: string): Promise<RunDiff>;
   /** A file as the run left it. */

@@ -11,7 +11,7 @@ import { invalid, queryOf, validate } from "./validate.ts";
 const JSON_PAGE_BYTES = 4 * 1024 * 1024;
 const MAX_JSON_EVENTS = 1_000;
 
-const seqSchema = z
+export const seqSchema = z
   .string()
   .regex(/^\d{1,10}$/, "must be a whole number from 0 on")
   .transform(Number)
@@ -146,7 +146,7 @@ function placeOf(c: ApiContext, query: EventsQuery): number {
 }
 
 /** Ends a stream whose token was revoked; one whose reader does not read is cut. */
-function watchToken(c: ApiContext, options: EventsOptions, stop: () => void): () => void {
+export function watchToken(c: ApiContext, options: EventsOptions, stop: () => void): () => void {
   const { bearer, principal } = c.var;
   let cut: NodeJS.Timeout | undefined;
   const timer = setInterval(() => {

@@ -20,7 +20,7 @@ export function checkHostAndOrigin(c: ApiContext, hosts: readonly string[]): voi
   if (!allowed(host) || !allowed(target)) {
     throw new RunyardError(
       "foreign_origin",
-      "This host name is not one of the server's. Use the address that it printed, or add the name to its allowed hosts.",
+      "This host name is not one of the server's. Use the address that it printed, or start it with the name in RUNYARD_ALLOWED_HOSTS.",
     );
   }
   const origin = c.req.header("origin");

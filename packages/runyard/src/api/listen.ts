@@ -1,7 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { getRequestListener, type HttpBindings } from "@hono/node-server";
+import { getRequestListener } from "@hono/node-server";
+import type { ApiEnv } from "./context.ts";
 import { newRequestId, notUnderstood, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
+import { acceptWebSockets } from "./upgrade.ts";
 
 export interface ListenAddress {
   readonly host: string;
@@ -18,7 +20,8 @@ export interface Listening {
 }
 
 export interface ListenOptions {
-  fetch(request: Request, bindings: HttpBindings): Response | Promise<Response>;
+  fetch(request: Request, bindings: ApiEnv["Bindings"]): Response | Promise<Response>;
+  isSocketPath(path: string): boolean;
   /** For what never reached `fetch`, or broke out of it. */
   onError(error: unknown): Response;
   onListening(port: number): void;
@@ -51,6 +54,7 @@ export async function listen(address: ListenAddress, options: ListenOptions): Pr
   );
   server.on("checkExpectation", handle);
   server.on("clientError", refuseBytes);
+  acceptWebSockets(server, options);
   await opened(server, address);
   const { port } = server.address() as AddressInfo;
   options.onListening(port);

@@ -9,6 +9,7 @@ import {
   eventEnvelopeSchema,
   type EventType,
   fileListSchema,
+  idempotencyKeySchema,
   listLogsSchema,
   listRunsSchema,
   logEntrySchema,
@@ -29,6 +30,9 @@ export interface Operation {
   readonly tag: "Runs" | "Results" | "Signing in" | "Server";
   readonly description?: string;
   readonly query?: z.ZodObject;
+  /** Headers that it takes, and headers that its answer has, beside those that every route has. */
+  readonly headers?: Readonly<Record<string, { readonly schema: z.ZodType; readonly description: string }>>;
+  readonly answerHeaders?: Readonly<Record<string, string>>;
   readonly body?: z.ZodType;
   readonly status: number;
   /** By media type; text where a body has no schema. An answer without a body has none. */
@@ -77,10 +81,22 @@ const json = (schema: z.ZodType): Operation["answers"] => ({ "application/json":
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   createRun: {
     tag: "Runs",
+    description: "With an idempotency key it is safe to repeat: the same request under the same key gives the same run.",
+    headers: {
+      "Idempotency-Key": {
+        schema: idempotencyKeySchema.optional(),
+        description: "A name for this create, kept for 24 hours. The body's `idempotencyKey` is the same.",
+      },
+    },
     body: createRunSchema,
     status: 201,
     answers: json(runSchema),
-    errors: ["repository_not_usable", "unknown_agent", "sandbox_not_available"],
+    answerHeaders: {
+      "Idempotent-Replayed": "`true` where the run was made before, under the same key.",
+      "RateLimit-Policy": 'Creates that the token has, for example `"creates";q=600;w=60`: 600 in any 60 seconds.',
+      RateLimit: 'What is left of them, and the seconds until there is one more: `"creates";r=599;t=60`.',
+    },
+    errors: ["repository_not_usable", "unknown_agent", "sandbox_not_available", "idempotency_mismatch", "rate_limited"],
   },
   listRuns: { tag: "Runs", query: listRunsSchema, status: 200, answers: json(runPageSchema) },
   getRun: { tag: "Runs", status: 200, answers: json(runSchema) },
@@ -99,8 +115,18 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 200,
     answers: { "application/json": eventPageSchema, "text/event-stream": "text", "application/x-ndjson": "text" },
   },
+  runStream: {
+    tag: "Runs",
+    description:
+      "A WebSocket that sends the same log, one event a message, from the first one or behind `after`. After the last event of a turn it says `stream.done` and closes with 1000. Other codes: 1001 the server is closing, 1008 the token is not valid any more, 1011 the log could not be read: come back with `after`. A client that answers no pings is cut off.",
+    query: eventsQuerySchema.omit({ limit: true }),
+    status: 101,
+    answers: {},
+    errors: ["upgrade_required"],
+  },
   answerPermission: {
     tag: "Runs",
+    description: "The first answer counts. With `remember`, it also decides every later call with the same command or paths.",
     body: answerPermissionSchema,
     status: 200,
     answers: json(runSchema),

@@ -64,7 +64,7 @@ describe("the document", () => {
       expect(inPath.every(({ required }) => required)).toBe(true);
       expect(new Set(operation.parameters.map((parameter) => `${parameter.in} ${parameter.name}`)).size).toBe(operation.parameters.length);
       for (const [status, answer] of Object.entries(operation.responses)) {
-        expect(status).toMatch(/^[2345]\d\d$/);
+        expect(status).toMatch(/^(101|[2345]\d\d)$/);
         expect(answer.description).not.toBe("");
         for (const { schema } of Object.values(answer.content ?? {})) expect(schema).toBeTypeOf("object");
       }
@@ -194,6 +194,7 @@ describe("real answers", () => {
     for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runPatch"] as const) await look(name, { id });
     await look("runLogs", { id }, { headers: { accept: "text/plain" } });
     await look("runEvents", { id });
+    expect((await look("runStream", { id })).status).toBe(426);
     for (const name of ["listRuns", "serverStatus", "openapi", "home", "livez", "readyz"] as const) await look(name);
     expect((await look("runFile", { id, path: "src/a.ts" })).status).toBe(404);
     expect((await look("answerPermission", { id, pid: "perm_1_2" }, { body: { decision: "allow" } })).status).toBe(404);

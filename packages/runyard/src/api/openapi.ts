@@ -58,13 +58,17 @@ export function openApiDocument(server: { readonly version: string; readonly url
 
 function operationOf(name: RouteName, route: Route): Json {
   const operation = OPERATIONS[name];
-  const { tag, description, query, body } = operation;
+  const { tag, description, query, headers, body } = operation;
   return {
     operationId: name,
     tags: [tag],
     summary: route.summary,
     ...(description === undefined ? {} : { description }),
-    parameters: [...pathParameters(route.path), ...(query === undefined ? [] : queryParameters(query))],
+    parameters: [
+      ...pathParameters(route.path),
+      ...(query === undefined ? [] : queryParameters(query)),
+      ...(headers === undefined ? [] : headerParameters(headers)),
+    ],
     ...(body === undefined ? {} : { requestBody: { required: true, content: { "application/json": { schema: inputSchema(body) } } } }),
     responses: { ...pageAnswers(operation), [operation.status]: success(operation), ...problems(errorCodes(route, operation)) },
     security: route.policy === "public" ? [] : [{ token: [route.policy.scope] }, { session: [] }],
@@ -90,10 +94,25 @@ function queryParameters(query: z.ZodObject): Json[] {
   }));
 }
 
-function success({ status, answers }: Operation): Json {
+function headerParameters(headers: NonNullable<Operation["headers"]>): Json[] {
+  return Object.entries(headers).map(([name, { schema, description }]) => ({
+    name,
+    in: "header",
+    required: !schema.safeParse(undefined).success,
+    description,
+    schema: inputSchema(schema),
+  }));
+}
+
+function headersOf(descriptions: Readonly<Record<string, string>>): Json {
+  const headers = Object.entries(descriptions).map(([name, description]) => [name, { description, schema: { type: "string" } }]);
+  return headers.length === 0 ? {} : { headers: Object.fromEntries(headers) as Json };
+}
+
+function success({ status, answers, answerHeaders = {} }: Operation): Json {
   const content = Object.entries(answers).map(([type, answer]) => [type, { schema: answerSchema(answer) }] as const);
   const description = status === 303 ? "Signed in; go on there." : content.length === 0 ? "Done." : "The answer.";
-  return { description, ...(content.length === 0 ? {} : { content: Object.fromEntries(content) }) };
+  return { description, ...headersOf(answerHeaders), ...(content.length === 0 ? {} : { content: Object.fromEntries(content) }) };
 }
 
 function pageAnswers({ pages = {} }: Operation): Record<string, Json> {
@@ -121,7 +140,8 @@ function problems(codes: readonly ApiErrorCode[]): Record<string, Json> {
     [...groupByStatus(codes)].map(([status, group]) => {
       const description = group.map((code) => `\`${code}\`: ${API_ERRORS[code].title}.`).join(" ");
       const schema = { allOf: [{ $ref: "#/components/schemas/Problem" }, { type: "object", properties: { code: { enum: group } } }] };
-      return [String(status), { description, content: { "application/problem+json": { schema } } }];
+      const headers = status === 429 || status === 503 ? headersOf({ "Retry-After": "Seconds to wait." }) : {};
+      return [String(status), { description, ...headers, content: { "application/problem+json": { schema } } }];
     }),
   );
 }

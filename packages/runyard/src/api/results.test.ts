@@ -245,7 +245,7 @@ test("the status counts the asker's runs", async () => {
     expect(status).toMatchObject({ version: "1.2.3", runs: { running: 1, waiting: 1, queued: 2 }, database: "external" });
     expect(status.model).toEqual({ connected: true, name: "some-model", host: "127.0.0.1:11434" });
     expect(status.sandbox).toMatchObject({ driver: "process", available: true, limits: { memory: true, cpus: false, pids: true } });
-    expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, queued: 0 });
+    expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, queued: 0, limit: 10 });
   } finally {
     await counting.close();
   }

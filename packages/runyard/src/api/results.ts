@@ -13,7 +13,10 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
     runPatch: async (c) => {
       const id = runIdOf(c);
       const patch = await engine.patch(c.var.principal, id);
-      return c.body(patch, 200, { "Content-Type": "text/x-diff; charset=utf-8", "Content-Disposition": attachment(`${id}.patch`) });
+      return c.body(patch as Uint8Array<ArrayBuffer>, 200, {
+        "Content-Type": "text/x-diff; charset=utf-8",
+        "Content-Disposition": attachment(`${id}.patch`),
+      });
     },
     runFiles: async (c) => c.json(await engine.files(c.var.principal, runIdOf(c))),
     runFile: async (c) => {

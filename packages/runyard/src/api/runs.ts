@@ -13,6 +13,8 @@ import type { z } from "zod";
 import { readJson } from "./body.ts";
 import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
+import { idempotencyKeyOf } from "./idempotency.ts";
+import { sayRateLimit } from "./rate-limit.ts";
 import { queryOf, validate } from "./validate.ts";
 
 type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "answerPermission" | "answerQuestion";
@@ -35,7 +37,10 @@ export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
   return {
     createRun: async (c) => {
       const input = validate(createRunSchema, await readJson(c.req.raw));
-      const run = await engine.createRun(c.var.principal, input);
+      const idempotencyKey = idempotencyKeyOf(c.req.raw.headers, input.idempotencyKey);
+      const { run, replayed, rate } = await engine.createRun(c.var.principal, { ...input, idempotencyKey });
+      if (rate !== null) sayRateLimit(c, rate);
+      if (replayed) c.header("Idempotent-Replayed", "true");
       return c.json(run, 201, { Location: ROUTES.getRun.path.replace("{id}", run.id) });
     },
     listRuns: async (c) => c.json(await engine.listRuns(c.var.principal, validate(listRunsSchema, queryOf(c.req.url)))),
@@ -43,8 +48,8 @@ export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
     cancelRun: async (c) => c.json(await engine.cancelRun(c.var.principal, runIdOf(c)), 202),
     answerPermission: async (c) => {
       const [id, permissionId] = [runIdOf(c), requestIdOf(c, "pid", permissionIdSchema)];
-      const { decision } = validate(answerPermissionSchema, await readJson(c.req.raw));
-      return c.json(await engine.answerPermission(c.var.principal, id, permissionId, decision));
+      const answer = validate(answerPermissionSchema, await readJson(c.req.raw));
+      return c.json(await engine.answerPermission(c.var.principal, id, permissionId, answer));
     },
     answerQuestion: async (c) => {
       const [id, questionId] = [runIdOf(c), requestIdOf(c, "qid", questionIdSchema)];

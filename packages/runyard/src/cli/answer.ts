@@ -8,23 +8,32 @@ import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 export const answer = command("answer", {
   summary: "Answer what a run's agent asks",
   group: GROUP.runs,
-  more: "`runyard show <run>` says what a run waits for. A permission is answered once and by one person: the first answer counts.",
-  examples: ["runyard answer last allow", 'runyard answer 62g7a1 "Use PostgreSQL 18"', "runyard answer last deny --request perm_1_2048"],
+  more: "`runyard show <run>` says what a run waits for. A permission is answered once and by one person: the first answer counts. With --always, every later call of the same kind with exactly the same command or paths is decided alike, for the rest of the run.",
+  examples: [
+    "runyard answer last allow",
+    'runyard answer 62g7a1 "Use PostgreSQL 18"',
+    "runyard answer last deny --request perm_1_2048",
+    "runyard answer last allow --always",
+  ],
 })
   .argument("<run>", RUN_ARGUMENT)
   .argument("<answer>", "allow or deny for a permission; any text for a question")
   .option("--request <id>", "which request, where several are open (runyard show lists them)")
+  .option("--always", "remember the answer to a permission, for the rest of the run")
   .addOption(jsonOption())
-  .action(async (name: string, text: string, options: { request?: string; json?: boolean }) => {
+  .action(async (name: string, text: string, options: { request?: string; always?: boolean; json?: boolean }) => {
     const client = connect();
     const id = await findRunId(client, name);
     const request = pick(await client.runs.get(id), options.request);
+    const remember = options.always ?? false;
+    if (remember && request.kind === "question")
+      throw new CliError("An answer to a question counts once.", { advice: "Leave --always out.", exitCode: EXIT.usage });
     const run =
       request.kind === "permission"
-        ? await client.runs.answerPermission(id, request.id, decisionOf(text))
+        ? await client.runs.answerPermission(id, request.id, decisionOf(text), { remember })
         : await client.runs.answerQuestion(id, request.id, text);
     if (options.json === true) printJson(run);
-    else say(`Answered ${request.id}: ${oneLine(text)}. The run is ${run.status}.`);
+    else say(`Answered ${request.id}: ${oneLine(text)}${remember ? ", and so for the rest of the run" : ""}. The run is ${run.status}.`);
   });
 
 function pick(run: Run, id: string | undefined): PendingRequest {

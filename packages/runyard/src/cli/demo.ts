@@ -12,6 +12,8 @@ import { CliError } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { paintFor, printJson, say, shellWord } from "./output.ts";
 import { renderPatch } from "./render-patch.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrapBehind } from "./text.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url));
 const SAMPLE = fileURLToPath(new URL("../../assets/demo-repository", import.meta.url));
@@ -34,7 +36,8 @@ export const demo = command("demo", {
     const repository = path.join(base, "slug");
     const flags = options.unsafeProcess === true ? ["--unsafe-process"] : [];
     say(paint("bold", "Runyard demo: one task becomes one change"));
-    say(paint("dim", "A scripted model plays the AI, so this needs no key. Everything else is real: sandbox, gateway, database, git.\n"));
+    tell(paint("dim", "A scripted model plays the AI, so this needs no key. Everything else is real: sandbox, gateway, database, git."));
+    say();
     const server = await (async () => {
       await makeSampleRepository(repository);
       return startOwnServer(home, flags);
@@ -49,7 +52,7 @@ export const demo = command("demo", {
       await showProof(client, ended);
       say();
       if (ended.status === "completed")
-        say(
+        tell(
           `${paint(["bold", "green"], "The demo worked.")} Connect a model and use it on your own repository: see README.md, or \`runyard up --help\`.`,
         );
       if (options.json === true) printJson(ended);
@@ -59,6 +62,11 @@ export const demo = command("demo", {
       rmSync(home, { recursive: true, force: true });
     }
   });
+
+/** A sentence, broken between words to fit. */
+function tell(text: string): void {
+  say(wrapBehind("", text, proseWidthOf(process.stderr)));
+}
 
 async function makeSampleRepository(repository: string): Promise<void> {
   cpSync(SAMPLE, repository, { recursive: true });
@@ -115,7 +123,9 @@ async function showProof(client: RunyardClient, ended: Run): Promise<void> {
   }
   const patch = await client.runs.patch(ended.id);
   say(`\n${paint("bold", "What changed")}`);
-  for (const line of renderPatch(patch, paint).split("\n")) say(`  ${line}`);
+  // Names of blobs are for programs.
+  const lines = patch.split("\n").filter((line) => !line.startsWith("index "));
+  for (const line of renderPatch(lines.join("\n"), paint).split("\n")) say(`  ${line}`);
   say(`\n${paint("bold", "The tests, run in the sandbox")}`);
   const [before, after] = [exits.at(0), exits.at(-1)];
   if (before !== undefined) say(`  before  ${before.title}  ${paint(before.exitCode === 0 ? "green" : "red", `exit ${before.exitCode}`)}`);

@@ -21,9 +21,9 @@ export const diff = command("diff", {
     if (options.json === true) return printJson(await client.runs.diff(id));
     const paint = paintFor(process.stdout);
     if (options.stat === true) return showStat(await client.runs.diff(id), paint);
-    const patch = await client.runs.patch(id);
-    if (patch === "") say("This run changed nothing (yet).");
-    else process.stdout.write(process.stdout.isTTY ? `${renderPatch(patch, paint)}\n` : patch);
+    const patch = await client.runs.patchBytes(id);
+    if (patch.length === 0) say("This run changed nothing (yet).");
+    else process.stdout.write(process.stdout.isTTY ? `${renderPatch(Buffer.from(patch).toString(), paint)}\n` : patch);
   });
 
 function showStat(changed: RunDiff, paint: Paint): void {

@@ -32,10 +32,10 @@ export const down = command("down", {
       await waitForEnd(home, server);
     }
     const killedRuns = await endLeftRuns(home);
-    await stopHost(home);
+    const hadMore = await stopHost(home);
     const report = { server: server === null ? null : server.pid, cancelledRuns, killedRuns };
     if (options.json === true) printJson(report);
-    else if (server === null && killedRuns === 0) say("Nothing was running.");
+    else if (server === null && killedRuns === 0 && !hadMore) say("Nothing was running.");
     else {
       const ended = cancelledRuns + killedRuns;
       say(`Stopped${ended > 0 ? `, and ended ${plural(ended, "living run")}` : ""}. Logs and results stay in ${home.root}`);

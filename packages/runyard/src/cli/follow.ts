@@ -4,11 +4,15 @@ import { createInterface } from "node:readline/promises";
 import { EXIT } from "./exit-codes.ts";
 import { type LiveLog, openLiveLog } from "./live-log.ts";
 import { paintFor, say } from "./output.ts";
+import { watchQueue } from "./queue.ts";
 import { answerCommand, renderEnd, renderHead } from "./render-run.ts";
-import { proseWidthOf } from "./screen.ts";
+import { isLive, proseWidthOf } from "./screen.ts";
 
 /** How often is looked whether a question at the terminal is still open, in milliseconds. */
 const LOOK_MS = 1_000;
+
+/** What a log holds while its run is queued. */
+const BEFORE_START: ReadonlySet<string> = new Set(["run.created", "message.user", "notice"]);
 
 export interface FollowOptions {
   readonly json: boolean;
@@ -29,15 +33,18 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
   if (!quiet) say(renderHead(first, paint, width));
   const log = quiet ? null : openLiveLog(process.stderr, first, options);
   const interrupt = cancelOnInterrupt(client, first.id, log === null ? say : log.note);
+  const queue = log !== null && first.queuePosition !== null && isLive(process.stderr) ? watchQueue(client, first.id, log.queued) : null;
   try {
     for await (const event of client.runs.events(first.id, { after: 0, signal: interrupt.signal })) {
       if (options.ndjson) process.stdout.write(`${JSON.stringify(event)}\n`);
       const known = parseEvent(event);
+      if (known !== undefined && !BEFORE_START.has(known.type)) queue?.close();
       if (known !== undefined && log !== null) await showEvent(client, known, log);
     }
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
   } finally {
+    queue?.close();
     log?.close();
     interrupt.close();
   }

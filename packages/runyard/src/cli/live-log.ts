@@ -11,6 +11,8 @@ export interface LiveLog {
   show(event: RunEvent): void;
   /** A line of Runyard's own among them. */
   note(line: string): void;
+  /** Where the run stands in the queue, while it does. */
+  queued(place: string | null): void;
   /** Takes the line at the bottom away while something else uses the terminal. */
   pause(): void;
   resume(): void;
@@ -34,6 +36,10 @@ export function openLiveLog(stream: Output, run: Run, options: { readonly verbos
       if (text !== "") screen.write(text);
       draw();
     },
+    queued(place) {
+      state.queued = place;
+      draw();
+    },
     note: (line) => screen.write(`${line}\n`),
     pause() {
       isPaused = true;
@@ -53,6 +59,8 @@ export function openLiveLog(stream: Output, run: Run, options: { readonly verbos
 interface Stand {
   readonly beganAtMs: number;
   phase: string;
+  /** Its place in the queue, in words. */
+  queued: string | null;
   tokens: number | null;
   /** Open permissions and questions. */
   readonly waiting: Set<string>;
@@ -63,6 +71,7 @@ function standOf(run: Run): Stand {
   return {
     beganAtMs: Date.parse(run.startedAt ?? run.createdAt),
     phase: run.phase,
+    queued: null,
     tokens: null,
     waiting: new Set(),
     hasEnded: isTerminal(run.status),
@@ -83,6 +92,6 @@ function follow(state: Stand, event: RunEvent): void {
 function statusLine(state: Stand, paint: Paint): string {
   const elapsed = roughDuration(Math.max(0, Date.now() - state.beganAtMs));
   const tokens = state.tokens === null ? "" : ` · ${count(state.tokens)} tokens`;
-  const what = state.waiting.size > 0 ? paint("yellow", "waits for an answer") : paint("cyan", state.phase);
+  const what = state.waiting.size > 0 ? paint("yellow", "waits for an answer") : paint("cyan", state.queued ?? state.phase);
   return `${what}${paint("dim", ` · ${elapsed}${tokens}`)}`;
 }

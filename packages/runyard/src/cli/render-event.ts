@@ -1,4 +1,4 @@
-import type { EventData, RunEvent } from "@runyard/sdk/contract";
+import { decidedBy, type EventData, type RunEvent, ruleWords } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
 import { createWrapper, wrapBehind, type Wrapper } from "./text.ts";
@@ -69,8 +69,10 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
         : "";
     case "permission.resolved":
       return event.data.by === "person" || event.data.decision !== "allow"
-        ? `  ${paint("yellow", `permission ${event.data.decision} (${event.data.by})`)}`
+        ? `  ${paint("yellow", `permission ${event.data.decision} (${oneLine(decidedBy(event.data))})`)}`
         : "";
+    case "permission.rule_added":
+      return behind(paint("yellow", "remembered for this run:"), oneLine(ruleWords(event.data.rule), TITLE_CHARS));
     case "question.asked":
       return behind(paint("yellow", "?"), printable(event.data.question));
     case "question.answered":

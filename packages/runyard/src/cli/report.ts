@@ -16,6 +16,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   run_ended: "`runyard show <run>` says how it ended.",
   unknown_agent: "`runyard doctor` says which agents are there.",
   sandbox_not_available: "`runyard doctor` says what is missing.",
+  rate_limited: "`runyard runs` lists what was created.",
   internal: "Try again. The server's log in RUNYARD_HOME/logs has more under the request's id.",
   unavailable: "Try again in a moment.",
 };

@@ -1,6 +1,6 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import { type CreateRunRequest, MAX_TASK_CHARS, SANDBOX_DRIVERS, TOOL_KINDS, type ToolKind } from "@runyard/sdk/contract";
+import { type CreateRunRequest, idempotencyKeySchema, MAX_TASK_CHARS, SANDBOX_DRIVERS } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
@@ -8,6 +8,8 @@ import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { count, print, printJson, say } from "./output.ts";
+import { permissionOptions } from "./permission-options.ts";
+import { describeQueue } from "./queue.ts";
 import { splitWords } from "./words.ts";
 
 interface RunOptions extends AttemptOptions {
@@ -18,23 +20,26 @@ interface RunOptions extends AttemptOptions {
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly timeout?: number;
-  readonly ask?: ToolKind[];
-  readonly deny?: ToolKind[];
+  readonly idempotencyKey?: string;
   readonly detach?: boolean;
   readonly verbose?: boolean;
   readonly json?: boolean;
   readonly ndjson?: boolean;
 }
 
+const permissions = permissionOptions();
+
 const base = command("run", {
   summary: "Give a task to an agent and watch; the result is a branch",
   group: GROUP.runs,
   more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+Of --allow, --ask and --deny the first that fits a tool call decides, in the order in which they are given; what none fits is allowed in a sandbox. Kinds alone, without --allow, are the exception: there --deny counts first. A pattern is a command line for execute and a path for other kinds.
 Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
     `runyard run "make it faster" --verify "npm test" --retries 3`,
+    "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -46,10 +51,12 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .option("--model <name>", "the model (default: the server's RUNYARD_MODEL)")
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
-  .option("--ask <kinds>", `ask a person first, for these kinds of tool call: ${TOOL_KINDS.join(",")}`, parseKinds)
-  .option("--deny <kinds>", "refuse these kinds of tool call", parseKinds);
+  .addOption(permissions.allow)
+  .addOption(permissions.ask)
+  .addOption(permissions.deny);
 
 export const run = addAttemptOptions(base)
+  .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
@@ -61,7 +68,9 @@ export const run = addAttemptOptions(base)
       if (options.json === true) printJson(created);
       else {
         print(created.id);
-        say(`It is ${created.status}. Watch it with: runyard events ${created.id}`);
+        say(
+          `It is ${created.queuePosition === null ? created.status : describeQueue(created.queuePosition)}. Watch it with: runyard events ${created.id}`,
+        );
       }
       return;
     }
@@ -76,21 +85,21 @@ export const run = addAttemptOptions(base)
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
   const { settings: attempts, ...verify } = attemptRequest(options);
+  const permissionPolicy = permissions.policy();
   const settings = {
     ...attempts,
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {
-    task: checkTask(task === "-" ? await taskFromStdin() : task),
+    task: checkLength(task === "-" ? await taskFromStdin() : task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
     ...(options.agent === undefined ? {} : { agent: { profile: options.agent } }),
     ...(options.model === undefined ? {} : { model: options.model }),
-    ...(options.ask === undefined && options.deny === undefined
-      ? {}
-      : { permissionPolicy: { ask: options.ask ?? [], deny: options.deny ?? [] } }),
+    ...(permissionPolicy === undefined ? {} : { permissionPolicy }),
+    ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
     ...verify,
   };
@@ -102,14 +111,9 @@ async function taskFromStdin(): Promise<string> {
   return text(process.stdin);
 }
 
-/** What the server would refuse, in words for a person at a terminal. */
-function checkTask(task: string): string {
+/** The server would refuse it in other words, and only after a million characters have been sent. */
+function checkLength(task: string): string {
   const { length } = task.trim();
-  if (length === 0)
-    throw new CliError("The task is empty.", {
-      advice: 'Say what to do, for example: runyard run "fix the failing test"',
-      exitCode: EXIT.usage,
-    });
   if (length <= MAX_TASK_CHARS) return task;
   throw new CliError(`The task has ${count(length)} characters, and the most is ${count(MAX_TASK_CHARS)}.`, {
     advice: "Put what is long into a file of the repository, and name that file in the task.",
@@ -127,17 +131,14 @@ function parseCommand(line: string): string[] {
   throw new InvalidArgumentError("It names no program.");
 }
 
+function parseKey(value: string): string {
+  const parsed = idempotencyKeySchema.safeParse(value);
+  if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message ?? "is no key"}.`);
+  return value;
+}
+
 function parseSeconds(value: string): number {
   const seconds = Number(value);
   if (!Number.isFinite(seconds) || seconds < 1) throw new InvalidArgumentError("It must be a number of seconds, at least 1.");
   return seconds;
-}
-
-function parseKinds(value: string): ToolKind[] {
-  const kinds = value === "all" ? [...TOOL_KINDS] : value.split(",").map((kind) => kind.trim());
-  for (const kind of kinds) {
-    if (!(TOOL_KINDS as readonly string[]).includes(kind))
-      throw new InvalidArgumentError(`"${kind}" is no kind of tool call. Kinds: ${TOOL_KINDS.join(", ")}, or all.`);
-  }
-  return kinds as ToolKind[];
 }

@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { oneLine, type Paint, paintFor, print, printJson, say } from "./output.ts";
+import { placeInLine } from "./queue.ts";
 import { paintStatus } from "./render-run.ts";
 import { widthOf } from "./screen.ts";
 import { cutToWidth } from "./text.ts";
@@ -54,7 +55,8 @@ function showPage(page: RunPage, options: { readonly limit: number; readonly sta
 function renderRow(run: Run, paint: Paint, statusWidth: number): string {
   const status = paintStatus(run, paint) + " ".repeat(statusWidth - run.status.length);
   const head = `${run.id}  ${status}  ${paint("dim", age(run.createdAt).padStart(6))}  `;
-  const task = oneLine(`${run.simulated ? "(simulated) " : ""}${run.task}`, TASK_CHARS);
+  const place = run.queuePosition === null ? "" : `(${placeInLine(run.queuePosition)}) `;
+  const task = oneLine(`${place}${run.simulated ? "(simulated) " : ""}${run.task}`, TASK_CHARS);
   const taken = run.id.length + statusWidth + 12;
   // What is left of the line, but enough to recognize a task by: a narrow terminal then wraps it.
   return head + cutToWidth(task, Math.max(20, widthOf(process.stdout) - taken));

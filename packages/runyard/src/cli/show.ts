@@ -2,8 +2,10 @@ import type { Run } from "@runyard/sdk/contract";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
+import { placeInLine } from "./queue.ts";
 import { renderAttempts } from "./render-attempts.ts";
 import { describeSandbox } from "./render-event.ts";
+import { renderPolicy } from "./render-policy.ts";
 import { paintStatus, renderEnd, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -26,10 +28,12 @@ export const show = command("show", {
 function renderRun(run: Run, paint: Paint, width: number): string {
   const lines = [renderHead(run, paint, width)];
   if (run.sandbox !== null) lines.push(wrapBehind(`  ${paint("dim", "sandbox")} `, describeSandbox(run.sandbox), width));
+  lines.push(renderPolicy(run.permissionPolicy, paint, width));
   lines.push(...renderAttempts(run, paint, width));
   if (run.finishedAt === null) {
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
-    lines.push(`${paintStatus(run, paint)}, ${run.progress.currentStep}${percentage}`, ...renderWaiting(run, paint, width));
+    const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);
+    lines.push(`${paintStatus(run, paint)}, ${step}${percentage}`, ...renderWaiting(run, paint, width));
     return lines.join("\n");
   }
   const summary = printable(run.result?.summary ?? "").trim();

@@ -2,8 +2,11 @@ import { RunyardClient } from "@runyard/sdk";
 import type { ServerStatus } from "@runyard/sdk/contract";
 import { readFileSync } from "node:fs";
 import {
+  allowedHostsFromEnvironment,
   databaseUrlFromEnvironment,
+  DEFAULT_MAX_RUNS,
   DEFAULT_PORT,
+  parseMaxRuns,
   parsePort,
   providerFromEnvironment,
   type ServerConfiguration,
@@ -22,6 +25,7 @@ import { wrapBehind } from "./text.ts";
 
 interface UpOptions {
   readonly port?: number;
+  readonly maxRuns?: number;
   readonly simulate?: boolean;
   readonly unsafeProcess?: boolean;
   readonly json?: boolean;
@@ -36,6 +40,8 @@ export const up = command("up", {
   RUNYARD_MODEL     the model's name
   DATABASE_URL      a PostgreSQL server to use in place of the embedded one
   RUNYARD_HOME      where everything is kept (default: ~/.runyard)
+  RUNYARD_ALLOWED_HOSTS
+                    names of a proxy in front of the server, with commas
 
 Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents go on: the next \`runyard up\` takes them over, \`runyard down\` ends them. With --json, one line of JSON says when the server is ready.`,
   examples: [
@@ -45,6 +51,11 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   ],
 })
   .option("-p, --port <number>", `port on 127.0.0.1; 0 takes a free one (default: RUNYARD_PORT or ${DEFAULT_PORT})`, portOf)
+  .option(
+    "--max-runs <number>",
+    `runs at a time; further ones are queued, and those that wait for a person count too (default: RUNYARD_MAX_RUNS or ${DEFAULT_MAX_RUNS})`,
+    maxRunsOf,
+  )
   .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
   .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
   .addOption(jsonOption())
@@ -119,14 +130,20 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     host: "127.0.0.1",
     port: options.port ?? portOf(env["RUNYARD_PORT"] || String(DEFAULT_PORT)),
     simulate: options.simulate ?? false,
+    maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl: understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL."),
     provider: understood(() => providerFromEnvironment(env), "Correct it, or leave it out to start without a model."),
+    allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
   };
 }
 
 function portOf(text: string): number {
   return understood(() => parsePort(text), "Set it with --port or RUNYARD_PORT.");
+}
+
+function maxRunsOf(text: string): number {
+  return understood(() => parseMaxRuns(text), "Set it with --max-runs or RUNYARD_MAX_RUNS.");
 }
 
 /** A value that somebody gave; one that cannot be is an error of the command line. */

@@ -43,6 +43,7 @@ describe("a turn that fails", () => {
     ["404", failedCalls(404, "no model x"), "agent-error", /404.*model.*not found.*no model x/],
     ["429", failedCalls(429, "slow down"), "rate-limit", /429.*too many.*slow down/],
     ["500", failedCalls(500, "oops"), "network-error", /answered 500: oops\.$/],
+    ["200 and then nonsense", failedCalls(200, "no event"), "network-error", /answer could not be used: no event\.$/],
     ["529", failedCalls(529, "overloaded"), "network-error", /529/],
     ["408", failedCalls(408, "too slow"), "network-error", /408/],
     ["400", failedCalls(400, "bad schema"), "agent-error", /400.*refused the request.*bad schema/],

@@ -5,7 +5,6 @@ import {
   isTerminal,
   type listRunsSchema,
   type NewEvent,
-  type PermissionPolicy,
   type Run,
   type RunError,
   type RunPage,
@@ -15,15 +14,19 @@ import {
 import type { z } from "zod";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { whyNotGranted } from "../core/limits.ts";
-import { defaultPolicy } from "../core/permission-policy.ts";
+import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
 import { transition } from "../core/run-machine.ts";
+import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
-import { answerRequest, cancelRun, findRequest, findRun, insertRun, listRuns, type StoredRun } from "../store/runs.ts";
+import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
+import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
+import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
+import { ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -70,7 +73,11 @@ export interface SandboxState {
 
 /** How an answer is said to the agent, and the event that tells of it. */
 export interface AnswerLines {
-  permission(request: RequestRow["request"], decision: "allow" | "deny"): { readonly line: string; readonly event: NewEvent };
+  permission(
+    request: RequestRow["request"],
+    decision: "allow" | "deny",
+    person: Answerer,
+  ): { readonly line: string; readonly event: NewEvent };
   question(request: RequestRow["request"], answer: string): { readonly line: string; readonly event: NewEvent };
 }
 
@@ -88,7 +95,18 @@ export function createEngine(options: EngineOptions) {
     return stored;
   }
 
-  async function createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Run> {
+  /** The run that a decision gives again, or null. */
+  async function replay(principal: Principal, decision: CreateDecision): Promise<CreatedRun | null> {
+    const runId = runToReplay(decision);
+    if (runId === null) return null;
+    return { run: show(await load(principal.orgId, runId)), replayed: true, rate: rateLimitOf(decision.rate) };
+  }
+
+  async function createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<CreatedRun> {
+    const request = createRequestOf(principal, input);
+    // Before anything else is looked at: a run that was made needs neither its repository nor its agent to be shown again.
+    const before = await replay(principal, await lookBeforeCreate(db, request));
+    if (before !== null) return before;
     const agent = resolveAgent(options, input.agent);
     const sandboxDriver = input.settings?.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
@@ -103,13 +121,15 @@ export function createEngine(options: EngineOptions) {
     const spec: RunSpec = {
       agent: { profile: agent.profile, command: agent.command },
       model,
-      permissionPolicy: input.permissionPolicy ?? defaultPolicy(sandbox.isolation),
+      permissionPolicy: input.permissionPolicy
+        ? normalizePolicy(input.permissionPolicy, sandbox.isolation)
+        : defaultPolicy(sandbox.isolation),
       timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
       attempts,
     };
     const error = agent.needsModel ? missingModel(connection, model) : null;
-    const run = await insertRun(db, {
+    const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,
       userId: principal.userId,
@@ -124,9 +144,13 @@ export function createEngine(options: EngineOptions) {
       status: error === null ? "pending" : "failed",
       error,
       events: creationEvents({ task: input.task, repository, spec, simulated: connection.simulated, error }),
-    });
+    };
+    const created = await createRunOnce(db, newRun, request);
+    const sameKey = await replay(principal, created);
+    if (sameKey !== null) return sameKey;
+    if (created.run === undefined) throw new Error("A create that was admitted stored no run");
     wakes.notify(CLAIM);
-    return show({ run, open: [] });
+    return { run: show({ run: created.run, open: [] }), replayed: false, rate: rateLimitOf(created.rate) };
   }
 
   async function cancel(principal: Principal, runId: string): Promise<Run> {
@@ -145,7 +169,7 @@ export function createEngine(options: EngineOptions) {
   async function answer(
     principal: Principal,
     request: { runId: string; requestId: string; kind: RequestRow["kind"] },
-    say: (row: RequestRow) => { answer: string; line: string; event: NewEvent },
+    commit: (row: RequestRow) => Promise<unknown>,
   ): Promise<Run> {
     const { runId, requestId, kind } = request;
     const { run } = await load(principal.orgId, runId);
@@ -158,9 +182,7 @@ export function createEngine(options: EngineOptions) {
     }
     if (row.answer !== null) throw new RunyardError("already_answered", `${requestId} was answered before; the first answer counts.`);
     if (isTerminal(run.status)) throw ended(runId, run.status);
-    const said = say(row);
-    const answered = await answerRequest(db, { orgId: principal.orgId, runId, requestId, by: principal.userId, ...said });
-    if (answered === undefined)
+    if ((await commit(row)) === undefined)
       throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
     wakes.notify(runId);
     wakes.notify(control(runId));
@@ -190,18 +212,21 @@ export function createEngine(options: EngineOptions) {
       return { data: page.map(show), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.run.num) : null };
     },
 
-    answerPermission(principal: Principal, runId: string, requestId: string, decision: AnswerPermissionRequest["decision"]): Promise<Run> {
-      return answer(principal, { runId, requestId, kind: "permission" }, (row) => ({
-        answer: decision,
-        ...options.answers.permission(row.request, decision),
-      }));
+    answerPermission(principal: Principal, runId: string, requestId: string, given: AnswerPermissionRequest): Promise<Run> {
+      const { orgId, userId: by } = principal;
+      const { decision } = given;
+      return answer(principal, { runId, requestId, kind: "permission" }, (row) => {
+        const rule = ruleToRemember(row, given);
+        const say = (person: Answerer) => options.answers.permission(row.request, decision, person);
+        return answerPermission(db, { orgId, runId, requestId, answer: decision, by, rule, say });
+      });
     },
 
     answerQuestion(principal: Principal, runId: string, requestId: string, text: string): Promise<Run> {
-      return answer(principal, { runId, requestId, kind: "question" }, (row) => ({
-        answer: text,
-        ...options.answers.question(row.request, text),
-      }));
+      const { orgId, userId: by } = principal;
+      return answer(principal, { runId, requestId, kind: "question" }, (row) =>
+        answerRequest(db, { orgId, runId, requestId, answer: text, by, ...options.answers.question(row.request, text) }),
+      );
     },
 
     async readEvents(
@@ -281,7 +306,7 @@ function creationEvents(created: {
         agent: spec.agent,
         model: spec.model,
         simulated,
-        permissionPolicy: spec.permissionPolicy satisfies PermissionPolicy,
+        permissionPolicy: spec.permissionPolicy,
       },
     },
     { type: "message.user", data: { text: task } },

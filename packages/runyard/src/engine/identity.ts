@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { type Scope, SCOPES } from "@runyard/sdk/contract";
 import type { Database } from "../store/database.ts";
 import { ensureAdministrator, findToken } from "../store/identities.ts";
+import { limitRuns } from "../store/run-counts.ts";
 import { newId } from "./ids.ts";
 
 /** Who makes a request: a token of an organization, with its scopes. */
@@ -35,4 +36,9 @@ export async function authenticate(db: Database, bearer: string): Promise<Princi
 /** Makes sure that the home organization exists and that `token` is its administrator's; safe to repeat. */
 export async function registerAdministrator(db: Database, token: string): Promise<void> {
   await ensureAdministrator(db, { ...HOME_ORGANIZATION, tokenId: newId("token"), tokenHash: hashToken(token), scopes: SCOPES });
+}
+
+/** Sets how many runs of the home organization are at work at a time. */
+export async function limitHomeRuns(db: Database, limit: number): Promise<void> {
+  await limitRuns(db, HOME_ORGANIZATION.orgId, limit);
 }

@@ -11,7 +11,7 @@ export interface Change {
 
 /** How changes and files are read from git; main wires it. */
 export interface ChangeReader {
-  patch(change: Change): Promise<string>;
+  patch(change: Change): Promise<Uint8Array>;
   files(change: Change): Promise<ChangedFile[]>;
   diff(change: Change): Promise<Pick<RunDiff, "files" | "truncated">>;
   /** The file's bytes, how large it is where that is too large, or null where there is none. */
@@ -32,9 +32,9 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
 
   return {
     /** The change of a run as a patch; empty when it has none (yet). */
-    async patch(principal: Principal, runId: string): Promise<string> {
+    async patch(principal: Principal, runId: string): Promise<Uint8Array> {
       const change = changeOf(await load(principal.orgId, runId));
-      return change === null ? "" : changes.patch(change);
+      return change === null ? new Uint8Array() : changes.patch(change);
     },
 
     async files(principal: Principal, runId: string): Promise<FileList> {

@@ -120,7 +120,8 @@ async function readPieces(
   const file = path.join(dir, "diff");
   try {
     await git(host, diffWords(options, ["--patch", `--output=${file}`]), { timeoutMs: TIMEOUT_MS });
-    const { text, size } = await readHead(file, options.maxBytes);
+    const { bytes, size } = await readHead(file, options.maxBytes);
+    const text = bytes.toString();
     const pieces = text === "" ? [] : text.split(/^(?=diff --git )/m);
     const truncated = size > options.maxBytes;
     return { pieces: truncated ? pieces.slice(0, -1) : pieces, truncated };

@@ -32,30 +32,30 @@ export async function diffStat(host: GitHost, pair: CommitPair): Promise<DiffSta
   return { filesChanged: figure(/(\d+) files? changed/), insertions: figure(/(\d+) insertion/), deletions: figure(/(\d+) deletion/) };
 }
 
-/** The first bytes of a file as text, and how many it has. */
-export async function readHead(file: string, maxBytes: number): Promise<{ text: string; size: number }> {
+/** The first bytes of a file, and how many it has. */
+export async function readHead(file: string, maxBytes: number): Promise<{ bytes: Buffer<ArrayBuffer>; size: number }> {
   const handle = await open(file, "r");
   try {
     const { size } = await handle.stat();
     const bytes = Buffer.alloc(Math.min(size, maxBytes));
     await handle.read(bytes, 0, bytes.length, 0);
-    return { text: bytes.toString("utf8"), size };
+    return { bytes, size };
   } finally {
     await handle.close();
   }
 }
 
 /** A patch that was too long: the whole files that fit, and a last line that says so, which `git apply` passes over. */
-function cutPatch(text: string, size: number): string {
-  const end = text.lastIndexOf("\ndiff --git ");
-  return `${end < 0 ? "" : text.slice(0, end + 1)}# Cut here: the whole patch has ${size} bytes.\n`;
+function cutPatch(head: Buffer, size: number): Uint8Array<ArrayBuffer> {
+  const end = head.lastIndexOf("\ndiff --git ");
+  return Buffer.concat([head.subarray(0, end + 1), Buffer.from(`# Cut here: the whole patch has ${size} bytes.\n`)]);
 }
 
 /**
- * The change between two commits as `git apply` takes it, binary files included. A patch of more than
+ * The change between two commits as `git apply` takes it, byte for byte, binary files included. A patch of more than
  * `maxBytes` ends after its last whole file that fits, with a line that says so.
  */
-export async function patch(host: GitHost, options: CommitPair & { readonly maxBytes: number }): Promise<string> {
+export async function patch(host: GitHost, options: CommitPair & { readonly maxBytes: number }): Promise<Uint8Array<ArrayBuffer>> {
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(path.join(host.stepsDir, "patch-"));
   const file = path.join(dir, "patch");
@@ -63,8 +63,8 @@ export async function patch(host: GitHost, options: CommitPair & { readonly maxB
     await git(host, diffWords(options, ["--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", `--output=${file}`]), {
       timeoutMs: TIMEOUT_MS,
     });
-    const { text, size } = await readHead(file, options.maxBytes);
-    return size > options.maxBytes ? cutPatch(text, size) : text;
+    const { bytes, size } = await readHead(file, options.maxBytes);
+    return size > options.maxBytes ? cutPatch(bytes, size) : bytes;
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

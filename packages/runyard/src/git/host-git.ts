@@ -117,14 +117,51 @@ function commandAs(host: GitHost, owner: GitOptions["owner"]): { words: string[]
 
 /** Runs git on the host and gives its result, also when it failed. Rejects with GitError on timeout, with the signal's reason on abort. */
 export async function tryGit(host: GitHost, args: readonly string[], options: GitOptions = {}): Promise<GitResult> {
-  const as = commandAs(host, options.owner);
   const place = options.cwd === undefined ? [] : ["-C", options.cwd];
+  return runCommand(host, args, { ...options, argv: ["git", ...place, ...SAFE_CONFIG, ...args] });
+}
+
+/** Words that a question may have. */
+const SLOTS = 5;
+
+/** Arguments: a place, and then each question in as many words as there are slots, empty ones at its end. */
+const ASK_SCRIPT = `place=$1
+shift
+exec 3>&2
+while [ $# -gt 0 ]; do
+  git -C "$place" ${SAFE_CONFIG.join(" ")} ${Array.from({ length: SLOTS }, (_, slot) => `\${${slot + 1}:+"$${slot + 1}"}`).join(" ")} 2>&3
+  printf '\\0%d\\0' $?
+  exec 3>/dev/null
+  shift ${SLOTS}
+done
+`;
+
+/**
+ * Asks git several things about one place with one command of the host, which costs as much as one question:
+ * their answers, in order, with the complaints of the first. Throws as `tryGit` does.
+ */
+export async function askGit(host: GitHost, cwd: string, questions: readonly (readonly string[])[]): Promise<GitResult[]> {
+  const words = questions.flatMap((question) => Array.from({ length: SLOTS }, (_, slot) => question[slot] ?? ""));
+  const { stdout, stderr, code } = await runCommand(host, questions[0] ?? [], { argv: ["/bin/sh", "-c", ASK_SCRIPT, "sh", cwd, ...words] });
+  const parts = stdout.split("\0");
+  return questions.map((_, at) => {
+    const status = parts[2 * at + 1];
+    return { stdout: parts[2 * at] ?? "", stderr: at === 0 ? stderr : "", code: status === undefined ? code : Number(status) };
+  });
+}
+
+async function runCommand(
+  host: GitHost,
+  args: readonly string[],
+  options: Omit<GitOptions, "cwd"> & { readonly argv: readonly string[] },
+): Promise<GitResult> {
+  const as = commandAs(host, options.owner);
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   try {
     const result = await runHostCommand({
       spawner: host.spawner,
       stepsDir: host.stepsDir,
-      argv: [...as.words, "git", ...place, ...SAFE_CONFIG, ...args],
+      argv: [...as.words, ...options.argv],
       env: { ...as.env, ...options.env },
       timeoutMs,
       ...(options.signal === undefined ? {} : { signal: options.signal }),

@@ -3,9 +3,9 @@ import { access, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunyardError } from "@runyard/sdk/contract";
-import { type GitHost, type GitResult, tryGit } from "./host-git.ts";
+import { askGit, type GitHost, type GitResult, tryGit } from "./host-git.ts";
 import { isBranchName } from "./names.ts";
-import { uncommittedChanges } from "./uncommitted.ts";
+import { FILTERS, uncommittedChanges } from "./uncommitted.ts";
 
 /** Where a repository of the user lies. */
 export interface RepositoryPlace {
@@ -101,11 +101,17 @@ function notARepository(folder: string, result: GitResult): RunyardError {
 /** Finds the repository that a path, or a folder inside of it, belongs to. Throws RunyardError `repository_not_usable`. */
 export async function findRepository(host: GitHost, repositoryUrl: string): Promise<RepositoryPlace> {
   const folder = await existingFolder(repositoryUrl);
-  // One question each: an answer may hold newlines.
-  const [common, top] = await Promise.all([
-    tryGit(host, ["rev-parse", "--git-common-dir"], { cwd: folder }),
-    tryGit(host, ["rev-parse", "--show-toplevel"], { cwd: folder }),
-  ]);
+  return placeOf(folder, await askGit(host, folder, WHERE));
+}
+
+/** One question each: an answer may hold newlines. */
+const WHERE = [
+  ["rev-parse", "--git-common-dir"],
+  ["rev-parse", "--show-toplevel"],
+] as const;
+
+async function placeOf(folder: string, [common, top]: readonly GitResult[]): Promise<RepositoryPlace> {
+  if (common === undefined || top === undefined) throw new Error("git was asked two things and answered less");
   if (common.code !== 0) throw notARepository(folder, common);
   const gitDir = await realpath(path.resolve(folder, answer(common)));
   return { root: top.code === 0 ? answer(top) : gitDir, gitDir };
@@ -118,15 +124,15 @@ interface Head {
   readonly checkedOut: boolean;
 }
 
-async function commitOf(host: GitHost, place: RepositoryPlace, name: string): Promise<string | null> {
-  const result = await tryGit(host, ["rev-parse", "--verify", "--quiet", `${name}^{commit}`], { cwd: place.root });
-  return result.code === 0 ? answer(result) : null;
+function commitQuestion(name: string): string[] {
+  return ["rev-parse", "--verify", "--quiet", `${name}^{commit}`];
 }
 
-/** The branch that HEAD names, in full, also when it has no commit yet; null when detached. */
-async function currentRef(host: GitHost, place: RepositoryPlace): Promise<string | null> {
-  const result = await tryGit(host, ["symbolic-ref", "--quiet", "HEAD"], { cwd: place.root });
-  return result.code === 0 ? answer(result) : null;
+/** The branch that HEAD names, in full, also when it has no commit yet; an error when detached. */
+const CURRENT_REF = ["symbolic-ref", "--quiet", "HEAD"] as const;
+
+function answerOrNull(result: GitResult | undefined): string | null {
+  return result?.code === 0 ? answer(result) : null;
 }
 
 async function someBranches(host: GitHost, place: RepositoryPlace): Promise<string[]> {
@@ -136,19 +142,26 @@ async function someBranches(host: GitHost, place: RepositoryPlace): Promise<stri
   return result.stdout.split("\n").filter((name) => name !== "");
 }
 
-async function readHead(host: GitHost, place: RepositoryPlace): Promise<Head> {
-  const [commit, ref] = await Promise.all([commitOf(host, place, "HEAD"), currentRef(host, place)]);
-  const branch = ref?.replace(/^refs\/heads\//, "") ?? null;
+/** What was found out about the commit to start from. */
+interface Found {
+  readonly commit: string | null;
+  readonly currentRef: string | null;
+}
+
+async function requireHead(host: GitHost, place: RepositoryPlace, { commit, currentRef }: Found): Promise<Head> {
+  const branch = currentRef?.replace(/^refs\/heads\//, "") ?? null;
   if (commit !== null) return { branch, commit, checkedOut: true };
   const branches = await someBranches(host, place);
   if (branches.length === 0) throw notUsable(`${shown(place.root)} has no commit yet: commit something first, a run starts from a commit`);
   throw notUsable(`The current branch of ${shown(place.root)} has no commit: name another branch (there is ${branches.join(", ")})`);
 }
 
-async function readBranch(host: GitHost, place: RepositoryPlace, branch: string): Promise<Head> {
-  if (!isBranchName(branch)) throw notUsable(`${JSON.stringify(branch)} is not the name of a branch`);
-  const [commit, ref] = await Promise.all([commitOf(host, place, `refs/heads/${branch}`), currentRef(host, place)]);
-  if (commit !== null) return { branch, commit, checkedOut: ref === `refs/heads/${branch}` };
+async function requireBranch(
+  host: GitHost,
+  place: RepositoryPlace,
+  { branch, commit, currentRef }: Found & { branch: string },
+): Promise<Head> {
+  if (commit !== null) return { branch, commit, checkedOut: currentRef === `refs/heads/${branch}` };
   throw await unknownBranch(host, place, branch);
 }
 
@@ -156,7 +169,8 @@ async function unknownBranch(host: GitHost, place: RepositoryPlace, branch: stri
   const branches = await someBranches(host, place);
   if (branches.length === 0) return notUsable(`${shown(place.root)} has no commit yet: commit something first, a run starts from a commit`);
   const unknown = `There is no branch ${branch} in ${shown(place.root)}`;
-  if ((await commitOf(host, place, `refs/remotes/origin/${branch}`)) !== null) {
+  const remote = await tryGit(host, commitQuestion(`refs/remotes/origin/${branch}`), { cwd: place.root });
+  if (remote.code === 0) {
     return notUsable(`${unknown}, only origin/${branch}: run "git branch ${branch} origin/${branch}" there`);
   }
   return notUsable(`${unknown}; there is ${branches.join(", ")}`);
@@ -168,8 +182,14 @@ async function unknownBranch(host: GitHost, place: RepositoryPlace, branch: stri
  * `repository_not_usable` with a sentence for the user.
  */
 export async function inspectRepository(host: GitHost, repositoryUrl: string, branch?: string): Promise<LocalRepository> {
-  const place = await findRepository(host, repositoryUrl);
-  const head = branch === undefined ? await readHead(host, place) : await readBranch(host, place, branch);
+  const folder = await existingFolder(repositoryUrl);
+  const isName = branch === undefined || isBranchName(branch);
+  const start = branch === undefined || !isName ? "HEAD" : `refs/heads/${branch}`;
+  const answers = await askGit(host, folder, [...WHERE, commitQuestion(start), CURRENT_REF, FILTERS]);
+  const place = await placeOf(folder, answers);
+  if (!isName) throw notUsable(`${JSON.stringify(branch)} is not the name of a branch`);
+  const found: Found = { commit: answerOrNull(answers[2]), currentRef: answerOrNull(answers[3]) };
+  const head = await (branch === undefined ? requireHead(host, place, found) : requireBranch(host, place, { ...found, branch }));
   const notices: RepositoryNotice[] = [];
   if (head.branch === null) {
     notices.push({
@@ -178,7 +198,7 @@ export async function inspectRepository(host: GitHost, repositoryUrl: string, br
     });
   }
   if (head.checkedOut && place.root !== place.gitDir) {
-    const changes = await uncommittedChanges(host, place.root);
+    const changes = await uncommittedChanges(host, place.root, answers[4]?.stdout ?? "");
     if (changes !== null) {
       notices.push({
         code: "uncommitted-changes",

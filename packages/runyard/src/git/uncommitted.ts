@@ -1,15 +1,17 @@
-import { git, type GitHost, tryGit } from "./host-git.ts";
+import { git, type GitHost } from "./host-git.ts";
 
 const STATUS_TIMEOUT_MS = 60_000;
+
+/** The question for the settings of the filters that a repository's configuration defines; a name that holds a newline is none. */
+export const FILTERS = ["config", "--name-only", "--get-regexp", "^filter\\."] as const;
 
 /**
  * Settings that take away every filter which the repository's configuration defines: comparing a file with
  * its committed content would run them. An empty command is none.
  */
-async function withoutFilters(host: GitHost, root: string): Promise<string[]> {
-  const listed = await tryGit(host, ["config", "--null", "--name-only", "--get-regexp", "^filter\\."], { cwd: root });
+function withoutFilters(filters: string): string[] {
   const names = new Set<string>();
-  for (const key of listed.stdout.split("\0")) {
+  for (const key of filters.split("\n")) {
     const name = /^filter\.(.*)\.[^.]+$/s.exec(key)?.[1];
     if (name !== undefined) names.add(name);
   }
@@ -19,13 +21,16 @@ async function withoutFilters(host: GitHost, root: string): Promise<string[]> {
   );
 }
 
-/** What of a working tree is not committed, as the beginning of a sentence; null for nothing. Writes nothing, not even the index. */
-export async function uncommittedChanges(host: GitHost, root: string): Promise<string | null> {
+/**
+ * What of a working tree is not committed, as the beginning of a sentence; null for nothing. `filters` answers
+ * `FILTERS`. Writes nothing, not even the index.
+ */
+export async function uncommittedChanges(host: GitHost, root: string, filters: string): Promise<string | null> {
   let status: string;
   try {
-    const filters = await withoutFilters(host, root);
+    const unfiltered = withoutFilters(filters);
     const words = ["status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=all", "--no-renames"];
-    status = await git(host, ["--no-optional-locks", ...filters, ...words], { cwd: root, timeoutMs: STATUS_TIMEOUT_MS });
+    status = await git(host, ["--no-optional-locks", ...unfiltered, ...words], { cwd: root, timeoutMs: STATUS_TIMEOUT_MS });
   } catch (error) {
     return `Whether everything is committed could not be found out (${(error as Error).message})`;
   }

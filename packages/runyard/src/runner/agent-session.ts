@@ -1,4 +1,5 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
+import { normalizePolicy } from "../core/permission-policy.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
 import type { RunnerContext } from "./context.ts";
@@ -9,7 +10,7 @@ export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationS
     cwd: pathsInside(ctx, row).workspace,
     prompt: row.task,
     attempt: row.attempt,
-    policy: row.spec.permissionPolicy,
+    policy: normalizePolicy(row.spec.permissionPolicy),
     profileQuirks: profileOf(ctx, row).quirks,
   };
 }

@@ -11,6 +11,7 @@ import { conversationSpec, redactor } from "./agent-session.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { concludeTurn, type Ending } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
+import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { Detached, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
@@ -114,7 +115,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       const { more } = output.read();
       const batch = output.due(ctx.now(), { flush: gone });
       if (batch !== null) {
-        turn = await digest(handle, { batch, spec, turn, redact, dir });
+        const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
+        turn = await digest(handle, { batch, spec: terms, turn, redact, dir });
         await input.flush();
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };

@@ -1,7 +1,7 @@
 import { control, type Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
 import { timeoutInForce, triesOf } from "../store/attempts-shown.ts";
-import { activeMs, type RunRow } from "../store/run-row.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { EndRequest } from "./run-handle.ts";
 
@@ -21,8 +21,8 @@ export interface EndWatch {
  * Looks at the run whenever it is woken. Its deadline counts active time: while it waits for people
  * `active_since` is null and the clock stands still.
  */
-export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes; readonly now: () => number }, run: RunRow): EndWatch {
-  const { db, wakes, now } = deps;
+export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes }, run: RunRow): EndWatch {
+  const { db, wakes } = deps;
   const abort = new AbortController();
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -41,7 +41,7 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
       const row = await reloadRun(db, run);
       if (row !== undefined && !closed) {
         const timeoutMs = timeoutInForce(row);
-        const leftMs = timeoutMs - (activeMs(row, now()) - triesOf(row).activeBeforeMs);
+        const leftMs = timeoutMs - (row.active_now_ms - triesOf(row).activeBeforeMs);
         if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
         else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);

@@ -5,7 +5,8 @@ import type { RunFact } from "../core/run-machine.ts";
 import { addCall } from "../core/usage.ts";
 import type { ExchangeClose } from "../gateway/exchange-journal.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
-import { activeMs, type RunRow } from "../store/run-row.ts";
+import type { RunRow } from "../store/run-row.ts";
+import { reloadRun } from "../store/runs.ts";
 import { openExchanges } from "./agent-output.ts";
 import { type AttemptState, freshState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
@@ -17,8 +18,10 @@ const LAST_CALLS_MS = 3_000;
 const LOOK_MS = 20;
 
 /** Whether an attempt that ended with this fact is followed by another one. */
-export function nextAfter(ctx: RunnerContext, row: RunRow, fact: RunFact): Next {
+export async function nextAfter(ctx: RunnerContext, row: RunRow, fact: RunFact): Promise<Next> {
   if (fact.type !== "broke" && fact.type !== "deadline_passed") return { again: false, note: null };
+  // By the database's clock, as the deadline is.
+  const now = await reloadRun(ctx.db, row);
   return decideNext({
     settings: attemptSettings(row),
     timeoutMs: row.spec.timeoutMs,
@@ -26,7 +29,7 @@ export function nextAfter(ctx: RunnerContext, row: RunRow, fact: RunFact): Next 
     attempt: row.attempt,
     phase: row.phase,
     error: fact.error,
-    activeMs: activeMs(row, ctx.now()),
+    activeMs: now?.active_now_ms ?? row.active_ms,
     nowMs: ctx.now(),
     random: Math.random(),
     hostMemoryBytes: ctx.hostMemoryBytes(),

@@ -81,6 +81,14 @@ async function terminateShim(dir: string): Promise<void> {
 }
 
 /**
+ * Whether everything of a run directory is in its control groups: its shim has joined them (it says who it is
+ * afterwards), and bubblewrap, which the file `args` is for, shows no control group that could be left.
+ */
+function isWhollyInGroups(dir: string): boolean {
+  return readShimPid(dir) !== null && existsSync(path.join(dir, "args"));
+}
+
+/**
  * Ends everything of a run directory for certain, and removes its control groups: TERM to the shim, then
  * SIGKILL to all members of its control groups and all holders of its files, until two scans in a row
  * find none. A directory that was not started yet never will be. Throws after 30 s.
@@ -90,11 +98,12 @@ export async function killRunDirectory(dir: string): Promise<void> {
   if (!forestall(dir)) await terminateShim(dir);
   prepareKill(dir);
   const hasGroups = cgroupsOf(dir).some((group) => existsSync(group));
+  const isKnown = hasGroups && isWhollyInGroups(dir);
   const end = Date.now() + LIMIT_MS;
   for (let quiet = 0; quiet < 2; await sleep(PAUSE_MS)) {
     killMembers(dir);
-    // Looking through all processes takes long, and what is in a group cannot leave it: once is enough there.
-    const holders = hasGroups && quiet > 0 ? [] : await findHolders(dir);
+    // Looking through all processes takes long: not at all where it can find nothing, once where no one can leave a group.
+    const holders = isKnown || (hasGroups && quiet > 0) ? [] : await findHolders(dir);
     const left = [...readMembers(dir), ...holders];
     for (const pid of left) killProcess(pid, "SIGKILL");
     quiet = left.length === 0 ? quiet + 1 : 0;

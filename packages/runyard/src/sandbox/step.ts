@@ -1,12 +1,15 @@
 import { closeSync, existsSync, fstatSync, mkdirSync, mkdtempSync, openSync, readSync, statSync, writeFileSync } from "node:fs";
+import { uptime } from "node:os";
 import path from "node:path";
 import type { Launch } from "./driver.ts";
 import { InWriter } from "./journal.ts";
 import { killRunDirectory } from "./kill.ts";
 import { removeTree } from "./remove-tree.ts";
-import { isShimAlive, makeRunDirectory, readExitCode, watchRunDirectory } from "./run-directory.ts";
+import { isShimAlive, makeRunDirectory, readExitCode, readShimPid, watchRunDirectory } from "./run-directory.ts";
 import type { Spawner } from "./spawner.ts";
 
+/** Of the start time of a process, on every Linux. */
+const TICK_MS = 10;
 const DEFAULT_MAX_OUTPUT_BYTES = 32 << 20;
 /** Exists when the step ran out of time: a later look at the directory must not take it for an ordinary end. */
 const TIMED_OUT = "timed-out";
@@ -77,8 +80,14 @@ function closeStdin(dir: string): void {
 
 /** Milliseconds that are left of the step's time, which began with its first start. */
 function remainingMs(dir: string, timeoutMs: number): number {
-  const startedAt = statSync(path.join(dir, "started")).mtimeMs;
-  return Math.min(timeoutMs, Math.max(0, startedAt + timeoutMs - Date.now()));
+  return Math.min(timeoutMs, Math.max(0, timeoutMs - elapsedMs(dir)));
+}
+
+/** How long a step's shim has been there: by the time since boot where the system tells that, which no change of the clock moves. */
+function elapsedMs(dir: string): number {
+  const ticks = Number(readShimPid(dir)?.startTime ?? Number.NaN);
+  if (Number.isFinite(ticks)) return uptime() * 1_000 - ticks * TICK_MS;
+  return Date.now() - statSync(path.join(dir, "started")).mtimeMs;
 }
 
 /** Resolves with the exit status, or null when the shim died without one; rejects on timeout and abort. */

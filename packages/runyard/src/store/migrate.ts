@@ -20,6 +20,7 @@ export interface Migration {
 }
 
 const OURS = fileURLToPath(new URL("./migrations", import.meta.url));
+const CONNECT_TIMEOUT_MS = 10_000;
 const LOCK_KEY = 7_246_909_153;
 /** Asks for the right to make a schema only where there is none. */
 const MAKE_LEDGER = `
@@ -38,7 +39,11 @@ const MAKE_LEDGER = `
  */
 export async function migrate(options: MigrateOptions): Promise<{ applied: string[] }> {
   const migrations = readMigrations(options.directory);
-  const client = new pg.Client({ connectionString: options.connectionString, application_name: "runyard-migrate" });
+  const client = new pg.Client({
+    connectionString: options.connectionString,
+    application_name: "runyard-migrate",
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
   client.on("error", () => undefined);
   try {
     await client.connect().catch((error: unknown) => {

@@ -1,16 +1,30 @@
 import type { Database } from "./database.ts";
 
+export interface RunCounts {
+  readonly running: number;
+  readonly waiting: number;
+  readonly queued: number;
+  /** Most that are taken up at a time, those that wait included. */
+  readonly limit: number;
+}
+
 /** How many runs of an organization go on, wait for a person, and are queued. */
-export async function countRuns(db: Database, orgId: string): Promise<{ running: number; waiting: number; queued: number }> {
-  const rows = await db.queryInOrganization<{ running: number; waiting: number; queued: number }>(
+export async function countRuns(db: Database, orgId: string): Promise<RunCounts> {
+  const rows = await db.queryInOrganization<RunCounts>(
     orgId,
     `select count(*) filter (where r.status = 'running')::int as running,
             count(*) filter (where r.status <> 'running')::int as waiting,
-            s.queued
+            s.queued, s.max_active as "limit"
      from runyard.org_slots s
      left join runyard.runs r on r.org_id = s.org_id and r.status in ('running', 'awaiting_input', 'awaiting_plan')
-     where s.org_id = $1 group by s.queued`,
+     where s.org_id = $1 group by s.queued, s.max_active`,
     [orgId],
   );
-  return rows[0] ?? { running: 0, waiting: 0, queued: 0 };
+  if (rows[0] === undefined) throw new Error(`The organization ${orgId} has no limit of runs`);
+  return rows[0];
+}
+
+/** Sets how many runs of an organization are at work at a time. What is at work above it goes on. */
+export async function limitRuns(db: Database, orgId: string, limit: number): Promise<void> {
+  await db.queryInOrganization(orgId, "update runyard.org_slots set max_active = $2 where org_id = $1", [orgId, limit]);
 }

@@ -11,6 +11,8 @@ import type {
   ToolKind,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings } from "../core/attempts.ts";
+import type { AskedCall } from "../core/permission-decision.ts";
+import { normalizePolicy } from "../core/permission-policy.ts";
 import type { UsageTotals } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 
@@ -62,6 +64,8 @@ export interface RunRow {
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly updated_at: string;
+  /** 1: next of its organization; null: not queued. Only where a run is read to be shown. */
+  readonly queue_position?: number | null;
 }
 
 /** A row of `requests`; `request` is what the runner needs to answer it. */
@@ -69,7 +73,12 @@ export interface RequestRow {
   readonly id: string;
   readonly attempt: number;
   readonly kind: "permission" | "question";
-  readonly request: { readonly title: string; readonly toolKind: ToolKind | null };
+  readonly request: {
+    readonly title: string;
+    readonly toolKind: ToolKind | null;
+    /** What a permission is about; missing in those that a version without rules has stored. */
+    readonly payload?: { readonly call?: AskedCall };
+  };
   readonly answer: string | null;
   /** null: open. Closed without an answer: the attempt ended first. */
   readonly closed_at: string | null;
@@ -89,6 +98,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     number: row.num,
     status: row.status,
     phase: row.phase,
+    queuePosition: row.queue_position ?? null,
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,
@@ -98,7 +108,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     agent: row.spec.agent,
     model: row.spec.model,
     simulated: row.simulated,
-    permissionPolicy: row.spec.permissionPolicy,
+    permissionPolicy: normalizePolicy(row.spec.permissionPolicy),
     settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver, ...showAttemptSettings(row) },
     ...showAttempts(row),
     sandbox: row.sandbox,

@@ -25,12 +25,21 @@ function eventArrays(events: readonly NewEvent[]): [string[], string[]] {
   return [events.map((event) => event.type), events.map((event) => JSON.stringify(event.data))];
 }
 
-/** Stores a run with its first events; a queued one counts in its organization from then on. */
-export async function insertRun(db: Database, run: NewRun): Promise<RunRow> {
+/**
+ * Stores a run with its first events; a queued one counts in its organization from then on. Where `admit`,
+ * asked first in the same transaction, says no, nothing is stored and undefined comes back.
+ */
+export async function insertRun(db: Database, run: NewRun): Promise<RunRow>;
+export async function insertRun(db: Database, run: NewRun, admit: (tx: Tx) => Promise<boolean>): Promise<RunRow | undefined>;
+export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => Promise<boolean>): Promise<RunRow | undefined> {
   const [types, data] = eventArrays(run.events);
   return db.inOrganization(run.orgId, async (tx) => {
+    if (admit !== undefined && !(await admit(tx))) return undefined;
+    let queuePosition: number | null = null;
     if (run.status === "pending") {
-      await tx.query("update runyard.org_slots set queued = queued + 1 where org_id = $1", [run.orgId]);
+      // This row is held to the end, so that its count is the run's place in the queue too.
+      const enqueue = "update runyard.org_slots set queued = queued + 1 where org_id = $1 returning queued";
+      queuePosition = one(await tx.query<{ queued: number }>(enqueue, [run.orgId])).queued;
     }
     const repository = await tx.query<{ id: string }>(
       `insert into runyard.repositories (id, org_id, url) values ($1, $2, $3)
@@ -66,7 +75,7 @@ export async function insertRun(db: Database, run: NewRun): Promise<RunRow> {
         data,
       ],
     );
-    return one(rows);
+    return { ...one(rows), queue_position: queuePosition };
   });
 }
 
@@ -75,10 +84,31 @@ export interface StoredRun {
   readonly open: readonly RequestRow[];
 }
 
+/** The place in the queue is counted on the index of queued runs, up to the run itself. */
+const FIND_RUN = `
+  select r.*, case when r.status = 'pending' then
+      (select count(*)::int from runyard.runs q where q.org_id = r.org_id and q.status = 'pending' and q.num <= r.num)
+    end as queue_position
+  from runyard.runs r where r.id = $1`;
+
+/** What is queued on one page stands in one row in the queue too, so one count is enough for all of them. */
+const LIST_RUNS = `
+  with page as materialized (
+    select * from runyard.runs
+    where ($1::bigint is null or num < $1) and ($2::text is null or status = $2) order by num desc limit $3
+  )
+  select page.*, case when page.status = 'pending' then
+      (select count(*) from runyard.runs q
+         where q.org_id = runyard.current_org() and q.status = 'pending'
+           and q.num < (select min(p.num) from page p where p.status = 'pending'))::int
+      + (row_number() over (partition by page.status order by page.num))::int
+    end as queue_position
+  from page order by page.num desc`;
+
 /** A run with its open requests, or undefined (also for a run of another organization). */
 export async function findRun(db: Database, orgId: string, runId: string): Promise<StoredRun | undefined> {
   return db.inOrganization(orgId, async (tx) => {
-    const rows = await tx.query<RunRow>("select * from runyard.runs where id = $1", [runId]);
+    const rows = await tx.query<RunRow>(FIND_RUN, [runId]);
     const run = rows[0];
     return run && { run, open: run.open_requests === 0 ? [] : await openRequests(tx, [runId]) };
   });
@@ -112,11 +142,7 @@ export async function listRuns(
   options: { orgId: string; before: number | null; status: RunStatus | null; limit: number },
 ): Promise<StoredRun[]> {
   return db.inOrganization(options.orgId, async (tx) => {
-    const rows = await tx.query<RunRow>(
-      `select * from runyard.runs
-       where ($1::bigint is null or num < $1) and ($2::text is null or status = $2) order by num desc limit $3`,
-      [options.before, options.status, options.limit],
-    );
+    const rows = await tx.query<RunRow>(LIST_RUNS, [options.before, options.status, options.limit]);
     const waiting = rows.filter((run) => run.open_requests > 0).map((run) => run.id);
     const open = waiting.length === 0 ? [] : await openRequests(tx, waiting);
     return rows.map((run) => ({ run, open: open.filter((request) => request.run_id === run.id) }));
@@ -208,20 +234,26 @@ export async function readInputs(
   );
 }
 
+/** The first answer to an open request; no row: it was answered before, or its attempt is over. */
+export const ANSWER_REQUEST = "select * from runyard.answer_request($1, $2, $3, $4, $5, $6, $7)";
+
+interface RequestAnswer {
+  readonly runId: string;
+  readonly requestId: string;
+  readonly answer: string;
+  readonly by: string;
+  readonly line: string;
+  readonly event: NewEvent;
+}
+
+export function answerValues(answer: RequestAnswer): unknown[] {
+  const { runId, requestId, by, line, event } = answer;
+  return [runId, requestId, answer.answer, by, line, event.type, JSON.stringify(event.data)];
+}
+
 /** Answers an open request; undefined: it was answered before, or its attempt is over. */
-export async function answerRequest(
-  db: Database,
-  options: { orgId: string; runId: string; requestId: string; answer: string; by: string; line: string; event: NewEvent },
-): Promise<RunRow | undefined> {
-  const rows = await db.queryInOrganization<RunRow>(options.orgId, "select * from runyard.answer_request($1, $2, $3, $4, $5, $6, $7)", [
-    options.runId,
-    options.requestId,
-    options.answer,
-    options.by,
-    options.line,
-    options.event.type,
-    JSON.stringify(options.event.data),
-  ]);
+export async function answerRequest(db: Database, options: RequestAnswer & { readonly orgId: string }): Promise<RunRow | undefined> {
+  const rows = await db.queryInOrganization<RunRow>(options.orgId, ANSWER_REQUEST, answerValues(options));
   return rows[0];
 }
 
@@ -240,9 +272,19 @@ export async function cancelRun(
   return rows[0];
 }
 
-/** Reads a run again, as its runner: to see a wish to cancel, or that a wait is over. */
-export async function reloadRun(db: Database, run: Pick<RunRow, "id" | "org_id">): Promise<RunRow | undefined> {
-  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.runs where id = $1", [run.id]);
+/**
+ * Reads a run again, as its runner: to see a wish to cancel, or that a wait is over. `active_now_ms` is its
+ * active time up to now by the database's clock, which is the one that its times were taken by.
+ */
+export async function reloadRun(
+  db: Database,
+  run: Pick<RunRow, "id" | "org_id">,
+): Promise<(RunRow & { readonly active_now_ms: number }) | undefined> {
+  const rows = await db.queryInOrganization<RunRow & { active_now_ms: number }>(
+    run.org_id,
+    "select *, runyard.active_ms_until_now(active_ms, active_since) as active_now_ms from runyard.runs where id = $1",
+    [run.id],
+  );
   return rows[0];
 }
 

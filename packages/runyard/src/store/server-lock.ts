@@ -3,6 +3,7 @@ import pg from "pg";
 
 /** How long a start waits for a killed server's connection to be noticed, in milliseconds. */
 const PATIENCE_MS = 3_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const POLL_MS = 50;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
@@ -62,7 +63,12 @@ export async function lockServer(options: ServerLockOptions): Promise<ServerLock
 
 /** A connection that holds the lock, or null when another one keeps it. */
 async function take({ connect, runnerId }: ServerLockOptions): Promise<pg.Client | null> {
-  const client = new pg.Client({ connectionString: await connect(), application_name: "runyard-lock", keepAlive: true });
+  const client = new pg.Client({
+    connectionString: await connect(),
+    application_name: "runyard-lock",
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+  });
   client.on("error", () => undefined);
   try {
     await client.connect();

@@ -1,8 +1,10 @@
 // Commands that are told something wrong, and commands whose surroundings go away: each ends with a code and a
 // sentence. The rows stand in docs/acceptance.md.
-import { spawn } from "node:child_process";
-import { createServer, type Server } from "node:http";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { createServer, get, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runAtTerminal } from "../../src/cli/testing/terminal.ts";
@@ -69,6 +71,14 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     });
   });
 
+  test("up, with an OPENAI_BASE_URL that is none", async () => {
+    const env = { OPENAI_BASE_URL: "nonsense" };
+    const message = 'OPENAI_BASE_URL must be an http or https URL, for example http://127.0.0.1:11434/v1: got "nonsense"';
+    expect(await run(home, ["up", "--port", "0"], { env })).toEqual(
+      failure(2, message, "Correct it, or leave it out to start without a model."),
+    );
+  });
+
   test("with a wrong token, and the doctor", async () => {
     const env = { RUNYARD_TOKEN: "decoy" };
     const refused = failure(
@@ -87,9 +97,9 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     const give = (input: string | Buffer) => run(home, ["run", "-", "--detach", "--repo", repository], { input });
 
     test.each(["", " \n\t "])("of nothing: %j", async (input) => {
-      const advice = 'Say what to do, for example: runyard run "fix the failing test"';
-      expect(await give(input)).toEqual(failure(2, "The task is empty.", advice));
-      expect(await run(home, ["run", input, "--repo", repository])).toEqual(failure(2, "The task is empty.", advice));
+      const refused = { code: 3, stdout: "", stderr: "error: task: must say what to do\n" };
+      expect(await give(input)).toEqual(refused);
+      expect(await run(home, ["run", input, "--repo", repository])).toEqual(refused);
     });
 
     test.skipIf(unavailable !== null)(
@@ -160,9 +170,35 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     expect((await run(home, ["status"], { env: { NO_COLOR: "", FORCE_COLOR: "1" } })).stdout).toContain("\u001b[");
   });
 
-  // In a clone, Node's thread of loader hooks never answers there: the program hangs before its first line.
-  // oxlint-disable-next-line vitest/warn-todo -- it is no test before it can pass
-  test.todo("in a folder that was removed");
+  test("`up` takes the names of a proxy, and refuses what is no name", async () => {
+    const refused = await run(home, ["up", "--port", "0"], { env: { RUNYARD_ALLOWED_HOSTS: "ok.example, https://no.example" } });
+    expect(refused).toEqual({
+      code: 2,
+      stdout: "",
+      stderr:
+        'error: RUNYARD_ALLOWED_HOSTS must be names like runyard.example.com or build-1:4600, with commas between: got "https://no.example"\n  Correct it, or leave it out.\n',
+    });
+    const own = makeTestHome({ DATABASE_URL: database.connectionString });
+    const behind = await serve(own, [], { env: { RUNYARD_ALLOWED_HOSTS: "Runyard.Example" } });
+    const { port } = new URL(behind.url);
+    const ask = (host: string): Promise<number | undefined> =>
+      new Promise((resolve) => get({ port, path: "/livez", headers: { host } }, (answer) => resolve(answer.resume().statusCode)));
+    expect([await ask("runyard.example"), await ask("other.example")]).toEqual([200, 403]);
+    await behind.leave();
+    await removeHome(own);
+  });
+
+  test("in a folder that was removed", () => {
+    const folder = path.join(home.root, "removed");
+    mkdirSync(folder);
+    const words = ["-c", `cd "$1" && rmdir "$1" && exec "$2" "$3" status`, "sh", folder, process.execPath, PROGRAM];
+    const { status, stdout, stderr } = spawnSync("/bin/sh", words, { env: home.env, encoding: "utf8", timeout: 30_000 });
+    expect({ status, stdout, stderr }).toEqual({
+      status: 1,
+      stdout: "",
+      stderr: "error: The folder that you stand in is not there any more.\n  Go to another one (cd), and try again.\n",
+    });
+  });
 });
 
 async function answering(status: number, type: string): Promise<Server> {

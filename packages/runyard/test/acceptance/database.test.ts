@@ -1,6 +1,6 @@
 // `runyard up` with a DATABASE_URL that leads nowhere good: each says what is wrong within seconds, and leaves
 // nothing. The rows stand in docs/acceptance.md.
-import { createServer, type AddressInfo } from "node:net";
+import { createServer, type AddressInfo, type Socket } from "node:net";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTestDatabase, databaseIn, withDatabase, type TestDatabase } from "../../src/testing/database.ts";
@@ -67,9 +67,19 @@ describe.skipIf(process.platform !== "linux")("DATABASE_URL", () => {
     expect(stderr).toMatch(/^error: The database cannot be reached \(getaddrinfo (ENOTFOUND|EAI_AGAIN) runyard\.invalid\): check /);
   });
 
-  // The connection that applies migrations has no limit in time: a server that accepts and says nothing holds the start for ever.
-  // oxlint-disable-next-line vitest/warn-todo -- it is no test before it can pass
-  test.todo("where something accepts and says nothing");
+  test("where something accepts and says nothing", async () => {
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => void sockets.push(socket.on("error", () => undefined)));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as AddressInfo;
+    expect(await startWith(`postgres://me:decoy@127.0.0.1:${port}/mine`)).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: The database cannot be reached (timeout expired): ${CHECK}.\n`,
+    });
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => silent.close(resolve));
+  }, 60_000);
 
   test("where something ends every connection", async () => {
     const rude = createServer((socket) => socket.destroy());

@@ -151,11 +151,6 @@ describe.skipIf(process.platform !== "linux")("a machine", () => {
         () => machineWith(["/dev/null", placeOf("bwrap")]),
         `bubblewrap is not installed: install the package \`bubblewrap\`, ${INSTEAD}`,
       ],
-      [
-        "lack socat",
-        () => machineWith(["/dev/null", placeOf("socat")]),
-        `socat is not installed, the only way out of a sandbox: install the package \`socat\`, ${INSTEAD}`,
-      ],
     ])(
       "%s: up serves and warns, a run is refused, the doctor says what to do",
       async (_, machine, reason) => {
@@ -286,9 +281,23 @@ describe.skipIf(process.platform !== "linux")("a machine", () => {
       await server.leave();
     }, 60_000);
 
-    // The limit is counted from what the database's clock said to what the server's says: behind, it never comes; ahead, it comes at once.
-    // oxlint-disable-next-line vitest/warn-todo -- it is no test before it can pass
-    test.todo("that differs from the database's: the time limit of a run is as long as it should be");
+    test.each([
+      ["behind", -365 * DAY_MS],
+      ["ahead of", 365 * DAY_MS],
+    ])(
+      "that is a year %s the database's: the time limit of a run is as long as it should be",
+      async (_, offsetMs) => {
+        const server = await serve(home, ["--unsafe-process"], { env: wrongClock(offsetMs) });
+        const repositoryUrl = makeRepository(home.root, { "README.md": "# x\n" });
+        const started = performance.now();
+        const command = ["sh", "-c", "exec sleep 86398"];
+        const { id } = await server.client.runs.create({ task: "x", repositoryUrl, agent: { command }, settings: { timeout: 2_000 } });
+        expect((await readLog(server.client, id)).at(-1)?.type).toBe("run.timeout");
+        expect(performance.now() - started).toBeGreaterThan(1_900);
+        await server.leave();
+      },
+      60_000,
+    );
   });
 
   async function changeRun(id: string, change: string): Promise<void> {

@@ -97,8 +97,10 @@ const server = await startServer({
   port: 0,
   simulate: false,
   defaultDriver: "process",
+  maxRuns: 10,
   databaseUrl: null,
   provider: null,
+  allowedHosts: [],
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
 process.once("SIGTERM", () => void server.stop().then(() => process.exit(0)));

@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import type { CreateRunRequest, PermissionRule, Run, RunEvent } from "@runyard/sdk/contract";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { findCodex } from "../../src/agents/profiles/codex-program.ts";
 import type { AgentProfile } from "../../src/agents/profiles/profile.ts";
@@ -169,6 +169,23 @@ describe.skipIf(reason !== null)(`codex${reason === null ? "" : ` (not tested: $
       ["deny", "person"],
       ["deny", "policy"],
     ]);
+  });
+
+  test("goes by rules of path and command, also where the adapter quotes a line", async () => {
+    const script = [...SCRIPT.slice(0, 3), { run: `touch 'a b.txt' && echo "$HOME"` }, { run: "touch c.txt" }, { say: "Done." }];
+    const rules: PermissionRule[] = [
+      { decision: "allow", kinds: ["edit"], paths: ["hello.*"], name: "hello" },
+      { decision: "deny", kinds: ["edit"], paths: ["**"], name: "no edits" },
+      { decision: "deny", commands: ["echo*"], name: "no echo" },
+      { decision: "allow", kinds: ["execute"], commands: ["touch *"], name: "touch" },
+      { decision: "deny", name: "nothing else" },
+    ];
+    const { show, end } = await begin(script, { run: { permissionPolicy: { rules } } });
+    const { run, log } = await end();
+    expect(run).toMatchObject({ status: "completed", result: { filesChanged: 2 } });
+    expect(show("hello.txt")).toBe("hello from codex");
+    const rulesOf = log.flatMap((event) => (event.type === "permission.resolved" ? [event.data.rule] : []));
+    expect(rulesOf).toEqual(["hello", "no edits", "nothing else", "no echo", "touch"]);
   });
 
   const CONFIGURED = {

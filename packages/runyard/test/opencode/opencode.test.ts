@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import type { EventData, EventType, NewEvent } from "@runyard/sdk/contract";
+import type { EventData, EventType, NewEvent, PermissionRule } from "@runyard/sdk/contract";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { resolveProfile } from "../../src/agents/profiles/profiles.ts";
 import type { AgentProfile } from "../../src/agents/profiles/profile.ts";
@@ -98,6 +98,27 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     expect(readFileSync(path.join(done.workspace, "README.md"), "utf8")).toBe("# demo\n");
     expect(dataOf(done.events, "tool.finished").map((tool) => tool.status)).toEqual(["completed", "completed", "failed", "failed"]);
     expect(done.state.outcome).toMatchObject({ stopReason: "end_turn", lastText: "Done: hello.txt is there." });
+  });
+
+  it("goes by rules of path and command", async () => {
+    const { url } = await model([...SCRIPT.slice(0, 4), { run: "cat README.md" }, { say: "Done." }]);
+    const rules: PermissionRule[] = [
+      { decision: "allow", kinds: ["edit"], paths: ["hello.*"], name: "hello" },
+      { decision: "deny", kinds: ["edit"], paths: ["**"], name: "no edits" },
+      { decision: "allow", kinds: ["execute"], commands: ["cat *"], name: "cat" },
+      { decision: "deny", name: "nothing else" },
+    ];
+    const done = await turn(url, { policy: { rules } });
+    expect(dataOf(done.events, "permission.resolved").map((answer) => answer.rule)).toEqual(["hello", "no edits", "nothing else", "cat"]);
+    expect(readFileSync(path.join(done.workspace, "hello.txt"), "utf8")).toBe("hello from opencode\n");
+    expect(readFileSync(path.join(done.workspace, "README.md"), "utf8")).toBe("# demo\n");
+    expect(dataOf(done.events, "tool.finished").map((tool) => tool.status)).toEqual([
+      "completed",
+      "completed",
+      "failed",
+      "failed",
+      "completed",
+    ]);
   });
 
   it("reads what a repository says to agents, and not how it would configure opencode", async () => {

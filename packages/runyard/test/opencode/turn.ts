@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, connect, type Server } from "node:net";
 import path from "node:path";
-import type { NewEvent } from "@runyard/sdk/contract";
+import type { NewEvent, PermissionPolicy } from "@runyard/sdk/contract";
 import {
   begin,
   cancelLines,
@@ -12,6 +12,7 @@ import {
   type NewRequest,
 } from "../../src/agents/acp/conversation.ts";
 import type { AgentProfile, ProfileContext } from "../../src/agents/profiles/profile.ts";
+import { normalizePolicy } from "../../src/core/permission-policy.ts";
 import { InWriter, OutReader } from "../../src/sandbox/journal.ts";
 import { readExitCode } from "../../src/sandbox/run-directory.ts";
 import type { SandboxDriver } from "../../src/sandbox/driver.ts";
@@ -34,7 +35,7 @@ export interface TurnOptions {
   /** Base URL of the model on loopback, with `/v1`. */
   readonly modelUrl: string;
   readonly prompt: string;
-  readonly policy?: ConversationSpec["policy"];
+  readonly policy?: Partial<PermissionPolicy>;
   /** Files of the workspace before the turn. */
   readonly files?: Readonly<Record<string, string>>;
   /** What a person says to a request. */
@@ -69,7 +70,7 @@ export async function runTurn(options: TurnOptions): Promise<Turn> {
       cwd: inside.workspace,
       prompt: options.prompt,
       attempt: 1,
-      policy: options.policy ?? { ask: [], deny: [] },
+      policy: normalizePolicy(options.policy ?? {}),
       profileQuirks: profile.quirks,
     };
     return { ...(await converse(dir, conversation, options)), workspace: spec.dirs.workspace, dir };
@@ -102,7 +103,7 @@ async function converse(dir: string, spec: ConversationSpec, options: TurnOption
     events.push(...result.events);
     send(result.lines);
     for (const request of result.requests) {
-      const answer = permissionAnswer(request, options.decide?.(request) ?? "deny");
+      const answer = permissionAnswer(request, options.decide?.(request) ?? "deny", { userId: "user_test" });
       events.push(answer.event);
       send([answer.line]);
     }

@@ -196,16 +196,39 @@ describe("trying again", () => {
     expect(asked).toHaveLength(1);
   });
 
+  test("creating is tried again under the same key, and every call has a key of its own", async () => {
+    for (const answer of [cut, problem(503, "unavailable"), problem(429, "rate_limited", { "retry-after": "0" })]) {
+      const { url, asked } = await serve(answer, answer, json(201, RUN));
+      const { runs } = client(url);
+      expect(await runs.create({ task: "x", repositoryUrl: "/x" })).toEqual(RUN);
+      await runs.create({ task: "x", repositoryUrl: "/x" });
+      await runs.create({ task: "x", repositoryUrl: "/x", idempotencyKey: "mine" });
+      const keys = asked.map((request) => request.headers["idempotency-key"]);
+      expect(keys).toEqual([keys[0], keys[0], keys[0], keys[3], "mine"]);
+      expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
+      expect(keys[3]).toMatch(/^[0-9a-f]{32}$/);
+      expect(keys[3]).not.toBe(keys[0]);
+    }
+  });
+
+  test("a key that no header can carry is refused before anything is sent", async () => {
+    const { url, asked } = await serve(json(201, RUN));
+    for (const idempotencyKey of ["", "a b", "ü", "a\nb", "x".repeat(256)]) {
+      const call = client(url).runs.create({ task: "x", repositoryUrl: "/x", idempotencyKey });
+      expect(String(await failure(call))).toContain("idempotencyKey must be");
+    }
+    expect(asked).toEqual([]);
+  });
+
   test("what must not happen twice is not tried again; cancelling is", async () => {
     for (const answer of [cut, problem(503, "unavailable")]) {
       const { url, asked } = await serve(answer);
       const { runs } = client(url);
-      await failure(runs.create({ task: "x", repositoryUrl: "/x" }, { maxRetries: 5 }));
-      await failure(runs.answerPermission("run_1", "perm_1_2", "allow"));
+      await failure(runs.answerPermission("run_1", "perm_1_2", "allow", { maxRetries: 5 }));
       await failure(runs.answerQuestion("run_1", "ask_1_2", "yes"));
-      expect(asked).toHaveLength(3);
+      expect(asked).toHaveLength(2);
       await failure(runs.cancel("run_1"));
-      expect(asked).toHaveLength(6);
+      expect(asked).toHaveLength(5);
     }
   });
 

@@ -42,6 +42,9 @@ export interface RunResults {
 
   /** What a run changed, as `git diff` writes it; empty when it changed nothing. */
   patch(id: string, options?: RequestOptions): Promise<string>;
+
+  /** The same byte for byte, for `git apply`: files need not be UTF-8. */
+  patchBytes(id: string, options?: RequestOptions): Promise<Uint8Array>;
 }
 
 const JSON_TYPE = "application/json";
@@ -62,6 +65,7 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
       return checked(answer, { baseCommit: "string", files: "array" }) as RunDiff;
     },
     patch: async (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
+    patchBytes: async (id, options) => transport.bytes(get(pathOf("runPatch", { id }), "text/x-diff"), options),
   };
 }
 

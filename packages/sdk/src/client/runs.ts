@@ -4,6 +4,7 @@ import type { RunEvent } from "../contract/events.ts";
 import { isTerminal } from "../contract/status.ts";
 import { checked } from "./answers.ts";
 import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-stream.ts";
+import { checkedIdempotencyKey, newIdempotencyKey } from "./idempotency-key.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import { createResults, type RunResults } from "./results.ts";
 import type { RequestOptions, Transport } from "./transport.ts";
@@ -16,7 +17,9 @@ const JSON_TYPE = "application/json";
 /** Runs of the token's organization: `client.runs`. */
 export interface Runs extends RunResults {
   /**
-   * Creates a run. It is not tried again after an error, because it may have been created.
+   * Creates a run. Each call has a key (`idempotencyKey`, else one of its own) under which the server makes
+   * one run and no more, so that it is safe to try again, and is. Give a key to repeat a call later, within
+   * 24 hours: the same request under the same key gives the same run.
    *
    * @example
    * ```ts
@@ -42,8 +45,16 @@ export interface Runs extends RunResults {
   /** Asks a run to stop; it has stopped when its status says so. Asking twice is harmless. */
   cancel(id: string, options?: RequestOptions): Promise<Run>;
 
-  /** Answers an agent's request for permission; open ones are in the run's `waitingFor`. */
-  answerPermission(id: string, permissionId: string, decision: AnswerPermissionRequest["decision"], options?: RequestOptions): Promise<Run>;
+  /**
+   * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
+   * call of the same kind with the same command or paths is decided the same way, for the rest of the run.
+   */
+  answerPermission(
+    id: string,
+    permissionId: string,
+    decision: AnswerPermissionRequest["decision"],
+    options?: RequestOptions & { readonly remember?: boolean },
+  ): Promise<Run>;
 
   /** Answers an agent's question; open ones are in the run's `waitingFor`. */
   answerQuestion(id: string, questionId: string, answer: string, options?: RequestOptions): Promise<Run>;
@@ -79,10 +90,10 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
   const post = async (
     route: RouteName,
     params: PathParams,
-    call: { body?: unknown; repeatable: boolean; options: RequestOptions | undefined },
+    call: { body?: unknown; headers?: Readonly<Record<string, string>>; repeatable: boolean; options: RequestOptions | undefined },
   ): Promise<Run> => {
-    const { body, repeatable, options } = call;
-    return asRun(await transport.json({ method: "POST", path: pathOf(route, params), body, accept: JSON_TYPE, repeatable }, options));
+    const { options, ...request } = call;
+    return asRun(await transport.json({ method: "POST", path: pathOf(route, params), accept: JSON_TYPE, ...request }, options));
   };
   const get = async (id: string, options?: RequestOptions): Promise<Run> =>
     asRun(await transport.json({ method: "GET", path: pathOf("getRun", { id }), accept: JSON_TYPE, repeatable: true }, options));
@@ -93,11 +104,16 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     ...createResults(transport, idleMs),
     get,
     events,
-    create: (input, options) => post("createRun", {}, { body: input, repeatable: false, options }),
+    create: async ({ idempotencyKey = newIdempotencyKey(), ...body }, options) => {
+      const headers = { "idempotency-key": checkedIdempotencyKey(idempotencyKey) };
+      return post("createRun", {}, { body, headers, repeatable: true, options });
+    },
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
-    answerPermission: (id, pid, decision, options) =>
-      post("answerPermission", { id, pid }, { body: { decision }, repeatable: false, options }),
+    answerPermission: (id, pid, decision, options) => {
+      const body: AnswerPermissionRequest = options?.remember === true ? { decision, remember: true } : { decision };
+      return post("answerPermission", { id, pid }, { body, repeatable: false, options });
+    },
     answerQuestion: (id, qid, answer, options) => post("answerQuestion", { id, qid }, { body: { answer }, repeatable: false, options }),
     waitForEnd: async (id, options = {}) => {
       for (;;) {

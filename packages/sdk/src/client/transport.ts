@@ -27,6 +27,8 @@ export interface ApiRequest {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly body?: unknown;
+  /** Beside those that every request has. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** The media type that is wanted. */
   readonly accept: string;
   /** True when doing it twice does no more than doing it once. */
@@ -100,6 +102,7 @@ export function waitBefore(error: unknown, failures: number, firstMs: number): n
 
 async function openOnce(config: TransportConfig, request: ApiRequest, deadline: Deadline): Promise<Response> {
   const headers: Record<string, string> = {
+    ...request.headers,
     authorization: `Bearer ${config.token}`,
     accept: `${request.accept}, application/problem+json;q=0.5`,
   };

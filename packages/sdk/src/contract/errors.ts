@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { RateLimit } from "./creating.ts";
 
 /**
  * Every error of the API: its code says how HTTP answers and whether trying again can help.
@@ -19,11 +20,14 @@ export const API_ERRORS = {
   run_ended: { status: 409, retryable: false, title: "The run has ended" },
   payload_too_large: { status: 413, retryable: false, title: "The body is too large" },
   unsupported_media_type: { status: 415, retryable: false, title: "The body must be application/json" },
+  upgrade_required: { status: 426, retryable: false, title: "This path speaks WebSocket" },
   invalid_request: { status: 422, retryable: false, title: "The request is not valid" },
   file_too_large: { status: 422, retryable: false, title: "The file is too large to be handed out" },
   repository_not_usable: { status: 422, retryable: false, title: "The repository cannot be used" },
   unknown_agent: { status: 422, retryable: false, title: "No such agent" },
   sandbox_not_available: { status: 422, retryable: false, title: "The sandbox cannot be used on this machine" },
+  idempotency_mismatch: { status: 422, retryable: false, title: "This idempotency key belongs to another request" },
+  rate_limited: { status: 429, retryable: true, title: "Too many requests" },
   internal: { status: 500, retryable: true, title: "Something went wrong in the server" },
   unavailable: { status: 503, retryable: true, title: "The server cannot do this right now" },
 } as const;
@@ -49,15 +53,18 @@ export class RunyardError extends Error {
   override readonly name = "RunyardError";
   readonly code: ApiErrorCode;
   readonly errors: readonly { path: string; message: string }[] | undefined;
+  /** For `rate_limited`: the limit that stands in the way. */
+  readonly rate: RateLimit | undefined;
 
   constructor(
     code: ApiErrorCode,
     message: string,
-    options: { errors?: readonly { path: string; message: string }[]; cause?: unknown } = {},
+    options: { errors?: readonly { path: string; message: string }[]; rate?: RateLimit; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.errors = options.errors;
+    this.rate = options.rate;
     Object.defineProperty(this, BRAND, { value: true });
   }
 

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { attemptEventSchemas } from "./attempts.ts";
 import { runIdSchema } from "./ids.ts";
-import { permissionPolicySchema, runResultSchema, sandboxSchema, toolKindSchema } from "./run.ts";
+import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
+import { runResultSchema, sandboxSchema } from "./run.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
 
 const toolStatus = z.enum(["pending", "in_progress", "completed", "failed"]);
@@ -80,6 +81,18 @@ export const eventDataSchemas = {
     decision: z.enum(["allow", "deny", "cancelled"]),
     optionId: z.string().nullable(),
     by: z.enum(["policy", "person"]),
+    /** The rule that decided, for a decision of the policy: its name, or `default`. */
+    rule: z.string().optional(),
+    /** Who decided, for a decision of a person. */
+    userId: z.string().optional(),
+    userName: z.string().optional(),
+  }),
+  /** A person's answer was remembered: the rule stands in front of the run's policy from here on. */
+  "permission.rule_added": z.object({
+    permissionId: z.string(),
+    rule: permissionRuleViewSchema,
+    userId: z.string(),
+    userName: z.string().optional(),
   }),
   "question.asked": z.object({ questionId: z.string(), question: z.string() }),
   "question.answered": z.object({ questionId: z.string(), answer: z.string().nullable(), by: z.enum(["policy", "person"]) }),

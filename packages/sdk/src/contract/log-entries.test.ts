@@ -85,8 +85,33 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
   ],
   [{ type: "permission.requested", data: PERMISSION }, null],
   [
-    { type: "permission.resolved", data: { permissionId: "perm_1_2", decision: "deny", optionId: null, by: "person" } },
-    ["info", "runyard", "permission perm_1_2: deny (person)"],
+    {
+      type: "permission.resolved",
+      data: { permissionId: "perm_1_2", decision: "deny", optionId: null, by: "person", userId: "user_1", userName: "Ada" },
+    },
+    ["info", "runyard", "permission perm_1_2: deny (person, Ada)"],
+  ],
+  [
+    { type: "permission.resolved", data: { permissionId: "perm_1_2", decision: "allow", optionId: "y", by: "policy", rule: "rule 2" } },
+    ["info", "runyard", "permission perm_1_2: allow (policy, rule 2)"],
+  ],
+  [
+    { type: "permission.resolved", data: { permissionId: "perm_1_2", decision: "allow", optionId: "y", by: "policy" } },
+    ["info", "runyard", "permission perm_1_2: allow (policy)"],
+  ],
+  [
+    {
+      type: "permission.rule_added",
+      data: { permissionId: "perm_1_2", rule: { decision: "allow", kinds: ["execute"], commands: ["npm test"] }, userId: "user_1" },
+    },
+    ["info", "runyard", "permission remembered for this run: allow execute: npm test (user_1)"],
+  ],
+  [
+    {
+      type: "permission.rule_added",
+      data: { permissionId: "perm_1_2", rule: { decision: "deny", paths: ["a", "b"] }, userId: "user_1", userName: "Ada" },
+    },
+    ["info", "runyard", "permission remembered for this run: deny all: a, b (Ada)"],
   ],
   [{ type: "question.asked", data: { questionId: "ask_1_2", question: "Which?" } }, ["info", "agent", "Which?"]],
   [{ type: "question.answered", data: { questionId: "ask_1_2", answer: "This", by: "person" } }, ["info", "user", "This"]],

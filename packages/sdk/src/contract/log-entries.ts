@@ -1,4 +1,5 @@
-import type { RunEvent } from "./events.ts";
+import type { EventData, RunEvent } from "./events.ts";
+import { ruleWords } from "./permission-policy.ts";
 import type { LogEntry } from "./results.ts";
 
 /**
@@ -30,8 +31,10 @@ function words(event: RunEvent): Words | null {
       return {
         level: "info",
         source: "runyard",
-        message: `permission ${event.data.permissionId}: ${event.data.decision} (${event.data.by})`,
+        message: `permission ${event.data.permissionId}: ${event.data.decision} (${decidedBy(event.data)})`,
       };
+    case "permission.rule_added":
+      return { level: "info", source: "runyard", message: rememberedWords(event.data) };
     case "question.asked":
       return { level: "info", source: "agent", message: event.data.question };
     case "question.answered":
@@ -43,6 +46,16 @@ function words(event: RunEvent): Words | null {
     default:
       return stageWords(event);
   }
+}
+
+function rememberedWords({ rule, userName, userId }: EventData<"permission.rule_added">): string {
+  return `permission remembered for this run: ${ruleWords(rule)} (${userName ?? userId})`;
+}
+
+/** Who or what decided: `policy, rule 2`, `person, admin`; without the second where an older version did not say. */
+export function decidedBy(data: EventData<"permission.resolved">): string {
+  const which = data.by === "policy" ? data.rule : (data.userName ?? data.userId);
+  return which === undefined ? data.by : `${data.by}, ${which}`;
 }
 
 function toolWords(data: Extract<RunEvent, { type: "tool.finished" }>["data"]): Words {

@@ -26,6 +26,12 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read a run's log, live (SSE), as NDJSON or as JSON",
   },
+  runStream: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/stream",
+    policy: { scope: "agent:read" },
+    summary: "Read a run's log, live, over a WebSocket",
+  },
   runPatch: {
     method: "GET",
     path: "/v1/agent-runs/{id}/patch",

@@ -1,21 +1,9 @@
 import { z } from "zod";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
+import { idempotencyKeySchema } from "./creating.ts";
 import { runIdSchema } from "./ids.ts";
+import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
-
-/** Kinds of tool call, as ACP names them; a permission policy goes by these. */
-export const TOOL_KINDS = ["read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode", "other"] as const;
-export type ToolKind = (typeof TOOL_KINDS)[number];
-export const toolKindSchema = z.enum(TOOL_KINDS);
-
-/** What happens when an agent asks for permission; a kind that stands in neither list is allowed. */
-export const permissionPolicySchema = z.strictObject({
-  /** Kinds of tool call for which a person decides. */
-  ask: z.array(toolKindSchema).max(TOOL_KINDS.length).default([]),
-  /** Kinds of tool call that are always refused. */
-  deny: z.array(toolKindSchema).max(TOOL_KINDS.length).default([]),
-});
-export type PermissionPolicy = z.infer<typeof permissionPolicySchema>;
 
 export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
 export type SandboxDriverName = (typeof SANDBOX_DRIVERS)[number];
@@ -47,7 +35,7 @@ export const createRunSchema = z.strictObject({
     .refine((agent) => !(agent.profile !== undefined && agent.command !== undefined), "give a profile or a command, not both")
     .optional(),
   model: z.string().min(1).max(200).refine(noNul, "must not contain NUL").optional(),
-  permissionPolicy: permissionPolicySchema.optional(),
+  permissionPolicy: permissionPolicyRequestSchema.optional(),
   settings: z
     .strictObject({
       /** Active time that the run may use, in milliseconds; waiting for people does not count. */
@@ -60,12 +48,18 @@ export const createRunSchema = z.strictObject({
   verify: verifySchema.optional(),
   /** How often a failure of `verify` goes back to the agent; default 1. */
   verifyRetries: verifyRetriesSchema.optional(),
+  /** The same as the header `Idempotency-Key`. */
+  idempotencyKey: idempotencyKeySchema.optional(),
 });
 export type CreateRunRequest = z.input<typeof createRunSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/permissions/{pid}`. */
-export const answerPermissionSchema = z.strictObject({ decision: z.enum(["allow", "deny"]) });
-export type AnswerPermissionRequest = z.infer<typeof answerPermissionSchema>;
+export const answerPermissionSchema = z.strictObject({
+  decision: z.enum(["allow", "deny"]),
+  /** Decides every later call like this one the same way, for the rest of the run: the kind and the exact command or paths. */
+  remember: z.boolean().default(false),
+});
+export type AnswerPermissionRequest = z.input<typeof answerPermissionSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/questions/{qid}`. */
 export const answerQuestionSchema = z.strictObject({ answer: z.string().trim().min(1).max(100_000).refine(noNul, "must not contain NUL") });
@@ -145,6 +139,8 @@ export const runSchema = z.object({
   number: z.number().int(),
   status: runStatusSchema,
   phase: runPhaseSchema,
+  /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
+  queuePosition: z.number().int().positive().nullable(),
   turn: z.number().int(),
   attempt: z.number().int(),
   task: z.string(),

@@ -25,7 +25,13 @@ export const serverStatusSchema = z.object({
     limits: z.object({ memory: z.boolean(), cpus: z.boolean(), pids: z.boolean() }),
   }),
   /** Runs of the token's organization. */
-  runs: z.object({ running: z.number().int(), waiting: z.number().int(), queued: z.number().int() }),
+  runs: z.object({
+    running: z.number().int(),
+    waiting: z.number().int(),
+    queued: z.number().int(),
+    /** Most at a time, those that wait for a person included; further ones are queued. */
+    limit: z.number().int(),
+  }),
   agents: z.array(
     z.object({
       name: z.string(),

@@ -1,12 +1,17 @@
 import { eventDataSchemas, TOOL_KINDS, type NewEvent } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { normalizePolicy } from "../../core/permission-policy.ts";
 import { begin, cancelRequest, receive } from "./conversation.ts";
 import { chunk, INITIALIZED, journal, OPENED, permission, play, rpc, SPEC, update, type Played } from "./testing/play.ts";
 import type { Json } from "./json.ts";
 import type { ConversationSpec } from "./state.ts";
 
-const spec: ConversationSpec = { ...SPEC, policy: { ask: ["execute", "other"], deny: ["delete"] }, profileQuirks: { planTool: "todo" } };
+const spec: ConversationSpec = {
+  ...SPEC,
+  policy: normalizePolicy({ ask: ["execute", "other"], deny: ["delete"] }),
+  profileQuirks: { planTool: "todo" },
+};
 
 const json = fc.jsonValue({ maxDepth: 3 }) as fc.Arbitrary<Json>;
 const words = fc.oneof(fc.string(), fc.string({ unit: "grapheme", maxLength: 40 }), fc.constantFrom("\0", "\ud83d", "x".repeat(70_000)));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { normalizePolicy } from "../../core/permission-policy.ts";
 import { begin, cancelLines, receive } from "./conversation.ts";
 import type { Json } from "./json.ts";
 import { chunk, dataOf, END_TURN, INITIALIZED, journal, OPENED, permission, play, playTurn, rpc, SPEC, update } from "./testing/play.ts";
@@ -243,7 +244,7 @@ describe("other messages of the agent", () => {
 
 describe("cancelling", () => {
   it("stops the turn and answers what is open, and only that", () => {
-    const spec = { ...SPEC, policy: { ask: ["execute" as const], deny: [] } };
+    const spec = { ...SPEC, policy: normalizePolicy({ ask: ["execute"] }) };
     const ask = permission("p-1", {
       toolCall: { toolCallId: "t", kind: "execute", title: "rm" },
       options: [{ optionId: "y", kind: "allow_once", name: "Yes" }],

@@ -1,5 +1,6 @@
 import type { PermissionPolicy } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
+import { normalizePolicy } from "../../core/permission-policy.ts";
 import { permissionAnswer, type ConversationSpec, type NewRequest } from "./conversation.ts";
 import type { Json } from "./json.ts";
 import { dataOf, permission, play, playTurn, SPEC, journal, INITIALIZED, OPENED, update } from "./testing/play.ts";
@@ -10,10 +11,16 @@ const ALL = [
   { optionId: "never", kind: "reject_always", name: "Never" },
   { optionId: "no", kind: "reject_once", name: "No" },
 ];
-const EXECUTE = { toolCallId: "t", title: "rm -r x", kind: "execute" };
+const PERSON = { userId: "user_1", userName: "Ada" };
+const NO_RM = { decision: "deny" as const, kinds: ["execute" as const], commands: ["rm *"], name: "no rm" };
+const REFUSED_BY = (rule: string): Json => ({
+  "runyard/reason": `The permission policy of this run refuses this, by its rule "${rule}".`,
+});
+const REFUSED_BY_DEFAULT = { "runyard/reason": "The permission policy of this run refuses what it does not allow." };
+const EXECUTE = { toolCallId: "t", title: "rm -r x", kind: "execute", rawInput: { command: "rm -r x" } };
 
 function withPolicy(policy: Partial<PermissionPolicy>): ConversationSpec {
-  return { ...SPEC, policy: { ask: [], deny: [], ...policy } };
+  return { ...SPEC, policy: normalizePolicy(policy) };
 }
 
 function asked(options: Json, rpcId: Json = 0): NewRequest {
@@ -23,14 +30,22 @@ function asked(options: Json, rpcId: Json = 0): NewRequest {
 }
 
 describe("the policy", () => {
-  it.each<[string, PermissionPolicy, string, Json, string]>([
-    ["allows", { ask: [], deny: [] }, "allow", { outcome: "selected", optionId: "once" }, "once"],
-    ["denies", { ask: ["execute"], deny: ["execute"] }, "deny", { outcome: "selected", optionId: "no" }, "no"],
-  ])("%s at once, and says so", (_name, policy, decision, outcome, optionId) => {
-    const played = playTurn([permission("p", { toolCall: EXECUTE, options: ALL })], { ...SPEC, policy });
+  it.each<[string, Partial<PermissionPolicy>, string, Json, string]>([
+    ["default", {}, "allow", { outcome: { outcome: "selected", optionId: "once" } }, "once"],
+    [
+      "deny",
+      { ask: ["execute"], deny: ["execute"] },
+      "deny",
+      { outcome: { outcome: "selected", optionId: "no" }, _meta: REFUSED_BY("deny") },
+      "no",
+    ],
+    ["no rm", { rules: [NO_RM] }, "deny", { outcome: { outcome: "selected", optionId: "no" }, _meta: REFUSED_BY("no rm") }, "no"],
+    ["default", { default: "deny" }, "deny", { outcome: { outcome: "selected", optionId: "no" }, _meta: REFUSED_BY_DEFAULT }, "no"],
+  ])("decides at once by %j, and says so", (rule, policy, decision, result, optionId) => {
+    const played = playTurn([permission("p", { toolCall: EXECUTE, options: ALL })], withPolicy(policy));
     expect(played.requests).toEqual([]);
-    expect(played.lines.map((line) => JSON.parse(line) as Json)).toEqual([{ jsonrpc: "2.0", id: "p", result: { outcome } }]);
-    expect(dataOf(played.events, "permission.resolved")).toEqual([{ permissionId: "perm_1_1000", decision, optionId, by: "policy" }]);
+    expect(played.lines.map((line) => JSON.parse(line) as Json)).toEqual([{ jsonrpc: "2.0", id: "p", result }]);
+    expect(dataOf(played.events, "permission.resolved")).toEqual([{ permissionId: "perm_1_1000", decision, optionId, by: "policy", rule }]);
   });
 
   it("asks with the files that it is about, where the agent's words do not name them", () => {
@@ -88,7 +103,7 @@ describe("the identity of a request", () => {
   });
 
   it.each<[Json]>([[0], ["0"], [null], ["a-b"], [1.5]])("is answered with the id %j as it came", (rpcId) => {
-    expect((JSON.parse(permissionAnswer(asked(ALL, rpcId), "allow").line) as { id: Json }).id).toBe(rpcId);
+    expect((JSON.parse(permissionAnswer(asked(ALL, rpcId), "allow", PERSON).line) as { id: Json }).id).toBe(rpcId);
   });
 });
 
@@ -102,26 +117,27 @@ describe("a person's answer", () => {
     ["consent that is not offered is none", ["no", "never"], "allow", null, "cancelled"],
     ["nothing is offered", [], "allow", null, "cancelled"],
   ])("takes the nearest option: %s", (_name, offered, decision, optionId, said) => {
-    const answer = permissionAnswer(asked(ALL.filter((option) => offered.includes(option.optionId))), decision);
+    const answer = permissionAnswer(asked(ALL.filter((option) => offered.includes(option.optionId))), decision, PERSON);
     expect(answer.optionId).toBe(optionId);
     expect(answer.event).toEqual({
       type: "permission.resolved",
-      data: { permissionId: "perm_1_1000", decision: said, optionId, by: "person" },
+      data: { permissionId: "perm_1_1000", decision: said, optionId, by: "person", userId: "user_1", userName: "Ada" },
     });
     const outcome = optionId === null ? { outcome: "cancelled" } : { outcome: "selected", optionId };
-    expect(JSON.parse(answer.line)).toEqual({ jsonrpc: "2.0", id: 0, result: { outcome } });
+    const result = said === "deny" ? { outcome, _meta: { "runyard/reason": "A person refused this." } } : { outcome };
+    expect(JSON.parse(answer.line)).toEqual({ jsonrpc: "2.0", id: 0, result });
     expect(answer.line).toMatch(/\}\n$/);
   });
 
   it("is the same after the request was stored", () => {
     const request = asked(ALL);
     const stored = JSON.parse(JSON.stringify(request)) as NewRequest;
-    expect(permissionAnswer(stored, "allow")).toEqual(permissionAnswer(request, "allow"));
+    expect(permissionAnswer(stored, "allow", PERSON)).toEqual(permissionAnswer(request, "allow", PERSON));
   });
 
   it("never takes an option whose kind nobody knows", () => {
     const odd = asked([{ optionId: "yes!", kind: "allow_sometimes", name: "?" }, { optionId: 7, kind: "allow_once" }, 7, {}]);
-    expect(permissionAnswer(odd, "allow").optionId).toBeNull();
+    expect(permissionAnswer(odd, "allow", PERSON).optionId).toBeNull();
   });
 });
 

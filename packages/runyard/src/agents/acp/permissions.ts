@@ -1,5 +1,6 @@
 import type { NewEvent } from "@runyard/sdk/contract";
-import { decidePermission } from "../../core/permission-policy.ts";
+import { decidePermission } from "../../core/permission-decision.ts";
+import { readAskedCall } from "./asked-call.ts";
 import { emit, rpcLine, type Draft } from "./draft.ts";
 import { cutText, readArray, readLabel, readObject, readText, type Json, type JsonObject } from "./json.ts";
 import type { NewRequest } from "./state.ts";
@@ -14,6 +15,15 @@ interface Option {
   readonly id: string;
   readonly kind: string;
   readonly name: string;
+}
+
+/** Who decided: the policy, by a rule, or a person. */
+type Decider = { readonly by: "policy"; readonly rule?: string } | ({ readonly by: "person" } & Person);
+
+/** A person who answers, with the name that others see. */
+export interface Person {
+  readonly userId: string;
+  readonly userName?: string;
 }
 
 /** A line for the agent and the event that goes with it. */
@@ -43,7 +53,8 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const options = readOptions(params["options"]);
   const id = `perm_${draft.spec.attempt}_${place.offset}`;
   const title = permissionTitle(call, known);
-  const verdict = decidePermission(draft.spec.policy, toolKind);
+  const asked = readAskedCall(call, { kind: toolKind, known, workspace: draft.spec.cwd });
+  const { verdict, rule } = decidePermission(draft.spec.policy, asked);
   emit(draft, {
     type: "permission.requested",
     data: {
@@ -61,50 +72,56 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
     ...place,
     title,
     toolKind,
-    payload: { options: options.map((option) => ({ ...option })) },
+    payload: { options: options.map((option) => ({ ...option })), call: { ...asked } },
   };
   if (verdict === "ask") {
     draft.requests.push(request);
     return;
   }
-  const answer = answerPermission(request, { decision: verdict, by: "policy" });
+  const answer = answerPermission(request, verdict, { by: "policy", rule });
   emit(draft, answer.event);
   draft.lines.push(answer.line);
 }
 
 /** The answer of a person: `allow` once or `deny` once, by the option that comes nearest to it. */
-export function permissionAnswer(request: NewRequest, decision: "allow" | "deny"): PermissionAnswer {
-  return answerPermission(request, { decision, by: "person" });
+export function permissionAnswer(request: NewRequest, decision: "allow" | "deny", person: Person): PermissionAnswer {
+  return answerPermission(request, decision, { by: "person", ...person });
 }
 
 /** The answer to a permission that nobody decides any more. */
 export function cancelledPermission(request: NewRequest): PermissionAnswer {
-  return respond(request, { decision: "cancelled", by: "policy", optionId: null });
+  return respond(request, { decision: "cancelled", optionId: null }, { by: "policy" });
 }
 
-function answerPermission(
-  request: NewRequest,
-  made: { readonly decision: "allow" | "deny"; readonly by: "policy" | "person" },
-): PermissionAnswer {
-  const optionId = chooseOption(readOptions(readObject(request.payload)?.["options"]), made.decision);
+function answerPermission(request: NewRequest, decided: "allow" | "deny", decider: Decider): PermissionAnswer {
+  const optionId = chooseOption(readOptions(readObject(request.payload)?.["options"]), decided);
   // Consent that cannot be given is no consent; a refusal stays one, because `cancelled` refuses too.
-  const decision = optionId === null && made.decision === "allow" ? "cancelled" : made.decision;
-  return respond(request, { decision, by: made.by, optionId });
+  const decision = optionId === null && decided === "allow" ? "cancelled" : decided;
+  return respond(request, { decision, optionId }, decider);
 }
 
 function respond(
   request: NewRequest,
-  made: { readonly decision: "allow" | "deny" | "cancelled"; readonly by: "policy" | "person"; readonly optionId: string | null },
+  made: { readonly decision: "allow" | "deny" | "cancelled"; readonly optionId: string | null },
+  decider: Decider,
 ): PermissionAnswer {
   const outcome = made.optionId === null ? { outcome: "cancelled" } : { outcome: "selected", optionId: made.optionId };
+  const result = made.decision === "deny" ? { outcome, _meta: { [REASON_KEY]: refusalWords(decider) } } : { outcome };
   return {
-    line: rpcLine({ id: request.rpcId, result: { outcome } }),
-    event: {
-      type: "permission.resolved",
-      data: { permissionId: request.id, decision: made.decision, optionId: made.optionId, by: made.by },
-    },
+    line: rpcLine({ id: request.rpcId, result }),
+    event: { type: "permission.resolved", data: { permissionId: request.id, ...made, ...decider } },
     optionId: made.optionId,
   };
+}
+
+/** ACP has no words for a refusal; this is the place that it leaves for what it has no word for. */
+const REASON_KEY = "runyard/reason";
+
+function refusalWords(decider: Decider): string {
+  if (decider.by === "person") return "A person refused this.";
+  return decider.rule === "default"
+    ? "The permission policy of this run refuses what it does not allow."
+    : `The permission policy of this run refuses this, by its rule ${JSON.stringify(decider.rule)}.`;
 }
 
 /** Once before always; never an option that says the opposite, and none whose kind nobody knows. */

@@ -1,4 +1,5 @@
-import type { EventData, NewEvent, PermissionPolicy, ToolKind } from "@runyard/sdk/contract";
+import type { EventData, NewEvent, ToolKind } from "@runyard/sdk/contract";
+import type { NormalPolicy } from "../../core/permission-policy.ts";
 import type { Json } from "./json.ts";
 
 /** One whole line of the agent's journal and where it begins, or the length of one that was too long to read. */
@@ -16,7 +17,8 @@ export interface ConversationSpec {
   readonly cwd: string;
   readonly prompt: string;
   readonly attempt: number;
-  readonly policy: PermissionPolicy;
+  /** As it stands when a step is taken: answers that are remembered add to it. */
+  readonly policy: NormalPolicy;
   readonly profileQuirks?: ProfileQuirks;
 }
 
@@ -32,7 +34,7 @@ export interface NewRequest {
   readonly title: string;
   /** Null for questions. */
   readonly toolKind: ToolKind | null;
-  /** What is needed to answer later: the options offered, or the fields asked for. */
+  /** What is needed to answer later: the options offered and the call that they are about, or the fields asked for. */
   readonly payload: Json;
 }
 

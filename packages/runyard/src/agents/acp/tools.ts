@@ -13,8 +13,8 @@ export const MAX_OPEN_TOOLS = 32;
 const MAX_FINISHED_TOOLS = 64;
 const MAX_ID_CHARS = 512;
 export const MAX_TITLE_CHARS = 2_000;
-const MAX_LOCATIONS = 64;
-const MAX_DIFFS = 32;
+export const MAX_LOCATIONS = 64;
+export const MAX_DIFFS = 32;
 const MAX_PATH_CHARS = 4_096;
 const STATUSES = ["pending", "in_progress", "completed", "failed"] as const;
 

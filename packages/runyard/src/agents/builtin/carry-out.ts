@@ -83,13 +83,14 @@ async function needPermission(
     title: tool.title(call.input),
     kind: tool.kind,
     status: "pending" as const,
-    rawInput: cutStrings(call.input),
+    // Whoever decides about a command must know all of it.
+    rawInput: tool.kind === "execute" ? call.input : cutStrings(call.input),
     ...shown,
   };
-  const allowed = await surroundings.link.requestPermission(asked, surroundings.signal);
-  if (!allowed) {
+  const { isAllowed, reason } = await surroundings.link.requestPermission(asked, surroundings.signal);
+  if (!isAllowed) {
     throw new ToolProblem(
-      "This call was refused, by a person or by the rules of this run, and not carried out. Do not try the same by another way: go on without it, or say in your summary why you cannot.",
+      `This call was refused and not carried out. ${reason ?? "A person or the rules of this run refused it."} Do not try the same by another way: go on without it, or say in your summary why you cannot.`,
     );
   }
 }

@@ -3,8 +3,11 @@ import { methods, type AgentContext, type PermissionOption, type SessionUpdate, 
 /** What a turn may say to, and ask of, the client of its session. */
 export interface ClientLink {
   update(update: SessionUpdate): void;
-  /** True when the call may be carried out. */
-  requestPermission(toolCall: ToolCallUpdate, signal: AbortSignal): Promise<boolean>;
+  /** Whether the call may be carried out, and the client's words where it may not and the client gives any. */
+  requestPermission(
+    toolCall: ToolCallUpdate,
+    signal: AbortSignal,
+  ): Promise<{ readonly isAllowed: boolean; readonly reason: string | null }>;
   /** The person's answer; null when they gave none; undefined when the client cannot ask. */
   askPerson(question: { toolCallId: string; text: string }, signal: AbortSignal): Promise<string | null | undefined>;
 }
@@ -23,8 +26,12 @@ export function clientLink(client: AgentContext, session: { sessionId: string; c
     },
     async requestPermission(toolCall, signal) {
       const answer = client.request(methods.client.session.requestPermission, { sessionId, toolCall, options: PERMISSION_OPTIONS });
-      const { outcome } = await unlessAborted(answer, signal);
-      return outcome.outcome === "selected" && outcome.optionId === "allow";
+      const { outcome, _meta } = await unlessAborted(answer, signal);
+      const reason = _meta?.["runyard/reason"];
+      return {
+        isAllowed: outcome.outcome === "selected" && outcome.optionId === "allow",
+        reason: typeof reason === "string" && reason !== "" ? reason : null,
+      };
     },
     async askPerson(question, signal) {
       if (!canAsk) return undefined;

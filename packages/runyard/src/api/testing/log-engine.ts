@@ -48,7 +48,12 @@ export function createLogEngine(): LogEngine {
     const seq = entry.events.length + 1;
     const envelope = { seq, id: `${runId}:${seq}`, runId, turn: 1, attempt: 1, at: "2026-11-20T10:00:00.000Z", type, data };
     entry.events.push({ seq, type, json: JSON.stringify(envelope) });
-    entry.run = { ...entry.run, lastSeq: seq, status: isTerminalEventType(type) ? (END_STATUS[type] ?? "failed") : "running" };
+    entry.run = {
+      ...entry.run,
+      lastSeq: seq,
+      queuePosition: null,
+      status: isTerminalEventType(type) ? (END_STATUS[type] ?? "failed") : "running",
+    };
     for (const wake of wakes.get(runId) ?? []) wake();
   };
   const answer = (principal: Principal, id: string, requestId: string): Run => {
@@ -67,7 +72,11 @@ export function createLogEngine(): LogEngine {
     setReady: (ready) => void (isReady = ready),
     subscriptions: () => [...wakes.values()].reduce((sum, set) => sum + set.size, 0),
     ready: async () => isReady,
-    createRun: async (principal, input) => addRun(principal.orgId, { task: input.task, repositoryUrl: input.repositoryUrl }),
+    createRun: async (principal, input) => ({
+      run: addRun(principal.orgId, { task: input.task, repositoryUrl: input.repositoryUrl }),
+      replayed: false,
+      rate: null,
+    }),
     getRun: async (principal, id) => find(principal, id).run,
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
@@ -84,7 +93,7 @@ export function createLogEngine(): LogEngine {
     },
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
-    patch: async (principal, id) => `diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`,
+    patch: async (principal, id) => Buffer.from(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
     files: async (principal, id) => {
       find(principal, id);
       return { data: [] };
@@ -119,7 +128,7 @@ const STATUS: ServerStatus = {
     isolation: { filesystem: "hard", network: "hard", processes: "hard" },
     limits: { memory: true, cpus: true, pids: true },
   },
-  runs: { running: 0, waiting: 0, queued: 0 },
+  runs: { running: 0, waiting: 0, queued: 0, limit: 10 },
   agents: [],
   database: "embedded",
 };
@@ -136,6 +145,7 @@ function blankRun(number: number): Run {
     number,
     status: "pending",
     phase: "queued",
+    queuePosition: number,
     turn: 1,
     attempt: 0,
     task: "do it",

@@ -5,7 +5,8 @@ import { type NewRequest, permissionAnswer, questionAnswer } from "../../agents/
 import { createEngine, type EngineOptions } from "../../engine/engine.ts";
 import { authenticate } from "../../engine/identity.ts";
 import { createLogins } from "../../engine/logins.ts";
-import { createWakes } from "../../engine/wakes.ts";
+import { createWakes, type Wakes } from "../../engine/wakes.ts";
+import type { Database } from "../../store/database.ts";
 import { ensureAdministrator } from "../../store/identities.ts";
 import type { RunRow } from "../../store/run-row.ts";
 import { claimRun, commitStep } from "../../store/runs.ts";
@@ -31,28 +32,42 @@ export interface Served {
   close(): Promise<void>;
 }
 
-export async function serve(options: Partial<EngineOptions> = {}): Promise<Served> {
-  const database = await createTestDatabase();
-  const { db } = database;
+interface ServeOptions extends Partial<EngineOptions> {
+  /** Names under which it is asked, beside its own. */
+  readonly allowedHosts?: () => readonly string[];
+  readonly recheckMs?: number;
+}
+
+/** A door over the real engine on a database that exists; nothing runs agents. */
+export async function openServedDoor(
+  db: Database,
+  { allowedHosts = () => [], recheckMs = 50, ...options }: ServeOptions = {},
+): Promise<{ readonly door: Listening; readonly log: ApiLogEntry[]; readonly wakes: Wakes }> {
   const wakes = createWakes();
   const log: ApiLogEntry[] = [];
+  const engine = createEngine({ ...DEFAULTS, db, wakes, ...options });
+  const api = createApi({
+    engine,
+    authenticate: (bearer) => authenticate(db, bearer),
+    logins: createLogins(db),
+    allowedHosts,
+    log: (entry) => void log.push(entry),
+    version: "1.2.3",
+    timings: { recheckMs },
+  });
+  return { door: await api.listen({ host: "127.0.0.1", port: 0 }), log, wakes };
+}
+
+export async function serve(options: ServeOptions = {}): Promise<Served> {
+  const database = await createTestDatabase();
+  const { db } = database;
   const addToken: Served["addToken"] = (name, { orgId, scopes }) => {
     const tokenHash = createHash("sha256").update(name).digest();
     const user = { userId: `user_${orgId}`, userName: orgId };
     return ensureAdministrator(db, { orgId, orgName: orgId, ...user, tokenId: `tok_${name}`, tokenHash, scopes });
   };
   for (const name of ["a", "b"]) await addToken(`token-${name}`, { orgId: `org_${name}`, scopes: SCOPES });
-  const engine = createEngine({ ...DEFAULTS, db, wakes, ...options });
-  const api = createApi({
-    engine,
-    authenticate: (bearer) => authenticate(db, bearer),
-    logins: createLogins(db),
-    allowedHosts: () => [],
-    log: (entry) => void log.push(entry),
-    version: "1.2.3",
-    timings: { recheckMs: 50 },
-  });
-  const door = await api.listen({ host: "127.0.0.1", port: 0 });
+  const { door, log, wakes } = await openServedDoor(db, options);
 
   const claim: Served["claim"] = async (runId) => {
     for (;;) {
@@ -108,11 +123,11 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),
   hostMemoryBytes: () => 8 * 1024 ** 3,
   answers: {
-    permission: (request, decision) => permissionAnswer(request as NewRequest, decision),
+    permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
     question: (request, answer) => questionAnswer(request as NewRequest, answer),
   },
   changes: {
-    patch: async ({ base, head }) => `${base}..${head}`,
+    patch: async ({ base, head }) => Buffer.from(`${base}..${head}`),
     files: async () => [],
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,

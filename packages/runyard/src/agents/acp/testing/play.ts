@@ -1,10 +1,11 @@
 import type { EventData, EventType, NewEvent } from "@runyard/sdk/contract";
+import { normalizePolicy } from "../../../core/permission-policy.ts";
 import { begin, receive } from "../conversation.ts";
 import type { Json } from "../json.ts";
 import type { ConversationSpec, ConversationState, JournalLine, NewRequest } from "../state.ts";
 
 /** For tests: an agent's journal is made of these. */
-export const SPEC: ConversationSpec = { cwd: "/workspace", prompt: "Do it", attempt: 1, policy: { ask: [], deny: [] } };
+export const SPEC: ConversationSpec = { cwd: "/workspace", prompt: "Do it", attempt: 1, policy: normalizePolicy({}) };
 
 /** Whole lines as a journal holds them, each at its byte offset. */
 export function journal(lines: readonly string[], from = 0): JournalLine[] {

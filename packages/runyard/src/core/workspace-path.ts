@@ -1,0 +1,27 @@
+import { matchesGlob } from "./glob.ts";
+
+/**
+ * The path as policies see it: relative to the workspace (`.` for the workspace itself), or absolute where it lies
+ * outside. `..` and `.` are resolved by their names alone: what is behind a link is not looked at.
+ */
+export function placeInWorkspace(path: string, workspace: string): string {
+  const root = names(workspace);
+  const all = names(path.startsWith("/") ? path : `${workspace}/${path}`);
+  const isInside = root.every((name, index) => all[index] === name);
+  if (!isInside) return `/${all.join("/")}`;
+  return all.slice(root.length).join("/") || ".";
+}
+
+/** True for a path of `placeInWorkspace` that fits: patterns from `/` are for what lies outside, all others for the inside. */
+export function matchesPath(pattern: string, path: string): boolean {
+  return pattern.startsWith("/") === path.startsWith("/") && matchesGlob(pattern, path, { isPath: true });
+}
+
+function names(path: string): string[] {
+  const all: string[] = [];
+  for (const name of path.split("/")) {
+    if (name === "..") all.pop();
+    else if (name !== "" && name !== ".") all.push(name);
+  }
+  return all;
+}
