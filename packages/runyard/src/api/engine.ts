@@ -1,4 +1,5 @@
 import type {
+  continueRunSchema,
   createRunSchema,
   FileList,
   listRunsSchema,
@@ -44,6 +45,7 @@ export interface ApiEngine {
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
+  continueRun(principal: Principal, id: string, input: z.output<typeof continueRunSchema>): Promise<Run>;
   answerPermission(principal: Principal, id: string, permissionId: string, decision: "allow" | "deny"): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */

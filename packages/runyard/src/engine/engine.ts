@@ -1,5 +1,6 @@
 import {
   type AnswerPermissionRequest,
+  type continueRunSchema,
   type createRunSchema,
   DEFAULT_TIMEOUT_MS,
   isTerminal,
@@ -18,10 +19,12 @@ import { transition } from "../core/run-machine.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { type Carry, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { answerRequest, cancelRun, findRequest, findRun, insertRun, listRuns, type StoredRun } from "../store/runs.ts";
+import { continueTurn } from "./continue-run.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
+import { missingModel } from "./model.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -41,6 +44,8 @@ export interface EngineOptions {
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
   readonly answers: AnswerLines;
   readonly changes: ChangeReader;
+  /** What the next turn of a run goes on from. */
+  readonly carryOver: (run: RunRow) => Carry;
   readonly status: StatusSources;
 }
 
@@ -165,6 +170,13 @@ export function createEngine(options: EngineOptions) {
     createRun,
     cancelRun: cancel,
 
+    async continueRun(principal: Principal, runId: string, input: z.output<typeof continueRunSchema>): Promise<Run> {
+      const run = await continueTurn(options, (await load(principal.orgId, runId)).run, input.prompt);
+      wakes.notify(runId);
+      wakes.notify(CLAIM);
+      return show({ run, open: [] });
+    },
+
     async getRun(principal: Principal, runId: string): Promise<Run> {
       return show(await load(principal.orgId, runId));
     },
@@ -234,24 +246,6 @@ function resolveAgent(
     );
   }
   return { profile, command: null, needsModel: known.needsModel };
-}
-
-/** Why a run cannot have a model, in the words that every way in shows. */
-function missingModel(connection: ModelState, model: string | null): RunError | null {
-  if (!connection.connected) {
-    return {
-      type: "no-model-configured",
-      message:
-        "No model is connected. Start Runyard with OPENAI_BASE_URL (any OpenAI-compatible endpoint), OPENAI_API_KEY and RUNYARD_MODEL set, or see it work without a model: npm run demo.",
-    };
-  }
-  if (model === null) {
-    return {
-      type: "no-model-configured",
-      message: "No model is named. Set RUNYARD_MODEL for the server, or name one for this run (--model, or `model` in the request).",
-    };
-  }
-  return null;
 }
 
 function creationEvents(created: {
