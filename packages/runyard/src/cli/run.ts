@@ -5,11 +5,11 @@ import { InvalidArgumentError, Option } from "commander";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
-import { exitCodeOf, followRun } from "./follow.ts";
-import { count, print, printJson, say } from "./output.ts";
+import { handOver, type HandOverOptions } from "./hand-over.ts";
+import { count } from "./output.ts";
 import { splitWords } from "./words.ts";
 
-interface RunOptions {
+interface RunOptions extends HandOverOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly agent?: string;
@@ -19,10 +19,6 @@ interface RunOptions {
   readonly timeout?: number;
   readonly ask?: ToolKind[];
   readonly deny?: ToolKind[];
-  readonly detach?: boolean;
-  readonly verbose?: boolean;
-  readonly json?: boolean;
-  readonly ndjson?: boolean;
 }
 
 export const run = command("run", {
@@ -53,21 +49,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .action(async (task: string, options: RunOptions) => {
     const client = connect();
     const created = await client.runs.create(await requestOf(task, options));
-    if (options.detach === true) {
-      if (options.json === true) printJson(created);
-      else {
-        print(created.id);
-        say(`It is ${created.status}. Watch it with: runyard events ${created.id}`);
-      }
-      return;
-    }
-    const ended = await followRun(client, created, {
-      json: options.json ?? false,
-      ndjson: options.ndjson ?? false,
-      verbose: options.verbose ?? false,
-    });
-    if (options.json === true) printJson(ended);
-    process.exitCode ??= exitCodeOf(ended);
+    await handOver(client, created, { ...options, after: 0 });
   });
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
@@ -76,7 +58,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {
-    task: checkTask(task === "-" ? await taskFromStdin() : task),
+    task: await taskOf(task, 'runyard run "fix the failing test"'),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
@@ -89,6 +71,11 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
   };
 }
 
+/** The text that an agent is given, from the command line or, for "-", from stdin. */
+export async function taskOf(word: string, example: string): Promise<string> {
+  return checkTask(word === "-" ? await taskFromStdin() : word, example);
+}
+
 async function taskFromStdin(): Promise<string> {
   if (process.stdin.isTTY)
     throw new CliError("Nothing is on stdin.", { advice: "Give the task as an argument, or pipe it in.", exitCode: EXIT.usage });
@@ -96,11 +83,11 @@ async function taskFromStdin(): Promise<string> {
 }
 
 /** What the server would refuse, in words for a person at a terminal. */
-function checkTask(task: string): string {
+function checkTask(task: string, example: string): string {
   const { length } = task.trim();
   if (length === 0)
     throw new CliError("The task is empty.", {
-      advice: 'Say what to do, for example: runyard run "fix the failing test"',
+      advice: `Say what to do, for example: ${example}`,
       exitCode: EXIT.usage,
     });
   if (length <= MAX_TASK_CHARS) return task;

@@ -42,7 +42,8 @@ function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "s
   if (!connection.simulated) return missingModel(connection, spec.model);
   return {
     type: "no-model-configured",
-    message: "This server simulates, and the run is a real one. Start Runyard without --simulate to continue it, or give the task to a new run.",
+    message:
+      "This server simulates, and the run is a real one. Start Runyard without --simulate to continue it, or give the task to a new run.",
   };
 }
 

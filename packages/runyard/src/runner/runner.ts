@@ -25,10 +25,12 @@ export async function startRunner(ctx: RunnerContext, identity: { readonly owner
   const take = (row: RunRow): void => {
     // A run that is continued at once comes back before its last turn is let go of.
     const before = inHand.get(row.id) ?? Promise.resolve();
-    const driven = before.then(() => driveRun(ctx, row)).finally(() => {
-      if (inHand.get(row.id) === driven) inHand.delete(row.id);
-      ctx.wakes.notify(CLAIM);
-    });
+    const driven = before
+      .then(() => driveRun(ctx, row))
+      .finally(() => {
+        if (inHand.get(row.id) === driven) inHand.delete(row.id);
+        ctx.wakes.notify(CLAIM);
+      });
     inHand.set(row.id, driven);
   };
 

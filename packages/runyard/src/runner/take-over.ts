@@ -25,7 +25,11 @@ export async function takeOverWorkspace(ctx: RunnerContext, handle: RunHandle): 
   const earlier = carry.attempts.map((attempt) => attemptDirs(ctx.home, { id: row.id, attempt }));
   for (const from of earlier) await killAttempt(from);
   mkdirSync(dirs.root, { recursive: true, mode: 0o700 });
-  for (const name of ["workspace", "home"] as const) moveFirst(earlier.map((from) => from[name]), dirs[name]);
+  for (const name of ["workspace", "home"] as const)
+    moveFirst(
+      earlier.map((from) => from[name]),
+      dirs[name],
+    );
   if (existsSync(dirs.workspace)) return true;
   await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
   return false;

@@ -17,18 +17,14 @@ export interface NextTurn {
 /** Begins the next turn of a run; undefined: its turn is not over, or somebody else has continued it. */
 export async function continueRun(db: Database, next: NextTurn): Promise<RunRow | undefined> {
   const { run, prompt, spec, carry, error, events } = next;
-  const rows = await db.queryInOrganization<RunRow>(
-    run.org_id,
-    "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8)",
-    [
-      run.id,
-      run.turn,
-      prompt,
-      JSON.stringify(spec),
-      JSON.stringify(carry),
-      error === null ? null : JSON.stringify(error),
-      ...eventArrays(events),
-    ],
-  );
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8)", [
+    run.id,
+    run.turn,
+    prompt,
+    JSON.stringify(spec),
+    JSON.stringify(carry),
+    error === null ? null : JSON.stringify(error),
+    ...eventArrays(events),
+  ]);
   return rows[0];
 }

@@ -42,6 +42,19 @@ export interface Runs extends RunResults {
   /** Asks a run to stop; it has stopped when its status says so. Asking twice is harmless. */
   cancel(id: string, options?: RequestOptions): Promise<Run>;
 
+  /**
+   * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
+   * next turn. It is not tried again after an error, because it may have begun.
+   *
+   * @example
+   * ```ts
+   * const ended = await client.runs.waitForEnd(run.id);
+   * await client.runs.continue(run.id, "Now add a test for it");
+   * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
+   * ```
+   */
+  continue(id: string, prompt: string, options?: RequestOptions): Promise<Run>;
+
   /** Answers an agent's request for permission; open ones are in the run's `waitingFor`. */
   answerPermission(id: string, permissionId: string, decision: AnswerPermissionRequest["decision"], options?: RequestOptions): Promise<Run>;
 
@@ -96,6 +109,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     create: (input, options) => post("createRun", {}, { body: input, repeatable: false, options }),
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
+    continue: (id, prompt, options) => post("continueRun", { id }, { body: { prompt }, repeatable: false, options }),
     answerPermission: (id, pid, decision, options) =>
       post("answerPermission", { id, pid }, { body: { decision }, repeatable: false, options }),
     answerQuestion: (id, qid, answer, options) => post("answerQuestion", { id, qid }, { body: { answer }, repeatable: false, options }),

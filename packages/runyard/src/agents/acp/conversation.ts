@@ -85,7 +85,8 @@ function receiveMessage(draft: Draft, message: JsonObject, offset: number): bool
   if (method === null) return receiveResponse(draft, message);
   if (id === undefined) {
     // Before the prompt an agent can only tell again what the log has already.
-    if (method === "session/update" && !isReopening(draft)) receiveUpdate(draft, readObject(readObject(message["params"])?.["update"]) ?? {});
+    if (method === "session/update" && !isReopening(draft))
+      receiveUpdate(draft, readObject(readObject(message["params"])?.["update"]) ?? {});
     return true;
   }
   if (typeof id !== "string" && typeof id !== "number" && id !== null) return false;
