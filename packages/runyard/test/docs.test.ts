@@ -25,6 +25,7 @@ const DEFAULT_URL = "http://127.0.0.1:4600";
 const REMARKS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "docs/cli.md": {
     'runyard run "fix the failing test" --ask execute': "answered: allow",
+    'runyard continue last "now add a test for it"': "answered: allow",
     "runyard pull last": "in a clean working tree",
     "runyard answer last allow": "exits 3",
   },

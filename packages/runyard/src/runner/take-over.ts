@@ -12,7 +12,7 @@ import type { RunHandle } from "./run-handle.ts";
  * workspace to go on with. Can be repeated: what was moved is not moved again, and a workspace that is being
  * made anew is never taken for one that was there.
  */
-export async function takeOverWorkspace(ctx: RunnerContext, handle: RunHandle): Promise<boolean> {
+export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle: RunHandle): Promise<boolean> {
   const { row } = handle;
   const { carry } = row;
   const { workspace } = attemptState(row);
