@@ -296,6 +296,35 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     expect(log.filter((event) => event.type === "agent.started" && event.turn === 2)).toHaveLength(1);
     expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual(["[[second]]", "[[first]] Write one", "First"]);
   }, 90_000);
+
+  test.each(["turn.started", "sandbox.ready", "agent.started", "turn.ended"])(
+    "a server that is killed after %s of a later turn costs nothing",
+    async (type) => {
+      const { id, repository, run: first } = await endedRun({ first: FIRST, second: SECOND }, `killed-after-${type}`);
+      await server.client.runs.continue(id, "[[second]]");
+      const seen: RunEvent[] = [];
+      for await (const event of server.client.runs.events(id, { after: first.lastSeq })) {
+        seen.push(event as RunEvent);
+        if (event.type === type) break;
+      }
+      await server.kill();
+      server = await home.up();
+      expect(await server.client.runs.waitForEnd(id)).toMatchObject({
+        status: "completed",
+        turn: 2,
+        attempt: 2,
+        result: { filesChanged: 2 },
+      });
+      const log = await readLog(server.client, id);
+      expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+      expect(log.slice(first.lastSeq, first.lastSeq + seen.length)).toEqual(seen);
+      for (const once of ["turn.started", "sandbox.ready", "agent.started", "turn.ended", "run.completed"])
+        expect(log.filter((event) => event.type === once && event.turn === 2)).toHaveLength(1);
+      expect(log.filter((event) => event.type === "notice")).toEqual([]);
+      expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual(["[[second]]", "[[first]] Write one", "First"]);
+    },
+    90_000,
+  );
 });
 
 /** Speaks ACP, writes down what it is asked, and can neither resume nor load. */
