@@ -4,28 +4,15 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { NO_USAGE } from "../core/usage.ts";
 import { createWakes } from "../engine/wakes.ts";
 import { type Home, homeAt } from "../home.ts";
 import { readEvents } from "../store/events.ts";
-import { ensureAdministrator } from "../store/identities.ts";
-import type { RunRow, RunSpec } from "../store/run-row.ts";
-import { cancelRun, claimRun, insertRun } from "../store/runs.ts";
-import { continueRun } from "../store/turns.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { attemptState } from "./attempt-state.ts";
 import { type AttemptDirs, attemptDirs } from "./directories.ts";
 import { type RunHandle, runHandle } from "./run-handle.ts";
 import { takeOverWorkspace } from "./take-over.ts";
-
-const ORG = "org_take_over";
-const SPEC: RunSpec = {
-  agent: { profile: "builtin", command: null },
-  model: null,
-  permissionPolicy: { ask: [], deny: [] },
-  timeoutMs: 60_000,
-  sandboxDriver: "process",
-};
+import { laterTurn, makeOrganization, ORG } from "./testing/later-turn.ts";
 
 let database: TestDatabase;
 let home: Home;
@@ -37,9 +24,7 @@ let to: AttemptDirs;
 beforeAll(async () => {
   database = await createTestDatabase();
   home = homeAt(mkdtempSync(path.join(tmpdir(), "runyard-take-over-")));
-  const who = { orgId: ORG, orgName: ORG, userId: "user_x", userName: "x", tokenId: "token_x", tokenHash: Buffer.from("x"), scopes: [] };
-  await ensureAdministrator(database.db, who);
-  await database.db.inOrganization(ORG, (tx) => tx.query("update runyard.org_slots set max_active = 100"));
+  await makeOrganization(database.db);
 });
 afterAll(async () => {
   rmSync(home.root, { recursive: true, force: true });
@@ -48,7 +33,7 @@ afterAll(async () => {
 
 /** A run that was just taken up for its second turn; its first one left files in attempt 7. */
 beforeEach(async () => {
-  const row = await takenUp(`run_${(serial += 1)}`);
+  const row = await laterTurn(database.db, { id: `run_${(serial += 1)}`, attempts: [7] });
   handle = runHandle({ db: database.db, wakes: createWakes() }, row);
   from = attemptDirs(home, { id: row.id, attempt: 7 });
   to = attemptDirs(home, row);
@@ -57,21 +42,6 @@ beforeEach(async () => {
     writeFileSync(path.join(dir, "left.txt"), "left");
   }
 });
-
-async function takenUp(id: string): Promise<RunRow> {
-  const { db } = database;
-  const baseCommit = "b".repeat(40);
-  const run = await insertRun(db, {
-    ...{ id, orgId: ORG, userId: "user_x", repositoryId: `repo_${id}`, task: "x", repositoryUrl: "/r", branch: null, baseCommit },
-    ...{ spec: SPEC, simulated: false, usage: NO_USAGE, status: "pending", error: null, events: [] },
-  });
-  await cancelRun(db, { orgId: ORG, runId: id, reason: "x", events: [] });
-  const carry = { attempts: [7], head: null, published: null, sessionId: null, prompt: "x", lastWords: null };
-  await continueRun(db, { run, prompt: "y", spec: SPEC, carry, error: null, events: [] });
-  const row = await claimRun(db, { owner: "owner", runnerId: "runner", events: [] });
-  if (row?.id !== id) throw new Error("another run was claimed");
-  return row;
-}
 
 const takeOver = (): Promise<boolean> => takeOverWorkspace({ home }, handle);
 const leftIn = (dir: string): string | null =>
