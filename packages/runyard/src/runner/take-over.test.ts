@@ -9,6 +9,7 @@ import { type Home, homeAt } from "../home.ts";
 import { readEvents } from "../store/events.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { attemptState } from "./attempt-state.ts";
+import { reloadRun } from "../store/runs.ts";
 import { type AttemptDirs, attemptDirs } from "./directories.ts";
 import { type RunHandle, runHandle } from "./run-handle.ts";
 import { takeOverWorkspace } from "./take-over.ts";
@@ -105,4 +106,22 @@ test("what lives of the attempt before is ended first", async () => {
   await once(left, "spawn");
   expect(await takeOver()).toBe(true);
   expect(await ended).toEqual([null, "SIGKILL"]);
+});
+
+test.each<[string, string, string | null]>([
+  ["had it", "0", "left"],
+  ["was still making it", "none", null],
+])("an attempt of the same turn that broke gives the workspace on where it %s", async (_, exit, left) => {
+  const { id } = await laterTurn(database.db, { id: `run_${(serial += 1)}`, attempts: [7] });
+  await database.db.inOrganization(ORG, (tx) => tx.query("update runyard.runs set attempt = 9 where id = $1", [id]));
+  const row = await reloadRun(database.db, { id, org_id: ORG });
+  if (row === undefined) throw new Error("no row");
+  handle = runHandle({ db: database.db, wakes: createWakes() }, row);
+  const broken = attemptDirs(home, { id, attempt: 8 });
+  for (const dir of [broken.workspace, broken.home, broken.step("prepare")]) mkdirSync(dir, { recursive: true });
+  writeFileSync(path.join(broken.workspace, "left.txt"), "left");
+  writeFileSync(path.join(broken.step("prepare"), "exit"), `${exit.padEnd(15)}\n`);
+  writeFileSync(path.join(broken.step("prepare"), "started"), "");
+  expect(await takeOver()).toBe(left !== null);
+  expect(leftIn(attemptDirs(home, row).workspace)).toBe(left);
 });

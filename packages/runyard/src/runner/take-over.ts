@@ -2,6 +2,8 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync } from "node:fs
 import path from "node:path";
 import type { NewEvent } from "@runyard/sdk/contract";
 import { killRunDirectory } from "../sandbox/kill.ts";
+import { readExitCode } from "../sandbox/run-directory.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, STEP_NAMES } from "./directories.ts";
@@ -22,7 +24,8 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
     await noteWorkspace(handle, "taken", []);
   }
   const dirs = attemptDirs(ctx.home, row);
-  const earlier = carry.attempts.map((attempt) => attemptDirs(ctx.home, { id: row.id, attempt }));
+  const dirsOf = (attempt: number): AttemptDirs => attemptDirs(ctx.home, { id: row.id, attempt });
+  const earlier = [...brokenAttempts(ctx, row, carry.attempts[0] ?? row.attempt), ...carry.attempts.map(dirsOf)];
   for (const from of earlier) await killAttempt(from);
   mkdirSync(dirs.root, { recursive: true, mode: 0o700 });
   for (const name of ["workspace", "home"] as const)
@@ -33,6 +36,19 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
   if (existsSync(dirs.workspace)) return true;
   await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
   return false;
+}
+
+/**
+ * Attempts of this very turn that broke once they had the workspace, the newest first: the next one goes on
+ * there, because what the turns before left uncommitted is nowhere else.
+ */
+function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, last: number): AttemptDirs[] {
+  const found: AttemptDirs[] = [];
+  for (let attempt = row.attempt - 1; attempt > last; attempt -= 1) {
+    const dirs = attemptDirs(ctx.home, { id: row.id, attempt });
+    if (readExitCode(dirs.step("prepare")) === 0) found.push(dirs);
+  }
+  return found;
 }
 
 async function noteWorkspace(handle: RunHandle, workspace: AttemptState["workspace"], events: readonly NewEvent[]): Promise<void> {
