@@ -6,13 +6,12 @@ import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attemp
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
-import { exitCodeOf, followRun } from "./follow.ts";
-import { count, print, printJson, say } from "./output.ts";
+import { handOver, type HandOverOptions } from "./hand-over.ts";
+import { count } from "./output.ts";
 import { permissionOptions } from "./permission-options.ts";
-import { describeQueue } from "./queue.ts";
 import { splitWords } from "./words.ts";
 
-interface RunOptions extends AttemptOptions {
+interface RunOptions extends HandOverOptions, AttemptOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly agent?: string;
@@ -21,10 +20,6 @@ interface RunOptions extends AttemptOptions {
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly timeout?: number;
   readonly idempotencyKey?: string;
-  readonly detach?: boolean;
-  readonly verbose?: boolean;
-  readonly json?: boolean;
-  readonly ndjson?: boolean;
 }
 
 const permissions = permissionOptions();
@@ -64,23 +59,7 @@ export const run = addAttemptOptions(base)
   .action(async (task: string, options: RunOptions) => {
     const client = connect();
     const created = await client.runs.create(await requestOf(task, options));
-    if (options.detach === true) {
-      if (options.json === true) printJson(created);
-      else {
-        print(created.id);
-        say(
-          `It is ${created.queuePosition === null ? created.status : describeQueue(created.queuePosition)}. Watch it with: runyard events ${created.id}`,
-        );
-      }
-      return;
-    }
-    const ended = await followRun(client, created, {
-      json: options.json ?? false,
-      ndjson: options.ndjson ?? false,
-      verbose: options.verbose ?? false,
-    });
-    if (options.json === true) printJson(ended);
-    process.exitCode ??= exitCodeOf(ended);
+    await handOver(client, created, { ...options, after: 0 });
   });
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
@@ -92,7 +71,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {
-    task: checkLength(task === "-" ? await taskFromStdin() : task),
+    task: await taskOf(task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
@@ -103,6 +82,11 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
     ...verify,
   };
+}
+
+/** The text that an agent is given, from the command line or, for "-", from stdin. */
+export async function taskOf(word: string): Promise<string> {
+  return checkLength(word === "-" ? await taskFromStdin() : word);
 }
 
 async function taskFromStdin(): Promise<string> {

@@ -1,6 +1,7 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
+import { retell } from "../agents/acp/retell.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
-import type { RunRow } from "../store/run-row.ts";
+import { promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
 import type { RunnerContext } from "./context.ts";
 
@@ -8,11 +9,19 @@ import type { RunnerContext } from "./context.ts";
 export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationSpec {
   return {
     cwd: pathsInside(ctx, row).workspace,
-    prompt: row.task,
+    prompt: promptOf(row),
+    ...earlierOf(row),
     attempt: row.attempt,
     policy: normalizePolicy(row.spec.permissionPolicy),
     profileQuirks: profileOf(ctx, row).quirks,
   };
+}
+
+/** What the turn goes on with, where it is not the first. */
+function earlierOf({ task, prompt, carry }: RunRow): Pick<ConversationSpec, "earlier"> {
+  if (carry === null || prompt === null) return {};
+  const retold = retell({ task, lastPrompt: carry.prompt, lastWords: carry.lastWords, prompt });
+  return { earlier: { sessionId: carry.sessionId, retold } };
 }
 
 /** The gateway token of the run is the one secret inside the sandbox; it must not reach the log. */

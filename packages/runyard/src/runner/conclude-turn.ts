@@ -53,10 +53,11 @@ export async function concludeTurn(
   else await enterPublishing(handle);
 }
 
-/** On to publishing: of the conversation only the agent's last words are kept. */
+/** On to publishing: of the conversation only its id and the agent's last words are kept. */
 export async function enterPublishing(handle: RunHandle): Promise<void> {
   const { turn, ...rest } = attemptState(handle.row);
-  const state: AttemptState = { ...rest, summary: turn?.conversation.lastText ?? "" };
+  const { sessionId = null, lastText = null } = turn?.conversation ?? {};
+  const state: AttemptState = { ...rest, sessionId, summary: lastText ?? "" };
   await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
 }
 

@@ -18,7 +18,7 @@ export interface EndWatch {
 }
 
 /**
- * Looks at the run whenever it is woken. Its deadline counts active time: while it waits for people
+ * Looks at the run whenever it is woken. Its deadline counts active time of this turn: while it waits for people
  * `active_since` is null and the clock stands still.
  */
 export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes }, run: RunRow): EndWatch {
@@ -41,7 +41,8 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
       const row = await reloadRun(db, run);
       if (row !== undefined && !closed) {
         const timeoutMs = timeoutInForce(row);
-        const leftMs = timeoutMs - (row.active_now_ms - triesOf(row).activeBeforeMs);
+        // Each turn has its time, and so has an attempt behind one that ran out of it.
+        const leftMs = timeoutMs - (row.active_now_ms - Math.max(row.turn_active_ms, triesOf(row).activeBeforeMs));
         if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
         else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);
