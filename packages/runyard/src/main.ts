@@ -19,6 +19,7 @@ import { patch } from "./git/publish.ts";
 import { readCommittedFile } from "./git/read-file.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { carryOver } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
@@ -131,6 +132,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         diff: async (change) => diffFiles(git, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
         file: async (place) => readCommittedFile(git, { ...place, cachePath: await cacheOf(place), maxBytes: MAX_FILE_BYTES }),
       },
+      carryOver,
       status: {
         version: runtimeVersion(),
         startedAt: new Date().toISOString(),

@@ -35,6 +35,33 @@ describe("the door over the real engine", () => {
     expect(await client.runs.patch(run.id)).toBe("");
   });
 
+  test("a run goes on after its end, once, and its readers with it", async () => {
+    const run = await create();
+    await expect(client.runs.continue(run.id, "Go on")).rejects.toMatchObject({ status: 409, code: "run_not_ended" });
+    const ended = await client.runs.cancel(run.id);
+    const both = await Promise.allSettled([client.runs.continue(run.id, "Go on"), client.runs.continue(run.id, "Go on")]);
+    expect(both.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+    const next = runSchema.parse(await client.runs.get(run.id));
+    expect(next).toMatchObject({
+      status: "pending",
+      turn: 2,
+      prompt: "Go on",
+      task: "Fix it — ü",
+      cancelRequested: false,
+      finishedAt: null,
+    });
+    await client.runs.cancel(run.id);
+    const seen: RunEvent[] = [];
+    for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) seen.push(event as RunEvent);
+    expect(seen.map(({ type, turn, seq }) => [type, turn, seq - ended.lastSeq])).toEqual([
+      ["message.user", 2, 1],
+      ["run.cancelled", 2, 2],
+    ]);
+    const other = new RunyardClient({ baseUrl: served.door.url, token: "token-b" });
+    await expect(other.runs.continue(run.id, "x")).rejects.toMatchObject({ status: 404, code: "run_not_found" });
+    await expect(client.runs.continue(run.id, " ")).rejects.toMatchObject({ status: 422, code: "invalid_request" });
+  });
+
   test("refusals of the engine come as its problems", async () => {
     await expect(client.runs.create({ task: "x", repositoryUrl: "/r", agent: { profile: "nobody" } })).rejects.toMatchObject({
       status: 422,

@@ -1,5 +1,6 @@
 import type {
   AnswerPermissionRequest,
+  continueRunSchema,
   createRunSchema,
   FileList,
   listRunsSchema,
@@ -53,6 +54,7 @@ export interface ApiEngine {
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
+  continueRun(principal: Principal, id: string, input: z.output<typeof continueRunSchema>): Promise<Run>;
   answerPermission(principal: Principal, id: string, permissionId: string, answer: AnswerPermissionRequest): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */

@@ -2,6 +2,7 @@ import {
   answerPermissionSchema,
   answerQuestionSchema,
   type ApiErrorCode,
+  continueRunSchema,
   createLoginLinkSchema,
   createRunSchema,
   EVENT_TYPES,
@@ -78,6 +79,15 @@ const eventsQuerySchema = z.object({
 
 const json = (schema: z.ZodType): Operation["answers"] => ({ "application/json": schema });
 
+const continueRun: Operation = {
+  tag: "Runs",
+  description: "The next turn: the same workspace, conversation and log. The branch goes on from the commit of the turn before.",
+  body: continueRunSchema,
+  status: 202,
+  answers: json(runSchema),
+  errors: ["run_not_ended", "sandbox_not_available"],
+};
+
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   createRun: {
     tag: "Runs",
@@ -107,6 +117,8 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     answers: json(runSchema),
     errors: ["run_ended"],
   },
+  continueRun,
+  resumeRun: continueRun,
   runEvents: {
     tag: "Runs",
     description:

@@ -90,7 +90,7 @@ describe("the document", () => {
       const security = route.policy === "public" ? [] : [{ token: [route.policy.scope] }, { session: [] }];
       expect([name, operation.security, operation.summary]).toEqual([name, security, route.summary]);
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
-      expect([name, operation.requestBody !== undefined]).toEqual([name, /^(create|answer)/.test(name)]);
+      expect([name, operation.requestBody !== undefined]).toEqual([name, /^(create|continue|resume|answer)/.test(name)]);
     }
   });
 
@@ -200,6 +200,9 @@ describe("real answers", () => {
     expect((await look("answerPermission", { id, pid: "perm_1_2" }, { body: { decision: "allow" } })).status).toBe(404);
     expect((await look("answerQuestion", { id, qid: "ask_1_2" }, { body: { answer: "yes" } })).status).toBe(404);
     await look("cancelRun", { id });
+    await served.complete(run);
+    expect((await look("continueRun", { id }, { body: { prompt: "Go on" } })).status).toBe(202);
+    expect((await look("resumeRun", { id }, { body: { prompt: "Go on" } })).status).toBe(409);
     const link = (await (await look("createLoginLink", {}, { body: {} })).json()) as { url: string };
     const login = await look("login", {}, { query: new URL(link.url).search });
     expect((await look("login", {}, { query: new URL(link.url).search })).status).toBe(410);

@@ -70,7 +70,7 @@ describe("the route table", () => {
     const routes = Object.values<Route>(ROUTES).filter(({ path }) => path.includes("{id}"));
     expect(routes.length).toBeGreaterThanOrEqual(9);
     for (const route of routes) {
-      const body = route.path.includes("{pid}") ? { decision: "allow" } : route.path.includes("{qid}") ? { answer: "yes" } : undefined;
+      const body = bodyOf(route);
       const init = { method: route.method, ...(body && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }) };
       const ask = async (id: string): Promise<unknown> => {
         const response = await door.fetch(pathOf(route, id), init);
@@ -83,6 +83,13 @@ describe("the route table", () => {
     await door.close();
   });
 });
+
+/** What a route takes that wants a body. */
+function bodyOf({ path }: Route): object | undefined {
+  if (path.includes("{pid}")) return { decision: "allow" };
+  if (path.includes("{qid}")) return { answer: "yes" };
+  return /\/(continue|resume)$/.test(path) ? { prompt: "Go on" } : undefined;
+}
 
 /** A path of the route, with something in the place of every parameter. */
 function pathOf(route: Route, id: string): string {

@@ -1,6 +1,7 @@
 import {
   answerPermissionSchema,
   answerQuestionSchema,
+  continueRunSchema,
   createRunSchema,
   listRunsSchema,
   permissionIdSchema,
@@ -17,7 +18,7 @@ import { idempotencyKeyOf } from "./idempotency.ts";
 import { sayRateLimit } from "./rate-limit.ts";
 import { queryOf, validate } from "./validate.ts";
 
-type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "answerPermission" | "answerQuestion";
+type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "continueRun" | "resumeRun" | "answerPermission" | "answerQuestion";
 
 /** The run of the path. One that cannot exist is not looked for. */
 export function runIdOf(c: ApiContext): string {
@@ -34,7 +35,14 @@ function requestIdOf(c: ApiContext, name: "pid" | "qid", schema: z.ZodType<strin
 
 /** The routes that read and write runs; what they said and made is in `events.ts`, `logs.ts` and `results.ts`. */
 export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
+  const continueRun: ApiHandler = async (c) => {
+    const id = runIdOf(c);
+    const input = validate(continueRunSchema, await readJson(c.req.raw));
+    return c.json(await engine.continueRun(c.var.principal, id, input), 202);
+  };
   return {
+    continueRun,
+    resumeRun: continueRun,
     createRun: async (c) => {
       const input = validate(createRunSchema, await readJson(c.req.raw));
       const idempotencyKey = idempotencyKeyOf(c.req.raw.headers, input.idempotencyKey);

@@ -18,6 +18,8 @@ export interface FollowOptions {
   readonly json: boolean;
   readonly ndjson: boolean;
   readonly verbose: boolean;
+  /** Events behind this seq; default: all. */
+  readonly after?: number;
   /** False: without the commands that look at the result, for a server that is about to leave. */
   readonly hints?: boolean;
 }
@@ -35,7 +37,7 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
   const interrupt = cancelOnInterrupt(client, first.id, log === null ? say : log.note);
   const queue = log !== null && first.queuePosition !== null && isLive(process.stderr) ? watchQueue(client, first.id, log.queued) : null;
   try {
-    for await (const event of client.runs.events(first.id, { after: 0, signal: interrupt.signal })) {
+    for await (const event of client.runs.events(first.id, { after: options.after ?? 0, signal: interrupt.signal })) {
       if (options.ndjson) process.stdout.write(`${JSON.stringify(event)}\n`);
       const known = parseEvent(event);
       if (known !== undefined && !BEFORE_START.has(known.type)) queue?.close();
@@ -54,7 +56,8 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
 }
 
 async function showEvent(client: RunyardClient, event: RunEvent, log: LiveLog): Promise<void> {
-  log.show(event);
+  // Whoever follows has just said it, and the head of the run has it.
+  if (event.type !== "message.user") log.show(event);
   if (event.type === "permission.requested" && event.data.decidedBy === "person")
     await askPerson(client, { runId: event.runId, kind: "permission", id: event.data.permissionId, log });
   if (event.type === "question.asked") await askPerson(client, { runId: event.runId, kind: "question", id: event.data.questionId, log });

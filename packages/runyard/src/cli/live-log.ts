@@ -69,7 +69,8 @@ interface Stand {
 
 function standOf(run: Run): Stand {
   return {
-    beganAtMs: Date.parse(run.startedAt ?? run.createdAt),
+    // A later turn begins with the change that made it.
+    beganAtMs: Date.parse(run.turn > 1 ? run.updatedAt : (run.startedAt ?? run.createdAt)),
     phase: run.phase,
     queued: null,
     tokens: null,

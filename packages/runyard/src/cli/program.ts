@@ -3,6 +3,7 @@ import { answer } from "./answer.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
+import { continueRun } from "./continue.ts";
 import { demo } from "./demo.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
@@ -23,7 +24,26 @@ import { up } from "./up.ts";
 import { packageVersion } from "./version.ts";
 
 // What needs the server's rooms loads them when it runs: every other command starts without them.
-const commands = [run, runs, show, logs, events, diff, files, pull, answer, cancel, up, down, status, open, token, doctor, demo];
+const commands = [
+  run,
+  runs,
+  show,
+  logs,
+  events,
+  diff,
+  files,
+  pull,
+  answer,
+  continueRun,
+  cancel,
+  up,
+  down,
+  status,
+  open,
+  token,
+  doctor,
+  demo,
+];
 
 const MORE = `Begin with \`runyard doctor\`, \`runyard up\` and \`runyard run "<task>"\`. Each command has --help with examples.
 

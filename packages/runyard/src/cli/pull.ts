@@ -52,6 +52,11 @@ interface Done {
 
 function resultOf(run: Run): { branch: string; commit: string } {
   if (run.result?.headBranch && run.result.headCommit) return { branch: run.result.headBranch, commit: run.result.headCommit };
+  if (isTerminal(run.status) && run.turn > 1)
+    throw new CliError(`${run.id} is ${run.status} in turn ${run.turn}, which brought no result.`, {
+      advice: `What the turns before made: runyard diff ${run.id}`,
+      exitCode: EXIT.refused,
+    });
   const message = isTerminal(run.status)
     ? `${run.id} is ${run.status} and left no branch: there is nothing to bring.`
     : `${run.id} is ${run.status}: its branch comes when it has ended.`;

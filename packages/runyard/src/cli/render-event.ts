@@ -52,6 +52,9 @@ export function eventRenderer(paint: Paint, options: RenderOptions): EventRender
 function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): string {
   const behind = (heading: string, text: string): string => wrapBehind(`  ${heading} `, text, options.width);
   switch (event.type) {
+    case "message.user":
+      // The first one is the task, which stands in the head of the run.
+      return event.turn === 1 ? "" : behind(paint("bold", `turn ${event.turn}`), oneLine(event.data.text, TITLE_CHARS));
     case "run.phase":
       return paint(["bold", "cyan"], `▸ ${event.data.phase}`);
     case "sandbox.ready":

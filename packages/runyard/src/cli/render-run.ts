@@ -20,6 +20,7 @@ export function renderHead(run: Run, paint: Paint, width: number): string {
   return [
     wrap(`${paint("bold", run.id)}  ${run.agent.profile}${model}${simulated}`, { width, indent: "" }),
     wrap(oneLine(run.task, 400), { width, indent: "  " }),
+    ...(run.turn === 1 ? [] : [wrapBehind(`  ${paint("dim", `turn ${run.turn}`)} `, oneLine(run.prompt, 400), width)]),
     paint("dim", `  ${run.repositoryUrl} · ${run.branch ?? "detached head"} at ${run.baseCommit.slice(0, 10)}`),
   ].join("\n");
 }

@@ -5,13 +5,12 @@ import { InvalidArgumentError, Option } from "commander";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
-import { exitCodeOf, followRun } from "./follow.ts";
-import { count, print, printJson, say } from "./output.ts";
+import { handOver, type HandOverOptions } from "./hand-over.ts";
+import { count } from "./output.ts";
 import { permissionOptions } from "./permission-options.ts";
-import { describeQueue } from "./queue.ts";
 import { splitWords } from "./words.ts";
 
-interface RunOptions {
+interface RunOptions extends HandOverOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly agent?: string;
@@ -20,10 +19,6 @@ interface RunOptions {
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly timeout?: number;
   readonly idempotencyKey?: string;
-  readonly detach?: boolean;
-  readonly verbose?: boolean;
-  readonly json?: boolean;
-  readonly ndjson?: boolean;
 }
 
 const permissions = permissionOptions();
@@ -60,23 +55,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .action(async (task: string, options: RunOptions) => {
     const client = connect();
     const created = await client.runs.create(await requestOf(task, options));
-    if (options.detach === true) {
-      if (options.json === true) printJson(created);
-      else {
-        print(created.id);
-        say(
-          `It is ${created.queuePosition === null ? created.status : describeQueue(created.queuePosition)}. Watch it with: runyard events ${created.id}`,
-        );
-      }
-      return;
-    }
-    const ended = await followRun(client, created, {
-      json: options.json ?? false,
-      ndjson: options.ndjson ?? false,
-      verbose: options.verbose ?? false,
-    });
-    if (options.json === true) printJson(ended);
-    process.exitCode ??= exitCodeOf(ended);
+    await handOver(client, created, { ...options, after: 0 });
   });
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
@@ -86,7 +65,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {
-    task: checkLength(task === "-" ? await taskFromStdin() : task),
+    task: await taskOf(task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
@@ -96,6 +75,11 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
   };
+}
+
+/** The text that an agent is given, from the command line or, for "-", from stdin. */
+export async function taskOf(word: string): Promise<string> {
+  return checkLength(word === "-" ? await taskFromStdin() : word);
 }
 
 async function taskFromStdin(): Promise<string> {

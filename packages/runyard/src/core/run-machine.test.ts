@@ -28,7 +28,7 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   broke: { type: "broke", error },
   deadline_passed: { type: "deadline_passed", error: { type: "timeout", message: "Too long." } },
   cancelled: { type: "cancelled", reason: "Enough." },
-  continued: { type: "continued" },
+  continued: { type: "continued", prompt: "Go on" },
 };
 
 const state = (status: RunStatus, more: Partial<RunState> = {}): RunState => ({

@@ -29,7 +29,7 @@ export type RunFact =
   | { readonly type: "deadline_passed"; readonly error: RunError }
   | { readonly type: "cancelled"; readonly reason: string }
   /** A new prompt for a run whose turn has ended. */
-  | { readonly type: "continued" };
+  | { readonly type: "continued"; readonly prompt: string };
 
 type FactType = RunFact["type"];
 
@@ -96,7 +96,7 @@ export function transition(state: RunState, fact: RunFact): Transition {
       attempt: attemptAfter(state, fact),
       openRequests,
     },
-    events: eventsOf(fact),
+    events: eventsOf(state, fact),
   };
 }
 
@@ -136,11 +136,14 @@ function attemptAfter(state: RunState, fact: RunFact): number {
   return fact.type === "claimed" || fact.type === "retried" ? state.attempt + 1 : state.attempt;
 }
 
-function eventsOf(fact: RunFact): readonly NewEvent[] {
+function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
   switch (fact.type) {
+    case "continued":
+      return [{ type: "message.user", data: { text: fact.prompt } }];
     case "claimed":
       return [
-        { type: "run.started", data: { runnerId: fact.runnerId } },
+        // A run starts once; each of its turns does.
+        ...(state.turn === 1 ? [{ type: "run.started", data: { runnerId: fact.runnerId } } as const] : []),
         { type: "turn.started", data: {} },
         { type: "run.phase", data: { phase: "preparing" } },
       ];

@@ -1,5 +1,6 @@
 import {
   type AnswerPermissionRequest,
+  type continueRunSchema,
   type createRunSchema,
   DEFAULT_TIMEOUT_MS,
   isTerminal,
@@ -18,12 +19,14 @@ import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type RequestRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { type Carry, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
+import { continueTurn } from "./continue-run.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
+import { missingModel } from "./model.ts";
 import { ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -44,6 +47,8 @@ export interface EngineOptions {
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
   readonly answers: AnswerLines;
   readonly changes: ChangeReader;
+  /** What the next turn of a run goes on from. */
+  readonly carryOver: (run: RunRow) => Carry;
   readonly status: StatusSources;
 }
 
@@ -187,6 +192,15 @@ export function createEngine(options: EngineOptions) {
     createRun,
     cancelRun: cancel,
 
+    async continueRun(principal: Principal, runId: string, input: z.output<typeof continueRunSchema>): Promise<Run> {
+      await continueTurn(options, (await load(principal.orgId, runId)).run, input.prompt);
+      // Read before anybody is woken: with its place in the queue.
+      const stored = await load(principal.orgId, runId);
+      wakes.notify(runId);
+      wakes.notify(CLAIM);
+      return show(stored);
+    },
+
     async getRun(principal: Principal, runId: string): Promise<Run> {
       return show(await load(principal.orgId, runId));
     },
@@ -259,24 +273,6 @@ function resolveAgent(
     );
   }
   return { profile, command: null, needsModel: known.needsModel };
-}
-
-/** Why a run cannot have a model, in the words that every way in shows. */
-function missingModel(connection: ModelState, model: string | null): RunError | null {
-  if (!connection.connected) {
-    return {
-      type: "no-model-configured",
-      message:
-        "No model is connected. Start Runyard with OPENAI_BASE_URL (any OpenAI-compatible endpoint), OPENAI_API_KEY and RUNYARD_MODEL set, or see it work without a model: npm run demo.",
-    };
-  }
-  if (model === null) {
-    return {
-      type: "no-model-configured",
-      message: "No model is named. Set RUNYARD_MODEL for the server, or name one for this run (--model, or `model` in the request).",
-    };
-  }
-  return null;
 }
 
 function creationEvents(created: {

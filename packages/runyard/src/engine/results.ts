@@ -24,9 +24,9 @@ export interface ChangeReader {
 
 /** What runs made, for the people who may see them. */
 export function createResults(changes: ChangeReader, load: (orgId: string, runId: string) => Promise<StoredRun>) {
-  /** Null while there is no change, and for a run that made none. */
+  /** Null while there is no change, and for a run that made none. Until a turn has made its own, that of the turns before. */
   const changeOf = ({ run }: StoredRun): Change | null => {
-    const head = run.result?.headCommit;
+    const head = run.result?.headCommit ?? run.carry?.published?.commit;
     return head ? { repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
   };
 

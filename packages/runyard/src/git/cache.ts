@@ -99,6 +99,25 @@ export async function updateCache(host: GitHost, options: CacheUpdate): Promise<
   return { cachePath };
 }
 
+/**
+ * Makes sure that the cache has a commit that a run made in an earlier turn: from the user's repository, where
+ * the cache was lost. Throws RunyardError `repository_not_usable` where neither has it.
+ */
+export async function keepResult(host: GitHost, options: CacheUpdate & { readonly cachePath: string }): Promise<void> {
+  const { cachePath, repository, signal } = options;
+  const commit = requireObjectName(options.commit);
+  const ref = resultRef(options.runId);
+  if ((await tryGit(host, ["--git-dir", cachePath, "cat-file", "-e", `${commit}^{commit}`], { signal })).code === 0) return;
+  const fetch = ["--git-dir", cachePath, ...QUIET_FETCH, "--update-shallow", "--", repository.gitDir, `+${commit}:${ref}`];
+  try {
+    await withLocks(cachePath, [ref, "shallow"], () => git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS }));
+  } catch (error) {
+    if (!(error instanceof GitError)) throw error;
+    const message = `What the run made before, the commit ${commit.slice(0, 10)}, is neither in Runyard's cache nor in ${repository.root}`;
+    throw new RunyardError("repository_not_usable", message, { cause: error });
+  }
+}
+
 /** Lets a run's commits go from the cache. Does nothing where there are none. */
 export async function dropRunRefs(host: GitHost, options: { readonly cachePath: string; readonly runId: string }): Promise<void> {
   const { cachePath, runId } = options;

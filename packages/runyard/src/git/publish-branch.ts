@@ -13,6 +13,22 @@ export interface PublishOptions {
   readonly cachePath: string;
   readonly head: string;
   readonly branch: string;
+  /** Commits from which the branch may be moved on, where it exists; default: it must be new. */
+  readonly onto?: readonly string[];
+}
+
+/**
+ * Why a branch cannot be moved on to `head` without taking something from its owner, as half a sentence; null
+ * when it can, is there already, or does not exist.
+ */
+export async function branchObstacle(host: GitHost, options: Omit<PublishOptions, "cachePath">): Promise<string | null> {
+  const { repository, head, branch, onto = [] } = options;
+  const ref = `refs/heads/${requireBranchName(branch)}`;
+  const found = await commitOf(host, repository.gitDir, ref);
+  if (found === null || found === head) return null;
+  if (!onto.includes(found)) return `somebody moved it: it points to ${found.slice(0, 10)}`;
+  const worktrees = await git(host, ["--git-dir", repository.gitDir, "worktree", "list", "--porcelain"]);
+  return worktrees.split("\n").includes(`branch ${ref}`) ? "it is checked out" : null;
 }
 
 async function commitOf(host: GitHost, gitDir: string, ref: string): Promise<string | null> {
@@ -36,36 +52,37 @@ async function ownerOf(gitDir: string): Promise<GitOptions["owner"]> {
 }
 
 /**
- * Puts a commit of the cache into the user's repository as a new branch, and touches nothing else of it: no
- * other ref, no index, no file of the working tree, no hook. Can be repeated: `created` is false when the
- * branch is there already. Throws RunyardError `repository_not_usable` when it points elsewhere or cannot be
+ * Puts a commit of the cache into the user's repository as a branch, new or moved on, and touches nothing else
+ * of it: no other ref, no index, no file of the working tree, no hook. Can be repeated: `created` is false when
+ * the branch points there already. Throws RunyardError `repository_not_usable` when it points elsewhere or cannot be
  * made.
  */
 export async function publishBranch(host: GitHost, options: PublishOptions): Promise<{ created: boolean }> {
-  const { repository, cachePath } = options;
+  const { repository, cachePath, onto = [] } = options;
   const head = requireObjectName(options.head);
   const ref = `refs/heads/${requireBranchName(options.branch)}`;
   const inRepository = (...words: string[]): string[] => ["--git-dir", repository.gitDir, ...words];
 
-  const isThere = async (): Promise<boolean> => {
+  /** Where the branch points to, as long as it may be moved from there; null: nowhere. */
+  const place = async (): Promise<string | null> => {
     const found = await commitOf(host, repository.gitDir, ref);
-    if (found !== null && found !== head)
-      throw notPublished(options, `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`);
-    return found === head;
+    if (found === null || found === head || onto.includes(found)) return found;
+    throw notPublished(options, `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`);
   };
 
-  if (await isThere()) return { created: false };
+  const before = await place();
+  if (before === head) return { created: false };
   try {
     // One pack instead of many small files: no directory is made that the repository's owner could not write.
     const fetch = inRepository("-c", "fetch.unpackLimit=1", ...QUIET_FETCH, "--", cachePath, head);
     await git(host, fetch, { timeoutMs: FETCH_TIMEOUT_MS });
-    const update = inRepository("update-ref", "--no-deref", "-m", "runyard: result of a run", ref, head, "0".repeat(head.length));
+    const update = inRepository("update-ref", "--no-deref", "-m", "runyard: result of a run", ref, head, before ?? "0".repeat(head.length));
     const owner = await ownerOf(repository.gitDir);
     const asOwner = owner !== undefined && (await tryGit(host, update, { env: BOT_IDENTITY, owner })).code === 0;
     if (!asOwner) await git(host, update, { env: BOT_IDENTITY });
   } catch (error) {
     if (!(error instanceof GitError)) throw error;
-    if (await isThere()) return { created: false }; // another one was faster
+    if ((await place()) === head) return { created: false }; // another one was faster
     throw notPublished(options, error.message, error);
   }
   return { created: true };

@@ -4,4 +4,4 @@ export { copyTreeForCommit } from "./copy-tree.ts";
 export { importResult, type ImportedResult, type ImportOptions } from "./import-result.ts";
 export type { ResultNotice } from "./commit-result.ts";
 export { type CommitPair, type DiffStat, diffStat, patch } from "./diff.ts";
-export { publishBranch, type PublishOptions } from "./publish-branch.ts";
+export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";

@@ -1,11 +1,11 @@
-import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
-import path from "node:path";
+import { realpathSync } from "node:fs";
 import type { AgentProfile, ProfileContext } from "../agents/profiles/profile.ts";
 import { makeRunDirectory, readExitCode, readShimPid } from "../sandbox/run-directory.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
+import { writeHomeFile } from "./home-files.ts";
 import { RunFailure } from "./run-handle.ts";
 import { prepareSandbox } from "./sandbox-step.ts";
 
@@ -38,11 +38,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     nodeProgram: realpathSync(process.execPath),
   };
   const { argv, env, mounts, homeFiles } = launchOf(profile, context);
-  for (const file of homeFiles) {
-    const target = path.join(dirs.home, file.path);
-    mkdirSync(path.dirname(target), { recursive: true });
-    writeFileSync(target, file.content, { mode: 0o600 });
-  }
+  for (const file of homeFiles) writeHomeFile(dirs.home, file);
   const cachePath = cachePathOf(row);
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",

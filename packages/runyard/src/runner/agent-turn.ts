@@ -1,8 +1,10 @@
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
+import { retell } from "../agents/acp/retell.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
+import { promptOf, type RunRow } from "../store/run-row.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
 import { pathsInside, profileOf, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
@@ -28,7 +30,8 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
   const { row } = handle;
   const spec: ConversationSpec = {
     cwd: pathsInside(ctx, row).workspace,
-    prompt: row.task,
+    prompt: promptOf(row),
+    ...earlierOf(row),
     attempt: row.attempt,
     policy: normalizePolicy(row.spec.permissionPolicy),
     profileQuirks: profileOf(ctx, row).quirks,
@@ -60,6 +63,13 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
     output.close();
     input.close();
   }
+}
+
+/** What the turn goes on with, where it is not the first. */
+function earlierOf({ task, prompt, carry }: RunRow): Pick<ConversationSpec, "earlier"> {
+  if (carry === null || prompt === null) return {};
+  const retold = retell({ task, lastPrompt: carry.prompt, lastWords: carry.lastWords, prompt });
+  return { earlier: { sessionId: carry.sessionId, retold } };
 }
 
 /** The gateway token of the run is the one secret inside the sandbox; it must not reach the log. */

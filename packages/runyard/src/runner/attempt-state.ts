@@ -11,10 +11,14 @@ const FORMAT = 1;
 /** What a runner must know to go on in the middle of an attempt; stored in the run's row with every commit. */
 export interface AttemptState {
   readonly format: typeof FORMAT;
+  /** In a later turn: whether its workspace is that of the turn before, or a new one. Set before anything is done about it. */
+  readonly workspace?: "taken" | "fresh";
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
   readonly cachePath?: string;
   /** The agent's turn. Set once it has begun. */
   readonly turn?: TurnState;
+  /** The agent's id of the conversation, for a later turn. Set once its turn has succeeded. */
+  readonly sessionId?: string | null;
   /** The agent's last words. Set once its turn has succeeded. */
   readonly summary?: string;
   /** The commit that its work became, or null for no change. Set once it is in the cache. */
@@ -42,6 +46,12 @@ export function attemptState(row: Pick<RunRow, "state">): AttemptState {
     message:
       "Another version of Runyard was at work on this run, in a way that this version cannot go on with. Start the run again, or end runs before a change of version.",
   });
+}
+
+/** The same of an attempt that has ended: nothing, where another version began it. */
+export function knownState(row: Pick<RunRow, "state">): AttemptState {
+  const stored = row.state as Partial<AttemptState>;
+  return stored.format === FORMAT ? { ...stored, format: FORMAT } : { format: FORMAT };
 }
 
 /** The cache of a run that has a workspace. */

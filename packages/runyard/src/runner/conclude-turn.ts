@@ -45,7 +45,12 @@ export async function concludeTurn(
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
   const { format } = attemptState(handle.row);
-  const state: AttemptState = { format, cachePath: cachePathOf(handle.row), summary: outcome.lastText ?? "" };
+  const state: AttemptState = {
+    format,
+    cachePath: cachePathOf(handle.row),
+    sessionId: turn.conversation.sessionId,
+    summary: outcome.lastText ?? "",
+  };
   await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
 }
 

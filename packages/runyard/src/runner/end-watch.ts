@@ -15,7 +15,7 @@ export interface EndWatch {
 }
 
 /**
- * Looks at the run whenever it is woken. Its deadline counts active time: while it waits for people
+ * Looks at the run whenever it is woken. Its deadline counts active time of this turn: while it waits for people
  * `active_since` is null and the clock stands still.
  */
 export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes }, run: RunRow): EndWatch {
@@ -37,7 +37,7 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
     try {
       const row = await reloadRun(db, run);
       if (row !== undefined && !closed) {
-        const leftMs = row.spec.timeoutMs - row.active_now_ms;
+        const leftMs = row.spec.timeoutMs - (row.active_now_ms - row.turn_active_ms);
         if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
         else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(row.spec.timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);

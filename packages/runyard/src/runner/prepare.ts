@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
-import { updateCache } from "../git/cache.ts";
+import { keepResult, updateCache } from "../git/cache.ts";
 import { findRepository } from "../git/local-repository.ts";
-import { prepareWorkspaceArgv } from "../git/workspace.ts";
+import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
 import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
@@ -9,31 +9,34 @@ import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
+import { takeOverWorkspace } from "./take-over.ts";
 
 const PREPARE_TIMEOUT_MS = 600_000;
 
-/** Makes the attempt's workspace: the repository's objects into the cache, a checkout inside the sandbox. */
+/**
+ * Makes the attempt's workspace: the repository's objects into the cache, a checkout inside the sandbox. A
+ * later turn goes on in the workspace of the one before, where that is still there.
+ */
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  const isTakenOver = await takeOverWorkspace(ctx, handle);
   const { row } = handle;
+  const head = row.carry?.head ?? null;
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
   const repository = await findRepository(ctx.git, row.repository_url);
-  const { cachePath } = await updateCache(ctx.git, {
-    cacheDir: ctx.home.cacheDir,
-    repository,
-    commit: row.base_commit,
-    runId: row.id,
-    signal: end,
-  });
+  const update = { cacheDir: ctx.home.cacheDir, repository, runId: row.id, signal: end };
+  const { cachePath } = await updateCache(ctx.git, { ...update, commit: row.base_commit });
+  if (head !== null) await keepResult(ctx.git, { ...update, cachePath, commit: head });
+  const { workspace } = pathsInside(ctx, row);
+  const branch = resultBranch(row.id);
+  // Without isolation an agent's repository is let alone: what it configured would be run.
+  const goOn = { cachePath, workspace, branch, keep: row.spec.sandboxDriver !== "process" };
   const step: SandboxStep = {
     name: "prepare",
-    argv: prepareWorkspaceArgv({
-      cachePath,
-      workspace: pathsInside(ctx, row).workspace,
-      commit: row.base_commit,
-      branch: resultBranch(row.id),
-    }),
+    argv: isTakenOver
+      ? goOnArgv({ ...goOn, commit: head })
+      : prepareWorkspaceArgv({ cachePath, workspace, commit: head ?? row.base_commit, branch }),
     env: {},
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     network: false,
@@ -53,6 +56,11 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
       change: { sandbox, state: { ...attemptState(row), cachePath } satisfies AttemptState },
     },
   );
+}
+
+/** Where nothing was committed yet, the agent finds its repository as it left it. */
+function goOnArgv(options: Omit<Parameters<typeof goOnWorkspaceArgv>[0], "commit"> & { readonly commit: string | null }): string[] {
+  return options.commit === null ? ["/bin/sh", "-c", ":"] : goOnWorkspaceArgv({ ...options, commit: options.commit });
 }
 
 export function lastLine(text: string): string {

@@ -1,3 +1,4 @@
+import type { NewEvent } from "@runyard/sdk/contract";
 import { transition } from "../core/run-machine.ts";
 import { CLAIM } from "../engine/wakes.ts";
 import { adoptRuns, claimRun } from "../store/runs.ts";
@@ -22,10 +23,14 @@ export interface Runner {
 export async function startRunner(ctx: RunnerContext, identity: { readonly owner: string; readonly runnerId: string }): Promise<Runner> {
   const inHand = new Map<string, Promise<void>>();
   const take = (row: RunRow): void => {
-    const driven = driveRun(ctx, row).finally(() => {
-      inHand.delete(row.id);
-      ctx.wakes.notify(CLAIM);
-    });
+    // A run that is continued at once comes back before its last turn is let go of.
+    const before = inHand.get(row.id) ?? Promise.resolve();
+    const driven = before
+      .then(() => driveRun(ctx, row))
+      .finally(() => {
+        if (inHand.get(row.id) === driven) inHand.delete(row.id);
+        ctx.wakes.notify(CLAIM);
+      });
     inHand.set(row.id, driven);
   };
 
@@ -49,11 +54,8 @@ async function claimLoop(
   identity: { readonly owner: string; readonly runnerId: string },
   take: (row: RunRow) => void,
 ): Promise<void> {
-  const started = transition(
-    { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 },
-    { type: "claimed", runnerId: identity.runnerId },
-  );
-  if (!started.ok) throw new Error("A queued run can always be claimed");
+  const events = claimEvents(identity.runnerId, 1);
+  const laterEvents = claimEvents(identity.runnerId, 2);
   let wake = (): void => {};
   let rung = true;
   const ring = (): void => {
@@ -65,7 +67,7 @@ async function claimLoop(
   while (!ctx.leaving.aborted) {
     rung = false;
     try {
-      const row = await claimRun(ctx.db, { ...identity, events: started.events });
+      const row = await claimRun(ctx.db, { ...identity, events, laterEvents });
       if (row !== undefined) {
         ctx.wakes.notify(row.id);
         take(row);
@@ -82,4 +84,11 @@ async function claimLoop(
   }
   unsubscribe();
   ctx.leaving.removeEventListener("abort", ring);
+}
+
+/** What a claim adds to the log of a run in this turn. */
+function claimEvents(runnerId: string, turn: number): readonly NewEvent[] {
+  const started = transition({ status: "pending", phase: "queued", turn, attempt: 0, openRequests: 0 }, { type: "claimed", runnerId });
+  if (!started.ok) throw new Error("A queued run can always be claimed");
+  return started.events;
 }

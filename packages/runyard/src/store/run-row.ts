@@ -23,6 +23,21 @@ export interface RunSpec {
   readonly sandboxDriver: SandboxDriverName;
 }
 
+/** What a turn goes on from: what the turns before left behind. */
+export interface Carry {
+  /** The attempts that may have the workspace and the agent's home, the likeliest first. */
+  readonly attempts: readonly number[];
+  /** The commit that the turns before made, which the workspace goes on from; null: none was made. */
+  readonly head: string | null;
+  /** What the user's repository was given; null: nothing yet. */
+  readonly published: { readonly branch: string; readonly commit: string } | null;
+  /** The agent's own id of the conversation; null: there was none. */
+  readonly sessionId: string | null;
+  /** For an agent that cannot take up its conversation: what it was asked last, and what it said last. */
+  readonly prompt: string;
+  readonly lastWords: string | null;
+}
+
 /** A row of `runs`, as PostgreSQL gives it. */
 export interface RunRow {
   readonly id: string;
@@ -31,6 +46,9 @@ export interface RunRow {
   readonly repository_id: string;
   readonly created_by: string;
   readonly task: string;
+  /** What this turn was asked; null: the task. */
+  readonly prompt: string | null;
+  readonly carry: Carry | null;
   readonly repository_url: string;
   readonly branch: string | null;
   readonly base_commit: string;
@@ -56,6 +74,8 @@ export interface RunRow {
   readonly percentage: number | null;
   readonly active_ms: number;
   readonly active_since: string | null;
+  /** Active time of the turns before this one. */
+  readonly turn_active_ms: number;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
@@ -85,6 +105,11 @@ export function activeMs(row: Pick<RunRow, "active_ms" | "active_since">, nowMs:
   return row.active_ms + (row.active_since === null ? 0 : Math.max(0, nowMs - Date.parse(row.active_since)));
 }
 
+/** What the run's present turn is about. */
+export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
+  return row.prompt ?? row.task;
+}
+
 /** The run as the native API shows it. */
 export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
   const { usage } = row;
@@ -98,6 +123,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,
+    prompt: promptOf(row),
     repositoryUrl: row.repository_url,
     branch: row.branch,
     baseCommit: row.base_commit,

@@ -1,4 +1,4 @@
-import type { NewEvent, RunStatus } from "@runyard/sdk/contract";
+import type { NewEvent, RunError, RunStatus } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunFact, type RunState, transition } from "../core/run-machine.ts";
@@ -6,8 +6,9 @@ import { NO_USAGE } from "../core/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { readEvents } from "./events.ts";
 import { ensureAdministrator } from "./identities.ts";
-import type { RunRow, RunSpec } from "./run-row.ts";
+import type { Carry, RunRow, RunSpec } from "./run-row.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, listRuns, readInputs } from "./runs.ts";
+import { continueRun, type NextTurn } from "./turns.ts";
 
 let test_: TestDatabase;
 const ORG = "org_test";
@@ -21,6 +22,7 @@ const spec: RunSpec = {
   timeoutMs: 60_000,
   sandboxDriver: "process",
 };
+const CARRY: Carry = { attempts: [1], head: null, published: null, sessionId: "s\u0000", prompt: "Before", lastWords: null };
 const said = (text: string): NewEvent => ({ type: "log", data: { text } });
 
 beforeAll(async () => {
@@ -242,9 +244,82 @@ describe("claiming", () => {
   });
 });
 
+describe("the next turn", () => {
+  const next = (run: RunRow, error: RunError | null = null): NextTurn => ({
+    run,
+    prompt: "Go on",
+    spec,
+    carry: CARRY,
+    error,
+    events: [said("continued")],
+  });
+
+  test("begins once, with events of its own where it is claimed, and goes on with usage and active time", async () => {
+    const run = await claimed();
+    expect(await continueRun(test_.db, next(run))).toBeUndefined();
+    const usage = { ...NO_USAGE, modelCalls: 3 };
+    const ended = await commitStep(test_.db, { run, outTo: 9, usageTo: 7, change: { status: "completed", usage, percentage: 50 } });
+    expect(await continueRun(test_.db, next({ ...run, turn: 2 }))).toBeUndefined();
+    const again = await continueRun(test_.db, next(run));
+    expect(again).toMatchObject({ status: "pending", turn: 2, attempt: 1, usage, turn_active_ms: ended?.active_ms, percentage: null });
+    expect(await continueRun(test_.db, next(run))).toBeUndefined();
+    let taken: RunRow | undefined;
+    while (taken?.id !== run.id) {
+      if (taken !== undefined) await commitStep(test_.db, { run: taken, change: { status: "failed" } });
+      taken = await claimRun(test_.db, { owner: "owner-1", runnerId: "runner-1", events: [said("first")], laterEvents: [said("later")] });
+    }
+    expect(taken).toMatchObject({ turn: 2, attempt: 2, out_cursor: 0, usage_cursor: 7, carry: CARRY });
+    expect((await logOf(run.id)).texts).toEqual(["created", "claimed", "continued", "later"]);
+    await commitStep(test_.db, { run: taken, change: { status: "completed" } });
+  });
+
+  test("that cannot begin has ended at once, and is not queued", async () => {
+    const run = await newRun();
+    await cancelRun(test_.db, { orgId: ORG, runId: run.id, reason: "x", events: [] });
+    const queued = async () => test_.db.queryInOrganization<{ queued: number }>(ORG, "select queued from runyard.org_slots");
+    const before = await queued();
+    const error: RunError = { type: "no-model-configured", message: "no" };
+    const failed = await continueRun(test_.db, next(run, error));
+    expect(failed).toMatchObject({ status: "failed", turn: 2, error, finished_at: expect.any(String) as string });
+    expect(await queued()).toEqual(before);
+  });
+
+  test("of another organization begins nowhere", async () => {
+    const run = await newRun(OTHER);
+    const cancelled = await cancelRun(test_.db, { orgId: OTHER, runId: run.id, reason: "x", events: [] });
+    expect(await continueRun(test_.db, next({ ...run, org_id: ORG }))).toBeUndefined();
+    expect(await continueRun(test_.db, next(cancelled ?? run))).toBeDefined();
+  });
+});
+
 /** What a test does to a run; `apply` is the store's side, `fact` the pure core's. */
-type Act = "claim" | "phase" | "ask" | "ask two" | "answer" | "finish" | "break" | "time out" | "cancel" | "take over" | "stale write";
-const ACTS: Act[] = ["claim", "phase", "ask", "ask two", "answer", "finish", "break", "time out", "cancel", "take over", "stale write"];
+type Act =
+  | "claim"
+  | "phase"
+  | "ask"
+  | "ask two"
+  | "answer"
+  | "finish"
+  | "break"
+  | "time out"
+  | "cancel"
+  | "take over"
+  | "stale write"
+  | "continue";
+const ACTS: Act[] = [
+  "claim",
+  "phase",
+  "ask",
+  "ask two",
+  "answer",
+  "finish",
+  "break",
+  "time out",
+  "cancel",
+  "take over",
+  "stale write",
+  "continue",
+];
 
 test("the store and the pure core agree on any sequence of commands", async () => {
   await fc.assert(
@@ -320,6 +395,17 @@ test("the store and the pure core agree on any sequence of commands", async () =
           const [adopted] = await adoptRuns(test_.db, { owner: `owner-${(asked += 1)}`, runnerId });
           expect(adopted !== undefined).toBe(["running", "awaiting_input"].includes(model.status));
           row = adopted ?? row;
+        } else if (act === "continue") {
+          const events = decide({ type: "continued", prompt: "Go on" });
+          const next = { run: row, prompt: "Go on", spec, carry: CARRY, error: null, events: [said("continued")] };
+          const both = await Promise.all([continueRun(test_.db, next), continueRun(test_.db, next)]);
+          const continued = both.filter((one) => one !== undefined);
+          expect(continued).toHaveLength(events === undefined ? 0 : 1);
+          row = continued[0] ?? row;
+          if (events !== undefined) {
+            expect(row).toMatchObject({ turn: model.turn, prompt: "Go on", carry: CARRY, finished_at: null, result: null, error: null });
+            expect(row).toMatchObject({ cancel_reason: null, percentage: null, turn_active_ms: row.active_ms, state: {} });
+          }
         } else if (act === "stale write") {
           expect(await commitStep(test_.db, { run: { ...row, ...stale }, events: [said("stale")] })).toBeUndefined();
         } else if (model.status === "running" || model.status === "awaiting_input") {

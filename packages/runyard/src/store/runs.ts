@@ -21,7 +21,7 @@ export interface NewRun {
 }
 
 /** Events as the two arrays that every SQL function takes: types, and data as JSON text that is stored as it is. */
-function eventArrays(events: readonly NewEvent[]): [string[], string[]] {
+export function eventArrays(events: readonly NewEvent[]): [string[], string[]] {
   return [events.map((event) => event.type), events.map((event) => JSON.stringify(event.data))];
 }
 
@@ -149,13 +149,17 @@ export async function listRuns(
   });
 }
 
-/** Claims a queued run for a runner, with the events that say so; undefined: nothing may be claimed now. */
+/**
+ * Claims a queued run for a runner, with the events that say so (`laterEvents`, where they are given, in a
+ * turn after the first); undefined: nothing may be claimed now.
+ */
 export async function claimRun(
   db: Database,
-  options: { owner: string; runnerId: string; events: readonly NewEvent[] },
+  options: { owner: string; runnerId: string; events: readonly NewEvent[]; laterEvents?: readonly NewEvent[] },
 ): Promise<RunRow | undefined> {
-  const [types, data] = eventArrays(options.events);
-  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4)", [options.owner, options.runnerId, types, data]);
+  const { owner, runnerId, events, laterEvents = events } = options;
+  const words = [owner, runnerId, ...eventArrays(events), ...eventArrays(laterEvents)];
+  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4, $5, $6)", words);
   return rows[0];
 }
 

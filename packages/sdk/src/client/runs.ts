@@ -46,6 +46,19 @@ export interface Runs extends RunResults {
   cancel(id: string, options?: RequestOptions): Promise<Run>;
 
   /**
+   * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
+   * next turn. It is not tried again after an error, because it may have begun.
+   *
+   * @example
+   * ```ts
+   * const ended = await client.runs.waitForEnd(run.id);
+   * await client.runs.continue(run.id, "Now add a test for it");
+   * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
+   * ```
+   */
+  continue(id: string, prompt: string, options?: RequestOptions): Promise<Run>;
+
+  /**
    * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
    * call of the same kind with the same command or paths is decided the same way, for the rest of the run.
    */
@@ -110,6 +123,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     },
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
+    continue: (id, prompt, options) => post("continueRun", { id }, { body: { prompt }, repeatable: false, options }),
     answerPermission: (id, pid, decision, options) => {
       const body: AnswerPermissionRequest = options?.remember === true ? { decision, remember: true } : { decision };
       return post("answerPermission", { id, pid }, { body, repeatable: false, options });

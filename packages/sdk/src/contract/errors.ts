@@ -17,6 +17,7 @@ export const API_ERRORS = {
   file_not_found: { status: 404, retryable: false, title: "No such file" },
   method_not_allowed: { status: 405, retryable: false, title: "This path does not take that method" },
   already_answered: { status: 409, retryable: false, title: "This was answered before" },
+  run_not_ended: { status: 409, retryable: false, title: "The run's turn is not over" },
   run_ended: { status: 409, retryable: false, title: "The run has ended" },
   payload_too_large: { status: 413, retryable: false, title: "The body is too large" },
   unsupported_media_type: { status: 415, retryable: false, title: "The body must be application/json" },

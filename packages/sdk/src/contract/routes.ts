@@ -20,6 +20,18 @@ export const ROUTES = {
   listRuns: { method: "GET", path: "/v1/agent-runs", policy: { scope: "agent:read" }, summary: "List runs, newest first" },
   getRun: { method: "GET", path: "/v1/agent-runs/{id}", policy: { scope: "agent:read" }, summary: "Read a run" },
   cancelRun: { method: "POST", path: "/v1/agent-runs/{id}/cancel", policy: { scope: "agent:write" }, summary: "Cancel a run" },
+  continueRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/continue",
+    policy: { scope: "agent:execute" },
+    summary: "Go on with a run whose turn has ended",
+  },
+  resumeRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/resume",
+    policy: { scope: "agent:execute" },
+    summary: "The same as continue",
+  },
   runEvents: {
     method: "GET",
     path: "/v1/agent-runs/{id}/events",

@@ -17,9 +17,11 @@ export const MAX_TASK_CHARS = 1_000_000;
 export const DEFAULT_TIMEOUT_MS = 3_600_000;
 export const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
+const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL");
+
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
 export const createRunSchema = z.strictObject({
-  task: z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL"),
+  task: taskSchema,
   /** An absolute path (or a `file://` URL) of a git repository on the server's machine. */
   repositoryUrl: z.string().min(1).max(4096).refine(noNul, "must not contain NUL"),
   /** The branch to start from; default: the repository's HEAD. */
@@ -47,6 +49,13 @@ export const createRunSchema = z.strictObject({
   idempotencyKey: idempotencyKeySchema.optional(),
 });
 export type CreateRunRequest = z.input<typeof createRunSchema>;
+
+/** Body of `POST /v1/agent-runs/{id}/continue`. */
+export const continueRunSchema = z.strictObject({
+  /** What to do next, in the same workspace and conversation. */
+  prompt: taskSchema,
+});
+export type ContinueRunRequest = z.input<typeof continueRunSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/permissions/{pid}`. */
 export const answerPermissionSchema = z.strictObject({
@@ -136,9 +145,12 @@ export const runSchema = z.object({
   phase: runPhaseSchema,
   /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
   queuePosition: z.number().int().positive().nullable(),
+  /** Starts at 1; each `continue` begins the next. */
   turn: z.number().int(),
   attempt: z.number().int(),
   task: z.string(),
+  /** What the present turn was asked: in the first turn the task. */
+  prompt: z.string(),
   repositoryUrl: z.string(),
   /** The branch the run started from; null for a detached head. */
   branch: z.string().nullable(),

@@ -13,6 +13,10 @@ const spec: ConversationSpec = {
   profileQuirks: { planTool: "todo" },
 };
 
+/** The same in a later turn, with an earlier conversation to take up. */
+const laterSpec: ConversationSpec = { ...spec, attempt: 2, earlier: { sessionId: "s0", retold: "Long ago" } };
+const offering = (agentCapabilities: Json): string => rpc({ id: 0, result: { protocolVersion: 1, agentCapabilities } });
+
 const json = fc.jsonValue({ maxDepth: 3 }) as fc.Arbitrary<Json>;
 const words = fc.oneof(fc.string(), fc.string({ unit: "grapheme", maxLength: 40 }), fc.constantFrom("\0", "\ud83d", "x".repeat(70_000)));
 const toolId = fc.constantFrom("t1", "t2", "t3", "__proto__");
@@ -110,6 +114,18 @@ const line = fc.oneof({ weight: 4, arbitrary: told.map((text) => () => text) }, 
 const lines = fc
   .tuple(fc.constantFrom([], [INITIALIZED], [INITIALIZED, OPENED]), fc.array(line, { maxLength: 30 }))
   .map(([opening, rest]) => [...opening, ...rest.map((make, n) => make(100 + n))]);
+/** Openings of a later turn: what the agent offers, and what becomes of it, with anything in between. */
+const laterLines = fc
+  .tuple(
+    fc.constantFrom<Json>(
+      {},
+      { loadSession: true },
+      { sessionCapabilities: { resume: {} } },
+      { loadSession: true, sessionCapabilities: { resume: {} } },
+    ),
+    fc.array(line, { maxLength: 30 }),
+  )
+  .map(([capabilities, rest]) => [offering(capabilities), ...rest.map((make, n) => make(100 + n))]);
 const sizes = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 12 });
 
 /** Events without what batches may join: deltas of a message in one text, updates of a tool not at all. */
@@ -190,6 +206,29 @@ describe("whatever an agent sends", () => {
     ];
     const played = play(journal([INITIALIZED, OPENED, ...nested]), { spec });
     expect(() => JSON.stringify(played)).not.toThrow();
+  });
+});
+
+describe("whatever an agent sends that takes a conversation up again", () => {
+  it("gives the same however it is cut, keeps the contract, and tells nothing of before the prompt as the turn's own", () => {
+    fc.assert(
+      fc.property(laterLines, sizes, (all, cuts) => {
+        const whole = play(journal(all), { spec: laterSpec });
+        const cut = play(journal(all), { spec: laterSpec, sizes: cuts });
+        expect(cut.state).toEqual(whole.state);
+        expect(cut.lines).toEqual(whole.lines);
+        expect(settled(cut.events)).toEqual(settled(whole.events));
+        for (const event of cut.events) expect(eventDataSchemas[event.type].safeParse(event.data).error).toBeUndefined();
+        const prompts = whole.lines.filter((text) => text.includes('"session/prompt"'));
+        expect(prompts.length).toBeLessThanOrEqual(1);
+        expect(whole.events.filter((event) => event.type === "agent.started")).toHaveLength(prompts.length);
+        // A new conversation is always told of, and told what was before.
+        const isNew = whole.lines.some((text) => text.includes('"session/new"'));
+        expect(whole.events.some((event) => event.type === "notice" && event.data.code === "conversation-restarted")).toBe(isNew);
+        for (const prompt of prompts) expect(prompt.includes("Long ago")).toBe(isNew);
+      }),
+      { numRuns: 300 },
+    );
   });
 });
 

@@ -1,6 +1,7 @@
 import { addText, closeDraft, emit, emitAside, openDraft, rpcLine, sendRequest, type Draft } from "./draft.ts";
 import { cutText, parseJson, readInteger, readLabel, readObject, readText, type Json, type JsonObject } from "./json.ts";
 import { cancelledPermission, receivePermission, type Answer, type RequestPlace } from "./permissions.ts";
+import { beginReopening, isReopening, isReopeningMethod, openSession, receiveReopened, reopeningRefused, startPrompt } from "./opening.ts";
 import { updatePlan } from "./plan.ts";
 import { cancelledQuestion, receiveQuestion } from "./questions.ts";
 import {
@@ -83,7 +84,9 @@ function receiveMessage(draft: Draft, message: JsonObject, offset: number): bool
   const id = message["id"];
   if (method === null) return receiveResponse(draft, message);
   if (id === undefined) {
-    if (method === "session/update") receiveUpdate(draft, readObject(readObject(message["params"])?.["update"]) ?? {});
+    // Before the prompt an agent can only tell again what the log has already.
+    if (method === "session/update" && !isReopening(draft))
+      receiveUpdate(draft, readObject(readObject(message["params"])?.["update"]) ?? {});
     return true;
   }
   if (typeof id !== "string" && typeof id !== "number" && id !== null) return false;
@@ -165,6 +168,8 @@ function receiveResponse(draft: Draft, message: JsonObject): boolean {
 const RESULT_HANDLERS: { readonly [method in RpcMethod]: (draft: Draft, result: JsonObject) => void } = {
   initialize: receiveInitialized,
   "session/new": receiveSession,
+  "session/resume": receiveReopened,
+  "session/load": receiveReopened,
   "session/prompt": receiveTurnEnd,
 };
 
@@ -180,7 +185,8 @@ function receiveInitialized(draft: Draft, result: JsonObject): void {
   const info = readObject(result["agentInfo"]);
   draft.state.agent = { name: readLabel(info?.["name"], MAX_LABEL_CHARS), version: readLabel(info?.["version"], MAX_LABEL_CHARS) };
   draft.state.phase = "opening";
-  sendRequest(draft, "session/new", { cwd: draft.spec.cwd, mcpServers: [] });
+  beginReopening(draft, readObject(result["agentCapabilities"]));
+  openSession(draft);
 }
 
 function receiveSession(draft: Draft, result: JsonObject): void {
@@ -189,10 +195,7 @@ function receiveSession(draft: Draft, result: JsonObject): void {
     breakOff(draft, "The agent opened a session without an id, so no task can be given to it.");
     return;
   }
-  draft.state.sessionId = sessionId;
-  draft.state.phase = "prompting";
-  emit(draft, { type: "agent.started", data: { ...draft.state.agent, pid: null, sessionId } });
-  sendRequest(draft, "session/prompt", { sessionId, prompt: [{ type: "text", text: draft.spec.prompt }] });
+  startPrompt(draft, { sessionId, text: draft.spec.earlier?.retold ?? draft.spec.prompt });
 }
 
 function receiveTurnEnd(draft: Draft, result: JsonObject): void {
@@ -208,6 +211,10 @@ function receiveTurnEnd(draft: Draft, result: JsonObject): void {
 }
 
 function receiveError(draft: Draft, method: RpcMethod, error: Json): void {
+  if (isReopeningMethod(method)) {
+    reopeningRefused(draft, errorWords(readObject(error)));
+    return;
+  }
   const words = errorWords(readObject(error));
   const needsLogin = readObject(error)?.["code"] === AUTH_REQUIRED;
   const said = needsLogin

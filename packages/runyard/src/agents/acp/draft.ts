@@ -61,7 +61,7 @@ export function addText(draft: Draft, text: string, from: { readonly kind: Messa
   if (open !== null && (open.kind !== from.kind || otherId)) endMessage(draft);
   draft.state.sawOutput ||= text !== "";
   for (let rest = text; rest !== "";) {
-    const message = (draft.state.message ??= { id: `m${++draft.state.messageCount}`, kind: from.kind, agentId: from.agentId, text: "" });
+    const message = (draft.state.message ??= { id: nextMessageId(draft), kind: from.kind, agentId: from.agentId, text: "" });
     const room = MAX_MESSAGE_CHARS - message.text.length;
     const piece = cutText(rest, room);
     message.text += piece;
@@ -69,6 +69,12 @@ export function addText(draft: Draft, text: string, from: { readonly kind: Messa
     rest = rest.slice(piece.length);
     if (rest !== "") endMessage(draft);
   }
+}
+
+/** Later attempts have a conversation of their own: their messages must not be taken for pieces of earlier ones. */
+function nextMessageId({ spec, state }: Draft): string {
+  const number = ++state.messageCount;
+  return spec.attempt === 1 ? `m${number}` : `m${spec.attempt}_${number}`;
 }
 
 /** Ends the open message, if there is one: its whole text becomes one event. */

@@ -11,11 +11,21 @@ export interface ProfileQuirks {
   readonly planTool?: string;
 }
 
+/** The conversation that a turn goes on with. */
+export interface Earlier {
+  /** The agent's own id of it; null: there never was one. */
+  readonly sessionId: string | null;
+  /** The prompt for an agent that does not know of it any more. */
+  readonly retold: string;
+}
+
 /** What a conversation needs to know from outside; the same for all its steps. */
 export interface ConversationSpec {
   /** The workspace, as the agent sees it. */
   readonly cwd: string;
   readonly prompt: string;
+  /** Left out in a run's first turn. */
+  readonly earlier?: Earlier;
   readonly attempt: number;
   /** As it stands when a step is taken: answers that are remembered add to it. */
   readonly policy: NormalPolicy;
@@ -85,7 +95,11 @@ interface OpenMessage {
   text: string;
 }
 
-export type RpcMethod = "initialize" | "session/new" | "session/prompt";
+/** The ways to take up a conversation, the better one first. */
+export const REOPENINGS = ["session/resume", "session/load"] as const;
+export type Reopening = (typeof REOPENINGS)[number];
+
+export type RpcMethod = "initialize" | "session/new" | Reopening | "session/prompt";
 
 /**
  * Everything that must be known to go on in the middle of a turn. Plain JSON, bounded in size, stored
@@ -95,6 +109,8 @@ export interface ConversationState {
   phase: "initializing" | "opening" | "prompting" | "ended" | "broken";
   agent: { readonly name: string | null; readonly version: string | null };
   sessionId: string | null;
+  /** Ways to take up the earlier conversation that have not been tried; left out where there is none. */
+  reopenings?: Reopening[];
   nextId: number;
   /** Our requests that the agent has not answered. */
   waiting: { readonly id: number; readonly method: RpcMethod }[];

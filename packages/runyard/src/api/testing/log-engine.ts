@@ -91,6 +91,13 @@ export function createLogEngine(): LogEngine {
       append(id, "run.cancelled", { reason: "asked" });
       return entry.run;
     },
+    continueRun: async (principal, id, { prompt }) => {
+      const entry = find(principal, id);
+      if (!isTerminal(entry.run.status)) throw new RunyardError("run_not_ended", `Its turn is not over: run ${id}.`);
+      append(id, "message.user", { text: prompt });
+      entry.run = { ...entry.run, status: "pending", turn: entry.run.turn + 1, prompt };
+      return entry.run;
+    },
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
     patch: async (principal, id) => Buffer.from(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
@@ -149,6 +156,7 @@ function blankRun(number: number): Run {
     turn: 1,
     attempt: 0,
     task: "do it",
+    prompt: "do it",
     repositoryUrl: "/tmp/repository",
     branch: "main",
     baseCommit: "0".repeat(40),

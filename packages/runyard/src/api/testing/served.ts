@@ -131,6 +131,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
   },
+  carryOver: () => ({ attempts: [], head: null, published: null, sessionId: null, prompt: "before", lastWords: null }),
   status: {
     version: "1.2.3",
     startedAt: "2026-11-20T10:00:00.000Z",

@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import type { Json } from "./json.ts";
+import { retell } from "./retell.ts";
+import { chunk, dataOf, journal, permission, play, rpc, SPEC, type Played, update } from "./testing/play.ts";
+import type { ConversationSpec } from "./state.ts";
+
+const LATER: ConversationSpec = { ...SPEC, prompt: "Now this", attempt: 2, earlier: { sessionId: "old", retold: "What was before" } };
+
+const initialized = (agentCapabilities: Json): string => rpc({ id: 0, result: { protocolVersion: 1, agentCapabilities } });
+const RESUMES: Json = { sessionCapabilities: { resume: {} } };
+const LOADS: Json = { loadSession: true };
+const BOTH: Json = { loadSession: true, sessionCapabilities: { resume: {} } };
+const refused = (id: number): string => rpc({ id, error: { code: -32002, message: "No previous sessions" } });
+
+/** Our requests behind initialize: method, and session or prompt. */
+function asked(played: Played): unknown[] {
+  return played.lines.slice(1).map((line) => {
+    const { method, params } = JSON.parse(line) as { method: string; params: { sessionId?: string; prompt?: [{ text: string }] } };
+    return [method, params.sessionId ?? null, ...(params.prompt === undefined ? [] : [params.prompt[0].text])];
+  });
+}
+
+describe("taking up an earlier conversation", () => {
+  it.each<[string, string[], unknown[]]>([
+    ["resumes where the agent offers it", [initialized(BOTH), rpc({ id: 1, result: {} })], [["session/resume", "old"]]],
+    ["loads where it offers only that", [initialized(LOADS), rpc({ id: 1, result: null })], [["session/load", "old"]]],
+    [
+      "loads where resuming was refused",
+      [initialized(BOTH), refused(1), rpc({ id: 2, result: {} })],
+      [
+        ["session/resume", "old"],
+        ["session/load", "old"],
+      ],
+    ],
+  ])("%s, and gives the prompt alone", (_, lines, ways) => {
+    const played = play(journal(lines), { spec: LATER });
+    expect(asked(played)).toEqual([...ways, ["session/prompt", "old", "Now this"]]);
+    expect(dataOf(played.events, "agent.started")).toMatchObject([{ sessionId: "old" }]);
+    expect(dataOf(played.events, "notice")).toEqual([]);
+    expect(played.state).toMatchObject({ phase: "prompting", sessionId: "old" });
+  });
+
+  it.each<[string, string[], unknown[], RegExp]>([
+    ["offers neither", [initialized({}), rpc({ id: 1, result: { sessionId: "new" } })], [], /offers no way to/],
+    [
+      "refuses both",
+      [initialized(BOTH), refused(1), refused(2), rpc({ id: 3, result: { sessionId: "new" } })],
+      [
+        ["session/resume", "old"],
+        ["session/load", "old"],
+      ],
+      /refused it: No previous sessions/,
+    ],
+    [
+      "refuses the one",
+      [initialized(RESUMES), refused(1), rpc({ id: 2, result: { sessionId: "new" } })],
+      [["session/resume", "old"]],
+      /refused/,
+    ],
+  ])("tells an agent that %s what was before", (_, lines, ways, words) => {
+    const played = play(journal(lines), { spec: LATER });
+    expect(asked(played)).toEqual([...ways, ["session/new", null], ["session/prompt", "new", "What was before"]]);
+    expect(dataOf(played.events, "notice")).toMatchObject([
+      { code: "conversation-restarted", message: expect.stringMatching(words) as string },
+    ]);
+  });
+
+  it("keeps what is replayed out of the log, and what comes after the prompt in it", () => {
+    const replayed = [update("user_message_chunk", { content: { type: "text", text: "Do it" } }), chunk("Done before")];
+    const tool = update("tool_call", { toolCallId: "t", title: "old", status: "completed" });
+    const played = play(journal([initialized(LOADS), ...replayed, tool, rpc({ id: 1, result: {} }), chunk("New")]), { spec: LATER });
+    expect(played.events.map((event) => event.type)).toEqual(["agent.started", "message.delta"]);
+    expect(dataOf(played.events, "message.delta")).toMatchObject([{ messageId: "m2_1", text: "New" }]);
+    expect(played.state).toMatchObject({ lastText: null, tools: [], finishedTools: [] });
+    // The control: without a conversation to load, the same lines are the turn's.
+    const first = play(journal([initialized(LOADS), tool]), { spec: SPEC });
+    expect(first.events.map((event) => event.type)).toEqual(["tool.started", "tool.finished"]);
+  });
+
+  it("answers what the agent asks meanwhile", () => {
+    const ask = permission(7, { toolCall: { toolCallId: "t" }, options: [{ optionId: "y", kind: "allow_once", name: "Yes" }] });
+    const played = play(journal([initialized(LOADS), ask]), { spec: LATER });
+    expect(played.lines.at(-1)).toContain('"optionId":"y"');
+  });
+
+  it("says nothing of a restart where nothing was ever said", () => {
+    const spec: ConversationSpec = { ...LATER, earlier: { sessionId: null, retold: "What was before" } };
+    const played = play(journal([initialized(BOTH), rpc({ id: 1, result: { sessionId: "new" } })]), { spec });
+    expect(asked(played)).toEqual([
+      ["session/new", null],
+      ["session/prompt", "new", "What was before"],
+    ]);
+    expect(dataOf(played.events, "notice")).toEqual([]);
+  });
+});
+
+describe("telling what was before", () => {
+  it("says the task, the last prompt and the last words, and each once", () => {
+    const story = { task: "Build it", lastPrompt: "Paint it", lastWords: "Painted.", prompt: "Sell it" };
+    expect(retell(story)).toMatch(
+      /The task was:\nBuild it\n\nWhat you were asked last:\nPaint it\n\nWhat you said last:\nPainted\.\n\n.*\nSell it$/,
+    );
+    const short = retell({ ...story, lastPrompt: "Build it", lastWords: " " });
+    expect(short.split("Build it")).toHaveLength(2);
+    expect(short).not.toContain("said last");
+  });
+});

@@ -1,0 +1,28 @@
+import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
+import { connect } from "./connection.ts";
+import { handOver, type HandOverOptions } from "./hand-over.ts";
+import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
+import { taskOf } from "./run.ts";
+
+const NAME = "continue";
+
+/** `continue` is no name that JavaScript lets a variable have. */
+export const continueRun = command(NAME, {
+  summary: "Go on with a run that has ended, in the same workspace and conversation",
+  group: GROUP.runs,
+  more: `The agent knows what was said, and finds its files as it left them. The run's branch goes on from its last commit. A run that failed or was cancelled can be continued too; one whose turn is not over is refused with exit code 3. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
+  examples: ['runyard continue last "now add a test for it"', "runyard continue 62g7a1 - --detach < review.md"],
+})
+  .argument("<run>", RUN_ARGUMENT)
+  .argument("<text>", 'what to do next; "-" reads it from stdin')
+  .option("-d, --detach", "do not wait for the end")
+  .option("-v, --verbose", "show thoughts and the agent's stray output too")
+  .addOption(jsonOption())
+  .addOption(ndjsonOption())
+  .action(async (name: string, text: string, options: HandOverOptions) => {
+    const prompt = await taskOf(text);
+    const client = connect();
+    const { id, lastSeq } = await client.runs.get(await findRunId(client, name));
+    await handOver(client, await client.runs.continue(id, prompt), { ...options, after: lastSeq });
+  });

@@ -1,0 +1,60 @@
+import { isTerminal, type NewEvent, type RunError, RunyardError } from "@runyard/sdk/contract";
+import { type RunFact, type RunState, transition } from "../core/run-machine.ts";
+import type { RunRow, RunSpec } from "../store/run-row.ts";
+import { findRun } from "../store/runs.ts";
+import { continueRun } from "../store/turns.ts";
+import type { EngineOptions } from "./engine.ts";
+import { missingModel } from "./model.ts";
+
+/** Begins the next turn of a run. Throws RunyardError `run_not_ended` where the last one goes on, or somebody else was faster. */
+export async function continueTurn(options: EngineOptions, run: RunRow, prompt: string): Promise<RunRow> {
+  if (!isTerminal(run.status)) throw notEnded(run);
+  const { available, reason } = await options.probeSandbox(run.spec.sandboxDriver);
+  if (!available)
+    throw new RunyardError("sandbox_not_available", reason ?? `The sandbox driver ${run.spec.sandboxDriver} cannot be used here.`);
+  // A run that could not begin for want of a model takes the one that there is now.
+  const spec: RunSpec = { ...run.spec, model: run.spec.model ?? options.model().model };
+  const error = whyNoModel(options, { ...run, spec });
+  const continued = await continueRun(options.db, {
+    run,
+    prompt,
+    spec,
+    carry: options.carryOver(run),
+    error,
+    events: eventsOf(run, prompt, error),
+  });
+  if (continued !== undefined) return continued;
+  throw notEnded((await findRun(options.db, run.org_id, run.id))?.run ?? run);
+}
+
+function notEnded(run: RunRow): RunyardError {
+  return new RunyardError(
+    "run_not_ended",
+    `Its turn is not over: run ${run.id} is ${run.status} in turn ${run.turn}. Wait for its end, or cancel it.`,
+  );
+}
+
+/** A simulated run stays one, whatever the server is connected to; and a real one never becomes one. */
+function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "spec" | "simulated">): RunError | null {
+  const needsModel = options.describeAgent(spec.agent.profile)?.needsModel ?? false;
+  if (!needsModel || simulated) return null;
+  const connection = options.model();
+  if (!connection.simulated) return missingModel(connection, spec.model);
+  return {
+    type: "no-model-configured",
+    message:
+      "This server simulates, and the run is a real one. Start Runyard without --simulate to continue it, or give the task to a new run.",
+  };
+}
+
+function eventsOf(run: RunRow, prompt: string, error: RunError | null): NewEvent[] {
+  const { status, phase, turn, attempt, open_requests: openRequests } = run;
+  const facts: RunFact[] = [{ type: "continued", prompt }, ...(error === null ? [] : [{ type: "broke", error } as const])];
+  let state: RunState = { status, phase, turn, attempt, openRequests };
+  return facts.flatMap((fact) => {
+    const decided = transition(state, fact);
+    if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${run.id}, which is ${state.status}`);
+    state = decided.state;
+    return decided.events;
+  });
+}

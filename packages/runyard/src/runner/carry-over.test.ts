@@ -1,0 +1,80 @@
+import type { RunResult } from "@runyard/sdk/contract";
+import { expect, test } from "vitest";
+import { begin } from "../agents/acp/conversation.ts";
+import { SPEC } from "../agents/acp/testing/play.ts";
+import type { Carry } from "../store/run-row.ts";
+import { carryOver } from "./carry-over.ts";
+
+type Ended = Parameters<typeof carryOver>[0];
+
+const HEAD = "a".repeat(40);
+const BEFORE: Carry = {
+  attempts: [1],
+  head: HEAD,
+  published: { branch: "runyard/run_x", commit: HEAD },
+  sessionId: "s1",
+  prompt: "Build it",
+  lastWords: "Built.",
+};
+const first: Ended = { attempt: 1, task: "Build it", prompt: null, carry: null, result: null, state: {} };
+const later: Ended = { ...first, attempt: 2, prompt: "Paint it", carry: BEFORE };
+const NOTHING: Carry = { attempts: [], head: null, published: null, sessionId: null, prompt: "Build it", lastWords: null };
+
+function resultAt(headCommit: string | null): RunResult {
+  const headBranch = headCommit === null ? null : "runyard/run_x";
+  return { summary: "", headBranch, headCommit, baseCommit: "", filesChanged: 0, insertions: 0, deletions: 0 };
+}
+
+test.each<[string, Ended, Partial<Carry>]>([
+  ["a first turn that never began", first, NOTHING],
+  ["a first turn that failed while its workspace was made", { ...first, state: { format: 1 } }, NOTHING],
+  [
+    "a first turn that completed",
+    { ...first, state: { format: 1, cachePath: "/c", sessionId: "s1", summary: "Built.", made: { head: HEAD } }, result: resultAt(HEAD) },
+    BEFORE,
+  ],
+  [
+    "a first turn that changed nothing",
+    { ...first, state: { format: 1, cachePath: "/c", sessionId: "s1", summary: "", made: { head: null } }, result: resultAt(null) },
+    { ...NOTHING, attempts: [1], sessionId: "s1", lastWords: "" },
+  ],
+  [
+    "a first turn that was broken off",
+    {
+      ...first,
+      state: {
+        format: 1,
+        cachePath: "/c",
+        turn: {
+          conversation: { ...begin(SPEC).state, sessionId: "s1", lastText: "I begin." },
+          lastError: null,
+          before: { calls: 0, failed: 0 },
+        },
+      },
+    },
+    { ...NOTHING, attempts: [1], sessionId: "s1", lastWords: "I begin." },
+  ],
+  ["a later turn that never began", later, { ...BEFORE, prompt: "Paint it" }],
+  [
+    "a later turn that died while it took the workspace over",
+    { ...later, state: { format: 1, workspace: "taken" } },
+    { ...BEFORE, attempts: [2, 1], prompt: "Paint it" },
+  ],
+  [
+    "a later turn that died while it made a new workspace",
+    { ...later, state: { format: 1, workspace: "fresh" } },
+    { attempts: [1], head: HEAD },
+  ],
+  [
+    "a later turn whose commit could not be published",
+    { ...later, state: { format: 1, workspace: "taken", cachePath: "/c", summary: "Painted.", made: { head: "b".repeat(40) } } },
+    { attempts: [2], head: "b".repeat(40), published: BEFORE.published, sessionId: "s1", lastWords: "Painted." },
+  ],
+  [
+    "a turn that another version began in its own way",
+    { ...later, state: { format: 99, cachePath: "/c", made: { head: "c" } } },
+    { ...BEFORE, prompt: "Paint it" },
+  ],
+])("what is carried over from %s", (_, ended, carried) => {
+  expect(carryOver(ended)).toMatchObject(carried);
+});

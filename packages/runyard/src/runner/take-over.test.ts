@@ -1,0 +1,127 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { createWakes } from "../engine/wakes.ts";
+import { type Home, homeAt } from "../home.ts";
+import { readEvents } from "../store/events.ts";
+import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
+import { attemptState } from "./attempt-state.ts";
+import { reloadRun } from "../store/runs.ts";
+import { type AttemptDirs, attemptDirs } from "./directories.ts";
+import { type RunHandle, runHandle } from "./run-handle.ts";
+import { takeOverWorkspace } from "./take-over.ts";
+import { laterTurn, makeOrganization, ORG } from "./testing/later-turn.ts";
+
+let database: TestDatabase;
+let home: Home;
+let serial = 0;
+let handle: RunHandle;
+let from: AttemptDirs;
+let to: AttemptDirs;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  home = homeAt(mkdtempSync(path.join(tmpdir(), "runyard-take-over-")));
+  await makeOrganization(database.db);
+});
+afterAll(async () => {
+  rmSync(home.root, { recursive: true, force: true });
+  await database.drop();
+});
+
+/** A run that was just taken up for its second turn; its first one left files in attempt 7. */
+beforeEach(async () => {
+  const row = await laterTurn(database.db, { id: `run_${(serial += 1)}`, attempts: [7] });
+  handle = runHandle({ db: database.db, wakes: createWakes() }, row);
+  from = attemptDirs(home, { id: row.id, attempt: 7 });
+  to = attemptDirs(home, row);
+  for (const dir of [from.workspace, from.home]) {
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(path.join(dir, "left.txt"), "left");
+  }
+});
+
+const takeOver = (): Promise<boolean> => takeOverWorkspace({ home }, handle);
+const leftIn = (dir: string): string | null =>
+  existsSync(path.join(dir, "left.txt")) ? readFileSync(path.join(dir, "left.txt"), "utf8") : null;
+
+async function notices(): Promise<string[]> {
+  const read = await readEvents(database.db, { orgId: ORG, runId: handle.row.id, after: 0, limit: 100 });
+  return (read?.events ?? []).map((event) => (JSON.parse(event.json) as { data: { code: string } }).data.code);
+}
+
+/** What a server that was killed in the middle leaves, for the next one. */
+const moments: [string, () => void][] = [
+  ["nothing was done yet", () => undefined],
+  ["the workspace was moved", () => (mkdirSync(to.root, { recursive: true }), renameSync(from.workspace, to.workspace))],
+  [
+    "both were moved",
+    () => {
+      mkdirSync(to.root, { recursive: true });
+      for (const name of ["workspace", "home"] as const) renameSync(from[name], to[name]);
+    },
+  ],
+];
+
+test.each(moments)("workspace and home are taken over where %s", async (_, before) => {
+  before();
+  for (let times = 0; times < 2; times += 1) {
+    expect(await takeOver()).toBe(true);
+    expect([leftIn(to.workspace), leftIn(to.home), existsSync(from.workspace), existsSync(from.home)]).toEqual([
+      "left",
+      "left",
+      false,
+      false,
+    ]);
+  }
+  expect(attemptState(handle.row).workspace).toBe("taken");
+  expect(await notices()).toEqual([]);
+});
+
+test("a workspace that is gone is said once, and what is made in its place is never taken for it", async () => {
+  rmSync(from.root, { recursive: true });
+  expect(await takeOver()).toBe(false);
+  expect(attemptState(handle.row).workspace).toBe("fresh");
+  mkdirSync(to.workspace, { recursive: true }); // half made, when the server was killed
+  expect(await takeOver()).toBe(false);
+  expect(await notices()).toEqual(["workspace-renewed"]);
+});
+
+test("a link is no workspace, and one that nobody may write is", async () => {
+  rmSync(from.home, { recursive: true });
+  symlinkSync(home.root, from.home);
+  chmodSync(from.workspace, 0o500);
+  expect(await takeOver()).toBe(true);
+  expect([leftIn(to.workspace), existsSync(to.home)]).toEqual(["left", false]);
+});
+
+test("what lives of the attempt before is ended first", async () => {
+  const step = from.step("agent");
+  mkdirSync(step, { recursive: true });
+  const left = spawn("sleep", ["600"], { cwd: step, stdio: "ignore" });
+  const ended = once(left, "exit");
+  await once(left, "spawn");
+  expect(await takeOver()).toBe(true);
+  expect(await ended).toEqual([null, "SIGKILL"]);
+});
+
+test.each<[string, string, string | null]>([
+  ["had it", "0", "left"],
+  ["was still making it", "none", null],
+])("an attempt of the same turn that broke gives the workspace on where it %s", async (_, exit, left) => {
+  const { id } = await laterTurn(database.db, { id: `run_${(serial += 1)}`, attempts: [7] });
+  await database.db.inOrganization(ORG, (tx) => tx.query("update runyard.runs set attempt = 9 where id = $1", [id]));
+  const row = await reloadRun(database.db, { id, org_id: ORG });
+  if (row === undefined) throw new Error("no row");
+  handle = runHandle({ db: database.db, wakes: createWakes() }, row);
+  const broken = attemptDirs(home, { id, attempt: 8 });
+  for (const dir of [broken.workspace, broken.home, broken.step("prepare")]) mkdirSync(dir, { recursive: true });
+  writeFileSync(path.join(broken.workspace, "left.txt"), "left");
+  writeFileSync(path.join(broken.step("prepare"), "exit"), `${exit.padEnd(15)}\n`);
+  writeFileSync(path.join(broken.step("prepare"), "started"), "");
+  expect(await takeOver()).toBe(left !== null);
+  expect(leftIn(attemptDirs(home, row).workspace)).toBe(left);
+});

@@ -1,0 +1,30 @@
+import type { NewEvent, RunError } from "@runyard/sdk/contract";
+import type { Database } from "./database.ts";
+import type { Carry, RunRow, RunSpec } from "./run-row.ts";
+import { eventArrays } from "./runs.ts";
+
+export interface NextTurn {
+  /** The run as it was read once its turn had ended. */
+  readonly run: Pick<RunRow, "id" | "org_id" | "turn">;
+  readonly prompt: string;
+  readonly spec: RunSpec;
+  readonly carry: Carry;
+  /** Why the turn fails before anybody takes it up; null: it is queued. */
+  readonly error: RunError | null;
+  readonly events: readonly NewEvent[];
+}
+
+/** Begins the next turn of a run; undefined: its turn is not over, or somebody else has continued it. */
+export async function continueRun(db: Database, next: NextTurn): Promise<RunRow | undefined> {
+  const { run, prompt, spec, carry, error, events } = next;
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8)", [
+    run.id,
+    run.turn,
+    prompt,
+    JSON.stringify(spec),
+    JSON.stringify(carry),
+    error === null ? null : JSON.stringify(error),
+    ...eventArrays(events),
+  ]);
+  return rows[0];
+}

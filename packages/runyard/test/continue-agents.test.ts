@@ -1,0 +1,82 @@
+// Real agents take their conversation up again: each turn has a new process, in the home of the one before.
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { AgentProfile } from "../src/agents/profiles/profile.ts";
+import { resolveProfile } from "../src/agents/profiles/profiles.ts";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
+
+const folder = (name: string): string => fileURLToPath(new URL(`../../../test/agents/${name}`, import.meta.url));
+const env = { RUNYARD_OPENCODE: folder(""), RUNYARD_CODEX_ACP: folder("codex"), RUNYARD_CODEX: folder("codex") };
+const sandbox = await sandboxDriver("bwrap").probe();
+
+async function whyNot(name: string): Promise<string | null> {
+  if (name === "codex" && !process.env["RUNYARD_TEST_FULL"]) return "only in the full tests (npm run test:full)";
+  const installation = await (resolveProfile(name, env) as AgentProfile).probe(env);
+  return installation.installed ? sandbox.reason : installation.reason;
+}
+const AGENTS = await Promise.all(["opencode", "codex"].map(async (name) => ({ name, reason: await whyNot(name) })));
+
+for (const { name, reason } of AGENTS)
+  describe.skipIf(reason !== null)(`${name}${reason === null ? "" : ` (not tested: ${reason})`}`, () => {
+    let database: TestDatabase;
+    let home: TestHome;
+    let model: ScriptedModel;
+
+    beforeAll(async () => {
+      database = await createTestDatabase();
+      model = await startScriptedModel({
+        first: [{ write: ["one.txt", "one\n"] }, { say: "The first turn is done." }],
+        second: [{ run: "cat one.txt" }, { write: ["two.txt", "two\n"] }, { say: "The second turn is done." }],
+      });
+      home = makeTestHome({
+        ...env,
+        DATABASE_URL: database.connectionString,
+        OPENAI_BASE_URL: model.url,
+        OPENAI_API_KEY: "sk-decoy-provider-key",
+        RUNYARD_MODEL: "scripted-1",
+      });
+    }, 60_000);
+    afterAll(async () => {
+      await home.close();
+      await model.close();
+      await database.drop();
+    });
+
+    test("knows in the second turn what was said in the first", async () => {
+      const { client } = await home.up();
+      const repository = makeRepository(home.root, { "README.md": "# x\n" });
+      const { id } = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: repository, agent: { profile: name } });
+      const first = await client.runs.waitForEnd(id);
+      expect(first).toMatchObject({ status: "completed", error: null });
+      const before = model.requests.length;
+      await client.runs.continue(id, "[[second]] Now two");
+      const run = await client.runs.waitForEnd(id);
+      expect(run).toMatchObject({
+        status: "completed",
+        error: null,
+        turn: 2,
+        result: { summary: "The second turn is done.", filesChanged: 2 },
+      });
+      expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual([
+        "[[second]] Now two",
+        "[[first]] Write one",
+        "First",
+      ]);
+
+      const log = await readLog(client, id);
+      const [session, resumed] = log.flatMap((event) => (event.type === "agent.started" ? [event.data.sessionId] : []));
+      expect(resumed).toBe(session);
+      expect(log.flatMap((event) => (event.type === "notice" ? [event.data.code] : []))).toEqual([]);
+      // Nothing of the first turn is told again, and the model was shown all of it.
+      const second = JSON.stringify(
+        log.filter((event) => event.turn === 2 && event.type !== "run.completed" && event.type !== "result.regular"),
+      );
+      expect(second).not.toContain("The first turn is done.");
+      const shown = JSON.stringify(model.requests[before]?.messages);
+      for (const words of ["Write one", "The first turn is done.", "Now two"]) expect(shown).toContain(words);
+      expect(JSON.stringify(log)).not.toContain("sk-decoy");
+    }, 120_000);
+  });

@@ -1,0 +1,349 @@
+// A run that goes on after its end: the next turn has the same workspace, conversation, log and branch.
+import { existsSync, rmSync } from "node:fs";
+import path from "node:path";
+import type { Run, RunEvent } from "@runyard/sdk/contract";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { type ModelScript, type ModelStep, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+
+const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `continue cannot be tested: ${unavailable}`, () => {
+  let database: TestDatabase;
+  let home: TestHome;
+  let server: TestServer;
+  let model: ScriptedModel;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy-provider-key", RUNYARD_MODEL: "scripted-1" });
+  });
+  afterAll(async () => {
+    await home.close();
+    await database.drop();
+  });
+  afterEach(() => model?.close().catch(() => undefined));
+
+  async function serve(script: ModelScript): Promise<TestServer> {
+    model = await startScriptedModel(script);
+    await server?.kill();
+    home.env["OPENAI_BASE_URL"] = model.url;
+    server = await home.up("--unsafe-process");
+    return server;
+  }
+
+  test.each(["bwrap", "process"] as const)(
+    "goes on in the same workspace and conversation, and the branch goes on too (%s)",
+    async (sandbox) => {
+      const { client } = await serve([
+        { write: ["one.txt", "one\n"] },
+        { run: "echo kept >ignored.log; git status --porcelain" },
+        { say: "The first turn is done." },
+        { run: "git status --porcelain; git log --format=%s; cat one.txt ignored.log" },
+        { write: ["two.txt", "two\n"] },
+        { say: "The second turn is done." },
+      ]);
+      const repository = makeRepository(home.root, { "README.md": "# x\n", ".gitignore": "*.log\n" }, `two-turns-${sandbox}`);
+      const created = await client.runs.create({
+        task: "Write one",
+        repositoryUrl: repository,
+        permissionPolicy: { ask: [] },
+        settings: { sandboxDriver: sandbox },
+      });
+      const first = await client.runs.waitForEnd(created.id);
+      expect(first).toMatchObject({ status: "completed", turn: 1, prompt: "Write one" });
+      const firstLog = await readLog(client, first.id);
+
+      const continued = await client.runs.continue(first.id, "Now write two");
+      expect(continued).toMatchObject({
+        id: first.id,
+        status: "pending",
+        turn: 2,
+        task: "Write one",
+        prompt: "Now write two",
+        result: null,
+        error: null,
+        finishedAt: null,
+      });
+      // A reader that comes back behind the first end gets the second turn.
+      const rest = [];
+      for await (const event of client.runs.events(first.id, { after: first.lastSeq })) rest.push(event);
+      const run = await client.runs.get(first.id);
+      expect(run).toMatchObject({ status: "completed", turn: 2, attempt: 2, error: null, result: { summary: "The second turn is done." } });
+      expect(
+        rest.map((event) => event.type).filter((type) => !/^(message\.(delta|completed)|tool\.|permission\.|usage\.)/.test(type)),
+      ).toEqual([
+        "message.user",
+        "turn.started",
+        "run.phase",
+        "sandbox.ready",
+        "run.phase",
+        "agent.started",
+        "turn.ended",
+        "run.phase",
+        "result.regular",
+        "run.completed",
+      ]);
+      expect(rest.every((event) => event.turn === 2)).toBe(true);
+      const log = await readLog(client, first.id);
+      expect(log).toEqual([...firstLog, ...rest]);
+      expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+      const ids = log.flatMap((event) => (event.type === "message.completed" ? [event.data.messageId] : []));
+      expect(new Set(ids).size).toBe(ids.length);
+
+      // The model was shown the whole conversation, and the agent found its files, its commit and what git ignores.
+      const asked = model.requests[3]?.messages.filter((message) => message.role === "user");
+      expect(JSON.stringify(asked)).toContain("Write one");
+      expect(asked?.at(-1)?.content).toContain("Now write two");
+      expect(JSON.stringify(model.requests[3]?.messages)).toContain("The first turn is done.");
+      const seen = rest.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data.output] : []));
+      expect(seen).toEqual(["Write one\nFirst\none\nkept\n"]);
+
+      const branch = `runyard/${run.id}`;
+      expect(gitIn(repository, "log", "--format=%s", branch).split("\n")).toEqual(["Now write two", "Write one", "First"]);
+      expect(gitIn(repository, "rev-parse", branch)).toBe(run.result?.headCommit);
+      expect(run.result).toMatchObject({ headBranch: branch, baseCommit: created.baseCommit, filesChanged: 2, insertions: 2 });
+      expect((await client.runs.files(run.id)).data.map((file) => file.path)).toEqual(["one.txt", "two.txt"]);
+      expect(run.usage).toMatchObject({ modelCalls: 6, failedModelCalls: 0 });
+    },
+    60_000,
+  );
+
+  /** A run that has ended, of the model's script `first`; later turns choose theirs by `[[name]]`. */
+  async function endedRun(
+    script: Readonly<Record<string, readonly ModelStep[]>>,
+    name: string,
+  ): Promise<{ id: string; repository: string; run: Run }> {
+    const { client } = await serve(script);
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, name);
+    const { id } = await client.runs.create({
+      task: "[[first]] Write one",
+      repositoryUrl: repository,
+      settings: { sandboxDriver: "bwrap" },
+    });
+    return { id, repository, run: await client.runs.waitForEnd(id) };
+  }
+
+  async function nextTurn(id: string, prompt: string): Promise<Run> {
+    await server.client.runs.continue(id, prompt);
+    return server.client.runs.waitForEnd(id);
+  }
+
+  async function noticesOf(id: string, turn: number): Promise<string[]> {
+    return (await readLog(server.client, id)).flatMap((event) => (event.type === "notice" && event.turn === turn ? [event.data.code] : []));
+  }
+
+  const FIRST: readonly ModelStep[] = [{ write: ["one.txt", "one\n"] }, { say: "The first turn is done." }];
+  const SECOND: readonly ModelStep[] = [{ write: ["two.txt", "two\n"] }, { say: "The second turn is done." }];
+
+  test("a workspace that is gone is made again from the last commit, and the agent is told what was said", async () => {
+    const { id, repository } = await endedRun({ first: FIRST }, "gone");
+    rmSync(path.join(home.root, "home", "runs", id, "1"), { recursive: true });
+    const run = await nextTurn(id, "Look");
+    expect(run).toMatchObject({ status: "completed", error: null, turn: 2 });
+    expect(await noticesOf(id, 2)).toEqual(["workspace-renewed", "conversation-restarted"]);
+    const told = JSON.stringify(model.requests[FIRST.length]?.messages);
+    for (const words of ["Write one", "The first turn is done.", "What to do now:\\nLook"]) expect(told).toContain(words);
+    // The new conversation plays the first script again: the file is there already, so nothing has changed.
+    expect(run.result?.headCommit).toBe(gitIn(repository, "rev-parse", `runyard/${id}`));
+    expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`)).toBe("[[first]] Write one\nFirst");
+    expect(run.result).toMatchObject({ headBranch: `runyard/${id}`, filesChanged: 1 });
+  }, 60_000);
+
+  test("a branch that was removed is made again; one that was moved or is checked out is left alone", async () => {
+    const third: readonly ModelStep[] = [{ write: ["three.txt", "three\n"] }, { say: "Three." }];
+    const fourth: readonly ModelStep[] = [{ write: ["four.txt", "four\n"] }, { say: "Four." }];
+    const { id, repository } = await endedRun({ first: FIRST, second: SECOND, third, fourth }, "branches");
+    const branch = `runyard/${id}`;
+    gitIn(repository, "branch", "-D", branch);
+    const second = await nextTurn(id, "[[second]]");
+    expect(second.result).toMatchObject({ headBranch: branch, filesChanged: 2 });
+    expect(gitIn(repository, "rev-parse", branch)).toBe(second.result?.headCommit);
+
+    gitIn(repository, "branch", "--force", branch, "main");
+    const thirdRun = await nextTurn(id, "[[third]]");
+    expect(await noticesOf(id, 3)).toEqual(["branch-in-the-way"]);
+    expect(thirdRun.result).toMatchObject({ headBranch: `${branch}-3`, filesChanged: 3 });
+    expect(gitIn(repository, "rev-parse", branch)).toBe(gitIn(repository, "rev-parse", "main"));
+
+    gitIn(repository, "checkout", "--quiet", `${branch}-3`);
+    const fourthRun = await nextTurn(id, "[[fourth]]");
+    expect(await noticesOf(id, 4)).toEqual(["branch-in-the-way"]);
+    expect(fourthRun.result).toMatchObject({ headBranch: `${branch}-4`, filesChanged: 4 });
+    expect(gitIn(repository, "status", "--porcelain")).toBe("");
+    expect(gitIn(repository, "rev-parse", `${branch}-4~1`)).toBe(thirdRun.result?.headCommit);
+  }, 90_000);
+
+  test("a cancelled run goes on with the files that it had; one whose turn is not over is refused", async () => {
+    const { client } = await serve({
+      first: [{ write: ["one.txt", "one\n"] }, { run: "echo begun; sleep 987655" }],
+      second: [{ run: "cat one.txt" }, { say: "Done." }],
+    });
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "cancelled-turn");
+    const { id } = await client.runs.create({ task: "[[first]]", repositoryUrl: repository, settings: { sandboxDriver: "bwrap" } });
+    await expect(client.runs.continue(id, "Go on")).rejects.toMatchObject({
+      status: 409,
+      code: "run_not_ended",
+      message: expect.stringContaining("Its turn is not over") as string,
+    });
+    for await (const event of client.runs.events(id))
+      if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
+    await client.runs.cancel(id);
+    expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled", cancelRequested: true });
+
+    const both = await Promise.allSettled([client.runs.continue(id, "[[second]] a"), client.runs.continue(id, "[[second]] b")]);
+    expect(both.map((one) => one.status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect(both.find((one) => one.status === "rejected")).toMatchObject({ reason: { code: "run_not_ended" } });
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", turn: 2, cancelRequested: false, result: { filesChanged: 1, summary: "Done." } });
+    expect(gitIn(repository, "show", `runyard/${id}:one.txt`)).toBe("one");
+    expect((await readLog(client, id)).filter((event) => event.type === "message.user")).toHaveLength(2);
+
+    await expect(client.runs.continue(id, "  ")).rejects.toMatchObject({ status: 422, code: "invalid_request" });
+    await expect(client.runs.continue(`run_${"0".repeat(26)}`, "x")).rejects.toMatchObject({ status: 404, code: "run_not_found" });
+  }, 60_000);
+
+  test("an agent that cannot take its conversation up is told what happened", async () => {
+    const { client } = await serve([]);
+    const repository = makeRepository(home.root, { "agent.mjs": FORGETFUL_AGENT }, "forgetful");
+    const { id } = await client.runs.create({
+      task: "Remember the number 7",
+      repositoryUrl: repository,
+      agent: { command: ["node", "agent.mjs"] },
+      settings: { sandboxDriver: "bwrap" },
+    });
+    expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed" });
+    await nextTurn(id, "Add 1");
+    const run = await nextTurn(id, "Add 2");
+    expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 3 });
+    expect(await noticesOf(id, 3)).toEqual(["conversation-restarted"]);
+    const prompts = gitIn(repository, "show", `runyard/${id}:prompts.txt`).split("\n---\n");
+    expect(prompts[0]).toBe("Remember the number 7");
+    expect(prompts[2]).toMatch(
+      /The task was:\nRemember the number 7\n\nWhat you were asked last:\nAdd 1\n\nWhat you said last:\nI said 2\.\n\nWhat to do now:\nAdd 2/,
+    );
+    expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual([
+      "Add 2",
+      "Add 1",
+      "Remember the number 7",
+      "First",
+    ]);
+  }, 60_000);
+
+  test("the command goes on with a run and shows the new turn only", async () => {
+    const { id } = await endedRun({ first: FIRST, second: SECOND }, "by-command");
+    const done = await home.cli(["continue", id, "-", "--ndjson"], { input: "[[second]] Now two\n" });
+    expect(done.code).toBe(0);
+    const events = done.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as RunEvent);
+    expect(events[0]).toMatchObject({ type: "message.user", turn: 2, data: { text: "[[second]] Now two" } });
+    expect(events.at(-1)?.type).toBe("run.completed");
+    const shown = await home.cli(["show", id]);
+    expect(shown.stdout).toContain("turn 2 [[second]] Now two");
+    expect(await home.cli(["continue", id, " "])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("must say what to do") as string,
+    });
+    const detached = await home.cli(["continue", id, "Once more", "--detach", "--json"]);
+    expect(JSON.parse(detached.stdout)).toMatchObject({ id, turn: 3, status: "pending" });
+    expect(await home.cli(["continue", id, "And again"])).toMatchObject({ code: 3, stderr: expect.stringContaining("not over") as string });
+    await server.client.runs.waitForEnd(id);
+  }, 60_000);
+
+  test("a run that failed before it had a workspace begins when it is continued", async () => {
+    await server.kill();
+    Object.assign(home.env, { OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
+    server = await home.up();
+    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "no-model");
+    const { id } = await server.client.runs.create({ task: "[[first]] Write one", repositoryUrl: repository });
+    expect(await server.client.runs.get(id)).toMatchObject({ status: "failed", error: { type: "no-model-configured" } });
+    const again = await server.client.runs.continue(id, "Try again");
+    expect(again).toMatchObject({ status: "failed", turn: 2, error: { type: "no-model-configured" } });
+    expect((await readLog(server.client, id)).slice(-2).map((event) => event.type)).toEqual(["message.user", "run.failed"]);
+    home.env["OPENAI_API_KEY"] = "sk-decoy-provider-key";
+    await serve({ first: FIRST });
+    const run = await nextTurn(id, "And again");
+    expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 1, result: { filesChanged: 1 } });
+    expect(await noticesOf(id, 3)).toEqual([]);
+  }, 60_000);
+
+  test("a server that is killed in the second turn leaves it going", async () => {
+    const second: readonly ModelStep[] = [
+      { write: ["two.txt", "two\n"] },
+      { run: "echo begun; sleep 3; echo over" },
+      { say: "The second turn is done." },
+    ];
+    const { id, repository, run: first } = await endedRun({ first: FIRST, second }, "killed");
+    await server.client.runs.continue(id, "[[second]]");
+    // Whatever step it is in: the next server goes on with it.
+    await server.kill();
+    server = await home.up();
+    const seen: RunEvent[] = [];
+    for await (const event of server.client.runs.events(id, { after: first.lastSeq })) {
+      seen.push(event as RunEvent);
+      if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
+    }
+    const pid = seen.find((event) => event.type === "agent.started")?.data.pid ?? 0;
+    await server.kill();
+    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    server = await home.up();
+    const run = await server.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", turn: 2, attempt: 2, error: null });
+    const log = await readLog(server.client, id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+    expect(log.slice(first.lastSeq, first.lastSeq + seen.length)).toEqual(seen);
+    expect(log.filter((event) => event.type === "agent.started" && event.turn === 2)).toHaveLength(1);
+    expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual(["[[second]]", "[[first]] Write one", "First"]);
+  }, 90_000);
+
+  test.each(process.env["RUNYARD_TEST_FULL"] ? ["turn.started", "sandbox.ready", "agent.started", "turn.ended"] : ["sandbox.ready"])(
+    "a server that is killed after %s of a later turn costs nothing",
+    async (type) => {
+      const { id, repository, run: first } = await endedRun({ first: FIRST, second: SECOND }, `killed-after-${type}`);
+      await server.client.runs.continue(id, "[[second]]");
+      const seen: RunEvent[] = [];
+      for await (const event of server.client.runs.events(id, { after: first.lastSeq })) {
+        seen.push(event as RunEvent);
+        if (event.type === type) break;
+      }
+      await server.kill();
+      server = await home.up();
+      expect(await server.client.runs.waitForEnd(id)).toMatchObject({
+        status: "completed",
+        turn: 2,
+        attempt: 2,
+        result: { filesChanged: 2 },
+      });
+      const log = await readLog(server.client, id);
+      expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+      expect(log.slice(first.lastSeq, first.lastSeq + seen.length)).toEqual(seen);
+      for (const once of ["turn.started", "sandbox.ready", "agent.started", "turn.ended", "run.completed"])
+        expect(log.filter((event) => event.type === once && event.turn === 2)).toHaveLength(1);
+      expect(log.filter((event) => event.type === "notice")).toEqual([]);
+      expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual(["[[second]]", "[[first]] Write one", "First"]);
+    },
+    90_000,
+  );
+});
+
+/** Speaks ACP, writes down what it is asked, and can neither resume nor load. */
+const FORGETFUL_AGENT = `import { appendFileSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+const send = (message) => console.log(JSON.stringify({ jsonrpc: "2.0", ...message }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, method, params } = JSON.parse(line);
+  if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
+  else if (method === "session/new") send({ id, result: { sessionId: "s" + process.pid } });
+  else if (method === "session/prompt") {
+    appendFileSync("prompts.txt", params.prompt[0].text + "\\n---\\n");
+    const count = readFileSync("prompts.txt", "utf8").split("\\n---\\n").length - 1;
+    const update = { sessionUpdate: "agent_message_chunk", content: { type: "text", text: "I said " + count + "." } };
+    send({ method: "session/update", params: { sessionId: params.sessionId, update } });
+    send({ id, result: { stopReason: "end_turn" } });
+  } else if (id !== undefined) send({ id, error: { code: -32601, message: "I do not know " + method } });
+}
+`;
