@@ -244,7 +244,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     expect(events.at(-1)?.type).toBe("run.completed");
     const shown = await home.cli(["show", id]);
     expect(shown.stdout).toContain("turn 2 [[second]] Now two");
-    expect(await home.cli(["continue", id, " "])).toMatchObject({ code: 3 });
+    expect(await home.cli(["continue", id, " "])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("must say what to do") as string,
+    });
     const detached = await home.cli(["continue", id, "Once more", "--detach", "--json"]);
     expect(JSON.parse(detached.stdout)).toMatchObject({ id, turn: 3, status: "pending" });
     expect(await home.cli(["continue", id, "And again"])).toMatchObject({ code: 3, stderr: expect.stringContaining("not over") as string });

@@ -3,6 +3,7 @@ import type { Run } from "@runyard/sdk/contract";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { describeQueue } from "./queue.ts";
 import { print, printJson, say } from "./output.ts";
+import { describeQueue } from "./queue.ts";
 
 /** Options of the commands that give an agent something to do. */
 export interface HandOverOptions {

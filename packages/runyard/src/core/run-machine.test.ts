@@ -131,6 +131,16 @@ describe("the events that tell of a fact", () => {
     const next = transition(state(status), FACTS[type]);
     expect(next.ok && next.events.map((event) => event.type)).toEqual([...expected]);
   });
+
+  test("a run starts once, each of its turns does", () => {
+    const next = transition(state("pending", { phase: "queued", turn: 2 }), FACTS.claimed);
+    expect(next.ok && next.events.map((event) => event.type)).toEqual(["turn.started", "run.phase"]);
+  });
+
+  test("a later turn begins with its prompt", () => {
+    const next = transition(state("completed"), FACTS.continued);
+    expect(next.ok && next.events.map((event) => event.type)).toEqual(["message.user"]);
+  });
 });
 
 const anyFact: fc.Arbitrary<RunFact> = fc.oneof(

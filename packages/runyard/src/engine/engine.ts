@@ -201,10 +201,12 @@ export function createEngine(options: EngineOptions) {
     cancelRun: cancel,
 
     async continueRun(principal: Principal, runId: string, input: z.output<typeof continueRunSchema>): Promise<Run> {
-      const run = await continueTurn(options, (await load(principal.orgId, runId)).run, input.prompt);
+      await continueTurn(options, (await load(principal.orgId, runId)).run, input.prompt);
+      // Read before anybody is woken: with its place in the queue.
+      const stored = await load(principal.orgId, runId);
       wakes.notify(runId);
       wakes.notify(CLAIM);
-      return show({ run, open: [] });
+      return show(stored);
     },
 
     async getRun(principal: Principal, runId: string): Promise<Run> {

@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-test("the deadline of a later turn counts the time of that turn alone", async () => {
+test("the deadline of a later turn counts the time of that turn alone, by the database's clock", async () => {
   const run = await laterTurn(database.db, { id: "run_late", attempts: [], activeMs: 1_000_000 });
   const activeFor = (seconds: number): Promise<unknown> =>
     database.db.inOrganization(run.org_id, (tx) =>
