@@ -1,7 +1,6 @@
 import type { RunyardClient } from "@runyard/sdk";
 import type { Run } from "@runyard/sdk/contract";
 import { exitCodeOf, followRun } from "./follow.ts";
-import { describeQueue } from "./queue.ts";
 import { print, printJson, say } from "./output.ts";
 import { describeQueue } from "./queue.ts";
 
