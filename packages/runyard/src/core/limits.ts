@@ -4,11 +4,11 @@ const GIB = 1024 ** 3;
 const PIDS = 1024;
 
 /** What a sandbox of each type is given (seed 001). */
-export const SANDBOX_LIMITS: Readonly<Record<SandboxType, Limits>> = {
+export const SANDBOX_LIMITS = {
   standard: { memoryBytes: 2 * GIB, cpus: 2, pids: PIDS, diskBytes: 10 * GIB },
   "high-memory": { memoryBytes: 16 * GIB, cpus: 4, pids: PIDS, diskBytes: 20 * GIB },
   "high-cpu": { memoryBytes: 4 * GIB, cpus: 8, pids: PIDS, diskBytes: 10 * GIB },
-};
+} as const satisfies Readonly<Record<SandboxType, Limits>>;
 
 /** The smallest sandbox, which every run is given that asks for nothing. */
 export const STANDARD_LIMITS: Limits = SANDBOX_LIMITS.standard;
@@ -24,7 +24,7 @@ export function whyNotGranted(type: SandboxType, hostMemoryBytes: number): strin
 }
 
 function memoryOf(type: SandboxType): number {
-  return SANDBOX_LIMITS[type].memoryBytes ?? 0;
+  return SANDBOX_LIMITS[type].memoryBytes;
 }
 
 function gigabytes(bytes: number): string {

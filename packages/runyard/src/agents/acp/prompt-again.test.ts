@@ -2,7 +2,12 @@ import { expect, test } from "vitest";
 import { begin, type ConversationSpec, receive } from "./conversation.ts";
 import { promptAgain } from "./prompt-again.ts";
 
-const spec: ConversationSpec = { cwd: "/workspace", prompt: "Do it", attempt: 1, policy: { ask: [], deny: [], rules: [], default: "allow" } };
+const spec: ConversationSpec = {
+  cwd: "/workspace",
+  prompt: "Do it",
+  attempt: 1,
+  policy: { ask: [], deny: [], rules: [], default: "allow" },
+};
 const answers = (...messages: object[]): { offset: number; text: string }[] =>
   messages.map((message, offset) => ({ offset, text: JSON.stringify({ jsonrpc: "2.0", ...message }) }));
 const said = (text: string): object => ({
