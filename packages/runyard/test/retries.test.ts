@@ -1,10 +1,11 @@
 // An attempt that breaks is followed by the next one, where the run asked for that: on real parts, with the
 // server killed and people changing their minds in between.
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { identifyProcess } from "../src/process-identity.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { hostMemoryBytes } from "../src/sandbox/host-memory.ts";
 import { probeLimits } from "../src/sandbox/probe-limits.ts";
@@ -207,7 +208,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     expect(run).toMatchObject({ status: "completed", attempt: 2, failedAttempts: [{ attempt: 1, error: { type: "lost" } }] });
     expect(shim !== null && isSameProcess(shim)).toBe(false);
     // Nothing of the dead attempt lives on.
-    expect(existsSync(`/proc/${diary()[0]?.pid}`)).toBe(false);
+    expect(identifyProcess(diary()[0]?.pid ?? 0)).toBeNull();
   }, 60_000);
 
   test("a server that is killed during the wait: the next one waits for the same moment, once", async () => {
