@@ -1,7 +1,16 @@
 import { DEFAULT_RETRYABLE_ERRORS, MAX_TIMEOUT_MS, RETRYABLE_ERRORS, RUN_ERROR_TYPES, SANDBOX_TYPES } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { attemptSettingsOf, type AttemptWishes, backoffMs, type BrokenAttempt, decideNext, NO_TRIES, typeInForce } from "./attempts.ts";
+import {
+  attemptSettingsOf,
+  type AttemptWishes,
+  backoffMs,
+  type BrokenAttempt,
+  decideNext,
+  leftToWaitMs,
+  NO_TRIES,
+  typeInForce,
+} from "./attempts.ts";
 import { SANDBOX_LIMITS } from "./limits.ts";
 
 const GIB = 1024 ** 3;
@@ -173,4 +182,8 @@ test("whatever breaks and however often: attempts end, and each recovery happens
       expect([settings.sandboxType, "high-memory"]).toContain(typeInForce(settings, tries));
     }),
   );
+});
+
+test("what is left to wait is never negative, and never longer than a wait can be when the clock was moved", () => {
+  expect([leftToWaitMs(5_000, 4_000), leftToWaitMs(1, 2), leftToWaitMs(9_000_000, 0)]).toEqual([1_000, 0, 60_000]);
 });

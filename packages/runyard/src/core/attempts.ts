@@ -118,6 +118,11 @@ export function backoffMs(retries: number, random: number): number {
   return Math.floor(random * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** retries));
 }
 
+/** How long an attempt still waits, in milliseconds: never longer than any wait is, whatever became of the clock in between. */
+export function leftToWaitMs(notBeforeMs: number, nowMs: number): number {
+  return Math.min(LONGEST_DELAY_MS, Math.max(0, notBeforeMs - nowMs));
+}
+
 function again(broken: BrokenAttempt, change: Partial<Tries>, delayMs: number): Next {
   const { settings, attempt, error } = broken;
   const tries: Tries = {

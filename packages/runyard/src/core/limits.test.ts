@@ -1,6 +1,6 @@
 import { limitsSchema, SANDBOX_TYPES } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
-import { SANDBOX_LIMITS, STANDARD_LIMITS, whyNotGranted } from "./limits.ts";
+import { SANDBOX_LIMITS, whyNotGranted } from "./limits.ts";
 
 const GIB = 1024 ** 3;
 
@@ -11,10 +11,6 @@ describe("sandbox types", () => {
     ["high-cpu", 4, 8, 10],
   ] as const)("%s has %d GB of memory, %d processors, %d GB of disk", (type, memory, cpus, disk) => {
     expect(limitsSchema.parse(SANDBOX_LIMITS[type])).toEqual({ memoryBytes: memory * GIB, cpus, pids: 1024, diskBytes: disk * GIB });
-  });
-
-  test("standard is what a run gets that asks for nothing", () => {
-    expect(STANDARD_LIMITS).toBe(SANDBOX_LIMITS.standard);
   });
 });
 

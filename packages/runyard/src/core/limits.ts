@@ -10,9 +10,6 @@ export const SANDBOX_LIMITS = {
   "high-cpu": { memoryBytes: 4 * GIB, cpus: 8, pids: PIDS, diskBytes: 10 * GIB },
 } as const satisfies Readonly<Record<SandboxType, Limits>>;
 
-/** The smallest sandbox, which every run is given that asks for nothing. */
-export const STANDARD_LIMITS: Limits = SANDBOX_LIMITS.standard;
-
 /**
  * Why a machine with this much memory cannot grant a sandbox of a type, or null. Processors are a share
  * and are clamped; `standard` is never refused, because every machine must be able to run something.

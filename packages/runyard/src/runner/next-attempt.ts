@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NewEvent } from "@runyard/sdk/contract";
-import { decideNext, type Next } from "../core/attempts.ts";
+import { decideNext, leftToWaitMs, type Next } from "../core/attempts.ts";
 import type { RunFact } from "../core/run-machine.ts";
 import { addCall } from "../core/usage.ts";
 import type { ExchangeClose } from "../gateway/exchange-journal.ts";
@@ -81,7 +81,7 @@ export async function awaitAttempt(ctx: RunnerContext, handle: RunHandle, end: A
   const tries = triesOf(handle.row);
   if (tries.notBeforeMs === null) return;
   const waits = AbortSignal.any([end, ctx.leaving]);
-  await sleep(Math.max(0, tries.notBeforeMs - ctx.now()), undefined, { signal: waits }).catch(() => undefined);
+  await sleep(leftToWaitMs(tries.notBeforeMs, ctx.now()), undefined, { signal: waits }).catch(() => undefined);
   if (end.aborted) throw end.reason;
   if (ctx.leaving.aborted) return;
   const state: AttemptState = { ...freshState(), tries: { ...tries, notBeforeMs: null } };

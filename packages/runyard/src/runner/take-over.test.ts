@@ -50,7 +50,8 @@ const leftIn = (dir: string): string | null =>
 
 async function notices(): Promise<string[]> {
   const read = await readEvents(database.db, { orgId: ORG, runId: handle.row.id, after: 0, limit: 100 });
-  return (read?.events ?? []).map((event) => (JSON.parse(event.json) as { data: { code: string } }).data.code);
+  const said = (read?.events ?? []).map((event) => JSON.parse(event.json) as { type: string; data: { code: string } });
+  return said.filter((event) => event.type === "notice").map((event) => event.data.code);
 }
 
 /** What a server that was killed in the middle leaves, for the next one. */

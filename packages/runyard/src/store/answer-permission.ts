@@ -36,7 +36,7 @@ export async function answerPermission(
   });
 }
 
-/** The row is locked by the answer, and nothing else ever writes its `spec`. */
+/** The row is locked by the answer, and nothing else writes the `spec` of a run whose turn goes on (continue_run takes one that has ended). */
 async function addRule(
   tx: Tx,
   run: RunRow,

@@ -1,12 +1,11 @@
 import type { NewEvent } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { NO_USAGE } from "../core/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
+import { makeOrganization, queueRun } from "../testing/queue-run.ts";
 import { nextAttempt } from "./attempts.ts";
 import { readEvents } from "./events.ts";
-import { ensureAdministrator } from "./identities.ts";
 import type { RunRow } from "./run-row.ts";
-import { answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, readInputs } from "./runs.ts";
+import { answerRequest, cancelRun, claimRun, commitStep, findRun, readInputs } from "./runs.ts";
 
 let test_: TestDatabase;
 const ORG = "org_test";
@@ -15,43 +14,14 @@ const said = (text: string): NewEvent => ({ type: "log", data: { text } });
 
 beforeAll(async () => {
   test_ = await createTestDatabase();
-  await ensureAdministrator(test_.db, {
-    orgId: ORG,
-    orgName: ORG,
-    userId: "user",
-    userName: "x",
-    tokenId: "token",
-    tokenHash: Buffer.from(ORG),
-    scopes: [],
-  });
+  await makeOrganization(test_.db, ORG);
 });
 afterAll(() => test_?.drop());
 
 /** A run in the middle of its first attempt: lines read and sent, a permission that waits. */
 async function atWork(): Promise<RunRow> {
   serial += 1;
-  await insertRun(test_.db, {
-    id: `run_${serial}`,
-    orgId: ORG,
-    userId: "user",
-    repositoryId: `repo_${serial}`,
-    task: "A task",
-    repositoryUrl: "/repository",
-    branch: null,
-    baseCommit: "a".repeat(40),
-    spec: {
-      agent: { profile: "builtin", command: null },
-      model: null,
-      permissionPolicy: { ask: [], deny: [] },
-      timeoutMs: 60_000,
-      sandboxDriver: "process",
-    },
-    simulated: false,
-    usage: NO_USAGE,
-    status: "pending",
-    error: null,
-    events: [said("created")],
-  });
+  await queueRun(test_.db, { orgId: ORG, id: `run_${serial}` });
   const claimed = await claimRun(test_.db, { owner: "owner-1", runnerId: `runner-${serial}`, events: [said("claimed")] });
   if (claimed?.id !== `run_${serial}`) throw new Error("another run was claimed");
   const run = await commitStep(test_.db, {
