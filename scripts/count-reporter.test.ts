@@ -58,6 +58,12 @@ test("whatever makes a run red is counted as failed", async () => {
   });
   expect(code).toBe(1);
   expect(lines.at(-1)).toBe("2 passed, 4 failed, 1 skipped");
+  // What failed stands at the end of a long output, where it is not cut off.
+  const end = lines.slice(lines.findLastIndex((line) => line.startsWith("skipped: ")) + 1).join("\n");
+  expect(end).toContain("failed: failing.test.mjs > one\n    x\n");
+  expect(end).toContain("failed: broken.test.mjs\n    cannot be loaded");
+  expect(end).toContain("failed: suite.test.mjs > s\n    x");
+  expect(end).toContain("failed: outside of a test\n    nobody caught this");
 });
 
 test("tests that were not selected by name are counted, not named", async () => {
