@@ -6,6 +6,7 @@ import { answerProblem, type NewRequest, permissionAnswer, questionAnswer } from
 import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ServerConfiguration } from "./configuration.ts";
+import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
@@ -19,7 +20,7 @@ import { patch } from "./git/publish.ts";
 import { readCommittedFile } from "./git/read-file.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
-import { carryOver } from "./runner/carry-over.ts";
+import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
@@ -135,6 +136,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         file: async (place) => readCommittedFile(git, { ...place, cachePath: await cacheOf(place), maxBytes: MAX_FILE_BYTES }),
       },
       carryOver,
+      carryPlanned,
       status: {
         version: runtimeVersion(),
         startedAt: new Date().toISOString(),
@@ -163,6 +165,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     };
     await closeEndedRuns(gateway, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
     const runner = await startRunner(context, { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId });
+    void watchDuePlans({ db, wakes, now: Date.now, carryPlanned }, leaving.signal, (error) =>
+      log("error", "Plans that are due could not be decided about", { error: errorText(error) }),
+    );
     const api = createApi({
       engine,
       authenticate: (bearer) => authenticate(db, bearer),

@@ -11,6 +11,7 @@ import { docsHandlers } from "./docs.ts";
 import type { Credentials } from "./identify.ts";
 import { loginHandlers } from "./login.ts";
 import { logsHandler } from "./logs.ts";
+import { planHandlers } from "./plans.ts";
 import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
@@ -96,6 +97,7 @@ export function createApi(options: ApiOptions): Api {
     credentials,
     handlers: {
       ...runHandlers(engine),
+      ...planHandlers(engine),
       ...resultHandlers(engine),
       ...loginHandlers(logins),
       ...docsHandlers({ credentials, version }),

@@ -1,10 +1,14 @@
 import type {
   AnswerPermissionRequest,
+  confirmPlanSchema,
   continueRunSchema,
   createRunSchema,
   FileList,
   listRunsSchema,
+  PlanList,
   RateLimit,
+  rejectPlanSchema,
+  revisePlanSchema,
   Run,
   RunDiff,
   RunPage,
@@ -57,6 +61,10 @@ export interface ApiEngine {
   continueRun(principal: Principal, id: string, input: z.output<typeof continueRunSchema>): Promise<Run>;
   answerPermission(principal: Principal, id: string, permissionId: string, answer: AnswerPermissionRequest): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
+  plan(principal: Principal, id: string): Promise<PlanList>;
+  confirmPlan(principal: Principal, id: string, input: z.output<typeof confirmPlanSchema>): Promise<Run>;
+  rejectPlan(principal: Principal, id: string, input: z.output<typeof rejectPlanSchema>): Promise<Run>;
+  revisePlan(principal: Principal, id: string, input: z.output<typeof revisePlanSchema>): Promise<Run>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<Uint8Array>;
   files(principal: Principal, id: string): Promise<FileList>;

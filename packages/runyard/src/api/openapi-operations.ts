@@ -2,6 +2,7 @@ import {
   answerPermissionSchema,
   answerQuestionSchema,
   type ApiErrorCode,
+  confirmPlanSchema,
   continueRunSchema,
   createLoginLinkSchema,
   createRunSchema,
@@ -16,7 +17,10 @@ import {
   logEntrySchema,
   loginLinkSchema,
   logPageSchema,
+  planListSchema,
   problemSchema,
+  rejectPlanSchema,
+  revisePlanSchema,
   type RouteName,
   runDiffSchema,
   runPageSchema,
@@ -28,7 +32,7 @@ import { z } from "zod";
 
 /** What a route takes and answers, beside what its entry in the route table says. */
 export interface Operation {
-  readonly tag: "Runs" | "Results" | "Signing in" | "Server";
+  readonly tag: "Runs" | "Plans" | "Results" | "Signing in" | "Server";
   readonly description?: string;
   readonly query?: z.ZodObject;
   /** Headers that it takes, and headers that its answer has, beside those that every route has. */
@@ -66,6 +70,7 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   LogPage: logPageSchema,
   FileList: fileListSchema,
   RunDiff: runDiffSchema,
+  PlanList: planListSchema,
   ServerStatus: serverStatusSchema,
   LoginLink: loginLinkSchema,
   Problem: problemSchema,
@@ -135,6 +140,32 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 101,
     answers: {},
     errors: ["upgrade_required"],
+  },
+  runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
+  confirmPlan: {
+    tag: "Plans",
+    description:
+      "The run queues again, and its agent carries the plan out. With `text` it is carried out in those words, as a version of its own. The first decision counts.",
+    body: confirmPlanSchema,
+    status: 202,
+    answers: json(runSchema),
+    errors: ["plan_not_open", "stale_plan"],
+  },
+  rejectPlan: {
+    tag: "Plans",
+    description: "The run ends as `cancelled`; it can be continued like any other.",
+    body: rejectPlanSchema,
+    status: 202,
+    answers: json(runSchema),
+    errors: ["plan_not_open", "stale_plan"],
+  },
+  revisePlan: {
+    tag: "Plans",
+    description: "The run queues again, and its agent makes another version of the plan.",
+    body: revisePlanSchema,
+    status: 202,
+    answers: json(runSchema),
+    errors: ["plan_not_open", "stale_plan"],
   },
   answerPermission: {
     tag: "Runs",

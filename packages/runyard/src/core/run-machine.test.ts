@@ -1,7 +1,7 @@
 import { isTerminal, RUN_PHASES, RUN_STATUSES, type RunError, type RunResult, type RunStatus } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canHappen, type RunFact, type RunState, transition } from "./run-machine.ts";
+import { canHappen, QUEUED, type RunFact, type RunState, transition } from "./run-machine.ts";
 
 const error: RunError = { type: "agent-error", message: "It broke." };
 const result: RunResult = {
@@ -20,15 +20,15 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   retried: { type: "retried", retry: { attempt: 2, error, delayMs: 1_000, timeout: 60_000, sandboxType: "standard" } },
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
-  plan_proposed: { type: "plan_proposed" },
-  plan_approved: { type: "plan_approved" },
-  plan_revised: { type: "plan_revised" },
-  plan_rejected: { type: "plan_rejected", reason: "No." },
+  plan_proposed: { type: "plan_proposed", plan: { version: 1, text: "Do it.", hash: "h1", source: "message", dueAt: null } },
+  plan_approved: { type: "plan_approved", approval: { version: 1, hash: "h1", by: "policy" }, edit: null },
+  plan_revised: { type: "plan_revised", revision: { version: 1, feedback: "Shorter.", by: "person", userId: "u" } },
+  plan_rejected: { type: "plan_rejected", rejection: { version: 1, reason: "No.", by: "policy" } },
   finished: { type: "finished", result },
   broke: { type: "broke", error },
   deadline_passed: { type: "deadline_passed", error: { type: "timeout", message: "Too long." } },
   cancelled: { type: "cancelled", reason: "Enough." },
-  continued: { type: "continued", prompt: "Go on" },
+  continued: { type: "continued", prompt: "Go on", plans: false },
 };
 
 const state = (status: RunStatus, more: Partial<RunState> = {}): RunState => ({
@@ -36,6 +36,8 @@ const state = (status: RunStatus, more: Partial<RunState> = {}): RunState => ({
   phase: "building",
   turn: 1,
   attempt: 1,
+  begun: status !== "pending",
+  plans: false,
   openRequests: status === "awaiting_input" ? 1 : 0,
   ...more,
 });
@@ -61,7 +63,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     broke: "failed",
     cancelled: "cancelled",
   },
-  awaiting_plan: { plan_approved: "running", plan_revised: "running", plan_rejected: "cancelled", broke: "failed", cancelled: "cancelled" },
+  awaiting_plan: { plan_approved: "pending", plan_revised: "pending", plan_rejected: "cancelled", cancelled: "cancelled" },
   completed: { continued: "pending" },
   failed: { continued: "pending" },
   cancelled: { continued: "pending" },
@@ -105,9 +107,16 @@ describe("what else a fact changes", () => {
     expect(after(state("running"), { type: "entered", phase: "publishing" })).toMatchObject({ phase: "publishing", openRequests: 0 });
   });
 
-  test("an approved plan is built, a revised one is planned again", () => {
-    expect(after(state("awaiting_plan", { phase: "planning" }), FACTS.plan_approved).phase).toBe("building");
-    expect(after(state("awaiting_plan", { phase: "planning" }), FACTS.plan_revised).phase).toBe("planning");
+  test("an approved plan is built, a revised one is planned again; both queue in the same turn", () => {
+    const waiting = state("awaiting_plan", { phase: "planning", plans: true, turn: 2, attempt: 3 });
+    const queued = { status: "pending", phase: "queued", turn: 2, attempt: 3, begun: true } as const;
+    expect(after(waiting, FACTS.plan_approved)).toMatchObject({ ...queued, plans: false });
+    expect(after(waiting, FACTS.plan_revised)).toMatchObject({ ...queued, plans: true });
+  });
+
+  test("a new turn plans or does not, whatever the one before did", () => {
+    expect(after(state("completed"), { type: "continued", prompt: "x", plans: true })).toMatchObject({ plans: true, begun: false });
+    expect(after(state("cancelled", { plans: true }), FACTS.continued)).toMatchObject({ plans: false, begun: false });
   });
 
   test("to continue is a new turn in the queue", () => {
@@ -123,13 +132,31 @@ describe("the events that tell of a fact", () => {
     ["broke", ["run.failed"]],
     ["deadline_passed", ["run.timeout"]],
     ["cancelled", ["run.cancelled"]],
-    ["plan_rejected", ["run.cancelled"]],
+    ["plan_proposed", ["plan.proposed"]],
+    ["plan_approved", ["plan.approved"]],
+    ["plan_revised", ["plan.revised"]],
+    ["plan_rejected", ["plan.rejected", "run.cancelled"]],
     ["retried", ["run.retrying"]],
     ["asked", []],
   ] as const)("%s", (type, expected) => {
     const status = RUN_STATUSES.find((candidate) => canHappen(candidate, type)) ?? "pending";
     const next = transition(state(status), FACTS[type]);
     expect(next.ok && next.events.map((event) => event.type)).toEqual([...expected]);
+  });
+
+  test("a person's own wording is told before it is approved", () => {
+    const edit = { version: 2, replaces: 1, text: "Do it well.", hash: "h2", by: "person", userId: "u" } as const;
+    const approval = { version: 2, hash: "h2", by: "person", userId: "u" } as const;
+    const next = transition(state("awaiting_plan"), { type: "plan_approved", approval, edit });
+    expect(next.ok && next.events).toEqual([
+      { type: "plan.edited", data: edit },
+      { type: "plan.approved", data: approval },
+    ]);
+  });
+
+  test("a turn that was begun before is not begun again", () => {
+    const next = transition(state("pending", { phase: "queued", begun: true }), FACTS.claimed);
+    expect(next.ok && next.events.map((event) => event.type)).toEqual(["run.phase"]);
   });
 
   test("a run starts once, each of its turns does", () => {
@@ -152,7 +179,7 @@ const anyFact: fc.Arbitrary<RunFact> = fc.oneof(
 test("over any sequence of facts: open requests tell awaiting_input, attempts and turns never go back, every turn ends once", () => {
   fc.assert(
     fc.property(fc.array(anyFact, { maxLength: 60 }), (facts) => {
-      let now: RunState = { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 };
+      let now: RunState = QUEUED;
       let endings = 0;
       for (const fact of facts) {
         const next = transition(now, fact);

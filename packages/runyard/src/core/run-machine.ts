@@ -8,9 +8,24 @@ export interface RunState {
   readonly turn: number;
   /** 0 until a runner has claimed the run for the first time; never goes back. */
   readonly attempt: number;
+  /** Whether a runner has taken up this turn before: after a wait it is claimed again. */
+  readonly begun: boolean;
+  /** Whether this turn is to make a plan before anything may be changed. */
+  readonly plans: boolean;
   /** Permissions and questions that wait for a person. */
   readonly openRequests: number;
 }
+
+/** A run that nobody has taken up yet, and of which nothing else matters. */
+export const QUEUED: RunState = {
+  status: "pending",
+  phase: "queued",
+  turn: 1,
+  attempt: 0,
+  begun: false,
+  plans: false,
+  openRequests: 0,
+};
 
 /** What can happen to a run. */
 export type RunFact =
@@ -20,16 +35,16 @@ export type RunFact =
   | { readonly type: "retried"; readonly retry: EventData<"run.retrying"> }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
-  | { readonly type: "plan_proposed" }
-  | { readonly type: "plan_approved" }
-  | { readonly type: "plan_revised" }
-  | { readonly type: "plan_rejected"; readonly reason: string }
+  | { readonly type: "plan_proposed"; readonly plan: EventData<"plan.proposed"> }
+  | { readonly type: "plan_approved"; readonly approval: EventData<"plan.approved">; readonly edit: EventData<"plan.edited"> | null }
+  | { readonly type: "plan_revised"; readonly revision: EventData<"plan.revised"> }
+  | { readonly type: "plan_rejected"; readonly rejection: EventData<"plan.rejected"> }
   | { readonly type: "finished"; readonly result: RunResult }
   | { readonly type: "broke"; readonly error: RunError }
   | { readonly type: "deadline_passed"; readonly error: RunError }
   | { readonly type: "cancelled"; readonly reason: string }
   /** A new prompt for a run whose turn has ended. */
-  | { readonly type: "continued"; readonly prompt: string };
+  | { readonly type: "continued"; readonly prompt: string; readonly plans: boolean };
 
 type FactType = RunFact["type"];
 
@@ -58,10 +73,10 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     cancelled: "cancelled",
   },
   awaiting_plan: {
-    plan_approved: "running",
-    plan_revised: "running",
+    // Its place among the running ones was given up while it waited, so it queues for one again.
+    plan_approved: "pending",
+    plan_revised: "pending",
     plan_rejected: "cancelled",
-    broke: "failed",
     cancelled: "cancelled",
   },
   completed: { continued: "pending" },
@@ -94,6 +109,8 @@ export function transition(state: RunState, fact: RunFact): Transition {
       phase: phaseAfter(state, fact),
       turn: state.turn + (fact.type === "continued" ? 1 : 0),
       attempt: attemptAfter(state, fact),
+      begun: fact.type === "claimed" || (state.begun && fact.type !== "continued"),
+      plans: plansAfter(state, fact),
       openRequests,
     },
     events: eventsOf(state, fact),
@@ -122,14 +139,17 @@ function phaseAfter(state: RunState, fact: RunFact): RunPhase {
     case "entered":
       return fact.phase;
     case "plan_approved":
-      return "building";
     case "plan_revised":
-      return "planning";
     case "continued":
       return "queued";
     default:
       return state.phase;
   }
+}
+
+function plansAfter(state: RunState, fact: RunFact): boolean {
+  if (fact.type === "continued") return fact.plans;
+  return state.plans && fact.type !== "plan_approved";
 }
 
 function attemptAfter(state: RunState, fact: RunFact): number {
@@ -143,8 +163,8 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
     case "claimed":
       return [
         // A run starts once; each of its turns does.
-        ...(state.turn === 1 ? [{ type: "run.started", data: { runnerId: fact.runnerId } } as const] : []),
-        { type: "turn.started", data: {} },
+        ...(state.turn === 1 && !state.begun ? [{ type: "run.started", data: { runnerId: fact.runnerId } } as const] : []),
+        ...(state.begun ? [] : [{ type: "turn.started", data: {} } as const]),
         { type: "run.phase", data: { phase: "preparing" } },
       ];
     case "entered":
@@ -160,8 +180,21 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
       return [{ type: "run.failed", data: { error: fact.error } }];
     case "deadline_passed":
       return [{ type: "run.timeout", data: { error: fact.error } }];
-    case "cancelled":
+    case "plan_proposed":
+      return [{ type: "plan.proposed", data: fact.plan }];
+    case "plan_approved":
+      return [
+        ...(fact.edit === null ? [] : [{ type: "plan.edited", data: fact.edit } as const]),
+        { type: "plan.approved", data: fact.approval },
+      ];
+    case "plan_revised":
+      return [{ type: "plan.revised", data: fact.revision }];
     case "plan_rejected":
+      return [
+        { type: "plan.rejected", data: fact.rejection },
+        { type: "run.cancelled", data: { reason: fact.rejection.reason } },
+      ];
+    case "cancelled":
       return [{ type: "run.cancelled", data: { reason: fact.reason } }];
     default:
       return [];

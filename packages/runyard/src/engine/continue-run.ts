@@ -1,13 +1,16 @@
-import { isTerminal, type NewEvent, type RunError, RunyardError } from "@runyard/sdk/contract";
-import { type RunFact, type RunState, transition } from "../core/run-machine.ts";
-import type { RunRow, RunSpec } from "../store/run-row.ts";
+import { type continueRunSchema, isTerminal, type NewEvent, type RunError, RunyardError } from "@runyard/sdk/contract";
+import type { z } from "zod";
+import { type RunFact, transition } from "../core/run-machine.ts";
+import { machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { continueRun } from "../store/turns.ts";
 import type { EngineOptions } from "./engine.ts";
 import { missingModel } from "./model.ts";
 
 /** Begins the next turn of a run. Throws RunyardError `run_not_ended` where the last one goes on, or somebody else was faster. */
-export async function continueTurn(options: EngineOptions, run: RunRow, prompt: string): Promise<RunRow> {
+export async function continueTurn(options: EngineOptions, run: RunRow, input: z.output<typeof continueRunSchema>): Promise<RunRow> {
+  const { prompt } = input;
+  const plans = input.plan ?? planSettings(run).wanted;
   if (!isTerminal(run.status)) throw notEnded(run);
   const { available, reason } = await options.probeSandbox(run.spec.sandboxDriver);
   if (!available)
@@ -20,8 +23,9 @@ export async function continueTurn(options: EngineOptions, run: RunRow, prompt: 
     prompt,
     spec,
     carry: options.carryOver(run),
+    plans,
     error,
-    events: eventsOf(run, prompt, error),
+    events: eventsOf(run, { prompt, plans }, error),
   });
   if (continued !== undefined) return continued;
   throw notEnded((await findRun(options.db, run.org_id, run.id))?.run ?? run);
@@ -47,10 +51,9 @@ function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "s
   };
 }
 
-function eventsOf(run: RunRow, prompt: string, error: RunError | null): NewEvent[] {
-  const { status, phase, turn, attempt, open_requests: openRequests } = run;
-  const facts: RunFact[] = [{ type: "continued", prompt }, ...(error === null ? [] : [{ type: "broke", error } as const])];
-  let state: RunState = { status, phase, turn, attempt, openRequests };
+function eventsOf(run: RunRow, continued: { readonly prompt: string; readonly plans: boolean }, error: RunError | null): NewEvent[] {
+  const facts: RunFact[] = [{ type: "continued", ...continued }, ...(error === null ? [] : [{ type: "broke", error } as const])];
+  let state = machineState(run);
   return facts.flatMap((fact) => {
     const decided = transition(state, fact);
     if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${run.id}, which is ${state.status}`);

@@ -16,19 +16,22 @@ import type { z } from "zod";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
-import { transition } from "../core/run-machine.ts";
+import { planSettingsOf } from "../core/plan.ts";
+import { QUEUED, transition } from "../core/run-machine.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type Carry, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { type Carry, type PlannedCarry, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
+import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { continueTurn } from "./continue-run.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel } from "./model.ts";
+import { createPlans } from "./plans.ts";
 import { ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -53,6 +56,8 @@ export interface EngineOptions {
   readonly changes: ChangeReader;
   /** What the next turn of a run goes on from. */
   readonly carryOver: (run: RunRow) => Carry;
+  /** What a turn goes on from once somebody has decided about its plan. */
+  readonly carryPlanned: (run: RunRow, next: PlannedCarry["next"]) => Carry;
   readonly status: StatusSources;
 }
 
@@ -132,6 +137,7 @@ export function createEngine(options: EngineOptions) {
       timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
       attempts,
+      plan: planSettingsOf({ plan: input.plan, ...input.settings }, await planDefaults(db, principal.orgId, repository.root)),
     };
     const error = agent.needsModel ? missingModel(connection, model) : null;
     const newRun: NewRun = {
@@ -196,12 +202,13 @@ export function createEngine(options: EngineOptions) {
 
   return {
     ...createResults(options.changes, load),
+    ...createPlans(options, load),
     status: createStatus(options),
     createRun,
     cancelRun: cancel,
 
     async continueRun(principal: Principal, runId: string, input: z.output<typeof continueRunSchema>): Promise<Run> {
-      await continueTurn(options, (await load(principal.orgId, runId)).run, input.prompt);
+      await continueTurn(options, (await load(principal.orgId, runId)).run, input);
       // Read before anybody is woken: with its place in the queue.
       const stored = await load(principal.orgId, runId);
       wakes.notify(runId);
@@ -313,7 +320,7 @@ function creationEvents(created: {
 }
 
 function cancelEvents(reason: string): readonly NewEvent[] {
-  const decided = transition({ status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 }, { type: "cancelled", reason });
+  const decided = transition(QUEUED, { type: "cancelled", reason });
   if (!decided.ok) throw new Error("A queued run can always be cancelled");
   return decided.events;
 }

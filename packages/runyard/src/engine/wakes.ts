@@ -12,6 +12,9 @@ export interface Wakes {
 /** The topic of "a run may be claimable now". */
 export const CLAIM = "claim";
 
+/** The topic of "a plan may be due for a decision of the policy". */
+export const PLANS_DUE = "plans-due";
+
 /** The topic of "a person did something to this run": a wish to cancel it, or an answer. */
 export function control(runId: string): string {
   return `control:${runId}`;

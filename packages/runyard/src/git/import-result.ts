@@ -32,14 +32,14 @@ function malformed(reason: string): GitError {
   return new GitError(["fetch", "result.bundle"], { code: null, stderr: `the result of the run cannot be taken: ${reason}` });
 }
 
-async function requireBundle(file: string, maxBytes: number): Promise<void> {
+export async function requireBundle(file: string, maxBytes = MAX_BUNDLE_BYTES): Promise<void> {
   const found = await lstat(file).catch(() => null);
   if (found === null || !found.isFile()) throw malformed("it has no bundle of commits");
   if (found.size > maxBytes) throw malformed(`it has ${found.size} bytes, more than the ${maxBytes} that are allowed`);
 }
 
 /** Takes one commit out of a bundle into a quarantine, and makes sure that it goes on from `base`. */
-async function unpack(
+export async function unpack(
   host: GitHost,
   quarantine: string,
   options: { bundle: string; base: string; head: string; signal: AbortSignal | undefined },

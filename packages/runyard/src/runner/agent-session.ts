@@ -1,25 +1,36 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
 import { retell } from "../agents/acp/retell.ts";
-import { normalizePolicy } from "../core/permission-policy.ts";
-import { promptOf, type RunRow } from "../store/run-row.ts";
+import { buildingPrompt, planningPrompt, revisionPrompt } from "../core/plan.ts";
+import { planSettings, promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
 import type { RunnerContext } from "./context.ts";
+import { policyInForce } from "./current-policy.ts";
 
 /** What a run's conversation needs to know from outside. */
 export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationSpec {
+  const prompt = wordsFor(row);
   return {
     cwd: pathsInside(ctx, row).workspace,
-    prompt: promptOf(row),
-    ...earlierOf(row),
+    prompt,
+    ...earlierOf(row, prompt),
+    ...(row.plans && { plans: true }),
     attempt: row.attempt,
-    policy: normalizePolicy(row.spec.permissionPolicy),
+    policy: policyInForce(row),
     profileQuirks: profileOf(ctx, row).quirks,
   };
 }
 
-/** What the turn goes on with, where it is not the first. */
-function earlierOf({ task, prompt, carry }: RunRow): Pick<ConversationSpec, "earlier"> {
-  if (carry === null || prompt === null) return {};
+/** What the agent is asked now: the turn's prompt, or what became of its plan. */
+function wordsFor(row: RunRow): string {
+  const next = row.carry?.planned?.next;
+  if (next?.type === "build") return buildingPrompt(next);
+  if (next?.type === "revise") return revisionPrompt(next.version, next.feedback);
+  return row.plans ? planningPrompt(promptOf(row), planSettings(row).statement) : promptOf(row);
+}
+
+/** What the conversation goes on with, where it is not the run's first. */
+function earlierOf({ task, carry }: RunRow, prompt: string): Pick<ConversationSpec, "earlier"> {
+  if (carry === null) return {};
   const retold = retell({ task, lastPrompt: carry.prompt, lastWords: carry.lastWords, prompt });
   return { earlier: { sessionId: carry.sessionId, retold } };
 }

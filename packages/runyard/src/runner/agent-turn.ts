@@ -9,7 +9,7 @@ import { agentDir, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
 import { conversationSpec, redactor } from "./agent-session.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
-import { concludeTurn, type Ending } from "./conclude-turn.ts";
+import { type Ending, enterPublishing, requireSuccess } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
 import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
@@ -22,13 +22,28 @@ const LEAVE_MS = 5_000;
 const LAST_CALLS_MS = 3_000;
 
 /**
- * Lets the agent do the run's turn, from wherever it stands: starts it or finds it again, and turns its
- * journal into the run's log until its turn is over. Returns when the turn succeeded and the run is in the
- * phase `publishing`, or, where there is something to verify, in the phase `verifying` with the agent alive
+ * Lets the agent do the run's turn, from wherever it stands. Returns when the turn succeeded and the run is in
+ * the phase `publishing`, or, where there is something to verify, in the phase `verifying` with the agent alive
  * and waiting for what comes of it; throws RunFailure otherwise.
  */
 export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  const isVerified = attemptSettings(handle.row).verify.length > 0;
+  await workToEnd(ctx, handle, { end, stays: isVerified });
+  if (isVerified) await handle.happen({ type: "entered", phase: "verifying" });
+  else await enterPublishing(handle);
+}
+
+/**
+ * Starts the agent or finds it again, and turns its journal into the run's log until its turn is over and has
+ * succeeded; throws RunFailure otherwise. Where it does not stay, nothing of it is alive then.
+ */
+export async function workToEnd(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  options: { readonly end: AbortSignal; readonly stays: boolean },
+): Promise<void> {
   const { row } = handle;
+  const { end, stays } = options;
   const spec = conversationSpec(ctx, row);
   await ctx.gateway.openRun({ runId: row.id, token: ctx.gatewayToken(row), model: row.spec.model, simulated: row.simulated });
   if (attemptState(row).turn === undefined) {
@@ -41,17 +56,11 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
     });
   }
   const dir = await startAgent(ctx, row);
-  const isVerified = attemptSettings(row).verify.length > 0;
-  const ending = await followAgent(ctx, handle, { dir, end, stays: isVerified });
+  const ending = await followAgent(ctx, handle, { dir, end, stays });
   const oomKills = readOutOfMemoryKills(dir);
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
-  if (!isVerified) await killRunDirectory(dir);
-  await concludeTurn(handle, {
-    dir,
-    ending: { ...ending, oomKills },
-    redact: redactor(ctx, row),
-    next: isVerified ? "verifying" : "publishing",
-  });
+  if (!stays) await killRunDirectory(dir);
+  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row) });
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */

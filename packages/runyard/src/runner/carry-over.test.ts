@@ -16,7 +16,7 @@ const BEFORE: Carry = {
   prompt: "Build it",
   lastWords: "Built.",
 };
-const first: Ended = { attempt: 1, task: "Build it", prompt: null, carry: null, result: null, state: {} };
+const first: Ended = { attempt: 1, task: "Build it", prompt: null, carry: null, result: null, state: {}, plans: false };
 const later: Ended = { ...first, attempt: 2, prompt: "Paint it", carry: BEFORE };
 const NOTHING: Carry = { attempts: [], head: null, published: null, sessionId: null, prompt: "Build it", lastWords: null };
 

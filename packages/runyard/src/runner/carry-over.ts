@@ -1,22 +1,50 @@
-import { type Carry, promptOf, type RunRow } from "../store/run-row.ts";
+import { type Carry, type PlannedCarry, promptOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, knownState } from "./attempt-state.ts";
 
-type Ended = Pick<RunRow, "attempt" | "state" | "carry" | "result" | "task" | "prompt">;
+type Ended = Pick<RunRow, "attempt" | "state" | "carry" | "result" | "task" | "prompt" | "plans">;
 
 /** What the next turn goes on from, of a run whose turn has ended: what this turn left, else what it had itself gone on from. */
 export function carryOver(run: Ended): Carry {
   const state = knownState(run);
   const before = run.carry;
-  const conversation = state.turn?.conversation;
   const { result } = run;
   return {
     attempts: attemptsOf(run, state),
     head: state.made?.head ?? before?.head ?? null,
     published: publishedOf(result) ?? before?.published ?? null,
-    sessionId: state.sessionId ?? conversation?.sessionId ?? before?.sessionId ?? null,
+    sessionId: sessionOf(run, state),
     prompt: promptOf(run),
-    lastWords: state.summary ?? conversation?.lastText ?? before?.lastWords ?? null,
+    lastWords: state.summary ?? state.turn?.conversation.lastText ?? before?.lastWords ?? null,
+    // The workspace of a plan phase is thrown away, and the conversation goes on all the same.
+    ...((run.plans || before?.homes !== undefined) && { homes: homesOf(run) }),
   };
+}
+
+/**
+ * What the turn goes on from once somebody has decided about its plan: the conversation and the home of the
+ * attempt that made it, and the workspace that the turn before left.
+ */
+export function carryPlanned(run: Ended, next: PlannedCarry["next"]): Carry {
+  const state = knownState(run);
+  const before = run.carry;
+  return {
+    attempts: before?.attempts ?? [],
+    head: before?.head ?? null,
+    published: before?.published ?? null,
+    sessionId: sessionOf(run, state),
+    prompt: promptOf(run),
+    lastWords: state.summary ?? before?.lastWords ?? null,
+    homes: homesOf(run),
+    planned: { attempt: run.attempt, next },
+  };
+}
+
+function sessionOf({ carry }: Ended, state: AttemptState): string | null {
+  return state.sessionId ?? state.turn?.conversation.sessionId ?? carry?.sessionId ?? null;
+}
+
+function homesOf({ attempt, carry }: Ended): readonly number[] {
+  return [attempt, ...(carry?.homes ?? carry?.attempts ?? [])];
 }
 
 function publishedOf(result: RunRow["result"]): Carry["published"] {
@@ -25,7 +53,8 @@ function publishedOf(result: RunRow["result"]): Carry["published"] {
 
 /** Where the workspace is: a server that died in the middle of taking it over may have moved it, or not. */
 function attemptsOf(run: Ended, state: AttemptState): readonly number[] {
-  if (state.cachePath !== undefined) return [run.attempt];
   const before = run.carry?.attempts ?? [];
+  if (run.plans) return before;
+  if (state.cachePath !== undefined) return [run.attempt];
   return state.workspace === "taken" ? [run.attempt, ...before] : before;
 }

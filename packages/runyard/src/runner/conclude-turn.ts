@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { RunError } from "@runyard/sdk/contract";
 import { judgeTurn } from "../core/outcome.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { diskFullError } from "./disk-full.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
@@ -17,16 +18,11 @@ export interface Ending {
   readonly oomKills: number;
 }
 
-/** Judges a turn that is over: on to what comes next, or the reason why not, as a RunFailure. */
-export async function concludeTurn(
-  handle: RunHandle,
-  options: {
-    readonly dir: string;
-    readonly ending: Ending;
-    readonly redact: (text: string) => string;
-    readonly next: "verifying" | "publishing";
-  },
-): Promise<void> {
+/** Judges a turn that is over; throws RunFailure with the reason where it did not succeed. */
+export function requireSuccess(
+  row: RunRow,
+  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string },
+): void {
   const { dir, ending, redact } = options;
   const { turn, code, dismissed, oomKills } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
@@ -36,7 +32,7 @@ export async function concludeTurn(
       message: "The agent's supervising process died, so what the agent did last is not known. Start the run again.",
     });
   }
-  const { usage } = handle.row;
+  const { usage } = row;
   const verdict = judgeTurn({
     ...outcome,
     gateway: {
@@ -49,16 +45,18 @@ export async function concludeTurn(
     stderrTail: redact(stderrTail(dir)),
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
-  if (options.next === "verifying") await handle.happen({ type: "entered", phase: "verifying" });
-  else await enterPublishing(handle);
 }
 
-/** On to publishing: of the conversation only its id and the agent's last words are kept. */
+/** On to publishing. */
 export async function enterPublishing(handle: RunHandle): Promise<void> {
-  const { turn, ...rest } = attemptState(handle.row);
+  await handle.happen({ type: "entered", phase: "publishing" }, { change: { state: concludedState(handle.row) } });
+}
+
+/** Of a conversation that is over only its id and the agent's last words are kept. */
+export function concludedState(row: Pick<RunRow, "state">): AttemptState {
+  const { turn, ...rest } = attemptState(row);
   const { sessionId = null, lastText = null } = turn?.conversation ?? {};
-  const state: AttemptState = { ...rest, sessionId, summary: lastText ?? "" };
-  await handle.happen({ type: "entered", phase: "publishing" }, { change: { state } });
+  return { ...rest, sessionId, summary: lastText ?? "" };
 }
 
 /** On a full disk an agent breaks off without being able to say why: neither its journal nor its complaints can be written. */

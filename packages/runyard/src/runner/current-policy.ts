@@ -1,8 +1,16 @@
 import type { ConversationSpec, JournalLine } from "../agents/acp/conversation.ts";
-import { normalizePolicy } from "../core/permission-policy.ts";
+import { planningPolicy } from "../core/plan.ts";
+import { type NormalPolicy, normalizePolicy } from "../core/permission-policy.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import type { RunnerContext } from "./context.ts";
 import type { RunHandle } from "./run-handle.ts";
+
+/** What the present phase allows: a plan phase less than the run. */
+export function policyInForce(row: RunRow): NormalPolicy {
+  const policy = normalizePolicy(row.spec.permissionPolicy);
+  return row.plans ? planningPolicy(policy, row.sandbox?.isolation ?? null) : policy;
+}
 
 /**
  * The conversation's terms for these lines. Where they ask for permission, the policy is read anew, after the lines:
@@ -15,5 +23,5 @@ export async function termsFor(
 ): Promise<ConversationSpec> {
   if (!lines.some((line) => "text" in line && line.text.includes("request_permission"))) return spec;
   const run = await reloadRun(ctx.db, handle.row);
-  return run === undefined ? spec : { ...spec, policy: normalizePolicy(run.spec.permissionPolicy) };
+  return run === undefined ? spec : { ...spec, policy: policyInForce(run) };
 }

@@ -28,7 +28,8 @@ export async function digest(
   const change: RunChange = {
     state: { ...attemptState(handle.row), turn: next } satisfies AttemptState,
     usage,
-    ...progressChange(handle.row.percentage, events),
+    // Steps of the planning are no steps of the work.
+    ...(handle.row.plans ? {} : progressChange(handle.row.percentage, events)),
   };
   await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
   return next;

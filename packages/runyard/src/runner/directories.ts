@@ -4,7 +4,7 @@ import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
 
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
-export type StepName = "prepare" | "agent" | "commit" | `verify-${number}-${number}`;
+export type StepName = "prepare" | "agent" | "commit" | "plan-before" | "plan-after" | `verify-${number}-${number}`;
 
 /** Where an attempt of a run lives: `runs/<id>/<attempt>/`. */
 export interface AttemptDirs {
@@ -13,7 +13,7 @@ export interface AttemptDirs {
   readonly home: string;
   /** The home of the commands that verify: nothing in it is the agent's. */
   readonly verifyHome: string;
-  /** Where the commit step leaves the bundle. */
+  /** Where the commit step leaves the bundle; the steps around a plan phase below it. */
   readonly results: string;
   step(name: StepName): string;
 }

@@ -13,13 +13,20 @@ import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
 import { awaitAttempt, beginNext, nextAfter } from "./next-attempt.ts";
+import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
 import { verifyWork } from "./verify.ts";
 import { Detached, EndRequest, FencedError, type RunHandle, runHandle, RunFailure } from "./run-handle.ts";
 
 /** Each phase does its work and commits the next one, so that a restarted server goes on with the phase it finds. */
-const PHASES = { preparing: prepareWorkspace, building: doTurn, verifying: verifyWork, publishing: publishResult } as const;
+const PHASES = {
+  preparing: prepareWorkspace,
+  planning: makePlan,
+  building: doTurn,
+  verifying: verifyWork,
+  publishing: publishResult,
+} as const;
 
 function workOf(phase: string): ((ctx: RunnerContext, handle: RunHandle, end: AbortSignal) => Promise<void>) | undefined {
   return (PHASES as Record<string, (typeof PHASES)["building"] | undefined>)[phase];
@@ -47,7 +54,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
     try {
       decided ??= await workThrough(ctx, handle);
       if (decided !== null && handle.row.finished_at === null) await endRun(ctx, handle, decided.reason);
-      if (handle.row.finished_at === null) {
+      if (isInHand(handle.row)) {
         current = handle.row;
         decided = null;
         retryMs = FIRST_RETRY_MS;
@@ -72,7 +79,7 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
   try {
     // A run that a server was ending when it was killed must not look like one whose agent broke off.
     await orLeave(ctx, watch.looked);
-    while (handle.row.finished_at === null) {
+    while (isInHand(handle.row)) {
       const work = workOf(handle.row.phase);
       if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);
       if (watch.signal.aborted) throw watch.signal.reason;
@@ -86,6 +93,11 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
   } finally {
     watch.close();
   }
+}
+
+/** False once a run has ended, or waits for somebody who may take his time. */
+function isInHand(row: RunRow): boolean {
+  return row.finished_at === null && row.owner !== null;
 }
 
 /** Somebody else goes on with the run: another owner, or the next server. */

@@ -18,7 +18,7 @@ const PREPARE_TIMEOUT_MS = 600_000;
  * later turn goes on in the workspace of the one before, where that is still there.
  */
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
-  const isTakenOver = await takeOverWorkspace(ctx, handle);
+  const { isTaken, copyOf } = await takeOverWorkspace(ctx, handle);
   const { row } = handle;
   const head = row.carry?.head ?? null;
   const dirs = attemptDirs(ctx.home, row);
@@ -34,11 +34,16 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const goOn = { cachePath, workspace, branch, keep: row.spec.sandboxDriver !== "process" };
   const step: SandboxStep = {
     name: "prepare",
-    argv: isTakenOver
+    argv: isTaken
       ? goOnArgv({ ...goOn, commit: head })
-      : prepareWorkspaceArgv({ cachePath, workspace, commit: head ?? row.base_commit, branch }),
+      : copyOf !== null
+        ? copyWorkspaceArgv({ from: copyOf, to: workspace, next: goOnArgv({ ...goOn, commit: head }) })
+        : prepareWorkspaceArgv({ cachePath, workspace, commit: head ?? row.base_commit, branch }),
     env: {},
-    mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
+    mounts: [
+      { source: cachePath, target: cachePath, mode: "ro" },
+      ...(copyOf === null ? [] : [{ source: copyOf, target: copyOf, mode: "ro" } as const]),
+    ],
     network: false,
   };
   const prepared = await prepareSandbox(ctx, row, step);
@@ -50,12 +55,18 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   }
   const sandbox = await sandboxReport(ctx, row, prepared);
   await handle.happen(
-    { type: "entered", phase: "building" },
+    { type: "entered", phase: row.plans ? "planning" : "building" },
     {
       events: [{ type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(row), cachePath } satisfies AttemptState },
     },
   );
+}
+
+/** A copy of a workspace, and then what is done with it; what cannot be read is left out. */
+function copyWorkspaceArgv(options: { readonly from: string; readonly to: string; readonly next: readonly string[] }): string[] {
+  const script = 'cp -a -- "$1/." "$2/" || echo "The copy for planning is not complete" >&2; shift 2; exec "$@"';
+  return ["/bin/sh", "-c", script, "sh", options.from, options.to, ...options.next];
 }
 
 /** Where nothing was committed yet, the agent finds its repository as it left it. */

@@ -3,8 +3,9 @@ import { type RunFact, transition } from "../core/run-machine.ts";
 import type { Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
 import { nextAttempt } from "../store/attempts.ts";
-import type { RunRow } from "../store/run-row.ts";
-import { commitStep, type RunChange, type StepCommit } from "../store/runs.ts";
+import { type NewPlan, proposePlan } from "../store/plans.ts";
+import { machineState, type RunRow } from "../store/run-row.ts";
+import { commitStep, reloadRun, type RunChange, type StepCommit } from "../store/runs.ts";
 
 /** Somebody else owns the run now, or it has ended: whoever sees this stops at once and writes nothing more. */
 export class FencedError extends Error {
@@ -56,6 +57,11 @@ export interface RunHandle {
     readonly state: unknown;
     readonly delayMs: number;
   }): Promise<void>;
+  /**
+   * Ends the attempt with a plan, with the events of the fact and what came before them; the run is nobody's then.
+   * Throws FencedError, or EndRequest where the run is to be cancelled.
+   */
+  propose(plan: { readonly fact: Extract<RunFact, { type: "plan_proposed" }> } & Omit<NewPlan, "run">): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
   happen(fact: RunFact, more?: Pick<StepCommit, "events" | "lines" | "change">): Promise<void>;
 }
@@ -69,9 +75,8 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
     deps.wakes.notify(row.id);
   };
   const decide = (fact: RunFact): Extract<ReturnType<typeof transition>, { ok: true }> => {
-    const { status, phase, turn, attempt, open_requests: openRequests } = row;
-    const decided = transition({ status, phase, turn, attempt, openRequests }, fact);
-    if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${row.id}, which is ${status}`);
+    const decided = transition(machineState(row), fact);
+    if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${row.id}, which is ${row.status}`);
     return decided;
   };
   const commit: RunHandle["commit"] = async (step) => take(await commitStep(deps.db, { ...step, run: row }));
@@ -83,6 +88,13 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
     commit,
     async retry({ fact, events, state, delayMs }) {
       take(await nextAttempt(deps.db, { run: row, events: [...events, ...decide(fact).events], state, delayMs }));
+    },
+    async propose({ fact, events, ...plan }) {
+      const proposed = await proposePlan(deps.db, { ...plan, run: row, events: [...events, ...decide(fact).events] });
+      const now = proposed ?? (await reloadRun(deps.db, row));
+      if (proposed === undefined && now?.owner === row.owner && now.cancel_reason !== null)
+        throw new EndRequest({ type: "cancelled", reason: now.cancel_reason });
+      take(proposed);
     },
     async happen(fact, more = {}) {
       const decided = decide(fact);

@@ -1,5 +1,5 @@
 import type { NewEvent } from "@runyard/sdk/contract";
-import { transition } from "../core/run-machine.ts";
+import { QUEUED, type RunState, transition } from "../core/run-machine.ts";
 import { CLAIM } from "../engine/wakes.ts";
 import { adoptRuns, claimRun } from "../store/runs.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -54,8 +54,9 @@ async function claimLoop(
   identity: { readonly owner: string; readonly runnerId: string },
   take: (row: RunRow) => void,
 ): Promise<void> {
-  const events = claimEvents(identity.runnerId, 1);
-  const laterEvents = claimEvents(identity.runnerId, 2);
+  const events = claimEvents(identity.runnerId, {});
+  const laterEvents = claimEvents(identity.runnerId, { turn: 2 });
+  const againEvents = claimEvents(identity.runnerId, { begun: true });
   let wake = (): void => {};
   let rung = true;
   const ring = (): void => {
@@ -67,7 +68,7 @@ async function claimLoop(
   while (!ctx.leaving.aborted) {
     rung = false;
     try {
-      const row = await claimRun(ctx.db, { ...identity, events, laterEvents });
+      const row = await claimRun(ctx.db, { ...identity, events, laterEvents, againEvents });
       if (row !== undefined) {
         ctx.wakes.notify(row.id);
         take(row);
@@ -86,9 +87,9 @@ async function claimLoop(
   ctx.leaving.removeEventListener("abort", ring);
 }
 
-/** What a claim adds to the log of a run in this turn. */
-function claimEvents(runnerId: string, turn: number): readonly NewEvent[] {
-  const started = transition({ status: "pending", phase: "queued", turn, attempt: 0, openRequests: 0 }, { type: "claimed", runnerId });
+/** What a claim adds to the log of a run. */
+function claimEvents(runnerId: string, of: Partial<RunState>): readonly NewEvent[] {
+  const started = transition({ ...QUEUED, ...of }, { type: "claimed", runnerId });
   if (!started.ok) throw new Error("A queued run can always be claimed");
   return started.events;
 }

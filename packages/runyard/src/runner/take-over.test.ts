@@ -44,7 +44,7 @@ beforeEach(async () => {
   }
 });
 
-const takeOver = (): Promise<boolean> => takeOverWorkspace({ home }, handle);
+const takeOver = async (): Promise<boolean> => (await takeOverWorkspace({ home }, handle)).isTaken;
 const leftIn = (dir: string): string | null =>
   existsSync(path.join(dir, "left.txt")) ? readFileSync(path.join(dir, "left.txt"), "utf8") : null;
 

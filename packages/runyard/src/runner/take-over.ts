@@ -3,46 +3,64 @@ import path from "node:path";
 import type { NewEvent } from "@runyard/sdk/contract";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { readExitCode } from "../sandbox/run-directory.ts";
-import type { RunRow } from "../store/run-row.ts";
+import type { Carry, RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import type { RunHandle } from "./run-handle.ts";
 
-/**
- * Moves the workspace and the agent's home of the turn before to this attempt, and says whether there is a
- * workspace to go on with. Can be repeated: what was moved is not moved again, and a workspace that is being
- * made anew is never taken for one that was there.
- */
-export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle: RunHandle): Promise<boolean> {
-  const { row } = handle;
-  const { carry } = row;
-  const { workspace } = attemptState(row);
-  if (carry === null || carry.attempts.length === 0 || workspace === "fresh") return false;
-  if (workspace === undefined) {
-    // Whoever begins the next turn must know that the files may be here from now on.
-    await noteWorkspace(handle, "taken", []);
-  }
-  const dirs = attemptDirs(ctx.home, row);
-  const dirsOf = (attempt: number): AttemptDirs => attemptDirs(ctx.home, { id: row.id, attempt });
-  const earlier = [...brokenAttempts(ctx, row, carry.attempts[0] ?? row.attempt), ...carry.attempts.map(dirsOf)];
-  for (const from of earlier) await killAttempt(from);
-  mkdirSync(dirs.root, { recursive: true, mode: 0o700 });
-  for (const name of ["workspace", "home"] as const)
-    moveFirst(
-      earlier.map((from) => from[name]),
-      dirs[name],
-    );
-  if (existsSync(dirs.workspace)) return true;
-  await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
-  return false;
+/** What an attempt's workspace is made of. */
+export interface TakenOver {
+  /** There is a workspace to go on with. */
+  readonly isTaken: boolean;
+  /** The workspace that a plan phase gets a copy of, on the host; null: it begins with a commit. */
+  readonly copyOf: string | null;
 }
 
 /**
- * Attempts of this very turn that broke once they had the workspace, the newest first: the next one goes on
- * there, because what the turns before left uncommitted is nowhere else.
+ * Moves the workspace and the agent's home of the turn before to this attempt, and says what there is to go on
+ * with. In a plan phase the workspace stays where it is. Can be repeated: what was moved is not moved again, and
+ * a workspace that is being made anew is never taken for one that was there.
  */
-function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, last: number): AttemptDirs[] {
+export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle: RunHandle): Promise<TakenOver> {
+  const { row } = handle;
+  const { carry } = row;
+  const { workspace } = attemptState(row);
+  if (carry === null || workspace === "fresh") return FRESH;
+  const dirs = attemptDirs(ctx.home, row);
+  const dirsOf = (attempt: number): AttemptDirs => attemptDirs(ctx.home, { id: row.id, attempt });
+  const broken = brokenAttempts(ctx, row, carry);
+  const workspaces = [...broken, ...carry.attempts.map(dirsOf)];
+  const homes = [...broken, ...(carry.homes ?? carry.attempts).map(dirsOf)];
+  const isMoved = !row.plans && workspaces.length > 0;
+  // Whoever begins the next turn must know that the files may be here from now on.
+  if (isMoved && workspace === undefined) await noteWorkspace(handle, "taken", []);
+  for (const from of new Set([...workspaces, ...homes])) await killAttempt(from);
+  mkdirSync(dirs.root, { recursive: true, mode: 0o700 });
+  moveFirst(
+    homes.map((from) => from.home),
+    dirs.home,
+  );
+  if (row.plans) return { isTaken: false, copyOf: carry.attempts.map((attempt) => dirsOf(attempt).workspace).find(isDirectory) ?? null };
+  moveFirst(
+    workspaces.map((from) => from.workspace),
+    dirs.workspace,
+  );
+  if (existsSync(dirs.workspace)) return { isTaken: true, copyOf: null };
+  // Where there never was one, as behind the first plan of a run, none is missed.
+  if (isMoved) await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
+  return FRESH;
+}
+
+const FRESH: TakenOver = { isTaken: false, copyOf: null };
+
+/**
+ * Attempts of this very turn that broke once they had the workspace, the newest first: the next one goes on
+ * there, because what the turns before left uncommitted is nowhere else. Those that planned are none of them.
+ */
+function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, carry: Carry): AttemptDirs[] {
+  const known = [carry.planned?.attempt, carry.attempts[0], carry.homes?.[0]].filter((attempt) => attempt !== undefined);
+  const last = known.length === 0 ? row.attempt : Math.max(...known);
   const found: AttemptDirs[] = [];
   for (let attempt = row.attempt - 1; attempt > last; attempt -= 1) {
     const dirs = attemptDirs(ctx.home, { id: row.id, attempt });

@@ -27,13 +27,22 @@ export async function answerPermission(
   },
 ): Promise<RunRow | undefined> {
   return db.inOrganization(options.orgId, async (tx) => {
-    const [user] = await tx.query<{ name: string }>("select name from runyard.users where id = $1", [options.by]);
-    const person: Answerer = { userId: options.by, ...(user && { userName: user.name }) };
+    const person = await answerer(tx, options.by);
     const rows = await tx.query<RunRow>(ANSWER_REQUEST, answerValues({ ...options, ...options.say(person) }));
     const run = rows[0];
     if (run === undefined || options.rule === null) return run;
     return addRule(tx, run, { permissionId: options.requestId, rule: options.rule, ...person });
   });
+}
+
+async function answerer(tx: Tx, userId: string): Promise<Answerer> {
+  const [user] = await tx.query<{ name: string }>("select name from runyard.users where id = $1", [userId]);
+  return { userId, ...(user && { userName: user.name }) };
+}
+
+/** Who decides, as others see them. */
+export async function personOf(db: Database, { orgId, userId }: { readonly orgId: string; readonly userId: string }): Promise<Answerer> {
+  return db.inOrganization(orgId, (tx) => answerer(tx, userId));
 }
 
 /** The row is locked by the answer, and nothing else writes the `spec` of a run whose turn goes on (continue_run takes one that has ended). */

@@ -1,6 +1,7 @@
 import type {
   PendingRequest,
   PermissionPolicy,
+  PlanSummary,
   Run,
   RunError,
   RunPhase,
@@ -11,10 +12,13 @@ import type {
   ToolKind,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings } from "../core/attempts.ts";
+import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
+import type { RunState } from "../core/run-machine.ts";
 import type { UsageTotals } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
+import { type PlanShown, timesOf } from "./plans-shown.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
 export interface RunSpec {
@@ -25,6 +29,7 @@ export interface RunSpec {
   readonly sandboxDriver: SandboxDriverName;
   /** Not there in runs of earlier versions. */
   readonly attempts?: AttemptSettings;
+  readonly plan?: PlanSettings;
 }
 
 /** What a turn goes on from: what the turns before left behind. */
@@ -40,6 +45,19 @@ export interface Carry {
   /** For an agent that cannot take up its conversation: what it was asked last, and what it said last. */
   readonly prompt: string;
   readonly lastWords: string | null;
+  /** Attempts that may have the agent's home, the likeliest first, where they are not those of the workspace. */
+  readonly homes?: readonly number[];
+  /** Within a turn that makes a plan: what was decided about it. */
+  readonly planned?: PlannedCarry;
+}
+
+/** What a turn goes on with once somebody has decided about its plan. */
+export interface PlannedCarry {
+  /** The attempt that made the plan: its workspace and those of the turn's attempts before it were for planning alone. */
+  readonly attempt: number;
+  readonly next:
+    | { readonly type: "build"; readonly text: string; readonly hash: string; readonly isEdited: boolean }
+    | { readonly type: "revise"; readonly version: number; readonly feedback: string };
 }
 
 /** A row of `runs`, as PostgreSQL gives it. */
@@ -80,12 +98,21 @@ export interface RunRow {
   readonly active_since: string | null;
   /** Active time of the turns before this one. */
   readonly turn_active_ms: number;
+  /** Whether this turn is (still) to make a plan before anything may be changed. */
+  readonly plans: boolean;
+  /** Whether a runner has taken up this turn before. */
+  readonly begun: boolean;
+  /** The number of the run's newest plan; 0: it has none. */
+  readonly plan_version: number;
+  readonly plan_due_at: string | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly updated_at: string;
   /** 1: next of its organization; null: not queued. Only where a run is read to be shown. */
   readonly queue_position?: number | null;
+  /** The newest plan of its turn. Only where a run is read to be shown. */
+  readonly plan_shown?: PlanShown | null;
 }
 
 /** A row of `requests`; `request` is what the runner needs to answer it. */
@@ -109,6 +136,17 @@ export function activeMs(row: Pick<RunRow, "active_ms" | "active_since">, nowMs:
   return row.active_ms + (row.active_since === null ? 0 : Math.max(0, nowMs - Date.parse(row.active_since)));
 }
 
+/** How the run's plans are made; a run of an earlier version makes none. */
+export function planSettings(row: Pick<RunRow, "spec">): PlanSettings {
+  return row.spec.plan ?? NO_PLAN;
+}
+
+/** What the run machine decides by. */
+export function machineState(row: Pick<RunRow, "status" | "phase" | "turn" | "attempt" | "begun" | "plans" | "open_requests">): RunState {
+  const { status, phase, turn, attempt, begun, plans, open_requests: openRequests } = row;
+  return { status, phase, turn, attempt, begun, plans, openRequests };
+}
+
 /** What the run's present turn is about. */
 export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
   return row.prompt ?? row.task;
@@ -117,6 +155,7 @@ export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
 /** The run as the native API shows it. */
 export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
   const { usage } = row;
+  const plan = showPlan(row);
   const tokens = usage.inputTokens === null && usage.outputTokens === null ? null : (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0);
   return {
     id: row.id,
@@ -135,11 +174,13 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     model: row.spec.model,
     simulated: row.simulated,
     permissionPolicy: normalizePolicy(row.spec.permissionPolicy),
-    settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver, ...showAttemptSettings(row) },
+    settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver, ...showAttemptSettings(row), ...showPlanSettings(row) },
     ...showAttempts(row),
     sandbox: row.sandbox,
     progress: { percentage: row.percentage, currentStep: row.phase },
-    responseType: row.result === null ? null : "regular",
+    planFirst: row.plans || plan !== null,
+    plan,
+    responseType: responseTypeOf(row, plan),
     result: row.result,
     error: row.error,
     usage: { ...usage, tokensUsed: tokens, totalCost: null, executionTime: activeMs(row, nowMs) },
@@ -151,6 +192,21 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     finishedAt: row.finished_at,
     updatedAt: row.updated_at,
   };
+}
+
+function showPlan({ plan_shown: shown, plan_due_at: dueAt }: RunRow): PlanSummary | null {
+  return shown ? { ...shown, ...timesOf(shown), dueAt } : null;
+}
+
+function showPlanSettings(row: RunRow): Pick<Run["settings"], "strictPlan" | "planTimeout" | "onPlanTimeout"> {
+  const { strict, timeoutMs, onTimeout } = planSettings(row);
+  return { strictPlan: strict, planTimeout: timeoutMs, onPlanTimeout: onTimeout };
+}
+
+/** What the run gives: its result, or as long as nothing was approved, its plan. */
+function responseTypeOf({ result }: RunRow, plan: PlanSummary | null): Run["responseType"] {
+  if (result !== null) return "regular";
+  return plan === null || plan.state === "approved" ? null : "plan";
 }
 
 function toPendingRequest(row: RequestRow): PendingRequest {

@@ -1,13 +1,13 @@
 import type { NewEvent, RunError, RunStatus } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type RunFact, type RunState, transition } from "../core/run-machine.ts";
+import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { nextAttempt } from "./attempts.ts";
 import { readEvents } from "./events.ts";
 import { ensureAdministrator } from "./identities.ts";
-import type { Carry, RunRow, RunSpec } from "./run-row.ts";
+import { type Carry, machineState, type RunRow, type RunSpec } from "./run-row.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, listRuns, readInputs } from "./runs.ts";
 import { continueRun, type NextTurn } from "./turns.ts";
 
@@ -251,6 +251,7 @@ describe("the next turn", () => {
     prompt: "Go on",
     spec,
     carry: CARRY,
+    plans: false,
     error,
     events: [said("continued")],
   });
@@ -339,7 +340,7 @@ test("the store and the pure core agree on any sequence of commands", async () =
       });
       const runnerId = `runner_${orgId}`;
       let row = await newRun(orgId);
-      let model: RunState = { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 };
+      let model = QUEUED;
       let asked = 0;
       const stale = { owner: "owner-stale" };
 
@@ -399,8 +400,8 @@ test("the store and the pure core agree on any sequence of commands", async () =
           expect(adopted !== undefined).toBe(["running", "awaiting_input"].includes(model.status));
           row = adopted ?? row;
         } else if (act === "continue") {
-          const events = decide({ type: "continued", prompt: "Go on" });
-          const next = { run: row, prompt: "Go on", spec, carry: CARRY, error: null, events: [said("continued")] };
+          const events = decide({ type: "continued", prompt: "Go on", plans: false });
+          const next = { run: row, prompt: "Go on", spec, carry: CARRY, plans: false, error: null, events: [said("continued")] };
           const both = await Promise.all([continueRun(test_.db, next), continueRun(test_.db, next)]);
           const continued = both.filter((one) => one !== undefined);
           expect(continued).toHaveLength(events === undefined ? 0 : 1);
@@ -441,13 +442,7 @@ test("the store and the pure core agree on any sequence of commands", async () =
           if (act === "time out" && model.status === "running") await write({ type: "deadline_passed", error }, { status: "timeout" });
         }
         const stored = (await findRun(test_.db, orgId, row.id))?.run;
-        expect({
-          status: stored?.status,
-          phase: stored?.phase,
-          turn: stored?.turn,
-          attempt: stored?.attempt,
-          openRequests: stored?.open_requests,
-        }).toEqual(model);
+        expect(stored && machineState(stored)).toEqual(model);
         expect(stored?.active_since !== null).toBe(stored?.status === "running");
         const { seqs } = await logOf(row.id, orgId);
         expect(seqs).toEqual(Array.from({ length: stored?.last_seq ?? 0 }, (_, i) => i + 1));

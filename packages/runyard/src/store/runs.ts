@@ -1,7 +1,8 @@
 import type { NewEvent, RunPhase, RunResult, RunError, RunStatus, SandboxReport, TerminalStatus } from "@runyard/sdk/contract";
 import type { UsageTotals } from "../core/usage.ts";
 import type { Database, Tx } from "./database.ts";
-import type { RequestRow, RunRow, RunSpec } from "./run-row.ts";
+import { PLAN_SHOWN } from "./plans-shown.ts";
+import { planSettings, type RequestRow, type RunRow, type RunSpec } from "./run-row.ts";
 
 export interface NewRun {
   readonly id: string;
@@ -49,8 +50,8 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
     const rows = await tx.query<RunRow>(
       `with r as (
          insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, branch, base_commit, spec, simulated, usage,
-                                   status, phase, error, last_seq, finished_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end)
+                                   status, phase, error, last_seq, finished_at, plans)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16)
          returning *
        ), e as (
          insert into runyard.events (run_id, seq, org_id, turn, attempt, type, data)
@@ -73,6 +74,7 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
         run.error === null ? null : JSON.stringify(run.error),
         types,
         data,
+        planSettings(run).wanted,
       ],
     );
     return { ...one(rows), queue_position: queuePosition };
@@ -88,13 +90,13 @@ export interface StoredRun {
 const FIND_RUN = `
   select r.*, case when r.status = 'pending' then
       (select count(*)::int from runyard.runs q where q.org_id = r.org_id and q.status = 'pending' and q.num <= r.num)
-    end as queue_position
+    end as queue_position, ${PLAN_SHOWN}
   from runyard.runs r where r.id = $1`;
 
 /** What is queued on one page stands in one row in the queue too, so one count is enough for all of them. */
 const LIST_RUNS = `
   with page as materialized (
-    select * from runyard.runs
+    select r.*, ${PLAN_SHOWN} from runyard.runs r
     where ($1::bigint is null or num < $1) and ($2::text is null or status = $2) order by num desc limit $3
   )
   select page.*, case when page.status = 'pending' then
@@ -150,16 +152,22 @@ export async function listRuns(
 }
 
 /**
- * Claims a queued run for a runner, with the events that say so (`laterEvents`, where they are given, in a
- * turn after the first); undefined: nothing may be claimed now.
+ * Claims a queued run for a runner, with the events that say so (where they are given: `laterEvents` in a turn
+ * after the first, `againEvents` in a turn that was begun before); undefined: nothing may be claimed now.
  */
 export async function claimRun(
   db: Database,
-  options: { owner: string; runnerId: string; events: readonly NewEvent[]; laterEvents?: readonly NewEvent[] },
+  options: {
+    owner: string;
+    runnerId: string;
+    events: readonly NewEvent[];
+    laterEvents?: readonly NewEvent[];
+    againEvents?: readonly NewEvent[];
+  },
 ): Promise<RunRow | undefined> {
-  const { owner, runnerId, events, laterEvents = events } = options;
-  const words = [owner, runnerId, ...eventArrays(events), ...eventArrays(laterEvents)];
-  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4, $5, $6)", words);
+  const { owner, runnerId, events, laterEvents = events, againEvents = events } = options;
+  const words = [owner, runnerId, ...eventArrays(events), ...eventArrays(laterEvents), ...eventArrays(againEvents)];
+  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4, $5, $6, $7, $8)", words);
   return rows[0];
 }
 

@@ -9,6 +9,8 @@ export interface NextTurn {
   readonly prompt: string;
   readonly spec: RunSpec;
   readonly carry: Carry;
+  /** Whether it makes a plan first. */
+  readonly plans: boolean;
   /** Why the turn fails before anybody takes it up; null: it is queued. */
   readonly error: RunError | null;
   readonly events: readonly NewEvent[];
@@ -16,14 +18,15 @@ export interface NextTurn {
 
 /** Begins the next turn of a run; undefined: its turn is not over, or somebody else has continued it. */
 export async function continueRun(db: Database, next: NextTurn): Promise<RunRow | undefined> {
-  const { run, prompt, spec, carry, error, events } = next;
-  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8)", [
+  const { run, prompt, spec, carry, plans, error, events } = next;
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8, $9)", [
     run.id,
     run.turn,
     prompt,
     JSON.stringify(spec),
     JSON.stringify(carry),
     error === null ? null : JSON.stringify(error),
+    plans,
     ...eventArrays(events),
   ]);
   return rows[0];

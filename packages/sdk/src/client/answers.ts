@@ -1,3 +1,4 @@
+import type { Run } from "../contract/run.ts";
 import { RunyardApiError } from "./errors.ts";
 
 type FieldType = "string" | "boolean" | "number" | "array" | "object";
@@ -24,4 +25,8 @@ function notRunyard(): RunyardApiError {
     status: 200,
     message: "The answer does not have the shape of Runyard's: another program or a proxy may stand at this address.",
   });
+}
+
+export function asRun(value: unknown): Run {
+  return checked(value, { id: "string", status: "string" }) as Run;
 }

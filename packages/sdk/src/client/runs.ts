@@ -1,11 +1,12 @@
 import type { RouteName } from "../contract/routes.ts";
-import type { AnswerPermissionRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
+import type { AnswerPermissionRequest, ContinueRunRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
 import type { RunEvent } from "../contract/events.ts";
 import { isTerminal } from "../contract/status.ts";
-import { checked } from "./answers.ts";
+import { asRun, checked } from "./answers.ts";
 import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-stream.ts";
 import { checkedIdempotencyKey, newIdempotencyKey } from "./idempotency-key.ts";
 import { type PathParams, pathOf } from "./paths.ts";
+import { createPlans, type RunPlans } from "./plans.ts";
 import { createResults, type RunResults } from "./results.ts";
 import type { RequestOptions, Transport } from "./transport.ts";
 
@@ -15,7 +16,7 @@ export type RunList = Promise<RunPage> & AsyncIterable<Run>;
 const JSON_TYPE = "application/json";
 
 /** Runs of the token's organization: `client.runs`. */
-export interface Runs extends RunResults {
+export interface Runs extends RunResults, RunPlans {
   /**
    * Creates a run. Each call has a key (`idempotencyKey`, else one of its own) under which the server makes
    * one run and no more, so that it is safe to try again, and is. Give a key to repeat a call later, within
@@ -47,7 +48,8 @@ export interface Runs extends RunResults {
 
   /**
    * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
-   * next turn. It is not tried again after an error, because it may have begun.
+   * next turn; with `plan` it makes a plan first, or does not. It is not tried again after an error, because it
+   * may have begun.
    *
    * @example
    * ```ts
@@ -56,7 +58,7 @@ export interface Runs extends RunResults {
    * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
    * ```
    */
-  continue(id: string, prompt: string, options?: RequestOptions): Promise<Run>;
+  continue(id: string, prompt: string, options?: RequestOptions & { readonly plan?: boolean }): Promise<Run>;
 
   /**
    * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
@@ -115,6 +117,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
 
   return {
     ...createResults(transport, idleMs),
+    ...createPlans(transport),
     get,
     events,
     create: async ({ idempotencyKey = newIdempotencyKey(), ...body }, options) => {
@@ -123,7 +126,10 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     },
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
-    continue: (id, prompt, options) => post("continueRun", { id }, { body: { prompt }, repeatable: false, options }),
+    continue: (id, prompt, options) => {
+      const body: ContinueRunRequest = options?.plan === undefined ? { prompt } : { prompt, plan: options.plan };
+      return post("continueRun", { id }, { body, repeatable: false, options });
+    },
     answerPermission: (id, pid, decision, options) => {
       const body: AnswerPermissionRequest = options?.remember === true ? { decision, remember: true } : { decision };
       return post("answerPermission", { id, pid }, { body, repeatable: false, options });
@@ -154,10 +160,6 @@ function listRuns(transport: Transport, query: ListRunsQuery, options: RequestOp
     }
   }
   return Object.assign(first, { [Symbol.asyncIterator]: all });
-}
-
-function asRun(value: unknown): Run {
-  return checked(value, { id: "string", status: "string" }) as Run;
 }
 
 function asPage(value: unknown): RunPage {

@@ -19,6 +19,8 @@ export const API_ERRORS = {
   already_answered: { status: 409, retryable: false, title: "This was answered before" },
   run_not_ended: { status: 409, retryable: false, title: "The run's turn is not over" },
   run_ended: { status: 409, retryable: false, title: "The run has ended" },
+  plan_not_open: { status: 409, retryable: false, title: "No plan waits for a decision" },
+  stale_plan: { status: 409, retryable: false, title: "The plan has changed in the meantime" },
   payload_too_large: { status: 413, retryable: false, title: "The body is too large" },
   unsupported_media_type: { status: 415, retryable: false, title: "The body must be application/json" },
   upgrade_required: { status: 426, retryable: false, title: "This path speaks WebSocket" },

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { attemptEventSchemas } from "./attempts.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
+import { planEventSchemas } from "./plan.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
 
@@ -112,6 +113,7 @@ export const eventDataSchemas = {
   "mode.changed": z.object({ modeId: z.string() }),
   "result.regular": z.object({ result: runResultSchema }),
   ...attemptEventSchemas,
+  ...planEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

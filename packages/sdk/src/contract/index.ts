@@ -5,6 +5,7 @@ export * from "./events.ts";
 export * from "./ids.ts";
 export * from "./log-entries.ts";
 export * from "./permission-policy.ts";
+export * from "./plan.ts";
 export * from "./results.ts";
 export * from "./routes.ts";
 export * from "./run.ts";

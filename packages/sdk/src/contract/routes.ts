@@ -74,6 +74,30 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run changed, file by file",
   },
+  runPlan: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/plan",
+    policy: { scope: "agent:read" },
+    summary: "Read every version of a run's plan",
+  },
+  confirmPlan: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/plan/confirm",
+    policy: { scope: "agent:write" },
+    summary: "Approve a plan, as it is or in words of one's own",
+  },
+  rejectPlan: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/plan/reject",
+    policy: { scope: "agent:write" },
+    summary: "Reject a plan, which cancels its run",
+  },
+  revisePlan: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/plan/revise",
+    policy: { scope: "agent:write" },
+    summary: "Send a plan back to the agent with feedback",
+  },
   answerPermission: {
     method: "POST",
     path: "/v1/agent-runs/{id}/permissions/{pid}",

@@ -3,6 +3,7 @@ import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSche
 import { idempotencyKeySchema } from "./creating.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
+import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 
 export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
@@ -45,8 +46,11 @@ export const createRunSchema = z.strictObject({
       /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
       sandboxDriver: sandboxDriverSchema.optional(),
       ...attemptSettings,
+      ...planSettings,
     })
     .optional(),
+  /** Whether the agent makes a plan first, about which a person decides before anything may be changed; default: as the repository or the organization has it. */
+  plan: z.boolean().optional(),
   verify: verifySchema.optional(),
   /** How often a failure of `verify` goes back to the agent; default 1. */
   verifyRetries: verifyRetriesSchema.optional(),
@@ -59,6 +63,8 @@ export type CreateRunRequest = z.input<typeof createRunSchema>;
 export const continueRunSchema = z.strictObject({
   /** What to do next, in the same workspace and conversation. */
   prompt: taskSchema,
+  /** As when the run was created; default: as it was then. */
+  plan: z.boolean().optional(),
 });
 export type ContinueRunRequest = z.input<typeof continueRunSchema>;
 
@@ -165,10 +171,14 @@ export const runSchema = z.object({
   /** True when a scripted model of Runyard answered instead of a real one. */
   simulated: z.boolean(),
   permissionPolicy: permissionPolicySchema,
-  settings: z.object({ timeout: z.number().int(), sandboxDriver: sandboxDriverSchema, ...attemptSettingsShown }),
+  settings: z.object({ timeout: z.number().int(), sandboxDriver: sandboxDriverSchema, ...attemptSettingsShown, ...planSettingsShown }),
   ...attemptsShown,
   sandbox: sandboxSchema.nullable(),
   progress: z.object({ percentage: z.number().min(0).max(100).nullable(), currentStep: runPhaseSchema }),
+  /** Whether this turn makes a plan first. */
+  planFirst: z.boolean(),
+  /** The newest plan of this turn; null where there is none (yet). The texts: `GET /v1/agent-runs/{id}/plan`. */
+  plan: planSummarySchema.nullable(),
   responseType: z.enum(["regular", "plan", "pr"]).nullable(),
   result: runResultSchema.nullable(),
   error: runErrorSchema.nullable(),

@@ -1,6 +1,6 @@
-import type { EventData } from "@runyard/sdk/contract";
+import type { EventData, ToolKind } from "@runyard/sdk/contract";
 import { emit, type Draft } from "./draft.ts";
-import { readArray, readLabel, readObject, readWord, type Json, type JsonObject } from "./json.ts";
+import { cutText, readArray, readLabel, readObject, readText, readWord, type Json, type JsonObject } from "./json.ts";
 
 const MAX_ENTRIES = 200;
 const MAX_ENTRY_CHARS = 2_000;
@@ -21,6 +21,16 @@ export function updatePlanFromTool(draft: Draft, call: JsonObject, title: string
   const todos = readObject(call["rawInput"])?.["todos"];
   if (planTool === undefined || title !== planTool || !Array.isArray(todos)) return;
   updatePlan(draft, todos);
+}
+
+/** Longest plan that is kept, in characters: a little more than a stored one has, so that its end is seen to be cut off. */
+const MAX_HANDED_IN_CHARS = 70_000;
+
+/** A tool call that asks to leave the planning, with the plan: how agents with a plan mode hand one in. */
+export function takePlan(draft: Draft, call: JsonObject, kind: ToolKind): void {
+  const plan = readText(readObject(call["rawInput"])?.["plan"]);
+  if (draft.spec.plans !== true || kind !== "switch_mode" || plan === null || plan.trim() === "") return;
+  draft.state.handedIn = cutText(plan, MAX_HANDED_IN_CHARS);
 }
 
 /** Entries without content, and those that were called off, are no part of a plan. */

@@ -26,6 +26,8 @@ export interface ConversationSpec {
   readonly prompt: string;
   /** Left out in a run's first turn. */
   readonly earlier?: Earlier;
+  /** The agent is to make a plan, and nothing else. */
+  readonly plans?: boolean;
   readonly attempt: number;
   /** As it stands when a step is taken: answers that are remembered add to it. */
   readonly policy: NormalPolicy;
@@ -120,6 +122,8 @@ export interface ConversationState {
   message: OpenMessage | null;
   messageCount: number;
   plan: EventData<"plan.updated">["entries"];
+  /** The plan that was handed in with a tool, in a conversation that is to make one. */
+  handedIn?: string;
   usage: AgentUsage | null;
   context: ContextUsage | null;
   /** For the outcome. */

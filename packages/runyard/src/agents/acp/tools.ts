@@ -1,7 +1,7 @@
 import { TOOL_KINDS, type EventData, type ToolKind } from "@runyard/sdk/contract";
 import { emit, type Draft } from "./draft.ts";
 import { cutText, readArray, readInteger, readLabel, readObject, readText, readWord, type Json, type JsonObject } from "./json.ts";
-import { updatePlanFromTool } from "./plan.ts";
+import { takePlan, updatePlanFromTool } from "./plan.ts";
 import type { OpenTool } from "./state.ts";
 
 export type ToolView = EventData<"tool.started">;
@@ -45,6 +45,7 @@ export function applyToolCall(draft: Draft, call: JsonObject, source: Source): v
   tool.view = merge(before, call, { source, isNew: known === undefined });
   if (!known) emit(draft, { type: "tool.started", data: tool.view });
   updatePlanFromTool(draft, call, known ? before.title : tool.view.title);
+  takePlan(draft, call, tool.view.kind);
   if (tool.view.status === "completed" || tool.view.status === "failed") finishTool(draft, tool);
   else if (known) tellChange(draft, tool, before);
 }

@@ -51,7 +51,8 @@ function announce(call: ShownCall, tool: AgentTool<unknown> | undefined, link: C
     title: tool === undefined || call.problem !== null ? call.toolName : tool.title(call.input),
     kind: tool?.kind ?? "other",
     status: "pending",
-    rawInput: cutStrings(call.input),
+    // A plan is read from the call that hands it in.
+    rawInput: tool?.kind === "switch_mode" ? call.input : cutStrings(call.input),
   });
 }
 

@@ -21,6 +21,7 @@ How to work:
 - Look first. Read the code that the task is about, and how the project is built and tested, before you change anything.
 - For work of several steps, show a plan with update_plan and keep it up to date.
 - Make small changes with edit_file, in the style of the code around them. Change only what the task needs.
+- When you are asked for a plan first, look around without changing anything, hand the plan in with propose_plan, and stop there.
 - Run the project's tests, or what else shows that it works, and repair what you broke. Never claim what you did not see.
 - Do not commit and do not push: what you leave in the working directory is taken over.
 - When a tool fails, read what it says and correct the call. When something is refused, do not try it by another way.

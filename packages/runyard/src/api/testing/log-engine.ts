@@ -78,6 +78,13 @@ export function createLogEngine(): LogEngine {
       rate: null,
     }),
     getRun: async (principal, id) => find(principal, id).run,
+    plan: async (principal, id) => {
+      find(principal, id);
+      return { data: [] };
+    },
+    confirmPlan: async (principal, id) => noPlan(find(principal, id).run),
+    rejectPlan: async (principal, id) => noPlan(find(principal, id).run),
+    revisePlan: async (principal, id) => noPlan(find(principal, id).run),
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
       const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
@@ -172,7 +179,12 @@ function blankRun(number: number): Run {
       retryStrategy: "exponential-backoff",
       retryableErrors: [],
       recovery: { timeout: null, outOfMemory: null },
+      strictPlan: false,
+      planTimeout: null,
+      onPlanTimeout: "reject",
     },
+    planFirst: false,
+    plan: null,
     failedAttempts: [],
     retryAt: null,
     inForce: { timeout: 3_600_000, sandboxType: "standard" },
@@ -202,4 +214,9 @@ function blankRun(number: number): Run {
     finishedAt: null,
     updatedAt: "2026-11-20T10:00:00.000Z",
   };
+}
+
+/** Runs of this engine make no plans. */
+function noPlan(run: Run): never {
+  throw new RunyardError("plan_not_open", `No plan of run ${run.id} waits for a decision.`);
 }

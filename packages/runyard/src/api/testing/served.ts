@@ -9,6 +9,7 @@ import { createWakes, type Wakes } from "../../engine/wakes.ts";
 import type { Database } from "../../store/database.ts";
 import { ensureAdministrator } from "../../store/identities.ts";
 import type { RunRow } from "../../store/run-row.ts";
+import { carryPlanned } from "../../runner/carry-over.ts";
 import { claimRun, commitStep } from "../../store/runs.ts";
 import { createTestDatabase, type TestDatabase } from "../../testing/database.ts";
 import { createApi } from "../api.ts";
@@ -133,6 +134,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     file: async () => null,
   },
   carryOver: () => ({ attempts: [], head: null, published: null, sessionId: null, prompt: "before", lastWords: null }),
+  carryPlanned,
   status: {
     version: "1.2.3",
     startedAt: "2026-11-20T10:00:00.000Z",

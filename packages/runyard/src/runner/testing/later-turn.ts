@@ -19,7 +19,7 @@ export async function laterTurn(db: Database, how: { id: string; attempts: reado
   await cancelRun(db, { orgId: ORG, runId: id, reason: "x", events: [] });
   await db.inOrganization(ORG, (tx) => tx.query("update runyard.runs set active_ms = $2 where id = $1", [id, activeMs]));
   const carry = { attempts, head: null, published: null, sessionId: null, prompt: "x", lastWords: null };
-  await continueRun(db, { run, prompt: "y", spec: run.spec, carry, error: null, events: [] });
+  await continueRun(db, { run, prompt: "y", spec: run.spec, carry, plans: false, error: null, events: [] });
   const row = await claimRun(db, { owner: "owner", runnerId: "runner", events: [] });
   if (row?.id !== id) throw new Error("another run was claimed");
   return row;

@@ -1,5 +1,5 @@
 import { editFileTool, writeFileTool } from "./edit-files.ts";
-import { askUserTool, updatePlanTool } from "./people.ts";
+import { askUserTool, proposePlanTool, updatePlanTool } from "./people.ts";
 import { listFilesTool, readFileTool } from "./read-files.ts";
 import { runCommandTool } from "./run-command.ts";
 import { searchTool } from "./search.ts";
@@ -14,5 +14,6 @@ export const TOOLS: Readonly<Record<string, AgentTool<unknown>>> = {
   write_file: writeFileTool,
   run_command: runCommandTool,
   update_plan: updatePlanTool,
+  propose_plan: proposePlanTool,
   ask_user: askUserTool,
 };

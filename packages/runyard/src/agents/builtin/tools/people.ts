@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { cutEnd, oneLine } from "../text.ts";
 import { ToolProblem } from "./problem.ts";
-import { defineTool } from "./tool.ts";
+import { defineTool, textContent } from "./tool.ts";
 
 export const updatePlanTool = defineTool({
   description:
@@ -25,6 +25,26 @@ export const updatePlanTool = defineTool({
       async run() {
         context.showPlan(input.entries.map((entry) => ({ ...entry, content: cutEnd(entry.content, 500) })));
         return { text: "The plan is shown." };
+      },
+    };
+  },
+});
+
+export const proposePlanTool = defineTool({
+  description:
+    "Hand in your plan, when and only when you were asked to plan before you work. The whole plan, in Markdown. End your turn after it.",
+  inputSchema: z.object({
+    plan: z.string().min(1).describe("The plan: what will be changed and where, in which order, and how it will be checked"),
+  }),
+  kind: "switch_mode",
+  needsPermission: false,
+  title: () => "Hand in the plan",
+  async prepare(input) {
+    const content = textContent(input.plan);
+    return {
+      content,
+      async run() {
+        return { text: "The plan is handed in. A person decides about it; end your turn now.", content };
       },
     };
   },

@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { duePlans } from "../store/plans.ts";
+import { planSettings } from "../store/run-row.ts";
+import { findRun } from "../store/runs.ts";
+import { commitDecision, type PlanDeps, type PlanVerdict } from "./plans.ts";
+import { PLANS_DUE } from "./wakes.ts";
+
+/** How often plans are looked at without being woken. */
+const POLL_MS = 1_000;
+/** Most plans that are decided about at a time. */
+const BATCH = 100;
+
+/**
+ * Keeps letting the policy decide about plans that nobody has decided about in time, until `leaving`; resolves
+ * then. What cannot be done now is tried again.
+ */
+export async function watchDuePlans(deps: PlanDeps, leaving: AbortSignal, onError: (error: unknown) => void): Promise<void> {
+  let wake = new AbortController();
+  const unsubscribe = deps.wakes.subscribe(PLANS_DUE, () => wake.abort());
+  while (!leaving.aborted) {
+    wake = new AbortController();
+    const due = await duePlans(deps.db, BATCH).catch((error: unknown): undefined => {
+      onError(error);
+    });
+    for (const plan of due ?? []) await decideDue(deps, plan).catch(onError);
+    await sleep(POLL_MS, undefined, { signal: AbortSignal.any([leaving, wake.signal]) }).catch(() => undefined);
+  }
+  unsubscribe();
+}
+
+async function decideDue(deps: PlanDeps, due: { readonly org_id: string; readonly id: string; readonly version: number }): Promise<void> {
+  const run = (await findRun(deps.db, due.org_id, due.id))?.run;
+  // Somebody was faster, and what waits now has a time of its own.
+  if (run?.status !== "awaiting_plan" || run.plan_version !== due.version) return;
+  const verdict: PlanVerdict =
+    planSettings(run).onTimeout === "approve"
+      ? { type: "approve" }
+      : { type: "reject", reason: "Nobody decided about the plan in time, and the run's policy rejects it then" };
+  await commitDecision(deps, { run, verdict, decider: { by: "policy" } });
+}

@@ -1,0 +1,59 @@
+import { commitArgv, copyTreeForCommit } from "../git/publish.ts";
+import { promptOf, type RunRow } from "../store/run-row.ts";
+import { pathsInside } from "./agent-launch.ts";
+import { cachePathOf } from "./attempt-state.ts";
+import type { RunnerContext } from "./context.ts";
+import { attemptDirs, resultBranch, type StepName } from "./directories.ts";
+import { diskFullError } from "./disk-full.ts";
+import { lastLine } from "./prepare.ts";
+import { RunFailure } from "./run-handle.ts";
+import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
+
+const COMMIT_TIMEOUT_MS = 600_000;
+
+/** The commit that this turn's one goes on from. */
+export function turnBase(row: RunRow): string {
+  return row.carry?.head ?? row.base_commit;
+}
+
+/**
+ * Commits what the workspace holds, where the agent's tree cannot act on the host, and returns the folder with
+ * the bundle. Can be repeated: the step `name` is done once. Throws RunFailure.
+ */
+export async function commitWorkspace(
+  ctx: RunnerContext,
+  row: RunRow,
+  options: { readonly name: StepName; readonly resultsDir: string; readonly end: AbortSignal },
+): Promise<string> {
+  const { name, resultsDir, end } = options;
+  const dirs = attemptDirs(ctx.home, row);
+  const cachePath = cachePathOf(row);
+  const what = { cachePath, branch: resultBranch(row.id), message: commitMessage(row), resultsDir };
+  if (row.spec.sandboxDriver === "process") {
+    // Nothing holds that tree's configuration back: its files are copied, its git is left alone.
+    return copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: turnBase(row), signal: end });
+  }
+  const step: SandboxStep = {
+    name,
+    argv: commitArgv({ ...what, workspace: pathsInside(ctx, row).workspace, commit: turnBase(row) }),
+    env: {},
+    mounts: [
+      { source: cachePath, target: cachePath, mode: "ro" },
+      { source: resultsDir, target: resultsDir, mode: "rw" },
+    ],
+    network: false,
+  };
+  const prepared = await prepareSandbox(ctx, row, step);
+  const committed = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: COMMIT_TIMEOUT_MS, signal: end });
+  if (committed.code === 0) return resultsDir;
+  const reason = lastLine(committed.stderr) || `git ended with code ${committed.code ?? "unknown"}`;
+  const message = `What the agent left could not be committed: ${reason}`;
+  throw new RunFailure(diskFullError(committed.stderr, dirs.root) ?? { type: "agent-error", message });
+}
+
+/** First line of what was asked as the subject, cut at 72 characters as git's tools expect it. */
+function commitMessage(row: RunRow): string {
+  const first = promptOf(row).split("\n")[0] ?? "";
+  const subject = first.length > 72 ? `${first.slice(0, 71)}…` : first;
+  return `${subject}\n\nRunyard-Run: ${row.id}\n`;
+}
