@@ -1,9 +1,9 @@
 import type { RunResult } from "@runyard/sdk/contract";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { begin } from "../agents/acp/conversation.ts";
 import { SPEC } from "../agents/acp/testing/play.ts";
 import type { Carry } from "../store/run-row.ts";
-import { carryOver } from "./carry-over.ts";
+import { carryOver, carryPlanned } from "./carry-over.ts";
 
 type Ended = Parameters<typeof carryOver>[0];
 
@@ -71,10 +71,56 @@ test.each<[string, Ended, Partial<Carry>]>([
     { attempts: [2], head: "b".repeat(40), published: BEFORE.published, sessionId: "s1", lastWords: "Painted." },
   ],
   [
+    "a first turn that ended with its plan: the conversation, not the workspace",
+    { ...first, attempt: 2, plans: true, state: { format: 1, cachePath: "/c", sessionId: "s1", summary: "# Plan" } },
+    { ...NOTHING, homes: [2], sessionId: "s1", lastWords: "# Plan" },
+  ],
+  [
+    "a later turn that ended with its plan: the workspace of the turn before",
+    { ...later, plans: true, state: { format: 1, workspace: "taken", cachePath: "/c", sessionId: "s2", summary: "# Plan" } },
+    { ...BEFORE, homes: [2, 1], sessionId: "s2", prompt: "Paint it", lastWords: "# Plan" },
+  ],
+  [
+    "a turn behind one that ended with its plan",
+    { ...first, attempt: 3, carry: { ...NOTHING, homes: [2] }, state: { format: 1, cachePath: "/c", sessionId: "s3", summary: "Built." } },
+    { ...NOTHING, attempts: [3], homes: [3, 2], sessionId: "s3", lastWords: "Built." },
+  ],
+  [
     "a turn that another version began in its own way",
     { ...later, state: { format: 99, cachePath: "/c", made: { head: "c" } } },
     { ...BEFORE, prompt: "Paint it" },
   ],
 ])("what is carried over from %s", (_, ended, carried) => {
   expect(carryOver(ended)).toMatchObject(carried);
+});
+
+describe("what a turn goes on from behind its plan", () => {
+  const next = { type: "build", text: "# Plan", hash: "h", isEdited: false } as const;
+  const planning = { format: 1, cachePath: "/c", sessionId: "s2", summary: "# Plan" };
+
+  test("the conversation and home of the attempt that planned, and no workspace of its", () => {
+    expect(carryPlanned({ ...first, plans: true, state: planning }, next)).toEqual({
+      ...NOTHING,
+      sessionId: "s2",
+      lastWords: "# Plan",
+      homes: [1],
+      planned: { attempt: 1, next },
+    });
+  });
+
+  test("in a later turn, the workspace and the branch of the turn before", () => {
+    const carried = { ...BEFORE, sessionId: "s2", prompt: "Paint it", lastWords: "# Plan", homes: [2, 1], planned: { attempt: 2, next } };
+    expect(carryPlanned({ ...later, plans: true, state: planning }, next)).toEqual(carried);
+    // And again behind the next version of the plan.
+    const again = carryPlanned({ ...later, attempt: 3, carry: carried, plans: true, state: planning }, next);
+    expect(again).toMatchObject({ attempts: [1], homes: [3, 2, 1], planned: { attempt: 3 }, head: HEAD });
+  });
+
+  test("what a planned turn leaves is what any turn leaves", () => {
+    const carried = carryPlanned({ ...later, plans: true, state: planning }, next);
+    const ended = { ...later, attempt: 3, carry: carried, state: { format: 1, cachePath: "/c", sessionId: "s2", summary: "Painted." } };
+    const over = carryOver(ended);
+    expect(over).toMatchObject({ attempts: [3], homes: [3, 2, 1], sessionId: "s2", lastWords: "Painted." });
+    expect(over.planned).toBeUndefined();
+  });
 });

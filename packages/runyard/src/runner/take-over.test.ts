@@ -3,12 +3,13 @@ import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createWakes } from "../engine/wakes.ts";
 import { type Home, homeAt } from "../home.ts";
 import { readEvents } from "../store/events.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { attemptState } from "./attempt-state.ts";
+import type { Carry } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { type AttemptDirs, attemptDirs } from "./directories.ts";
 import { type RunHandle, runHandle } from "./run-handle.ts";
@@ -125,4 +126,62 @@ test.each<[string, string, string | null]>([
   writeFileSync(path.join(broken.step("prepare"), "started"), "");
   expect(await takeOver()).toBe(left !== null);
   expect(leftIn(attemptDirs(home, row).workspace)).toBe(left);
+});
+
+describe("around a plan", () => {
+  async function handleWith(change: { plans: boolean; attempt: number; carry: Partial<Carry> }): Promise<void> {
+    const { id } = await laterTurn(database.db, { id: `run_${(serial += 1)}`, attempts: [7] });
+    const carry = { head: null, published: null, sessionId: null, prompt: "x", lastWords: null, attempts: [], ...change.carry };
+    await database.db.inOrganization(ORG, (tx) =>
+      tx.query("update runyard.runs set plans = $2, attempt = $3, carry = $4 where id = $1", [
+        id,
+        change.plans,
+        change.attempt,
+        JSON.stringify(carry),
+      ]),
+    );
+    const row = await reloadRun(database.db, { id, org_id: ORG });
+    if (row === undefined) throw new Error("no row");
+    handle = runHandle({ db: database.db, wakes: createWakes() }, row);
+    to = attemptDirs(home, row);
+  }
+  function leave(attempt: number, ...names: ("workspace" | "home")[]): AttemptDirs {
+    const dirs = attemptDirs(home, { id: handle.row.id, attempt });
+    for (const name of names) {
+      mkdirSync(dirs[name], { recursive: true });
+      writeFileSync(path.join(dirs[name], "left.txt"), `${name} ${attempt}`);
+    }
+    return dirs;
+  }
+  const planned = (attempt: number): Pick<Carry, "planned"> => ({
+    planned: { attempt, next: { type: "build", text: "x", hash: "x", isEdited: false } },
+  });
+
+  test("a plan phase gets a copy: the workspace stays where it is, the home comes along", async () => {
+    await handleWith({ plans: true, attempt: 8, carry: { attempts: [7] } });
+    const seven = leave(7, "workspace", "home");
+    for (let times = 0; times < 2; times += 1)
+      expect(await takeOverWorkspace({ home }, handle)).toEqual({ isTaken: false, copyOf: seven.workspace });
+    expect([leftIn(to.home), leftIn(seven.workspace), existsSync(to.workspace)]).toEqual(["home 7", "workspace 7", false]);
+  });
+
+  test("behind a first plan there is no workspace, and none is missed", async () => {
+    await handleWith({ plans: false, attempt: 2, carry: { homes: [1], ...planned(1) } });
+    const one = leave(1, "workspace", "home");
+    expect(await takeOverWorkspace({ home }, handle)).toEqual({ isTaken: false, copyOf: null });
+    expect([leftIn(to.home), leftIn(one.workspace), existsSync(to.workspace)]).toEqual(["home 1", "workspace 1", false]);
+    expect(await notices()).toEqual([]);
+  });
+
+  test("an attempt behind one that broke goes on where that one was, and never where anybody planned", async () => {
+    await handleWith({ plans: false, attempt: 4, carry: { attempts: [1], homes: [2, 1], ...planned(2) } });
+    for (const attempt of [2, 3]) {
+      const step = leave(attempt, "workspace", "home").step("prepare");
+      mkdirSync(step, { recursive: true });
+      writeFileSync(path.join(step, "exit"), `${"0".padEnd(15)}\n`);
+      writeFileSync(path.join(step, "started"), "");
+    }
+    expect(await takeOverWorkspace({ home }, handle)).toEqual({ isTaken: true, copyOf: null });
+    expect([leftIn(to.workspace), leftIn(to.home)]).toEqual(["workspace 3", "home 3"]);
+  });
 });
