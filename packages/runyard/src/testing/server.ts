@@ -15,6 +15,7 @@ export interface TestServer {
   readonly pid: number;
   /** kill -9, and nothing else: what outlives the server goes on. */
   kill(): Promise<void>;
+  isAlive(): boolean;
   /** What the server said on stderr. */
   said(): string;
 }
@@ -76,6 +77,7 @@ async function startServer(program: string, env: NodeJS.ProcessEnv, flags: reado
     pid,
     client: new RunyardClient({ baseUrl: url, token }),
     said: () => said,
+    isAlive: () => child.exitCode === null && child.signalCode === null,
     async kill() {
       child.kill("SIGKILL");
       await exited;
