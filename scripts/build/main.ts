@@ -1,6 +1,7 @@
 // `npm run build`: makes what the two packages ship, from the sources. The same sources make the same files.
+// `npm run build -- <folder>` also lays both packages into that folder, as an installation has them in `node_modules`.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, cpSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildPrograms } from "../../packages/runyard/src/runtime/index.ts";
@@ -21,6 +22,8 @@ await withLock(path.join(ROOT, ".runyard-setup-build"), async () => {
   for (const name of READ_AT_RUN_TIME) cpSync(path.join(RUNYARD, "src", name), path.join(RUNYARD, "dist", name), { recursive: true });
   const bundled = await buildPrograms(path.join(RUNYARD, "dist/programs"));
   writeFileSync(path.join(RUNYARD, "THIRD_PARTY_NOTICES"), noticesFor([...bundled, ...copySwaggerUi()]));
+  const into = process.argv[2];
+  if (into !== undefined) for (const dir of [SDK, RUNYARD]) layInto(into, dir);
 });
 
 /** Compiles what the entry files of a package reach, and nothing else: no tests, no helpers of tests. */
@@ -30,6 +33,13 @@ function compile(dir: string): void {
   execFileSync(process.execPath, [path.join(ROOT, "node_modules/typescript/bin/tsc"), "-p", path.join(dir, "tsconfig.build.json")], {
     stdio: "inherit",
   });
+}
+
+/** Copies what a package publishes. */
+function layInto(folder: string, dir: string): void {
+  const { name, files } = JSON.parse(readFileSync(path.join(dir, "package.json"), "utf8")) as { name: string; files: string[] };
+  for (const part of ["package.json", ...files])
+    if (existsSync(path.join(dir, part))) cpSync(path.join(dir, part), path.join(folder, name, part), { recursive: true });
 }
 
 /** Returns the files that were copied. */

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { screenOf, runAtTerminal } from "../src/cli/testing/terminal.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { publishedProgram } from "../src/testing/published.ts";
 import { gitIn, makeRepository, makeTestHome, type TestHome, type TestServer } from "../src/testing/server.ts";
 
 const SAMPLE = fileURLToPath(new URL("../assets/demo-repository", import.meta.url));
@@ -144,9 +145,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
     expect(new Set(entries.map((entry) => entry.source))).toEqual(new Set(["user", "agent", "tool", "runyard"]));
   });
 
-  test("a reader that leaves early is no error", () => {
-    const program = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
-    const line = `set -o pipefail; '${process.execPath}' '${program}' events last --ndjson | head -n 1`;
+  test("a reader that leaves early is no error", async () => {
+    const line = `set -o pipefail; '${process.execPath}' '${await publishedProgram()}' events last --ndjson | head -n 1`;
     expect(execFileSync("bash", ["-c", line], { env: home.env, encoding: "utf8" })).toMatch(/^\{"seq":1,/);
   });
 

@@ -1,46 +1,23 @@
 // Later turns and further attempts together: what was checked and found wanting is gone on with, and an
 // attempt that breaks in a later turn is followed by one from the last commit of the turns before.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
-import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
-import { type ModelScript, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
-import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { useLine } from "../src/testing/line.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 /** Calls that the built-in agent makes before it gives a broken provider up. */
 const CALLS_OF_ONE_ATTEMPT = 3;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "turns and attempts" : `cannot be tested: ${unavailable}`, () => {
-  let database: TestDatabase;
-  let home: TestHome;
-  let server: TestServer;
-  let model: ScriptedModel;
-
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy", RUNYARD_MODEL: "scripted-1" });
-  });
-  afterAll(async () => {
-    await home.close();
-    await model.close();
-    await database.drop();
-  });
-
-  async function serve(script: ModelScript): Promise<TestServer["client"]> {
-    await server?.kill();
-    await model?.close();
-    model = await startScriptedModel(script);
-    home.env["OPENAI_BASE_URL"] = model.url;
-    server = await home.up();
-    return server.client;
-  }
+  const line = useLine();
 
   test("a run whose work failed its check is continued in its workspace, and the next turn is checked anew", async () => {
-    const client = await serve({
+    const client = await line.serve({
       "": [{ write: ["a.txt", "a\n"] }, { say: "Done." }],
       second: [{ run: "test -e a.txt && touch right.txt" }, { say: "Corrected." }],
     });
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "checked");
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "checked");
     const verify = [{ run: "test -e right.txt", kind: "test" as const }];
     const { id } = await client.runs.create({ task: "Do it", repositoryUrl: repository, verify, verifyRetries: 0 });
     expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "failed", error: { type: "test-failure" } });
@@ -52,11 +29,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "turns and attempts
   }, 90_000);
 
   test("an attempt that breaks in a later turn: the next one has the prompt of that turn, and what was committed", async () => {
-    const client = await serve({
+    const client = await line.serve({
       "": [{ write: ["one.txt", "one\n"] }, { say: "One." }],
       second: [{ fail: 503, times: CALLS_OF_ONE_ATTEMPT, run: "cat one.txt && echo two >two.txt" }, { say: "Two." }],
     });
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "broken");
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "broken");
     const { id } = await client.runs.create({ task: "Write one", repositoryUrl: repository, settings: { maxRetries: 1 } });
     expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 1 });
     await client.runs.continue(id, "[[second]] Now two");

@@ -1,43 +1,23 @@
 // A run that goes on after its end: the next turn has the same workspace, conversation, log and branch.
-import { existsSync, rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Run, RunEvent } from "@runyard/sdk/contract";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { identifyProcess } from "../src/process-identity.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
-import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
-import { type ModelScript, type ModelStep, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
-import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { useLine } from "../src/testing/line.ts";
+import type { ModelStep } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `continue cannot be tested: ${unavailable}`, () => {
-  let database: TestDatabase;
-  let home: TestHome;
-  let server: TestServer;
-  let model: ScriptedModel;
-
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy-provider-key", RUNYARD_MODEL: "scripted-1" });
-  });
-  afterAll(async () => {
-    await home.close();
-    await database.drop();
-  });
-  afterEach(() => model?.close().catch(() => undefined));
-
-  async function serve(script: ModelScript): Promise<TestServer> {
-    model = await startScriptedModel(script);
-    await server?.kill();
-    home.env["OPENAI_BASE_URL"] = model.url;
-    server = await home.up("--unsafe-process");
-    return server;
-  }
+  const line = useLine({ flags: ["--unsafe-process"] });
 
   test.each(["bwrap", "process"] as const)(
     "goes on in the same workspace and conversation, and the branch goes on too (%s)",
     async (sandbox) => {
-      const { client } = await serve([
+      const client = await line.serve([
         { write: ["one.txt", "one\n"] },
         { run: "echo kept >ignored.log; git status --porcelain" },
         { say: "The first turn is done." },
@@ -45,7 +25,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
         { write: ["two.txt", "two\n"] },
         { say: "The second turn is done." },
       ]);
-      const repository = makeRepository(home.root, { "README.md": "# x\n", ".gitignore": "*.log\n" }, `two-turns-${sandbox}`);
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n", ".gitignore": "*.log\n" }, `two-turns-${sandbox}`);
       const created = await client.runs.create({
         task: "Write one",
         repositoryUrl: repository,
@@ -94,10 +74,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
       expect(new Set(ids).size).toBe(ids.length);
 
       // The model was shown the whole conversation, and the agent found its files, its commit and what git ignores.
-      const asked = model.requests[3]?.messages.filter((message) => message.role === "user");
+      const asked = line.model.requests[3]?.messages.filter((message) => message.role === "user");
       expect(JSON.stringify(asked)).toContain("Write one");
       expect(asked?.at(-1)?.content).toContain("Now write two");
-      expect(JSON.stringify(model.requests[3]?.messages)).toContain("The first turn is done.");
+      expect(JSON.stringify(line.model.requests[3]?.messages)).toContain("The first turn is done.");
       const seen = rest.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data.output] : []));
       expect(seen).toEqual(["Write one\nFirst\none\nkept\n"]);
 
@@ -116,8 +96,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     script: Readonly<Record<string, readonly ModelStep[]>>,
     name: string,
   ): Promise<{ id: string; repository: string; run: Run }> {
-    const { client } = await serve(script);
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, name);
+    const client = await line.serve(script);
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, name);
     const { id } = await client.runs.create({
       task: "[[first]] Write one",
       repositoryUrl: repository,
@@ -127,12 +107,12 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
   }
 
   async function nextTurn(id: string, prompt: string): Promise<Run> {
-    await server.client.runs.continue(id, prompt);
-    return server.client.runs.waitForEnd(id);
+    await line.client.runs.continue(id, prompt);
+    return line.client.runs.waitForEnd(id);
   }
 
   async function noticesOf(id: string, turn: number): Promise<string[]> {
-    return (await readLog(server.client, id)).flatMap((event) => (event.type === "notice" && event.turn === turn ? [event.data.code] : []));
+    return (await readLog(line.client, id)).flatMap((event) => (event.type === "notice" && event.turn === turn ? [event.data.code] : []));
   }
 
   const FIRST: readonly ModelStep[] = [{ write: ["one.txt", "one\n"] }, { say: "The first turn is done." }];
@@ -140,11 +120,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
 
   test("a workspace that is gone is made again from the last commit, and the agent is told what was said", async () => {
     const { id, repository } = await endedRun({ first: FIRST }, "gone");
-    rmSync(path.join(home.root, "home", "runs", id, "1"), { recursive: true });
+    rmSync(path.join(line.home.root, "home", "runs", id, "1"), { recursive: true });
     const run = await nextTurn(id, "Look");
     expect(run).toMatchObject({ status: "completed", error: null, turn: 2 });
     expect(await noticesOf(id, 2)).toEqual(["workspace-renewed", "conversation-restarted"]);
-    const told = JSON.stringify(model.requests[FIRST.length]?.messages);
+    const told = JSON.stringify(line.model.requests[FIRST.length]?.messages);
     for (const words of ["Write one", "The first turn is done.", "What to do now:\\nLook"]) expect(told).toContain(words);
     // The new conversation plays the first script again: the file is there already, so nothing has changed.
     expect(run.result?.headCommit).toBe(gitIn(repository, "rev-parse", `runyard/${id}`));
@@ -177,11 +157,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
   }, 90_000);
 
   test("a cancelled run goes on with the files that it had; one whose turn is not over is refused", async () => {
-    const { client } = await serve({
+    const client = await line.serve({
       first: [{ write: ["one.txt", "one\n"] }, { run: "echo begun; sleep 987655" }],
       second: [{ run: "cat one.txt" }, { say: "Done." }],
     });
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "cancelled-turn");
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "cancelled-turn");
     const { id } = await client.runs.create({ task: "[[first]]", repositoryUrl: repository, settings: { sandboxDriver: "bwrap" } });
     await expect(client.runs.continue(id, "Go on")).rejects.toMatchObject({
       status: 409,
@@ -206,8 +186,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
   }, 60_000);
 
   test("an agent that cannot take its conversation up is told what happened", async () => {
-    const { client } = await serve([]);
-    const repository = makeRepository(home.root, { "agent.mjs": FORGETFUL_AGENT }, "forgetful");
+    const client = await line.serve([]);
+    const repository = makeRepository(line.home.root, { "agent.mjs": FORGETFUL_AGENT }, "forgetful");
     const { id } = await client.runs.create({
       task: "Remember the number 7",
       repositoryUrl: repository,
@@ -235,39 +215,44 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
   test("the command goes on with a run and shows the new turn only", async () => {
     // The third turn lasts until it is cancelled, however long a command takes to start.
     const { id } = await endedRun({ first: FIRST, second: SECOND, third: [{ say: "Late.", delayMs: 600_000 }] }, "by-command");
-    const done = await home.cli(["continue", id, "-", "--ndjson"], { input: "[[second]] Now two\n" });
+    const done = await line.home.cli(["continue", id, "-", "--ndjson"], { input: "[[second]] Now two\n" });
     expect(done.code).toBe(0);
     const events = done.stdout
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as RunEvent);
+      .map((text) => JSON.parse(text) as RunEvent);
     expect(events[0]).toMatchObject({ type: "message.user", turn: 2, data: { text: "[[second]] Now two" } });
     expect(events.at(-1)?.type).toBe("run.completed");
-    const shown = await home.cli(["show", id]);
+    const shown = await line.home.cli(["show", id]);
     expect(shown.stdout).toContain("turn 2 [[second]] Now two");
-    expect(await home.cli(["continue", id, " "])).toMatchObject({
+    expect(await line.home.cli(["continue", id, " "])).toMatchObject({
       code: 3,
       stderr: expect.stringContaining("must say what to do") as string,
     });
-    const detached = await home.cli(["continue", id, "[[third]] Once more", "--detach", "--json"]);
+    const detached = await line.home.cli(["continue", id, "[[third]] Once more", "--detach", "--json"]);
     expect(JSON.parse(detached.stdout)).toMatchObject({ id, turn: 3, status: expect.stringMatching(/pending|running/) as string });
-    expect(await home.cli(["continue", id, "And again"])).toMatchObject({ code: 3, stderr: expect.stringContaining("not over") as string });
-    await server.client.runs.cancel(id);
-    expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled", turn: 3 });
+    expect(await line.home.cli(["continue", id, "And again"])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("not over") as string,
+    });
+    await line.client.runs.cancel(id);
+    expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled", turn: 3 });
   }, 60_000);
 
   test("a run that failed before it had a workspace begins when it is continued", async () => {
-    await server.kill();
-    Object.assign(home.env, { OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
-    server = await home.up();
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "no-model");
-    const { id } = await server.client.runs.create({ task: "[[first]] Write one", repositoryUrl: repository });
-    expect(await server.client.runs.get(id)).toMatchObject({ status: "failed", error: { type: "no-model-configured" } });
-    const again = await server.client.runs.continue(id, "Try again");
+    await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "no-model");
+    const { id } = await line.client.runs.create({
+      task: "[[first]] Write one",
+      repositoryUrl: repository,
+      settings: { sandboxDriver: "bwrap" },
+    });
+    expect(await line.client.runs.get(id)).toMatchObject({ status: "failed", error: { type: "no-model-configured" } });
+    const again = await line.client.runs.continue(id, "Try again");
     expect(again).toMatchObject({ status: "failed", turn: 2, error: { type: "no-model-configured" } });
-    expect((await readLog(server.client, id)).slice(-2).map((event) => event.type)).toEqual(["message.user", "run.failed"]);
-    home.env["OPENAI_API_KEY"] = "sk-decoy-provider-key";
-    await serve({ first: FIRST });
+    expect((await readLog(line.client, id)).slice(-2).map((event) => event.type)).toEqual(["message.user", "run.failed"]);
+    await line.serve({ first: FIRST });
+    await line.restart();
     const run = await nextTurn(id, "And again");
     expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 1, result: { filesChanged: 1 } });
     expect(await noticesOf(id, 3)).toEqual([]);
@@ -276,26 +261,26 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
   test("a server that is killed in the second turn leaves it going", async () => {
     const second: readonly ModelStep[] = [
       { write: ["two.txt", "two\n"] },
-      { run: "echo begun; sleep 3; echo over" },
+      { run: "echo begun; until test -e .git/go-on; do sleep 0.05; done; echo over" },
       { say: "The second turn is done." },
     ];
     const { id, repository, run: first } = await endedRun({ first: FIRST, second }, "killed");
-    await server.client.runs.continue(id, "[[second]]");
+    await line.client.runs.continue(id, "[[second]]");
     // Whatever step it is in: the next server goes on with it.
-    await server.kill();
-    server = await home.up();
+    await line.restart();
     const seen: RunEvent[] = [];
-    for await (const event of server.client.runs.events(id, { after: first.lastSeq })) {
+    for await (const event of line.client.runs.events(id, { after: first.lastSeq })) {
       seen.push(event as RunEvent);
       if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
     }
     const pid = seen.find((event) => event.type === "agent.started")?.data.pid ?? 0;
-    await server.kill();
-    expect(existsSync(`/proc/${pid}`)).toBe(true);
-    server = await home.up();
-    const run = await server.client.runs.waitForEnd(id);
+    await line.server.kill();
+    expect(identifyProcess(pid)).not.toBeNull();
+    await line.restart();
+    writeFileSync(path.join(line.home.root, "home", "runs", id, "2", "workspace", ".git", "go-on"), "");
+    const run = await line.client.runs.waitForEnd(id);
     expect(run).toMatchObject({ status: "completed", turn: 2, attempt: 2, error: null });
-    const log = await readLog(server.client, id);
+    const log = await readLog(line.client, id);
     expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
     expect(log.slice(first.lastSeq, first.lastSeq + seen.length)).toEqual(seen);
     expect(log.filter((event) => event.type === "agent.started" && event.turn === 2)).toHaveLength(1);
@@ -306,21 +291,20 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     "a server that is killed after %s of a later turn costs nothing",
     async (type) => {
       const { id, repository, run: first } = await endedRun({ first: FIRST, second: SECOND }, `killed-after-${type}`);
-      await server.client.runs.continue(id, "[[second]]");
+      await line.client.runs.continue(id, "[[second]]");
       const seen: RunEvent[] = [];
-      for await (const event of server.client.runs.events(id, { after: first.lastSeq })) {
+      for await (const event of line.client.runs.events(id, { after: first.lastSeq })) {
         seen.push(event as RunEvent);
         if (event.type === type) break;
       }
-      await server.kill();
-      server = await home.up();
-      expect(await server.client.runs.waitForEnd(id)).toMatchObject({
+      await line.restart();
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({
         status: "completed",
         turn: 2,
         attempt: 2,
         result: { filesChanged: 2 },
       });
-      const log = await readLog(server.client, id);
+      const log = await readLog(line.client, id);
       expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
       expect(log.slice(first.lastSeq, first.lastSeq + seen.length)).toEqual(seen);
       for (const once of ["turn.started", "sandbox.ready", "agent.started", "turn.ended", "run.completed"])

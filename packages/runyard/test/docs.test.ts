@@ -10,6 +10,7 @@ import { onPath, realProgram } from "../src/agents/profiles/installed-program.ts
 import { homeAt } from "../src/home.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { publishedProgram } from "../src/testing/published.ts";
 import { makeRepository, makeTestHome, type TestHome, type TestServer } from "../src/testing/server.ts";
 import { anchorsOf, codeWords, type Fence, linksOf, readPage, tableRows } from "./docs/markdown.ts";
 import { type Block, runPage, wayOf } from "./docs/run-page.ts";
@@ -171,7 +172,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "pages" : `the prog
     database = await createTestDatabase();
     home = makeTestHome({ DATABASE_URL: database.connectionString, HOME: root, RUNYARD_HOME: path.join(root, ".runyard") });
     server = await home.up("--simulate");
-    const program = path.join(ROOT, "packages/runyard/bin/runyard.mjs");
+    const program = await publishedProgram();
     mkdirSync(path.join(root, "bin"));
     writeFileSync(path.join(root, "bin/runyard"), `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`, { mode: 0o755 });
     writeFileSync(path.join(root, ".gitconfig"), "[user]\nname = Reader\nemail = reader@runyard.invalid\n");

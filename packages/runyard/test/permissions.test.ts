@@ -1,46 +1,14 @@
 // A run's permission policy on the whole line: server, PostgreSQL, sandbox, the built-in agent, and the command line.
 import type { PermissionRule, Run, RunEvent } from "@runyard/sdk/contract";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
-import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
-import { type ModelScript, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
-import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { useLine } from "../src/testing/line.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a policy cannot be tested: ${unavailable}`, () => {
-  let database: TestDatabase;
-  let home: TestHome;
-  let server: TestServer;
-  let model: ScriptedModel;
-
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy-provider-key", RUNYARD_MODEL: "scripted-1" });
-  });
-  afterAll(async () => {
-    await home.close();
-    await database.drop();
-  });
-  afterEach(() => model?.close().catch(() => undefined));
-
-  async function serve(script: ModelScript): Promise<TestServer> {
-    model = await startScriptedModel(script);
-    await server?.kill();
-    home.env["OPENAI_BASE_URL"] = model.url;
-    server = await home.up();
-    return server;
-  }
-
-  /** The run, once it waits for an answer that is not `after`. */
-  async function waiting(id: string, after?: string): Promise<Run> {
-    for (;;) {
-      const run = await server.client.runs.get(id);
-      if (run.waitingFor.some((request) => request.id !== after)) return run;
-      if (run.finishedAt !== null) throw new Error(`ended: ${JSON.stringify(run.error)}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
+  const line = useLine();
 
   const resolved = (log: readonly RunEvent[]) =>
     log.flatMap((event) =>
@@ -50,7 +18,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a pol
     gitIn(repository, "ls-tree", "-r", "--name-only", `${run.result?.headBranch}`).split("\n");
 
   test("allows one file, refuses another and asks about a command; each decision says what made it", async () => {
-    const { client } = await serve([
+    const client = await line.serve([
       { write: ["src/a.txt", "a\n"] },
       { write: ["secret/b.txt", "b\n"] },
       { run: "touch allowed.txt" },
@@ -58,8 +26,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a pol
       { run: "true && git push" },
       { say: "Done." },
     ]);
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "rules");
-    const created = await home.cli(
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "rules");
+    const created = await line.home.cli(
       ["run", "Do it", "--repo", repository, "--detach", "--json"].concat(
         ["--allow", "edit:src/**", "--deny", "edit:**", "--deny", "execute:git push*"],
         ["--allow", "execute:touch *", "--ask", "all"],
@@ -67,11 +35,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a pol
     );
     expect(created).toMatchObject({ code: 0 });
     const { id } = JSON.parse(created.stdout) as Run;
-    const asking = await waiting(id);
+    const asking = await line.waiting(id);
     expect(asking.waitingFor).toMatchObject([{ toolKind: "execute", title: "touch allowed.txt; touch asked.txt" }]);
-    const shown = (await home.cli(["show", id])).stdout;
+    const shown = (await line.home.cli(["show", id])).stdout;
     expect(shown).toMatch(/policy +allow edit: src\/\*\*\n +deny edit: \*\*\n[^]*ask all\n +allow everything else/);
-    expect(await home.cli(["answer", id, "allow"])).toMatchObject({ code: 0 });
+    expect(await line.home.cli(["answer", id, "allow"])).toMatchObject({ code: 0 });
     const run = await client.runs.waitForEnd(id);
     expect(run.status).toBe("completed");
     expect(files(repository, run)).toEqual(["README.md", "allowed.txt", "asked.txt", "src/a.txt"]);
@@ -83,31 +51,29 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a pol
       ["deny", "policy", "deny execute: git push*"],
     ]);
     // The model reads why.
-    expect(JSON.stringify(model.requests.at(-1)?.messages)).toContain(String.raw`by its rule \"deny execute: git push*`);
-    expect((await home.cli(["logs", id])).stdout).toContain("deny (policy, deny edit: **)");
+    expect(JSON.stringify(line.model.requests.at(-1)?.messages)).toContain(String.raw`by its rule \"deny execute: git push*`);
+    expect((await line.home.cli(["logs", id])).stdout).toContain("deny (policy, deny edit: **)");
   }, 60_000);
 
   test("remembers an answer that is given after the server was killed, for the rest of the run", async () => {
     const again = { run: "touch again.txt && echo $HOME" };
-    await serve([again, again, { run: "touch again.txt && echo $HOME; touch other.txt" }, again, { say: "Done." }]);
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "remembered");
-    const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, permissionPolicy: { ask: ["execute"] } });
-    const first = await waiting(id);
-    await server.kill();
-    server = await home.up();
-    expect(await home.cli(["answer", id, "allow", "--always"])).toMatchObject({
+    await line.serve([again, again, { run: "touch again.txt && echo $HOME; touch other.txt" }, again, { say: "Done." }]);
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "remembered");
+    const { id } = await line.client.runs.create({ task: "Do it", repositoryUrl: repository, permissionPolicy: { ask: ["execute"] } });
+    const first = await line.waiting(id);
+    await line.restart();
+    expect(await line.home.cli(["answer", id, "allow", "--always"])).toMatchObject({
       code: 0,
       stderr: expect.stringContaining("for the rest of the run") as unknown,
     });
-    const second = await waiting(id, first.waitingFor[0]?.id);
+    const second = await line.waiting(id, first.waitingFor[0]?.id);
     expect(second.waitingFor).toMatchObject([{ title: "touch again.txt && echo $HOME; touch other.txt" }]);
-    await server.kill();
-    server = await home.up();
-    await server.client.runs.answerPermission(id, second.waitingFor[0]?.id ?? "", "deny", { remember: true });
-    const run = await server.client.runs.waitForEnd(id);
+    await line.restart();
+    await line.client.runs.answerPermission(id, second.waitingFor[0]?.id ?? "", "deny", { remember: true });
+    const run = await line.client.runs.waitForEnd(id);
     expect(run.status).toBe("completed");
     expect(files(repository, run)).toEqual(["README.md", "again.txt"]);
-    const log = await readLog(server.client, id);
+    const log = await readLog(line.client, id);
     const name = `answer to ${first.waitingFor[0]?.id}`;
     expect(resolved(log)).toEqual([
       ["allow", "person", "admin"],
@@ -123,8 +89,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a pol
 
   test("judges a command by the whole of it, however long it is", async () => {
     const long = `: ${"x".repeat(3_000)}`;
-    const { client } = await serve([{ run: long }, { run: `${long} && touch no.txt` }, { write: ["yes.txt", "y\n"] }, { say: "Done." }]);
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, "long");
+    const client = await line.serve([{ run: long }, { run: `${long} && touch no.txt` }, { write: ["yes.txt", "y\n"] }, { say: "Done." }]);
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "long");
     const rules: PermissionRule[] = [
       { decision: "allow", commands: [": x*"] },
       { decision: "allow", paths: ["*.txt"] },

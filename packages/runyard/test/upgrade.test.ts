@@ -1,7 +1,7 @@
 // A newer Runyard takes over what an older one left running: PostgreSQL, gateway, spawner and a run in the
 // middle of its turn; or it refuses with the reason.
 import { execFileSync } from "node:child_process";
-import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
@@ -10,6 +10,7 @@ import { controlClient } from "../src/gateway/control-client.ts";
 import { homeAt, type Home } from "../src/home.ts";
 import { isShimAlive } from "../src/sandbox/run-directory.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { publishedPackages } from "../src/testing/published.ts";
 import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
 
@@ -32,7 +33,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "an upgrade" : `an 
     ]);
     test_ = makeTestHome({ OPENAI_BASE_URL: model.url, RUNYARD_MODEL: "scripted-1" });
     home = homeAt(path.join(test_.root, "home"));
-    older = makeOlderVersion(path.join(test_.root, "older"));
+    older = await makeOlderVersion(path.join(test_.root, "older"));
   }, 120_000);
   afterAll(async () => {
     await test_.close();
@@ -123,23 +124,12 @@ async function sql(home: Home, text: string, values: readonly unknown[] = []): P
 }
 
 /** This package as published, with another version and with programs that are not quite the same; returns its bin. */
-function makeOlderVersion(dir: string): string {
-  execFileSync(process.execPath, [path.join(ROOT, "scripts/bootstrap.mjs"), "build"], { cwd: ROOT, stdio: "pipe" });
+async function makeOlderVersion(dir: string): Promise<string> {
   const modules = path.join(dir, "node_modules");
-  mkdirSync(path.join(modules, "@runyard"), { recursive: true });
-  for (const name of readdirSync(path.join(ROOT, "node_modules"))) {
-    if (name === "runyard" || name === "@runyard") continue;
+  mkdirSync(modules, { recursive: true });
+  for (const name of readdirSync(path.join(ROOT, "node_modules")).filter((one) => !/^(runyard|@runyard|\..*)$/.test(one)))
     symlinkSync(path.join(ROOT, "node_modules", name), path.join(modules, name));
-  }
-  for (const [from, to] of [
-    ["sdk", "@runyard/sdk"],
-    ["runyard", "runyard"],
-  ] as const) {
-    const source = path.join(ROOT, "packages", from);
-    for (const name of ["package.json", "dist", "bin", "assets"]) {
-      if (existsSync(path.join(source, name))) cpSync(path.join(source, name), path.join(modules, to, name), { recursive: true });
-    }
-  }
+  cpSync(await publishedPackages(), modules, { recursive: true });
   const runyard = path.join(modules, "runyard");
   const manifest = path.join(runyard, "package.json");
   writeFileSync(manifest, JSON.stringify({ ...(JSON.parse(readFileSync(manifest, "utf8")) as object), version: "0.0.9" }));

@@ -1,57 +1,40 @@
 // What an agent left is checked before anything is published: on real parts, with commands that fail,
 // hang, flood and eat memory, and with the server killed in the middle of one.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { probeLimits } from "../src/sandbox/probe-limits.ts";
-import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
-import { type ModelScript, type ModelStep, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
-import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { useLine } from "../src/testing/line.ts";
+import type { ModelStep } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 /** Exits with 9 where the door to the gateway can be reached, with 0 where it cannot. */
 const PROBE = `node -e 'require("net").connect(3128, "127.0.0.1").on("connect", () => process.exit(9)).on("error", () => process.exit(0))'`;
+/** A command that lasts until the test makes this file. */
+const UNTIL_TOLD = "until test -e .git/go-on; do sleep 0.05; done";
+/** Seconds that nobody else sleeps: other tests of this machine may look at its processes, too. */
+const NAP = 20_000_000 + process.pid;
 const DONE: readonly ModelStep[] = [{ write: ["a.txt", "a\n"] }, { say: "Done." }, { say: "I cannot." }];
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `verifying cannot be tested: ${unavailable}`, () => {
-  let database: TestDatabase;
-  let home: TestHome;
-  let server: TestServer;
-  let model: ScriptedModel;
+  const line = useLine();
   let serial = 0;
-
-  beforeAll(async () => {
-    database = await createTestDatabase();
-    home = makeTestHome({ DATABASE_URL: database.connectionString, OPENAI_API_KEY: "sk-decoy", RUNYARD_MODEL: "scripted-1" });
-  });
-  afterAll(async () => {
-    await home.close();
-    await model.close();
-    await database.drop();
-  });
-
-  async function serve(script: ModelScript): Promise<void> {
-    await server?.kill();
-    await model?.close();
-    model = await startScriptedModel(script);
-    home.env["OPENAI_BASE_URL"] = model.url;
-    server = await home.up();
-  }
 
   async function create(request: Partial<CreateRunRequest>): Promise<{ id: string; repository: string }> {
     serial += 1;
-    const repository = makeRepository(home.root, { "README.md": "# x\n" }, `repository-${serial}`);
-    const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl: repository, ...request });
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, `repository-${serial}`);
+    const { id } = await line.client.runs.create({ task: "Do it", repositoryUrl: repository, ...request });
     return { id, repository };
   }
 
   async function ended(request: Partial<CreateRunRequest>): Promise<{ run: Run; log: RunEvent[]; repository: string }> {
     const { id, repository } = await create(request);
-    const run = await server.client.runs.waitForEnd(id);
-    return { run, log: await readLog(server.client, id), repository };
+    const run = await line.client.runs.waitForEnd(id);
+    return { run, log: await readLog(line.client, id), repository };
   }
 
   type Finished = Extract<RunEvent, { type: "verify.finished" }>["data"];
@@ -61,7 +44,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
 
   test("commands that succeed, in order, in a sandbox of their own", async () => {
     // The control: the agent reaches the gateway, and has a home with something in it.
-    await serve([{ run: `touch ~/.planted /tmp/planted; ${PROBE}` }, ...DONE]);
+    await line.serve([{ run: `touch ~/.planted /tmp/planted; ${PROBE}` }, ...DONE]);
     const { run, log, repository } = await ended({
       verify: [
         { run: "cat a.txt && git status --short", kind: "build" },
@@ -96,7 +79,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
   }, 60_000);
 
   test("a failure goes back to the agent in the same session, and what it then leaves is checked from the first command on", async () => {
-    await serve([{ write: ["a.txt", "wrong\n"] }, { say: "Done." }, { write: ["a.txt", "right\n"] }, { say: "Corrected." }]);
+    await line.serve([{ write: ["a.txt", "wrong\n"] }, { say: "Done." }, { write: ["a.txt", "right\n"] }, { say: "Corrected." }]);
     const { run, log, repository } = await ended({
       verify: [
         { run: "test -e a.txt", kind: "build" },
@@ -116,11 +99,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     const prompts = log.flatMap((event) => (event.type === "message.user" ? [event.data.text] : []));
     expect(prompts).toHaveLength(2);
     expect(prompts[1]).toMatch(/grep -q right[\s\S]*exit code 1[\s\S]*wrong/);
-    expect(JSON.stringify(model.requests.at(-1)?.messages)).toContain("grep -q right");
+    expect(JSON.stringify(line.model.requests.at(-1)?.messages)).toContain("grep -q right");
     expect(gitIn(repository, "show", `runyard/${run.id}:a.txt`)).toBe("right");
-    const shown = await home.cli(["show", run.id]);
+    const shown = await line.home.cli(["show", run.id]);
     expect(shown.stdout).toMatch(/✗ +test.*grep -q right/);
-    const events = await home.cli(["events", run.id]);
+    const events = await line.home.cli(["events", run.id]);
     expect(events.stdout).toMatch(/✓.*grep -q right/);
   }, 60_000);
 
@@ -131,7 +114,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
   ] as const)(
     "a %s that keeps failing ends the run as %s, without a branch",
     async (kind, type) => {
-      await serve(DONE);
+      await line.serve(DONE);
       const verify = [{ run: "echo the decoy reason; exit 7", kind }];
       const { run, log, repository } = await ended({ verify, verifyRetries: kind === "lint" ? 0 : 1 });
       expect(run).toMatchObject({ status: "failed", result: null, error: { type } });
@@ -151,7 +134,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
   test("a command that does not exist, one that runs for ever, and one that floods", async () => {
     const cases = [
       ["no-such-program --x", undefined, { exitCode: 127, cause: null }, /a program was not found/],
-      ["echo begun; sleep 987653 & sleep 987653", 1_000, { exitCode: null, cause: "timeout" }, /ran longer than it may/],
+      [`echo begun; sleep ${NAP} & sleep ${NAP}`, 3_000, { exitCode: null, cause: "timeout" }, /ran longer than it may/],
       ["exec yes flood", undefined, { exitCode: null, cause: "output-limit" }, /wrote more than it may/],
     ] as const;
     for (const [run, timeout, outcome, message] of cases) {
@@ -178,15 +161,15 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
   );
 
   test("a server that is killed in the middle of a command: the next one goes on with the same one", async () => {
-    const { id, repository } = await create({ verify: [{ run: "echo begun; sleep 3; echo $$ ended", kind: "test" }] });
-    for await (const event of server.client.runs.events(id)) if (event.type === "verify.started") break;
-    const out = path.join(home.root, "home", "runs", id, "1", "steps", "verify-1-0", "out");
+    const { id, repository } = await create({ verify: [{ run: `echo begun; ${UNTIL_TOLD}; echo $$ ended`, kind: "test" }] });
+    for await (const event of line.client.runs.events(id)) if (event.type === "verify.started") break;
+    const out = path.join(line.home.root, "home", "runs", id, "1", "steps", "verify-1-0", "out");
     while (!existsSync(out) || readFileSync(out, "utf8") === "") await sleep(10);
-    await server.kill();
-    server = await home.up();
-    const run = await server.client.runs.waitForEnd(id);
+    await line.restart();
+    writeFileSync(path.join(line.home.root, "home", "runs", id, "1", "workspace", ".git", "go-on"), "");
+    const run = await line.client.runs.waitForEnd(id);
     expect(run).toMatchObject({ status: "completed", attempt: 1 });
-    const log = await readLog(server.client, id);
+    const log = await readLog(line.client, id);
     expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
     expect(log.filter((event) => event.type === "verify.started")).toHaveLength(1);
     expect(finishedIn(log).map((one) => one.output)).toEqual([expect.stringMatching(/^begun\n\d+ ended\n$/)]);
@@ -194,10 +177,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
   }, 60_000);
 
   test("a cancel in the middle of a command ends it and the agent", async () => {
-    const { id, repository } = await create({ verify: [{ run: "sleep 987653", kind: "test" }] });
-    for await (const event of server.client.runs.events(id)) if (event.type === "verify.started") break;
-    await server.client.runs.cancel(id);
-    expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled" });
+    const { id, repository } = await create({ verify: [{ run: `sleep ${NAP}`, kind: "test" }] });
+    for await (const event of line.client.runs.events(id)) if (event.type === "verify.started") break;
+    await line.client.runs.cancel(id);
+    expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled" });
     expect(sleepers()).toBe(0);
     expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
   }, 60_000);
@@ -231,10 +214,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     ["verifyRetries", { verifyRetries: 6 }],
     ["verify", { verify: Array.from({ length: 21 }, () => ({ run: "x", kind: "test" })) }],
   ])("a wrong %s is refused by its path", async (wrong, request) => {
-    const response = await fetch(`${server.url}/v1/agent-runs`, {
+    const response = await fetch(`${line.server.url}/v1/agent-runs`, {
       method: "POST",
-      headers: { authorization: `Bearer ${server.token}`, "content-type": "application/json" },
-      body: JSON.stringify({ task: "x", repositoryUrl: home.root, ...request }),
+      headers: { authorization: `Bearer ${line.server.token}`, "content-type": "application/json" },
+      body: JSON.stringify({ task: "x", repositoryUrl: line.home.root, ...request }),
     });
     expect(response.status).toBe(422);
     expect(((await response.json()) as { errors: { path: string }[] }).errors.map((error) => error.path)).toEqual([wrong]);
@@ -243,7 +226,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
 
 /** Processes of the host that were to sleep for ever. */
 function sleepers(): number {
-  return processes().filter((words) => words.includes("987653")).length;
+  return processes().filter((words) => words.includes(String(NAP))).length;
 }
 
 function processes(): string[][] {

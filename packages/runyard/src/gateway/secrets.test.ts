@@ -65,7 +65,7 @@ test.each(["error", "plain", "whole", "stream", "stream-error", "cut"])(
 
     // The search finds what is there: the request, and the answer where one came.
     // The recording of an answer may follow the answer.
-    await expect.poll(() => filesWith(host, [CANARY]).length).toBeGreaterThanOrEqual(how === "cut" ? 1 : 2);
+    await expect.poll(() => filesWith(host, [CANARY]).length, POLL).toBeGreaterThanOrEqual(how === "cut" ? 1 : 2);
     expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
   },
 );

@@ -59,6 +59,8 @@ export interface ScriptedModel {
   /** With `/v1`, as programs take it for a base URL. */
   readonly url: string;
   readonly requests: readonly ModelRequest[];
+  /** From now on it answers by another script, and has seen no request. */
+  play(script: ModelScript): void;
   close(): Promise<void>;
 }
 
@@ -68,10 +70,9 @@ export interface ScriptedModel {
  * is made again gets the same answer.
  */
 export async function startScriptedModel(script: ModelScript): Promise<ScriptedModel> {
-  const requests: ModelRequest[] = [];
-  const failures = new Map<string, number>();
+  const playing: Playing = { script, requests: [], failures: new Map() };
   const server = createServer((request, response) => {
-    answer({ script, requests, failures }, request, response).catch((error: unknown) => {
+    answer(playing, request, response).catch((error: unknown) => {
       if (response.headersSent) response.destroy();
       else sendError(response, 400, String(error));
     });
@@ -81,7 +82,12 @@ export async function startScriptedModel(script: ModelScript): Promise<ScriptedM
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}/v1`,
-    requests,
+    requests: playing.requests,
+    play(next) {
+      playing.script = next;
+      playing.requests.length = 0;
+      playing.failures.clear();
+    },
     async close() {
       server.closeAllConnections();
       server.close();
@@ -91,7 +97,7 @@ export async function startScriptedModel(script: ModelScript): Promise<ScriptedM
 }
 
 interface Playing {
-  readonly script: ModelScript;
+  script: ModelScript;
   readonly requests: ModelRequest[];
   readonly failures: Map<string, number>;
 }
@@ -133,6 +139,8 @@ async function answerCall(playing: Playing, call: ModelCall, response: ServerRes
 
 function sendFailure(response: ServerResponse, step: ModelStep): void {
   if (step.retryAfterSeconds !== undefined) response.setHeader("retry-after", String(step.retryAfterSeconds));
+  // What an agent does of its own accord is seconds of nothing in each test.
+  else response.setHeader("retry-after-ms", "1");
   sendError(response, step.fail ?? 500, step.message ?? `scripted failure ${step.fail}`);
 }
 

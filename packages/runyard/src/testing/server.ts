@@ -3,13 +3,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from "nod
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { RunyardClient } from "@runyard/sdk";
 import type { RunEvent } from "@runyard/sdk/contract";
+import { publishedProgram } from "./published.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url));
-
-/** A `runyard up` in a process of its own, as people run it. */
+/** A `runyard up` in a process of its own, as people run what they have installed. */
 export interface TestServer {
   readonly url: string;
   readonly token: string;
@@ -17,6 +15,7 @@ export interface TestServer {
   readonly pid: number;
   /** kill -9, and nothing else: what outlives the server goes on. */
   kill(): Promise<void>;
+  isAlive(): boolean;
   /** What the server said on stderr. */
   said(): string;
 }
@@ -50,7 +49,7 @@ export function makeTestHome(env: Readonly<Record<string, string>> = {}): TestHo
     root,
     env: whole,
     cli,
-    up: (...flags) => startServer(PROGRAM, whole, flags),
+    up: async (...flags) => startServer(await publishedProgram(), whole, flags),
     upOf: (program, ...flags) => startServer(program, whole, flags),
     async close() {
       const down = await cli(["down"]);
@@ -78,6 +77,7 @@ async function startServer(program: string, env: NodeJS.ProcessEnv, flags: reado
     pid,
     client: new RunyardClient({ baseUrl: url, token }),
     said: () => said,
+    isAlive: () => child.exitCode === null && child.signalCode === null,
     async kill() {
       child.kill("SIGKILL");
       await exited;
@@ -85,12 +85,12 @@ async function startServer(program: string, env: NodeJS.ProcessEnv, flags: reado
   };
 }
 
-function runCli(
+async function runCli(
   words: readonly string[],
   options: { readonly env: NodeJS.ProcessEnv; readonly cwd?: string; readonly input?: string },
 ): Promise<CliResult> {
   const { env, cwd, input } = options;
-  const child = spawn(process.execPath, [PROGRAM, ...words], { env, cwd, stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [await publishedProgram(), ...words], { env, cwd, stdio: ["pipe", "pipe", "pipe"] });
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));

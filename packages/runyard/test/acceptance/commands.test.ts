@@ -10,11 +10,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runAtTerminal } from "../../src/cli/testing/terminal.ts";
 import { sandboxDriver } from "../../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../../src/testing/database.ts";
+import { publishedProgram } from "../../src/testing/published.ts";
 import { makeRepository, makeTestHome, type TestHome } from "../../src/testing/server.ts";
 import { removeHome, run, serve, type Serving } from "./place.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
-const PROGRAM = fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url));
 
 describe.skipIf(process.platform !== "linux")("a command", () => {
   let database: TestDatabase;
@@ -149,7 +149,10 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
   test.each([["runs"], ["events", "last"], ["show", "last"], ["status"], ["doctor"]])(
     "whose reader is gone (%s) ends without a word",
     async (...words) => {
-      const child = spawn(process.execPath, [PROGRAM, ...words.filter(Boolean)], { env: home.env, stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(process.execPath, [await publishedProgram(), ...words.filter(Boolean)], {
+        env: home.env,
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       child.stdout.destroy();
       let stderr = "";
       child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
@@ -188,10 +191,13 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     await removeHome(own);
   });
 
-  test("in a folder that was removed", () => {
+  test.each([
+    ["published", publishedProgram],
+    ["of a clone", () => fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url))],
+  ])("in a folder that was removed (%s)", async (_, program) => {
     const folder = path.join(home.root, "removed");
     mkdirSync(folder);
-    const words = ["-c", `cd "$1" && rmdir "$1" && exec "$2" "$3" status`, "sh", folder, process.execPath, PROGRAM];
+    const words = ["-c", `cd "$1" && rmdir "$1" && exec "$2" "$3" status`, "sh", folder, process.execPath, await program()];
     const { status, stdout, stderr } = spawnSync("/bin/sh", words, { env: home.env, encoding: "utf8", timeout: 30_000 });
     expect({ status, stdout, stderr }).toEqual({
       status: 1,

@@ -2,12 +2,10 @@ import { execFileSync, spawn } from "node:child_process";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { RunyardClient } from "@runyard/sdk";
 import { expect } from "vitest";
+import { publishedProgram } from "../../src/testing/published.ts";
 import type { CliResult, TestHome } from "../../src/testing/server.ts";
-
-const PROGRAM = fileURLToPath(new URL("../../bin/runyard.mjs", import.meta.url));
 
 /** How a command is started; what is left out is as on any machine. */
 export interface Circumstances {
@@ -28,8 +26,8 @@ export interface Serving {
   kill(): Promise<void>;
 }
 
-function start(home: TestHome, words: readonly string[], { before = [], env = {} }: Circumstances) {
-  const [program = "", ...args] = [...before, process.execPath, PROGRAM, ...words];
+async function start(home: TestHome, words: readonly string[], { before = [], env = {} }: Circumstances) {
+  const [program = "", ...args] = [...before, process.execPath, await publishedProgram(), ...words];
   const child = spawn(program, args, { env: { ...home.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
@@ -39,8 +37,8 @@ function start(home: TestHome, words: readonly string[], { before = [], env = {}
 }
 
 /** Runs a command to its end. */
-export function run(home: TestHome, words: readonly string[], circumstances: Circumstances = {}): Promise<CliResult> {
-  const { child, closed } = start(home, words, circumstances);
+export async function run(home: TestHome, words: readonly string[], circumstances: Circumstances = {}): Promise<CliResult> {
+  const { child, closed } = await start(home, words, circumstances);
   // A command may end without having read what it was given.
   child.stdin.on("error", () => undefined);
   child.stdin.end(circumstances.input ?? "");
@@ -49,7 +47,7 @@ export function run(home: TestHome, words: readonly string[], circumstances: Cir
 
 /** Starts a server that must come up. */
 export async function serve(home: TestHome, flags: readonly string[] = [], circumstances: Circumstances = {}): Promise<Serving> {
-  const { child, closed, said } = start(home, ["up", "--port", "0", "--json", ...flags], circumstances);
+  const { child, closed, said } = await start(home, ["up", "--port", "0", "--json", ...flags], circumstances);
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
     void closed.then(() => reject(new Error(`It did not start: ${said()}`)));

@@ -184,12 +184,17 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cann
     ] as const)(
       "a program at work while %s",
       async (_, plant, type, message) => {
-        const program = acpAgent(`say("working"); await new Promise((resolve) => setTimeout(resolve, 1_500)); say("done");`);
+        const program = acpAgent(`
+          say("working");
+          const { existsSync } = await import("node:fs");
+          while (!existsSync(".git/go-on")) await new Promise((resolve) => setTimeout(resolve, 20));
+          say("done");`);
         const repositoryUrl = repository({ "agent.mjs": program });
         const { id } = await server.client.runs.create({ task: "Do it", repositoryUrl, agent: { command: ["node", "agent.mjs"] } });
         for await (const event of server.client.runs.events(id)) if (event.type === "message.delta") break;
         const dir = path.join(home.root, "home", "runs", id, "1");
         plant(repositoryUrl, dir);
+        writeFileSync(path.join(dir, "workspace/.git/go-on"), "");
         const run = await server.client.runs.waitForEnd(id);
         expect(run).toMatchObject({ status: "failed", error: { type, message: message(repositoryUrl, dir) } });
       },
@@ -238,7 +243,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cann
     ])(
       "an endpoint that answers %d",
       async (status, type, message) => {
-        endpoint.answer = (_, response) => sendJson(response, status, { error: { message: words } });
+        // Without its own patience the agent would make seconds of each.
+        endpoint.answer = (_, response) => sendJson(response.setHeader("retry-after-ms", "1"), status, { error: { message: words } });
         const run = await failed({ repositoryUrl: repository() });
         expect(run).toMatchObject({ status: "failed", error: { type } });
         expect(run.error?.message.startsWith(message)).toBe(true);

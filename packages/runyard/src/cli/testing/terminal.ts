@@ -1,8 +1,6 @@
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
-
-const PROGRAM = fileURLToPath(new URL("../../../bin/runyard.mjs", import.meta.url));
+import { publishedProgram } from "../../testing/published.ts";
 
 /**
  * What a terminal of so many columns shows (and has scrolled away) after some output, line by line and without
@@ -47,8 +45,10 @@ export interface TerminalOptions {
 }
 
 /** Runs the program at a pseudo-terminal, as a person would. */
-export function runAtTerminal(words: readonly string[], { env, columns, cwd, typing = [] }: TerminalOptions): Promise<TerminalRun> {
-  const quoted = [process.execPath, PROGRAM, ...words].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(" ");
+export async function runAtTerminal(words: readonly string[], { env, columns, cwd, typing = [] }: TerminalOptions): Promise<TerminalRun> {
+  const quoted = [process.execPath, await publishedProgram(), ...words]
+    .map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`)
+    .join(" ");
   const { NO_COLOR: _, ...plain } = env;
   const child = spawn("script", ["-qec", `stty cols ${columns} rows 50; ${quoted}`, "/dev/null"], {
     env: { ...plain, TERM: "xterm-256color" },
