@@ -6,6 +6,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findPackage } from "../packages/runyard/src/store/postgres/programs.ts";
+import { benchCancel } from "./cancel.ts";
 import { benchCold } from "./cold.ts";
 import { benchCreate } from "./create.ts";
 import { benchFeed } from "./feed.ts";
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   feed: benchFeed,
   create: benchCreate,
   store: benchStore,
+  cancel: benchCancel,
 };
 const README = fileURLToPath(new URL("./README.md", import.meta.url));
 const MARKERS = ["<!-- figures begin -->", "<!-- figures end -->"] as const;

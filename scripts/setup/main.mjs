@@ -29,6 +29,13 @@ const COMMANDS = {
       return become(VITEST, ["run", ...withoutUnsafeFlag(args)]);
     },
   },
+  "test-commands": {
+    testPrograms: [],
+    start: ([sequences = "10000", ...args]) => {
+      process.env["RUNYARD_TEST_COMMANDS"] = sequences;
+      return become(VITEST, ["run", "packages/runyard/test/commands", "-t", "whatever is done", ...args]);
+    },
+  },
   "test-matrix": { testPrograms: TEST_PROGRAMS, start: (args) => becomeSource("scripts/matrix/main.ts", args) },
   chaos: { testPrograms: TEST_PROGRAMS, start: (args) => becomeSource("packages/runyard/test/chaos/main.ts", args) },
   bench: { testPrograms: [], start: (args) => becomeSource("bench/main.ts", args) },

@@ -4,7 +4,8 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
 import { isSameProcess, isShimAlive, readExitCode, readShimPid } from "./run-directory.ts";
 
-const GRACE_MS = 200;
+/** What a shim has between TERM and KILL, to end its command and to say how it ended. */
+export const TERMINATION_GRACE_MS = 200;
 const LIMIT_MS = 30_000;
 const PAUSE_MS = 3;
 const SCAN_BATCH = 32;
@@ -75,7 +76,7 @@ async function terminateShim(dir: string): Promise<void> {
   const shim = readShimPid(dir);
   if (shim === null || !isSameProcess(shim)) return;
   killProcess(shim.pid, "SIGTERM");
-  for (const end = Date.now() + GRACE_MS; Date.now() < end; await sleep(1)) {
+  for (const end = Date.now() + TERMINATION_GRACE_MS; Date.now() < end; await sleep(1)) {
     if (readExitCode(dir) !== null || !isShimAlive(dir)) return;
   }
 }

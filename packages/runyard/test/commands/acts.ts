@@ -1,0 +1,424 @@
+// What can be done with the store, by whom, and what must follow from it. An act does something for real and
+// gives back how the model explains what was seen; acts that happen at once are explained in some order.
+// To add a command: one more function here, and its place in `anyAct`.
+import { createHash } from "node:crypto";
+import { isTerminal, type NewEvent, type RunError, type RunResult } from "@runyard/sdk/contract";
+import fc from "fast-check";
+import { canHappen, type RunFact, transition } from "../../src/core/run-machine.ts";
+import { NO_USAGE } from "../../src/core/usage.ts";
+import { FencedError, type RunHandle, runHandle } from "../../src/runner/run-handle.ts";
+import { createRunOnce } from "../../src/store/creating.ts";
+import { DatabaseUnavailableError } from "../../src/store/database.ts";
+import type { Carry, RunRow, RunSpec } from "../../src/store/run-row.ts";
+import { adoptRuns, answerRequest, cancelRun, claimRun, type NewRun, reloadRun } from "../../src/store/runs.ts";
+import { continueRun } from "../../src/store/turns.ts";
+import { countsOf, FIRST_STATE, happen, isLiving, MAX_ACTIVE, type Model, type ModelRun, runsOf, say } from "./model.ts";
+import { type Fault, faulty, type Owner, said, withFault, type World } from "./world.ts";
+
+/** Changes the model to what must be true after what was seen; a complaint where nothing explains it. */
+export type Explain = (model: Model) => string | null;
+
+export interface Act {
+  perform(world: World, model: Model): Promise<Explain>;
+  /** For the report of a failure. */
+  toString(): string;
+}
+
+const NOTHING: Explain = () => null;
+const ERROR: RunError = { type: "agent-error", message: "x" };
+const RESULT: RunResult = { summary: "", headBranch: null, headCommit: null, baseCommit: "", filesChanged: 0, insertions: 0, deletions: 0 };
+const CARRY: Carry = { attempts: [], head: null, published: null, sessionId: null, prompt: "Before", lastWords: null };
+const SPEC: RunSpec = {
+  agent: { profile: "builtin", command: null },
+  model: null,
+  permissionPolicy: { ask: [], deny: [] },
+  timeoutMs: 60_000,
+  sandboxDriver: "process",
+};
+
+const act = (words: readonly unknown[], perform: Act["perform"]): Act => ({
+  perform,
+  toString: () => words.filter((word) => word !== "none" && word !== null && word !== false).join(" "),
+});
+
+function at<T>(list: readonly T[], index: number): T | undefined {
+  return list[index % Math.max(1, list.length)];
+}
+
+function runAt(model: Model, index: number): ModelRun | undefined {
+  return at([...model.runs.values()], index);
+}
+
+function wrong(seen: string, wanted: string): string {
+  return `${seen} was seen where ${wanted} had to be`;
+}
+
+function factsOf(state: ModelRun["state"], facts: readonly RunFact[]): NewEvent[] {
+  let now = state;
+  return facts.flatMap((fact) => {
+    const next = transition(now, fact);
+    if (!next.ok) return [];
+    now = next.state;
+    return next.events;
+  });
+}
+
+interface Create {
+  readonly org: number;
+  readonly key: string | null;
+  /** With no model the run has failed at once. */
+  readonly body: "task" | "other task" | "no model";
+  readonly fault: Fault;
+}
+
+function create({ org, key, body, fault }: Create): Act {
+  return act(["create", `org${org}`, key, body, fault], async (world) => {
+    const orgId = at(world.orgIds, org) ?? "";
+    const error = body === "no model" ? ERROR : null;
+    const events: NewEvent[] = [said("created"), ...(error === null ? [] : [{ type: "run.failed", data: { error } } as const])];
+    const run: NewRun = {
+      id: world.newName("run"),
+      orgId,
+      userId: `user_${orgId}`,
+      repositoryId: world.newName("repo"),
+      task: body,
+      repositoryUrl: "/repository",
+      branch: null,
+      baseCommit: "a".repeat(40),
+      spec: SPEC,
+      simulated: false,
+      usage: NO_USAGE,
+      status: error === null ? "pending" : "failed",
+      error,
+      events,
+    };
+    const bodyHash = createHash("sha256").update(body).digest();
+    const { done } = await withFault(world, fault, (db) => createRunOnce(db, run, { orgId, tokenId: `token_${orgId}`, key, bodyHash }));
+    if (done === undefined) return NOTHING;
+    const { outcome, runId, run: stored } = done.answer;
+    return (model) => {
+      const name = `${orgId} ${key}`;
+      const known = key === null ? undefined : model.keys.get(name);
+      const wanted = known === undefined ? "new" : known.body === body ? "replay" : "mismatch";
+      if (outcome !== wanted) return wrong(outcome, wanted);
+      if (known !== undefined) return runId === known.runId ? null : wrong(`run ${runId}`, known.runId);
+      if (stored === undefined) return wrong("no run", "a new one");
+      if (key !== null) model.keys.set(name, { body, runId: run.id });
+      const made: ModelRun = {
+        id: run.id,
+        orgId,
+        num: stored.num,
+        state: FIRST_STATE,
+        owner: null,
+        runnerId: null,
+        cancelWanted: false,
+        out: 0,
+        in: 0,
+        requests: new Map(),
+        log: [],
+      };
+      say(made, [said("created")]);
+      if (error !== null) happen(made, { type: "broke", error });
+      model.runs.set(run.id, made);
+      const place = error === null ? countsOf(model, orgId).queued : null;
+      return stored.queue_position === place ? null : wrong(`place ${stored.queue_position}`, String(place));
+    };
+  });
+}
+
+function claim(by: number, fault: Fault): Act {
+  return act(["claim by", `owner${by}`, fault], async (world) => {
+    const owner = at(world.owners, by) as Owner;
+    const { name, runnerId, rows } = owner;
+    const { racing } = world;
+    const fact = { type: "claimed", runnerId } as const;
+    const [events, laterEvents] = [1, 2].map((turn) => factsOf({ ...FIRST_STATE, turn }, [fact])) as [NewEvent[], NewEvent[]];
+    const { lost, done } = await withFault(world, fault, (db) => claimRun(db, { owner: name, runnerId, events, laterEvents }));
+    if (done === undefined) return NOTHING;
+    const row = done.answer;
+    if (row !== undefined && !lost) rows.set(row.id, row);
+    return (model) => {
+      const claimable = world.orgIds.flatMap((orgId) => {
+        const first = runsOf(model, orgId).find((run) => run.state.status === "pending");
+        return first !== undefined && countsOf(model, orgId).active < MAX_ACTIVE ? [first] : [];
+      });
+      // What somebody else holds this moment is passed over, and found by the next claim.
+      if (row === undefined)
+        return claimable.length === 0 || racing ? null : wrong("nothing to claim", claimable.map(({ id }) => id).join(" or "));
+      const run = claimable.find(({ id }) => id === row.id);
+      if (run === undefined) return wrong(`a claim of ${row.id}`, `one of ${claimable.map(({ id }) => id).join()}`);
+      happen(run, fact);
+      [run.owner, run.runnerId] = [name, runnerId];
+      return null;
+    };
+  });
+}
+
+/** What an owner does with a run in its hands; "late" ones were on their way for long, with what their owner knew then. */
+const STEPS = ["enter", "read", "ask", "ask two", "finish", "break", "pass deadline", "end cancelled", "retry", "see to its end"] as const;
+const LATE_STEPS = ["late read", "late finish", "late retry"] as const;
+type Step = (typeof STEPS)[number] | (typeof LATE_STEPS)[number];
+
+/** What a step writes, given the row that its owner remembers. */
+interface Writing {
+  /** null: no fact of the machine. */
+  readonly fact: RunFact | null;
+  readonly events: readonly NewEvent[];
+  readonly lines: readonly string[];
+  readonly read: number;
+  readonly requests: readonly string[];
+}
+
+function writingOf(step: Step, row: RunRow, world: World): Writing {
+  const plain = { fact: null, events: [], lines: [], read: 0, requests: [] };
+  const asks = (count: number): Writing => {
+    const requests = Array.from({ length: count }, () => world.newName("perm"));
+    return { ...plain, fact: { type: "asked", requests: count }, read: 7 * count, events: requests.map(said), requests };
+  };
+  switch (step) {
+    case "enter":
+      return { ...plain, fact: { type: "entered", phase: row.phase === "building" ? "verifying" : "building" }, lines: ["begin\n"] };
+    case "read":
+    case "late read":
+      return { ...plain, read: 11, events: [said("one"), said("two")], lines: ["é\n", "x\n"] };
+    case "ask":
+      return asks(1);
+    case "ask two":
+      return asks(2);
+    case "finish":
+    case "late finish":
+      return { ...plain, fact: { type: "finished", result: RESULT }, events: [said("done")] };
+    case "break":
+      return { ...plain, fact: { type: "broke", error: ERROR } };
+    case "pass deadline":
+      return { ...plain, fact: { type: "deadline_passed", error: ERROR } };
+    case "end cancelled":
+      return { ...plain, fact: { type: "cancelled", reason: "x" } };
+    case "retry":
+    case "late retry": {
+      const retry = { attempt: row.attempt + 1, error: ERROR, delayMs: 0, timeout: 60_000, sandboxType: "standard" } as const;
+      return { ...plain, fact: { type: "retried", retry }, events: [said("withdrawn")] };
+    }
+    case "see to its end":
+      // A runner asks whether the run is still its own before it kills anything.
+      return plain;
+  }
+}
+
+async function write(handle: RunHandle, { fact, events, lines, read, requests }: Writing): Promise<void> {
+  const outTo = handle.row.out_cursor + read;
+  if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0 });
+  else if (fact === null || fact.type === "asked")
+    await handle.commit({ events, lines, outTo, requests: requests.map((id, n) => ({ id, kind: "permission", offset: outTo + n })) });
+  else await handle.happen(fact, { events, lines });
+}
+
+type Outcome = "written" | "fenced" | "lost" | "impossible";
+
+async function outcomeOf(work: Promise<void>): Promise<Outcome> {
+  try {
+    await work;
+    return "written";
+  } catch (error) {
+    if (error instanceof FencedError) return "fenced";
+    if (error instanceof DatabaseUnavailableError) return "lost";
+    if (error instanceof Error && error.message.includes("cannot happen to run")) return "impossible";
+    throw error;
+  }
+}
+
+function stepOf(step: Step, which: number, fault: Fault): Act {
+  return act([step, `hand${which}`, fault], async (world, model) => {
+    const isLate = step.startsWith("late");
+    const hands = world.owners.flatMap((owner) => [...(isLate ? owner.before : owner.rows)].map(([id, row]) => ({ owner, id, row })));
+    const hand = at(hands, which);
+    if (hand === undefined) return NOTHING;
+    const { owner, id, row } = hand;
+    const name = `${owner.name} ${id}`;
+    if (world.busy.has(name)) return NOTHING;
+    world.busy.add(name);
+    try {
+      if (row === "unsure") return await takeUpAgain(world, owner, { id, orgId: model.runs.get(id)?.orgId ?? "" });
+      const line = faulty(world, fault);
+      const handle = runHandle({ db: line.db, wakes: world.wakes }, row);
+      const writing = writingOf(step, row, world);
+      const outcome = await outcomeOf(write(handle, writing));
+      if (outcome === "written") {
+        owner.before.set(id, row);
+        owner.rows.set(id, handle.row);
+      }
+      if (outcome === "lost") owner.rows.set(id, "unsure");
+      if ((outcome === "fenced" && !isLate) || isTerminal(handle.row.status)) owner.rows.delete(id);
+      const done = line.done();
+      return (now) => explainStep(now, { row, writing, outcome, isWritten: done === undefined ? null : done.length > 0 });
+    } finally {
+      world.busy.delete(name);
+    }
+  });
+}
+
+/** What was remembered is not sure any more: the row tells, to whom it still belongs. */
+async function takeUpAgain(world: World, owner: Owner, run: { readonly id: string; readonly orgId: string }): Promise<Explain> {
+  const row = await reloadRun(world.db, { id: run.id, org_id: run.orgId });
+  if (row === undefined || row.owner !== owner.name || isTerminal(row.status)) owner.rows.delete(run.id);
+  else owner.rows.set(run.id, row);
+  return (model) =>
+    model.runs.get(run.id)?.state.attempt === row?.attempt || world.racing ? null : wrong(`attempt ${row?.attempt}`, "another");
+}
+
+function explainStep(
+  model: Model,
+  { row, writing, outcome, isWritten }: { row: RunRow; writing: Writing; outcome: Outcome; isWritten: boolean | null },
+): string | null {
+  const run = model.runs.get(row.id) as ModelRun;
+  const { fact, events, lines, read, requests } = writing;
+  // A runner decides by what it has seen last.
+  const canBe = fact === null || canHappen(row.status, fact.type);
+  if (canBe !== (outcome !== "impossible")) return wrong(outcome, canBe ? "a write" : "a refusal by the machine");
+  if (isWritten === null) return null;
+  const isMine = run.owner === row.owner && run.state.attempt === row.attempt && isLiving(run);
+  const isFresh = fact?.type === "retried" || run.out === row.out_cursor;
+  if (isWritten !== (isMine && isFresh)) return wrong(isWritten ? "a write" : "a refusal", isWritten ? "a refusal" : "a write");
+  if (!isWritten) return null;
+  run.out += read;
+  if (fact === null || fact.type === "asked") say(run, events);
+  for (const id of requests) run.requests.set(id, "open");
+  if (fact !== null && !happen(run, fact, fact.type === "asked" ? [] : events))
+    return `${fact.type} was written to a run that is ${run.state.status}`;
+  run.in += lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0);
+  return null;
+}
+
+/** A server starts in a home and takes over its runs; the one before may still be there, and not know it. */
+function adopt(home: number, fault: Fault): Act {
+  return act(["adopt", `home${home}`, fault], async (world) => {
+    const { runnerId } = at(world.owners.slice(0, 2), home) as Owner;
+    const owner: Owner = { name: world.newName("owner"), runnerId, rows: new Map(), before: new Map() };
+    world.owners.push(owner);
+    const { lost, done } = await withFault(world, fault, (db) => adoptRuns(db, { owner: owner.name, runnerId }));
+    if (done === undefined) return NOTHING;
+    if (!lost) for (const row of done.answer) owner.rows.set(row.id, row);
+    const taken = done.answer.map(({ id }) => id).toSorted();
+    return (model) => {
+      const living = [...model.runs.values()].filter((run) => run.runnerId === runnerId && isLiving(run));
+      for (const run of living) run.owner = owner.name;
+      const wanted = living.map(({ id }) => id).toSorted();
+      return taken.join() === wanted.join() ? null : wrong(`taking over ${taken.join()}`, wanted.join());
+    };
+  });
+}
+
+/** An owner loses what it remembers of a run: as good as dead for it. */
+function forget(by: number, run: number): Act {
+  return act(["forget", `by owner${by} run${run}`], async (world) => {
+    const rows = at(world.owners, by)?.rows;
+    const id = rows && at([...rows.keys()], run);
+    if (rows !== undefined && id !== undefined && !world.busy.has(`${at(world.owners, by)?.name} ${id}`)) rows.delete(id);
+    return NOTHING;
+  });
+}
+
+function answer(options: { readonly run: number; readonly request: number; readonly fault: Fault }): Act {
+  const { fault } = options;
+  return act(["answer", `run${options.run} request${options.request}`, fault], async (world, model) => {
+    const run = runAt(model, options.run);
+    const requestId = run && at([...run.requests.keys()], options.request);
+    if (run === undefined || requestId === undefined) return NOTHING;
+    const { id: runId, orgId } = run;
+    const words = { orgId, runId, requestId, answer: "allow", by: "x", line: "allowed\n", event: said("answered") };
+    const { done } = await withFault(world, fault, (db) => answerRequest(db, words));
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(runId) as ModelRun;
+      const isOpen = mine.requests.get(requestId) === "open";
+      if (isOpen !== (done.answer !== undefined)) return wrong(isOpen ? "a refusal" : "an answer", isOpen ? "an answer" : "a refusal");
+      if (!isOpen) return null;
+      mine.requests.set(requestId, "answered");
+      mine.in += words.line.length;
+      return happen(mine, { type: "answered" }, [words.event]) ? null : `an answer to a run that is ${mine.state.status}`;
+    };
+  });
+}
+
+function cancel(index: number, fault: Fault): Act {
+  return act(["cancel", `run${index}`, fault], async (world, model) => {
+    const run = runAt(model, index);
+    if (run === undefined) return NOTHING;
+    const { id: runId, orgId } = run;
+    const fact = { type: "cancelled", reason: "Cancelled by a person" } as const;
+    const words = { orgId, runId, reason: fact.reason, events: factsOf(FIRST_STATE, [fact]) };
+    const { done } = await withFault(world, fault, (db) => cancelRun(db, words));
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(runId) as ModelRun;
+      const ended = isTerminal(mine.state.status);
+      if (ended === (done.answer !== undefined)) return wrong(ended ? "a cancel" : "a refusal", ended ? "a refusal" : "a cancel");
+      if (ended) return null;
+      mine.cancelWanted = true;
+      if (mine.state.status === "pending") happen(mine, fact);
+      return null;
+    };
+  });
+}
+
+function goOn(options: { readonly run: number; readonly isStale: boolean; readonly noModel: boolean; readonly fault: Fault }): Act {
+  const { isStale, noModel, fault } = options;
+  return act(
+    ["continue", `run${options.run}`, isStale && "from a turn before", noModel && "without a model", fault],
+    async (world, model) => {
+      const run = runAt(model, options.run);
+      if (run === undefined) return NOTHING;
+      const { id, orgId } = run;
+      const turn = run.state.turn - (isStale ? 1 : 0);
+      const facts: RunFact[] = [{ type: "continued", prompt: "Go on" }, ...(noModel ? [{ type: "broke", error: ERROR } as const] : [])];
+      const events = factsOf({ ...run.state, status: "completed" }, facts);
+      const next = { run: { id, org_id: orgId, turn }, prompt: "Go on", spec: SPEC, carry: CARRY, error: noModel ? ERROR : null, events };
+      const { done } = await withFault(world, fault, (db) => continueRun(db, next));
+      if (done === undefined) return NOTHING;
+      return (now) => {
+        const mine = now.runs.get(id) as ModelRun;
+        const may = isTerminal(mine.state.status) && mine.state.turn === turn;
+        if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "a next turn", may ? "a next turn" : "a refusal");
+        if (may) for (const fact of facts) happen(mine, fact);
+        return null;
+      };
+    },
+  );
+}
+
+const few = fc.nat({ max: 5 });
+const fault: fc.Arbitrary<Fault> = fc.oneof({ weight: 8, arbitrary: fc.constant("none" as const) }, fc.constantFrom("before", "after"));
+// The last ones are those that work now; those before them are gone, and do not know it.
+const owner = fc.nat({ max: 7 });
+
+/** One act, by its weight in a sequence. */
+const anyAct: fc.Arbitrary<Act> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc
+      .record({
+        org: fc.nat({ max: 1 }),
+        key: fc.constantFrom(null, "key1", "key2"),
+        body: fc.constantFrom("task", "task", "other task", "no model"),
+        fault,
+      })
+      .map((words) => create(words as Create)),
+  },
+  { weight: 6, arbitrary: fc.tuple(owner, fault).map(([by, how]) => claim(by, how)) },
+  { weight: 18, arbitrary: fc.tuple(fc.constantFrom(...STEPS), few, fault).map((words) => stepOf(...words)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...LATE_STEPS), few, fault).map((words) => stepOf(...words)) },
+  { weight: 3, arbitrary: fc.tuple(fc.nat({ max: 1 }), fault).map(([home, how]) => adopt(home, how)) },
+  { weight: 1, arbitrary: fc.tuple(owner, few).map(([by, run]) => forget(by, run)) },
+  { weight: 6, arbitrary: fc.record({ run: few, request: few, fault }).map(answer) },
+  { weight: 3, arbitrary: fc.tuple(few, fault).map(([run, how]) => cancel(run, how)) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ run: few, isStale: fc.boolean(), noModel: fc.boolean(), fault }).map(goOn),
+  },
+);
+
+/** Acts that begin together; one alone is the ordinary case. */
+export const anyMoment: fc.Arbitrary<readonly Act[]> = fc.oneof(
+  { weight: 4, arbitrary: anyAct.map((one) => [one]) },
+  { weight: 1, arbitrary: fc.array(anyAct, { minLength: 2, maxLength: 3 }) },
+);

@@ -1,0 +1,127 @@
+// Random sequences of every command that changes a run, on a real PostgreSQL, by people and by several
+// processes of two homes, with lost connections and crashes in between; after every step the store must be
+// what the pure run machine says. What fails is shrunk and printed with the command that repeats it.
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Act, anyMoment, type Explain } from "./acts.ts";
+import { difference, type Model, type Seen } from "./model.ts";
+import { openStore, type Store, type World } from "./world.ts";
+
+const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
+const asked = process.env["RUNYARD_TEST_COMMANDS"];
+const seed = process.env["RUNYARD_TEST_SEED"];
+const path = process.env["RUNYARD_TEST_PATH"];
+const SEQUENCES = asked === undefined ? (full ? 1_000 : 80) : Number(asked);
+const LIMIT_MS = asked === undefined ? (full ? 120_000 : 8_000) : 24 * 3_600_000;
+
+let store: Store;
+beforeAll(async () => {
+  store = await openStore();
+});
+afterAll(() => store?.drop());
+
+test(
+  `whatever is done, the store is what the run machine says (${SEQUENCES} sequences)`,
+  async () => {
+    expect(await failureOf({ sequences: SEQUENCES, limitMs: LIMIT_MS })).toBeNull();
+  },
+  LIMIT_MS + 60_000,
+);
+
+// Each takes one rule out of the database, and must be caught: without that, the test above proves nothing.
+describe("a broken rule is caught:", () => {
+  const rules = [
+    ["a write is fenced by its owner", "commit_step", "x.owner = p_owner and", ""],
+    ["a write is fenced by its cursor", "commit_step", "and x.out_cursor = p_out_from", ""],
+    ["a turn that has ended takes no write", "commit_step", "and not runyard.is_terminal(x.status)", ""],
+    ["a queued run takes no write", "commit_step", "x.status <> 'pending' and", ""],
+    ["an end gives the place back", "commit_step", "set active = s.active - 1", "set active = s.active"],
+    ["the limit of an organization holds", "claim_run", "and s.active < s.max_active", ""],
+    ["the oldest is claimed first", "claim_run", "order by y.num limit 1", "order by y.num desc limit 1"],
+    ["an answer counts once", "answer_request", "and q.closed_at is null", ""],
+    ["the last answer sets the run going", "answer_request", "x.open_requests = 1 and", ""],
+    ["a queued run that is cancelled leaves the queue", "cancel_run", "set queued = s.queued - 1", "set queued = s.queued"],
+    ["one attempt ends once", "next_attempt", "and x.attempt = p_attempt", ""],
+    ["an attempt's questions end with it", "next_attempt", "q.run_id = r.id and q.closed_at is null", "false"],
+    ["one turn follows another once", "continue_run", "and x.turn = p_turn and", "and"],
+    ["a key stands for one run", "admit_create", "k.expires_at <= now()", "true"],
+    ["whoever adopts is the owner", "adopt_runs", "set owner = p_owner", "set owner = owner"],
+  ] as const;
+
+  test.each(full ? rules : rules.slice(0, 2))(
+    "%s",
+    async (_, name, rule, instead) => {
+      const { rows } = await store.outside.query<{ text: string }>("select pg_get_functiondef($1::regproc) as text", [`runyard.${name}`]);
+      const whole = rows[0]?.text ?? "";
+      expect(whole).toContain(rule);
+      await store.outside.query(whole.replace(rule, instead));
+      try {
+        expect(await failureOf({ sequences: 400, limitMs: 60_000, shrink: false })).toMatch(/must be|had to be|was written|rejected/);
+      } finally {
+        await store.outside.query(whole);
+      }
+    },
+    120_000,
+  );
+});
+
+/** What went wrong and how to see it again, or null. */
+async function failureOf(options: { sequences: number; limitMs: number; shrink?: boolean }): Promise<string | null> {
+  const property = fc.asyncProperty(fc.array(anyMoment, { minLength: 1, maxLength: 50, size: "max" }), async (moments) => {
+    const world = await store.newWorld();
+    try {
+      await play(world, moments);
+    } finally {
+      await store.leave(world);
+    }
+  });
+  const found = await fc.check(property, {
+    numRuns: options.sequences,
+    interruptAfterTimeLimit: options.limitMs,
+    markInterruptAsFailure: false,
+    ...(options.shrink === false ? { endOnFailure: true } : {}),
+    ...(seed === undefined ? {} : { seed: Number(seed) }),
+    ...(path === undefined ? {} : { path, endOnFailure: true }),
+  });
+  if (!found.failed) return null;
+  const again = `RUNYARD_TEST_SEED=${found.seed} RUNYARD_TEST_PATH=${found.counterexamplePath} npm test -- packages/runyard/test/commands`;
+  const why = found.errorInstance instanceof Error ? found.errorInstance.message : String(found.errorInstance);
+  return `${why}\nThe same again: ${again}`;
+}
+
+async function play(world: World, moments: readonly (readonly Act[])[]): Promise<void> {
+  let model: Model = { runs: new Map(), keys: new Map() };
+  const told: string[] = [];
+  for (const acts of moments) {
+    told.push(acts.join(" | "));
+    world.racing = acts.length > 1;
+    const done = await Promise.allSettled(acts.map(async (one) => one.perform(world, model)));
+    const seen = await world.look();
+    const failed = done.find((one) => one.status === "rejected");
+    if (failed !== undefined) throw new Error(`${told.join("\n")}\nrejected: ${String(failed.reason)}`);
+    const next = explained(
+      model,
+      done.flatMap((one) => (one.status === "fulfilled" ? one.value : [])),
+      seen,
+    );
+    if (typeof next === "string") throw new Error(`${told.join("\n")}\n${next}`);
+    model = next;
+  }
+}
+
+/** The model behind all of this, in the first order that explains what was seen; where none does, why not. */
+function explained(model: Model, explains: readonly Explain[], seen: Seen): Model | string {
+  const complaints: string[] = [];
+  for (const order of orders(explains)) {
+    const next = structuredClone(model);
+    const complaint = order.map((explain) => explain(next)).find((one) => one !== null) ?? difference(next, seen);
+    if (complaint === null) return next;
+    complaints.push(complaint);
+  }
+  return complaints.join("\nand in another order:\n");
+}
+
+function orders<T>(list: readonly T[]): T[][] {
+  if (list.length < 2) return [[...list]];
+  return list.flatMap((first, index) => orders(list.toSpliced(index, 1)).map((rest) => [first, ...rest]));
+}
