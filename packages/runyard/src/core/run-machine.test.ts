@@ -72,7 +72,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
 
 describe.each(RUN_STATUSES)("a run that is %s", (status) => {
   test.each(Object.values(FACTS))("$type", (fact) => {
-    const next = transition(state(status), fact);
+    const next = transition(state(status, { plans: fact.type === "plan_proposed" }), fact);
     const expected = EXPECTED[status][fact.type];
     expect(canHappen(status, fact.type)).toBe(expected !== undefined);
     if (expected === undefined) expect(next).toEqual({ ok: false });
@@ -114,6 +114,10 @@ describe("what else a fact changes", () => {
     expect(after(waiting, FACTS.plan_revised)).toMatchObject({ ...queued, plans: true });
   });
 
+  test("no plan is proposed where none is to be made", () => {
+    expect(transition(state("running"), FACTS.plan_proposed)).toEqual({ ok: false });
+  });
+
   test("a new turn plans or does not, whatever the one before did", () => {
     expect(after(state("completed"), { type: "continued", prompt: "x", plans: true })).toMatchObject({ plans: true, begun: false });
     expect(after(state("cancelled", { plans: true }), FACTS.continued)).toMatchObject({ plans: false, begun: false });
@@ -140,7 +144,7 @@ describe("the events that tell of a fact", () => {
     ["asked", []],
   ] as const)("%s", (type, expected) => {
     const status = RUN_STATUSES.find((candidate) => canHappen(candidate, type)) ?? "pending";
-    const next = transition(state(status), FACTS[type]);
+    const next = transition(state(status, { plans: true }), FACTS[type]);
     expect(next.ok && next.events.map((event) => event.type)).toEqual([...expected]);
   });
 

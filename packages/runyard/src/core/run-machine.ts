@@ -98,7 +98,7 @@ export type Transition = { readonly ok: true; readonly state: RunState; readonly
  */
 export function transition(state: RunState, fact: RunFact): Transition {
   const table = NEXT[state.status][fact.type];
-  if (table === undefined) return { ok: false };
+  if (table === undefined || (fact.type === "plan_proposed" && !state.plans)) return { ok: false };
   const openRequests = openRequestsAfter(state, fact);
   // The last answer sets the run going again; before that, it still waits.
   const status = fact.type === "answered" && openRequests > 0 ? "awaiting_input" : table;

@@ -4,15 +4,17 @@
 import { createHash } from "node:crypto";
 import { isTerminal, type NewEvent, type RunError, type RunResult } from "@runyard/sdk/contract";
 import fc from "fast-check";
-import { canHappen, type RunFact, transition } from "../../src/core/run-machine.ts";
+import { canHappen, QUEUED, type RunFact, transition } from "../../src/core/run-machine.ts";
 import { NO_USAGE } from "../../src/core/usage.ts";
-import { FencedError, type RunHandle, runHandle } from "../../src/runner/run-handle.ts";
+import { EndRequest, FencedError, type RunHandle, runHandle } from "../../src/runner/run-handle.ts";
 import { createRunOnce } from "../../src/store/creating.ts";
 import { DatabaseUnavailableError } from "../../src/store/database.ts";
+import { NO_PLAN } from "../../src/core/plan.ts";
+import { decidePlan } from "../../src/store/plans.ts";
 import type { Carry, RunRow, RunSpec } from "../../src/store/run-row.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, type NewRun, reloadRun } from "../../src/store/runs.ts";
 import { continueRun } from "../../src/store/turns.ts";
-import { countsOf, FIRST_STATE, happen, isLiving, MAX_ACTIVE, type Model, type ModelRun, runsOf, say } from "./model.ts";
+import { countsOf, happen, isLiving, MAX_ACTIVE, type Model, type ModelRun, runsOf, say } from "./model.ts";
 import { type Fault, faulty, type Owner, said, withFault, type World } from "./world.ts";
 
 /** Changes the model to what must be true after what was seen; a complaint where nothing explains it. */
@@ -67,7 +69,7 @@ interface Create {
   readonly org: number;
   readonly key: string | null;
   /** With no model the run has failed at once. */
-  readonly body: "task" | "other task" | "no model";
+  readonly body: "task" | "other task" | "no model" | "plan first";
   readonly fault: Fault;
 }
 
@@ -85,7 +87,7 @@ function create({ org, key, body, fault }: Create): Act {
       repositoryUrl: "/repository",
       branch: null,
       baseCommit: "a".repeat(40),
-      spec: SPEC,
+      spec: { ...SPEC, plan: { ...NO_PLAN, wanted: body === "plan first" } },
       simulated: false,
       usage: NO_USAGE,
       status: error === null ? "pending" : "failed",
@@ -108,10 +110,11 @@ function create({ org, key, body, fault }: Create): Act {
         id: run.id,
         orgId,
         num: stored.num,
-        state: FIRST_STATE,
+        state: { ...QUEUED, plans: body === "plan first" },
         owner: null,
         runnerId: null,
         cancelWanted: false,
+        plans: [],
         out: 0,
         in: 0,
         requests: new Map(),
@@ -132,8 +135,10 @@ function claim(by: number, fault: Fault): Act {
     const { name, runnerId, rows } = owner;
     const { racing } = world;
     const fact = { type: "claimed", runnerId } as const;
-    const [events, laterEvents] = [1, 2].map((turn) => factsOf({ ...FIRST_STATE, turn }, [fact])) as [NewEvent[], NewEvent[]];
-    const { lost, done } = await withFault(world, fault, (db) => claimRun(db, { owner: name, runnerId, events, laterEvents }));
+    const events = factsOf(QUEUED, [fact]);
+    const laterEvents = factsOf({ ...QUEUED, turn: 2 }, [fact]);
+    const againEvents = factsOf({ ...QUEUED, begun: true }, [fact]);
+    const { lost, done } = await withFault(world, fault, (db) => claimRun(db, { owner: name, runnerId, events, laterEvents, againEvents }));
     if (done === undefined) return NOTHING;
     const row = done.answer;
     if (row !== undefined && !lost) rows.set(row.id, row);
@@ -155,7 +160,19 @@ function claim(by: number, fault: Fault): Act {
 }
 
 /** What an owner does with a run in its hands; "late" ones were on their way for long, with what their owner knew then. */
-const STEPS = ["enter", "read", "ask", "ask two", "finish", "break", "pass deadline", "end cancelled", "retry", "see to its end"] as const;
+const STEPS = [
+  "enter",
+  "read",
+  "ask",
+  "ask two",
+  "finish",
+  "break",
+  "pass deadline",
+  "end cancelled",
+  "retry",
+  "propose",
+  "see to its end",
+] as const;
 const LATE_STEPS = ["late read", "late finish", "late retry"] as const;
 type Step = (typeof STEPS)[number] | (typeof LATE_STEPS)[number];
 
@@ -199,6 +216,10 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
       const retry = { attempt: row.attempt + 1, error: ERROR, delayMs: 0, timeout: 60_000, sandboxType: "standard" } as const;
       return { ...plain, fact: { type: "retried", retry }, events: [said("withdrawn")] };
     }
+    case "propose": {
+      const plan = { version: row.plan_version + 1, text: "Do it.", hash: "h", source: "message", dueAt: null } as const;
+      return { ...plain, fact: { type: "plan_proposed", plan }, events: [said("dropped")] };
+    }
     case "see to its end":
       // A runner asks whether the run is still its own before it kills anything.
       return plain;
@@ -207,13 +228,16 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
 
 async function write(handle: RunHandle, { fact, events, lines, read, requests }: Writing): Promise<void> {
   const outTo = handle.row.out_cursor + read;
-  if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0 });
+  if (fact?.type === "plan_proposed") {
+    const { text, hash, source } = fact.plan;
+    await handle.propose({ fact, events, state: {}, text, hash, source, dueMs: null });
+  } else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0 });
   else if (fact === null || fact.type === "asked")
     await handle.commit({ events, lines, outTo, requests: requests.map((id, n) => ({ id, kind: "permission", offset: outTo + n })) });
   else await handle.happen(fact, { events, lines });
 }
 
-type Outcome = "written" | "fenced" | "lost" | "impossible";
+type Outcome = "written" | "fenced" | "to be cancelled" | "lost" | "impossible";
 
 async function outcomeOf(work: Promise<void>): Promise<Outcome> {
   try {
@@ -221,6 +245,7 @@ async function outcomeOf(work: Promise<void>): Promise<Outcome> {
     return "written";
   } catch (error) {
     if (error instanceof FencedError) return "fenced";
+    if (error instanceof EndRequest) return "to be cancelled";
     if (error instanceof DatabaseUnavailableError) return "lost";
     if (error instanceof Error && error.message.includes("cannot happen to run")) return "impossible";
     throw error;
@@ -248,7 +273,7 @@ function stepOf(step: Step, which: number, fault: Fault): Act {
         owner.rows.set(id, handle.row);
       }
       if (outcome === "lost") owner.rows.set(id, "unsure");
-      if ((outcome === "fenced" && !isLate) || isTerminal(handle.row.status)) owner.rows.delete(id);
+      if ((outcome === "fenced" && !isLate) || isTerminal(handle.row.status) || handle.row.owner === null) owner.rows.delete(id);
       const done = line.done();
       return (now) => explainStep(now, { row, writing, outcome, isWritten: done === undefined ? null : done.length > 0 });
     } finally {
@@ -273,12 +298,13 @@ function explainStep(
   const run = model.runs.get(row.id) as ModelRun;
   const { fact, events, lines, read, requests } = writing;
   // A runner decides by what it has seen last.
-  const canBe = fact === null || canHappen(row.status, fact.type);
+  const canBe = fact === null || (canHappen(row.status, fact.type) && (fact.type !== "plan_proposed" || row.plans));
   if (canBe !== (outcome !== "impossible")) return wrong(outcome, canBe ? "a write" : "a refusal by the machine");
   if (isWritten === null) return null;
   const isMine = run.owner === row.owner && run.state.attempt === row.attempt && isLiving(run);
-  const isFresh = fact?.type === "retried" || run.out === row.out_cursor;
-  if (isWritten !== (isMine && isFresh)) return wrong(isWritten ? "a write" : "a refusal", isWritten ? "a refusal" : "a write");
+  const isFresh = fact?.type === "retried" || fact?.type === "plan_proposed" || run.out === row.out_cursor;
+  const isWanted = fact?.type !== "plan_proposed" || !run.cancelWanted;
+  if (isWritten !== (isMine && isFresh && isWanted)) return wrong(isWritten ? "a write" : "a refusal", isWritten ? "a refusal" : "a write");
   if (!isWritten) return null;
   run.out += read;
   if (fact === null || fact.type === "asked") say(run, events);
@@ -346,7 +372,7 @@ function cancel(index: number, fault: Fault): Act {
     if (run === undefined) return NOTHING;
     const { id: runId, orgId } = run;
     const fact = { type: "cancelled", reason: "Cancelled by a person" } as const;
-    const words = { orgId, runId, reason: fact.reason, events: factsOf(FIRST_STATE, [fact]) };
+    const words = { orgId, runId, reason: fact.reason, events: factsOf(QUEUED, [fact]) };
     const { done } = await withFault(world, fault, (db) => cancelRun(db, words));
     if (done === undefined) return NOTHING;
     return (now) => {
@@ -355,24 +381,85 @@ function cancel(index: number, fault: Fault): Act {
       if (ended === (done.answer !== undefined)) return wrong(ended ? "a cancel" : "a refusal", ended ? "a refusal" : "a cancel");
       if (ended) return null;
       mine.cancelWanted = true;
-      if (mine.state.status === "pending") happen(mine, fact);
+      if (mine.state.status === "pending" || mine.state.status === "awaiting_plan") happen(mine, fact);
       return null;
     };
   });
 }
 
-function goOn(options: { readonly run: number; readonly isStale: boolean; readonly noModel: boolean; readonly fault: Fault }): Act {
-  const { isStale, noModel, fault } = options;
+function decide(options: {
+  readonly run: number;
+  readonly how: "approve" | "edit" | "revise" | "reject";
+  readonly isStale: boolean;
+  readonly fault: Fault;
+}): Act {
+  const { how, isStale, fault } = options;
+  return act([how, `the plan of run${options.run}`, isStale && "of another version", fault], async (world, model) => {
+    const run = runAt(model, options.run);
+    if (run === undefined) return NOTHING;
+    const { id, orgId } = run;
+    const version = run.plans.length + (isStale ? -1 : 0);
+    const fact = decisionOf(how, version);
+    const { done } = await withFault(world, fault, (db) =>
+      decidePlan(db, {
+        run: { id, org_id: orgId },
+        version,
+        decision: how === "edit" || how === "approve" ? "approved" : how === "revise" ? "revised" : "rejected",
+        by: null,
+        note: null,
+        edit: how === "edit" ? { text: "Do it well.", hash: "h2" } : null,
+        carry: how === "reject" ? null : CARRY,
+        events: factsOf({ ...run.state, status: "awaiting_plan" }, [fact]),
+      }),
+    );
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(id) as ModelRun;
+      const may = mine.state.status === "awaiting_plan" && mine.plans.length === version;
+      if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "a decision", may ? "a decision" : "a refusal");
+      if (may) happen(mine, fact);
+      return null;
+    };
+  });
+}
+
+function decisionOf(how: "approve" | "edit" | "revise" | "reject", version: number): RunFact {
+  const by = "policy";
+  if (how === "reject") return { type: "plan_rejected", rejection: { version, reason: "x", by } };
+  if (how === "revise") return { type: "plan_revised", revision: { version, feedback: "x", by } };
+  const edit = how === "edit" ? ({ version: version + 1, replaces: version, text: "Do it well.", hash: "h2", by } as const) : null;
+  return { type: "plan_approved", approval: { version: edit?.version ?? version, hash: "h", by }, edit };
+}
+
+function goOn(options: {
+  readonly plans: boolean;
+  readonly run: number;
+  readonly isStale: boolean;
+  readonly noModel: boolean;
+  readonly fault: Fault;
+}): Act {
+  const { plans, isStale, noModel, fault } = options;
   return act(
-    ["continue", `run${options.run}`, isStale && "from a turn before", noModel && "without a model", fault],
+    ["continue", plans && "with a plan", `run${options.run}`, isStale && "from a turn before", noModel && "without a model", fault],
     async (world, model) => {
       const run = runAt(model, options.run);
       if (run === undefined) return NOTHING;
       const { id, orgId } = run;
       const turn = run.state.turn - (isStale ? 1 : 0);
-      const facts: RunFact[] = [{ type: "continued", prompt: "Go on" }, ...(noModel ? [{ type: "broke", error: ERROR } as const] : [])];
+      const facts: RunFact[] = [
+        { type: "continued", prompt: "Go on", plans },
+        ...(noModel ? [{ type: "broke", error: ERROR } as const] : []),
+      ];
       const events = factsOf({ ...run.state, status: "completed" }, facts);
-      const next = { run: { id, org_id: orgId, turn }, prompt: "Go on", spec: SPEC, carry: CARRY, error: noModel ? ERROR : null, events };
+      const next = {
+        run: { id, org_id: orgId, turn },
+        prompt: "Go on",
+        spec: SPEC,
+        carry: CARRY,
+        plans,
+        error: noModel ? ERROR : null,
+        events,
+      };
       const { done } = await withFault(world, fault, (db) => continueRun(db, next));
       if (done === undefined) return NOTHING;
       return (now) => {
@@ -399,7 +486,7 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
       .record({
         org: fc.nat({ max: 1 }),
         key: fc.constantFrom(null, "key1", "key2"),
-        body: fc.constantFrom("task", "task", "other task", "no model"),
+        body: fc.constantFrom("task", "task", "plan first", "other task", "no model"),
         fault,
       })
       .map((words) => create(words as Create)),
@@ -413,7 +500,18 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   { weight: 3, arbitrary: fc.tuple(few, fault).map(([run, how]) => cancel(run, how)) },
   {
     weight: 3,
-    arbitrary: fc.record({ run: few, isStale: fc.boolean(), noModel: fc.boolean(), fault }).map(goOn),
+    arbitrary: fc.record({ run: few, plans: fc.boolean(), isStale: fc.boolean(), noModel: fc.boolean(), fault }).map(goOn),
+  },
+  {
+    weight: 4,
+    arbitrary: fc
+      .record({
+        run: few,
+        how: fc.constantFrom("approve" as const, "edit" as const, "revise" as const, "reject" as const),
+        isStale: fc.boolean(),
+        fault,
+      })
+      .map(decide),
   },
 );
 

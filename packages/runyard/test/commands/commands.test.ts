@@ -45,6 +45,10 @@ describe("a broken rule is caught:", () => {
     ["an attempt's questions end with it", "next_attempt", "q.run_id = r.id and q.closed_at is null", "false"],
     ["one turn follows another once", "continue_run", "and x.turn = p_turn and", "and"],
     ["a key stands for one run", "admit_create", "k.expires_at <= now()", "true"],
+    ["a plan gives the place back", "propose_plan", "set active = s.active - 1", "set active = s.active"],
+    ["a run that is to be cancelled proposes nothing", "propose_plan", "and x.cancel_reason is null", ""],
+    ["a decision is about one version", "decide_plan", "and x.plan_version = p_version", ""],
+    ["an approved plan queues its run", "decide_plan", "set queued = s.queued + 1", "set queued = s.queued"],
     ["whoever adopts is the owner", "adopt_runs", "set owner = p_owner", "set owner = owner"],
   ] as const;
 

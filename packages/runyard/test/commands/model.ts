@@ -1,5 +1,5 @@
-import { isTerminal, type NewEvent, TERMINAL_STATUSES } from "@runyard/sdk/contract";
-import { type RunFact, type RunState, transition } from "../../src/core/run-machine.ts";
+import { isTerminal, type NewEvent, type PlanState, TERMINAL_STATUSES } from "@runyard/sdk/contract";
+import { type RunFact, transition, type RunState } from "../../src/core/run-machine.ts";
 
 /** What must be true of one run: the pure run machine, and what its writers have said and were told. */
 export interface ModelRun {
@@ -11,6 +11,8 @@ export interface ModelRun {
   owner: string | null;
   runnerId: string | null;
   cancelWanted: boolean;
+  /** What became of each version of its plan. */
+  readonly plans: PlanState[];
   /** Bytes of the agent's journals, those of the present attempt. */
   out: number;
   in: number;
@@ -27,8 +29,8 @@ export interface Model {
 }
 
 export const MAX_ACTIVE = 2;
-export const FIRST_STATE: RunState = { status: "pending", phase: "queued", turn: 1, attempt: 0, openRequests: 0 };
-const LIVING = ["running", "awaiting_input", "awaiting_plan"];
+/** Those that somebody has in hand; a run that waits for a decision about its plan is nobody's. */
+const LIVING = ["running", "awaiting_input"];
 const TERMINAL_EVENTS = TERMINAL_STATUSES.map((status) => `run.${status}`);
 
 export const isLiving = (run: Pick<ModelRun, "state">): boolean => LIVING.includes(run.state.status);
@@ -51,7 +53,20 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   if (fact.type === "claimed" || fact.type === "retried") [run.out, run.in] = [0, 0];
   if (next.state.openRequests === 0) for (const [id, is] of run.requests) if (is === "open") run.requests.set(id, "closed");
   if (fact.type === "continued") run.cancelWanted = false;
+  tellPlans(run, fact);
   return true;
+}
+
+function tellPlans(run: ModelRun, fact: RunFact): void {
+  const last = run.plans.length - 1;
+  if (fact.type === "plan_proposed") [run.owner] = [null, run.plans.push("proposed")];
+  if (fact.type === "plan_approved") {
+    run.plans[last] = fact.edit === null ? "approved" : "edited";
+    if (fact.edit !== null) run.plans.push("approved");
+  }
+  if (fact.type === "plan_revised") run.plans[last] = "revised";
+  if (fact.type === "plan_rejected") run.plans[last] = "rejected";
+  if (fact.type === "cancelled" && run.plans[last] === "proposed") run.plans[last] = "withdrawn";
 }
 
 export function runsOf(model: Model, orgId: string): ModelRun[] {
@@ -76,6 +91,11 @@ export interface SeenRun {
   readonly out: number;
   readonly in: number;
   readonly cancel_wanted: boolean;
+  readonly begun: boolean;
+  readonly plans: boolean;
+  readonly plan_version: number;
+  /** Version and state of each plan, in order. */
+  readonly versions: readonly (readonly [number, string])[];
   readonly clock_runs: boolean;
   readonly has_ended: boolean;
   /** One word for each event, by seq, with its seq. */
@@ -107,7 +127,7 @@ export function difference(model: Model, seen: Seen): string | null {
 }
 
 function wrongWith(run: ModelRun, stored: SeenRun): string[] {
-  const { status, phase, turn, attempt, openRequests } = run.state;
+  const { status, phase, turn, attempt, openRequests, begun, plans } = run.state;
   const requests = (wanted: string): string[] => [...run.requests].flatMap(([id, is]) => (is === wanted ? id : [])).toSorted();
   const ended = isTerminal(status);
   const { log, inputs, ...rest } = stored;
@@ -123,6 +143,10 @@ function wrongWith(run: ModelRun, stored: SeenRun): string[] {
     out: run.out,
     in: run.in,
     cancel_wanted: run.cancelWanted,
+    begun,
+    plans,
+    plan_version: run.plans.length,
+    versions: run.plans.map((is, at) => [at + 1, is]),
     clock_runs: status === "running",
     has_ended: ended,
     open: requests("open"),

@@ -47,7 +47,9 @@ const LOOK = `
     'runs', (select coalesce(json_agg(json_build_object(
         'id', r.id, 'status', r.status, 'phase', r.phase, 'turn', r.turn, 'attempt', r.attempt, 'open_requests', r.open_requests,
         'owner', r.owner, 'last_seq', r.last_seq, 'out', r.out_cursor, 'in', r.in_size,
-        'cancel_wanted', r.cancel_reason is not null, 'clock_runs', r.active_since is not null, 'has_ended', r.finished_at is not null,
+        'cancel_wanted', r.cancel_reason is not null, 'begun', r.begun, 'plans', r.plans, 'plan_version', r.plan_version,
+        'versions', (select coalesce(json_agg(json_build_array(n.version, n.state) order by n.version), '[]')
+                       from runyard.plans n where n.run_id = r.id), 'clock_runs', r.active_since is not null, 'has_ended', r.finished_at is not null,
         'log', (select coalesce(json_agg(e.seq || ': ' || e.turn || '/' || e.attempt || ' ' || e.type order by e.seq), '[]')
                   from runyard.events e where e.run_id = r.id),
         'open', (select coalesce(json_agg(q.id order by q.id collate "C") filter (where q.closed_at is null), '[]')
@@ -123,7 +125,8 @@ export function faulty(world: World, fault: Fault): { readonly db: Database; rea
   const queryInOrganization: Database["queryInOrganization"] = async (...words) => {
     if (fault === "before") throw lostLine(false);
     const rows = await db.queryInOrganization(...words);
-    done = rows;
+    // What a writer looks up after a refusal is no write.
+    done ??= rows;
     if (fault === "after") throw lostLine(true);
     return rows as never;
   };
