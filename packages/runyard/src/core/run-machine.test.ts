@@ -20,6 +20,7 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   retried: { type: "retried", retry: { attempt: 2, error, delayMs: 1_000, timeout: 60_000, sandboxType: "standard" } },
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
+  released: { type: "released", notice: { level: "info", code: "agent-released", message: "Let go." } },
   plan_proposed: { type: "plan_proposed", plan: { version: 1, text: "Do it.", hash: "h1", source: "message", dueAt: null } },
   plan_approved: { type: "plan_approved", approval: { version: 1, hash: "h1", by: "policy" }, edit: null },
   plan_revised: { type: "plan_revised", revision: { version: 1, feedback: "Shorter.", by: "person", userId: "u" } },
@@ -37,6 +38,7 @@ const state = (status: RunStatus, more: Partial<RunState> = {}): RunState => ({
   turn: 1,
   attempt: 1,
   begun: status !== "pending",
+  inHand: status === "running" || status === "awaiting_input",
   plans: false,
   openRequests: status === "awaiting_input" ? 1 : 0,
   ...more,
@@ -49,6 +51,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     entered: "running",
     retried: "running",
     asked: "awaiting_input",
+    released: "pending",
     plan_proposed: "awaiting_plan",
     finished: "completed",
     broke: "failed",
@@ -58,6 +61,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
   awaiting_input: {
     asked: "awaiting_input",
     answered: "running",
+    released: "awaiting_input",
     retried: "running",
     finished: "completed",
     broke: "failed",
@@ -99,6 +103,19 @@ describe("what else a fact changes", () => {
     expect(after(once, FACTS.answered)).toMatchObject({ status: "running", openRequests: 0 });
   });
 
+  test("a run that was let go of waits for its answers in nobody's hands, and queues with the last of them", () => {
+    const waiting = state("awaiting_input", { openRequests: 2, phase: "building" });
+    const released = after(waiting, FACTS.released);
+    expect(released).toMatchObject({ status: "awaiting_input", openRequests: 2, inHand: false, begun: true, phase: "building" });
+    const once = after(released, FACTS.answered);
+    expect(once).toMatchObject({ status: "awaiting_input", openRequests: 1, inHand: false });
+    expect(after(once, FACTS.answered)).toMatchObject({ status: "pending", phase: "queued", openRequests: 0, inHand: false });
+    expect(transition(released, FACTS.retried)).toEqual({ ok: false });
+    expect(after(released, FACTS.cancelled)).toMatchObject({ status: "cancelled", openRequests: 0 });
+    // The answers were faster.
+    expect(after(state("running"), FACTS.released)).toMatchObject({ status: "pending", phase: "queued", inHand: false });
+  });
+
   test("a request while another one waits is counted", () => {
     expect(after(state("awaiting_input", { openRequests: 1 }), { type: "asked", requests: 1 })).toMatchObject({ openRequests: 2 });
   });
@@ -136,6 +153,7 @@ describe("the events that tell of a fact", () => {
     ["broke", ["run.failed"]],
     ["deadline_passed", ["run.timeout"]],
     ["cancelled", ["run.cancelled"]],
+    ["released", ["notice"]],
     ["plan_proposed", ["plan.proposed"]],
     ["plan_approved", ["plan.approved"]],
     ["plan_revised", ["plan.revised"]],
@@ -194,6 +212,9 @@ test("over any sequence of facts: open requests tell awaiting_input, attempts an
         expect(ends).toBe(isTerminal(next.state.status) ? 1 : 0);
         endings += ends;
         expect(next.state.openRequests > 0).toBe(next.state.status === "awaiting_input");
+        const waits = ["awaiting_input", "running"].includes(next.state.status);
+        expect(next.state.inHand && !waits).toBe(false);
+        expect(next.state.status === "running" && !next.state.inHand).toBe(false);
         expect(next.state.attempt).toBeGreaterThanOrEqual(now.attempt);
         expect(next.state.turn).toBeGreaterThanOrEqual(now.turn);
         now = next.state;

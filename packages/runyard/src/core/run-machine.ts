@@ -1,4 +1,12 @@
-import type { EventData, NewEvent, RunError, RunPhase, RunResult, RunStatus } from "@runyard/sdk/contract";
+import {
+  type EventData,
+  isTerminal,
+  type NewEvent,
+  type RunError,
+  type RunPhase,
+  type RunResult,
+  type RunStatus,
+} from "@runyard/sdk/contract";
 
 /** What the run machine knows of a run: the part of its row that decides what may happen next. */
 export interface RunState {
@@ -10,6 +18,8 @@ export interface RunState {
   readonly attempt: number;
   /** Whether a runner has taken up this turn before: after a wait it is claimed again. */
   readonly begun: boolean;
+  /** Whether a runner has it in hand: not while it queues, nor while people take longer than an agent is kept waiting. */
+  readonly inHand: boolean;
   /** Whether this turn is to make a plan before anything may be changed. */
   readonly plans: boolean;
   /** Permissions and questions that wait for a person. */
@@ -23,6 +33,7 @@ export const QUEUED: RunState = {
   turn: 1,
   attempt: 0,
   begun: false,
+  inHand: false,
   plans: false,
   openRequests: 0,
 };
@@ -35,6 +46,8 @@ export type RunFact =
   | { readonly type: "retried"; readonly retry: EventData<"run.retrying"> }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
+  /** Its agent was let go, because the answers that it waits for did not come for so long. */
+  | { readonly type: "released"; readonly notice: EventData<"notice"> }
   | { readonly type: "plan_proposed"; readonly plan: EventData<"plan.proposed"> }
   | { readonly type: "plan_approved"; readonly approval: EventData<"plan.approved">; readonly edit: EventData<"plan.edited"> | null }
   | { readonly type: "plan_revised"; readonly revision: EventData<"plan.revised"> }
@@ -58,6 +71,8 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     entered: "running",
     retried: "running",
     asked: "awaiting_input",
+    // The answers came in the very moment: it queues to go on with them.
+    released: "pending",
     plan_proposed: "awaiting_plan",
     finished: "completed",
     broke: "failed",
@@ -67,6 +82,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
   awaiting_input: {
     asked: "awaiting_input",
     answered: "running",
+    released: "awaiting_input",
     retried: "running",
     finished: "completed",
     broke: "failed",
@@ -98,23 +114,39 @@ export type Transition = { readonly ok: true; readonly state: RunState; readonly
  */
 export function transition(state: RunState, fact: RunFact): Transition {
   const table = NEXT[state.status][fact.type];
-  if (table === undefined || (fact.type === "plan_proposed" && !state.plans)) return { ok: false };
+  if (table === undefined || !fits(state, fact)) return { ok: false };
   const openRequests = openRequestsAfter(state, fact);
-  // The last answer sets the run going again; before that, it still waits.
-  const status = fact.type === "answered" && openRequests > 0 ? "awaiting_input" : table;
+  const status = fact.type === "answered" ? statusAfterAnswer(state, openRequests) : table;
   return {
     ok: true,
     state: {
       status,
-      phase: phaseAfter(state, fact),
+      phase: status === "pending" ? "queued" : phaseAfter(state, fact),
       turn: state.turn + (fact.type === "continued" ? 1 : 0),
       attempt: attemptAfter(state, fact),
+      inHand: fact.type === "claimed" || (state.inHand && !isTerminal(status) && !LETS_GO.has(fact.type)),
       begun: fact.type === "claimed" || (state.begun && fact.type !== "continued"),
       plans: plansAfter(state, fact),
       openRequests,
     },
     events: eventsOf(state, fact),
   };
+}
+
+/** Facts behind which nobody has the run in hand. */
+const LETS_GO: ReadonlySet<FactType> = new Set(["released", "plan_proposed"]);
+
+/** The last answer sets the run going again, where its agent is still there; before that, it still waits. */
+function statusAfterAnswer(state: RunState, openRequests: number): RunStatus {
+  if (openRequests > 0) return "awaiting_input";
+  return state.inHand ? "running" : "pending";
+}
+
+/** What the status alone does not tell. */
+function fits(state: RunState, fact: RunFact): boolean {
+  if (fact.type === "plan_proposed") return state.plans;
+  // Nobody is there who could do more to it.
+  return state.status !== "awaiting_input" || state.inHand || fact.type === "answered" || fact.type === "cancelled";
 }
 
 function openRequestsAfter(state: RunState, fact: RunFact): number {
@@ -124,6 +156,7 @@ function openRequestsAfter(state: RunState, fact: RunFact): number {
     case "answered":
       return state.openRequests - 1;
     case "entered":
+    case "released":
       return state.openRequests;
     default:
       // The attempt or the turn is over: nobody waits for an answer any more.
@@ -138,10 +171,6 @@ function phaseAfter(state: RunState, fact: RunFact): RunPhase {
       return "preparing";
     case "entered":
       return fact.phase;
-    case "plan_approved":
-    case "plan_revised":
-    case "continued":
-      return "queued";
     default:
       return state.phase;
   }
@@ -180,6 +209,8 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
       return [{ type: "run.failed", data: { error: fact.error } }];
     case "deadline_passed":
       return [{ type: "run.timeout", data: { error: fact.error } }];
+    case "released":
+      return [{ type: "notice", data: fact.notice }];
     case "plan_proposed":
       return [{ type: "plan.proposed", data: fact.plan }];
     case "plan_approved":

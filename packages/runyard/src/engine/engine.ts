@@ -2,6 +2,7 @@ import {
   type AnswerPermissionRequest,
   type continueRunSchema,
   type createRunSchema,
+  DEFAULT_AGENT_WAIT_MS,
   DEFAULT_TIMEOUT_MS,
   isTerminal,
   type listRunsSchema,
@@ -22,7 +23,7 @@ import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type Carry, type PlannedCarry, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { type Carry, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
@@ -32,7 +33,7 @@ import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel } from "./model.ts";
 import { createPlans } from "./plans.ts";
-import { ruleToRemember } from "./remember.ts";
+import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -57,7 +58,7 @@ export interface EngineOptions {
   /** What the next turn of a run goes on from. */
   readonly carryOver: (run: RunRow) => Carry;
   /** What a turn goes on from once somebody has decided about its plan. */
-  readonly carryPlanned: (run: RunRow, next: PlannedCarry["next"]) => Carry;
+  readonly carryPlanned: (run: RunRow, next: GoingOn["next"]) => Carry;
   readonly status: StatusSources;
 }
 
@@ -136,6 +137,7 @@ export function createEngine(options: EngineOptions) {
         : defaultPolicy(sandbox.isolation),
       timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
+      agentWaitMs: input.settings?.agentWait ?? DEFAULT_AGENT_WAIT_MS,
       attempts,
       plan: planSettingsOf({ plan: input.plan, ...input.settings }, await planDefaults(db, principal.orgId, repository.root)),
     };
@@ -180,7 +182,7 @@ export function createEngine(options: EngineOptions) {
   async function answer(
     principal: Principal,
     request: { runId: string; requestId: string; kind: RequestRow["kind"] },
-    commit: (row: RequestRow) => Promise<unknown>,
+    commit: (row: RequestRow, run: RunRow) => Promise<unknown>,
   ): Promise<Run> {
     const { runId, requestId, kind } = request;
     const { run } = await load(principal.orgId, runId);
@@ -193,10 +195,12 @@ export function createEngine(options: EngineOptions) {
     }
     if (row.answer !== null) throw new RunyardError("already_answered", `${requestId} was answered before; the first answer counts.`);
     if (isTerminal(run.status)) throw ended(runId, run.status);
-    if ((await commit(row)) === undefined)
+    if ((await commit(row, run)) === undefined)
       throw new RunyardError("already_answered", `${requestId} is not open any more: somebody answered it, or its attempt is over.`);
     wakes.notify(runId);
     wakes.notify(control(runId));
+    // Of a run whose agent was let go, the last answer queues it.
+    wakes.notify(CLAIM);
     return show(await load(principal.orgId, runId));
   }
 
@@ -236,8 +240,8 @@ export function createEngine(options: EngineOptions) {
     answerPermission(principal: Principal, runId: string, requestId: string, given: AnswerPermissionRequest): Promise<Run> {
       const { orgId, userId: by } = principal;
       const { decision } = given;
-      return answer(principal, { runId, requestId, kind: "permission" }, (row) => {
-        const rule = ruleToRemember(row, given);
+      return answer(principal, { runId, requestId, kind: "permission" }, (row, run) => {
+        const rule = run.owner === null ? ruleForReleased(row, given) : ruleToRemember(row, given);
         const say = (person: Answerer) => options.answers.permission(row.request, decision, person);
         return answerPermission(db, { orgId, runId, requestId, answer: decision, by, rule, say });
       });

@@ -12,3 +12,9 @@ export function ruleToRemember(row: RequestRow, answer: AnswerPermissionRequest)
     "This answer cannot be remembered: the call names neither a command nor a path that a rule could go by, or one that is too long. Answer it for this once.";
   throw new RunyardError("invalid_request", message, { errors: [{ path: "remember", message }] });
 }
+
+/** The rule by which an agent that was let go is answered when it asks again; null where none can be made of the call, so that a person is asked again. */
+export function ruleForReleased(row: RequestRow, { decision }: AnswerPermissionRequest): NormalRule | null {
+  const { call } = row.request.payload ?? {};
+  return (call && ruleForCallsLike(call, decision, `answer to ${row.id}`)) ?? null;
+}

@@ -1,18 +1,19 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
 import { retell } from "../agents/acp/retell.ts";
+import { answersPrompt } from "../core/answers.ts";
 import { buildingPrompt, planningPrompt, revisionPrompt } from "../core/plan.ts";
-import { planSettings, promptOf, type RunRow } from "../store/run-row.ts";
+import { type GoingOn, planSettings, promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
+import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
 
 /** What a run's conversation needs to know from outside. */
 export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationSpec {
-  const prompt = wordsFor(row);
   return {
     cwd: pathsInside(ctx, row).workspace,
-    prompt,
-    ...earlierOf(row, prompt),
+    prompt: wordsFor(row),
+    ...earlierOf(row),
     ...(row.plans && { plans: true }),
     attempt: row.attempt,
     policy: policyInForce(row),
@@ -20,17 +21,27 @@ export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationS
   };
 }
 
-/** What the agent is asked now: the turn's prompt, or what became of its plan. */
+/** What the agent is asked now: the turn's prompt, or what became of its plan or of its questions. */
 function wordsFor(row: RunRow): string {
-  const next = row.carry?.planned?.next;
+  const next = row.carry?.goesOn?.next;
+  return next?.type === "answered" ? answersPrompt(attemptState(row).answers ?? []) : workOf(row, next ?? null);
+}
+
+/** What the agent is at work on. */
+function workOf(row: RunRow, next: GoingOn["next"] | null): string {
+  if (next?.type === "answered") return workOf(row, next.before);
   if (next?.type === "build") return buildingPrompt(next);
   if (next?.type === "revise") return revisionPrompt(next.version, next.feedback);
   return row.plans ? planningPrompt(promptOf(row), planSettings(row).statement) : promptOf(row);
 }
 
 /** What the conversation goes on with, where it is not the run's first. */
-function earlierOf({ task, carry }: RunRow, prompt: string): Pick<ConversationSpec, "earlier"> {
+function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
+  const { task, carry } = row;
   if (carry === null) return {};
+  const next = carry.goesOn?.next ?? null;
+  const work = workOf(row, next);
+  const prompt = next?.type === "answered" ? `${work}\n\n---\n\n${wordsFor(row)}` : work;
   const retold = retell({ task, lastPrompt: carry.prompt, lastWords: carry.lastWords, prompt });
   return { earlier: { sessionId: carry.sessionId, retold } };
 }

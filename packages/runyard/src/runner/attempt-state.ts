@@ -21,6 +21,8 @@ export interface AttemptState {
   readonly workspace?: "taken" | "fresh";
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
   readonly cachePath?: string;
+  /** What people answered to the attempt before, which was let go while it waited. Set with the workspace. */
+  readonly answers?: readonly GivenAnswer[];
   /** The agent's turn. Set once it has begun. */
   readonly turn?: TurnState;
   /** The agent's id of the conversation, for a later turn. Set once its turn has succeeded. */
@@ -29,6 +31,13 @@ export interface AttemptState {
   readonly summary?: string;
   /** The commit that its work became, or null for no change. Set once it is in the cache. */
   readonly made?: { readonly head: string | null };
+}
+
+/** A question or a request for permission, and what a person said to it: a text, or `allow` or `deny`. */
+export interface GivenAnswer {
+  readonly kind: "permission" | "question";
+  readonly asked: string;
+  readonly answer: string;
 }
 
 export interface VerifyState {

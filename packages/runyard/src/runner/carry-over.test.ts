@@ -104,16 +104,16 @@ describe("what a turn goes on from behind its plan", () => {
       sessionId: "s2",
       lastWords: "# Plan",
       homes: [1],
-      planned: { attempt: 1, next },
+      goesOn: { attempt: 1, next },
     });
   });
 
   test("in a later turn, the workspace and the branch of the turn before", () => {
-    const carried = { ...BEFORE, sessionId: "s2", prompt: "Paint it", lastWords: "# Plan", homes: [2, 1], planned: { attempt: 2, next } };
+    const carried = { ...BEFORE, sessionId: "s2", prompt: "Paint it", lastWords: "# Plan", homes: [2, 1], goesOn: { attempt: 2, next } };
     expect(carryPlanned({ ...later, plans: true, state: planning }, next)).toEqual(carried);
     // And again behind the next version of the plan.
     const again = carryPlanned({ ...later, attempt: 3, carry: carried, plans: true, state: planning }, next);
-    expect(again).toMatchObject({ attempts: [1], homes: [3, 2, 1], planned: { attempt: 3 }, head: HEAD });
+    expect(again).toMatchObject({ attempts: [1], homes: [3, 2, 1], goesOn: { attempt: 3 }, head: HEAD });
   });
 
   test("what a planned turn leaves is what any turn leaves", () => {
@@ -121,6 +121,6 @@ describe("what a turn goes on from behind its plan", () => {
     const ended = { ...later, attempt: 3, carry: carried, state: { format: 1, cachePath: "/c", sessionId: "s2", summary: "Painted." } };
     const over = carryOver(ended);
     expect(over).toMatchObject({ attempts: [3], homes: [3, 2, 1], sessionId: "s2", lastWords: "Painted." });
-    expect(over.planned).toBeUndefined();
+    expect(over.goesOn).toBeUndefined();
   });
 });

@@ -1,4 +1,4 @@
-import { type Carry, type PlannedCarry, promptOf, type RunRow } from "../store/run-row.ts";
+import { type Carry, type GoingOn, promptOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, knownState } from "./attempt-state.ts";
 
 type Ended = Pick<RunRow, "attempt" | "state" | "carry" | "result" | "task" | "prompt" | "plans">;
@@ -24,7 +24,7 @@ export function carryOver(run: Ended): Carry {
  * What the turn goes on from once somebody has decided about its plan: the conversation and the home of the
  * attempt that made it, and the workspace that the turn before left.
  */
-export function carryPlanned(run: Ended, next: PlannedCarry["next"]): Carry {
+export function carryPlanned(run: Ended, next: GoingOn["next"]): Carry {
   const state = knownState(run);
   const before = run.carry;
   return {
@@ -35,8 +35,19 @@ export function carryPlanned(run: Ended, next: PlannedCarry["next"]): Carry {
     prompt: promptOf(run),
     lastWords: state.summary ?? before?.lastWords ?? null,
     homes: homesOf(run),
-    planned: { attempt: run.attempt, next },
+    goesOn: { attempt: run.attempt, next },
   };
+}
+
+/**
+ * What a turn goes on from whose agent was let go while it waited for people: its workspace as it is, unless it
+ * was only planning there, its home and its conversation.
+ */
+export function carryReleased(run: Ended): Carry {
+  const next = { type: "answered", before: run.carry?.goesOn?.next ?? null } as const;
+  const { attempts, lastWords, ...carry } = carryPlanned(run, next);
+  const state = knownState(run);
+  return { ...carry, attempts: attemptsOf(run, state), lastWords: state.turn?.conversation.lastText ?? lastWords };
 }
 
 function sessionOf({ carry }: Ended, state: AttemptState): string | null {

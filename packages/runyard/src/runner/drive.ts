@@ -17,7 +17,8 @@ import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
 import { verifyWork } from "./verify.ts";
-import { Detached, EndRequest, FencedError, type RunHandle, runHandle, RunFailure } from "./run-handle.ts";
+import { partWithAgent, release } from "./release.ts";
+import { Detached, EndRequest, FencedError, ReleaseRequest, type RunHandle, runHandle, RunFailure } from "./run-handle.ts";
 
 /** Each phase does its work and commits the next one, so that a restarted server goes on with the phase it finds. */
 const PHASES = {
@@ -53,7 +54,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
     const handle = runHandle(ctx, current);
     try {
       decided ??= await workThrough(ctx, handle);
-      if (decided !== null && handle.row.finished_at === null) await endRun(ctx, handle, decided.reason);
+      if (decided !== null && isInHand(handle.row)) await endRun(ctx, handle, decided.reason);
       if (isInHand(handle.row)) {
         current = handle.row;
         decided = null;
@@ -140,13 +141,16 @@ function orLeave(ctx: RunnerContext, work: Promise<void>): Promise<void> {
   });
 }
 
-/** Kills what the attempt started, and commits the next attempt, or why the run ended. */
+/** Kills what the attempt started, and commits the next attempt, that the run waits without one, or why it ended. */
 async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Promise<void> {
   // Nothing is killed for a run that somebody else has taken over: this throws FencedError then.
   await handle.commit({});
+  const isRelease = error instanceof ReleaseRequest;
+  if (isRelease) await partWithAgent(ctx, handle);
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of stepsOf(dirs.root)) await killRunDirectory(dir);
+  if (isRelease) return release(handle);
   if (!(error instanceof EndRequest || error instanceof RunFailure))
     ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
   const fact = factOf(error, dirs, row.phase);

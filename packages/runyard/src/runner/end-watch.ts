@@ -1,16 +1,16 @@
 import { control, type Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
 import { timeoutInForce, triesOf } from "../store/attempts-shown.ts";
-import type { RunRow } from "../store/run-row.ts";
+import { agentWaitOf, type RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
-import { EndRequest } from "./run-handle.ts";
+import { EndRequest, ReleaseRequest } from "./run-handle.ts";
 
 /** How often a run is looked at without being woken: a wake-up from another process may be missing. */
 const FALLBACK_MS = 2_000;
 
-/** Watches a run for a wish to cancel it and for its deadline. */
+/** Watches a run for a wish to cancel it, for its deadline, and for a wait that takes too long. */
 export interface EndWatch {
-  /** Aborted with an EndRequest when the run is to end. */
+  /** Aborted with an EndRequest when the run is to end, and with a ReleaseRequest when its agent is to be let go. */
   readonly signal: AbortSignal;
   /** Resolves once it has looked for the first time: what ended a run before this server came is known then. */
   readonly looked: Promise<void>;
@@ -28,6 +28,7 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
   let timer: NodeJS.Timeout | undefined;
   let looking = false;
   let again = false;
+  const wait = waitClock();
 
   const look = async (): Promise<void> => {
     if (looking) {
@@ -46,6 +47,8 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
         if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
         else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);
+        const waitedMs = wait.look(row);
+        if (waitedMs >= agentWaitOf(row)) abort.abort(new ReleaseRequest("The agent has waited for long enough"));
       }
     } catch {
       // The database is away: whoever writes next will meet the same and say so. Look again later.
@@ -67,6 +70,18 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
       closed = true;
       clearTimeout(timer);
       unsubscribe();
+    },
+  };
+}
+
+/** How long the run has waited for people since somebody last answered something, in milliseconds; a new server begins anew. */
+function waitClock(): { look(row: RunRow): number } {
+  let since: { readonly atMs: number; readonly inSize: number } | null = null;
+  return {
+    look(row) {
+      if (row.status !== "awaiting_input") since = null;
+      else if (since?.inSize !== row.in_size) since = { atMs: performance.now(), inSize: row.in_size };
+      return since === null ? 0 : performance.now() - since.atMs;
     },
   };
 }

@@ -2,7 +2,9 @@ import { mkdirSync } from "node:fs";
 import { keepResult, updateCache } from "../git/cache.ts";
 import { findRepository } from "../git/local-repository.ts";
 import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
-import { type AttemptState, attemptState } from "./attempt-state.ts";
+import { readAnswers } from "../store/release.ts";
+import type { RunRow } from "../store/run-row.ts";
+import { type AttemptState, attemptState, type GivenAnswer } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
@@ -54,13 +56,22 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
     throw new RunFailure(diskFullError(result.stderr, dirs.root) ?? { type: "sandbox-unavailable", message });
   }
   const sandbox = await sandboxReport(ctx, row, prepared);
+  const answers = await answersFor(ctx, row);
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
       events: [{ type: "sandbox.ready", data: { sandbox } }],
-      change: { sandbox, state: { ...attemptState(row), cachePath } satisfies AttemptState },
+      change: { sandbox, state: { ...attemptState(row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
+}
+
+/** What people answered to the attempt before, where that was let go while it waited. */
+async function answersFor(ctx: RunnerContext, row: RunRow): Promise<GivenAnswer[]> {
+  const goesOn = row.carry?.goesOn;
+  if (goesOn?.next.type !== "answered") return [];
+  const rows = await readAnswers(ctx.db, { run: row, attempt: goesOn.attempt });
+  return rows.map(({ kind, request, answer }) => ({ kind, asked: request.title, answer: answer ?? "" }));
 }
 
 /** A copy of a workspace, and then what is done with it; what cannot be read is left out. */

@@ -4,6 +4,7 @@ import type { Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
 import { nextAttempt } from "../store/attempts.ts";
 import { type NewPlan, proposePlan } from "../store/plans.ts";
+import { type Release, releaseRun } from "../store/release.ts";
 import { machineState, type RunRow } from "../store/run-row.ts";
 import { commitStep, reloadRun, type RunChange, type StepCommit } from "../store/runs.ts";
 
@@ -40,6 +41,11 @@ export class EndRequest extends Error {
   }
 }
 
+/** The agent has waited for people for as long as it may; the run goes on without it once they have answered. */
+export class ReleaseRequest extends Error {
+  override readonly name = "ReleaseRequest";
+}
+
 /** The server is leaving; the run lives on and is adopted by the next one. */
 export class Detached extends Error {
   override readonly name = "Detached";
@@ -62,6 +68,8 @@ export interface RunHandle {
    * Throws FencedError, or EndRequest where the run is to be cancelled.
    */
   propose(plan: { readonly fact: Extract<RunFact, { type: "plan_proposed" }> } & Omit<NewPlan, "run">): Promise<void>;
+  /** Takes the run out of hand with its requests open, with the events of the fact. Throws as `propose` does. */
+  release(how: { readonly fact: Extract<RunFact, { type: "released" }> } & Omit<Release, "run" | "events">): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
   happen(fact: RunFact, more?: Pick<StepCommit, "events" | "lines" | "change">): Promise<void>;
 }
@@ -79,6 +87,13 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
     if (!decided.ok) throw new Error(`${fact.type} cannot happen to run ${row.id}, which is ${row.status}`);
     return decided;
   };
+  /** A run that somebody wants cancelled is not given out of hand: that would have to wait for people. */
+  const takeUnlessCancelled = async (after: RunRow | undefined): Promise<void> => {
+    const now = after ?? (await reloadRun(deps.db, row));
+    if (after === undefined && now?.owner === row.owner && now.cancel_reason !== null)
+      throw new EndRequest({ type: "cancelled", reason: now.cancel_reason });
+    take(after);
+  };
   const commit: RunHandle["commit"] = async (step) => take(await commitStep(deps.db, { ...step, run: row }));
 
   return {
@@ -90,11 +105,10 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
       take(await nextAttempt(deps.db, { run: row, events: [...events, ...decide(fact).events], state, delayMs }));
     },
     async propose({ fact, events, ...plan }) {
-      const proposed = await proposePlan(deps.db, { ...plan, run: row, events: [...events, ...decide(fact).events] });
-      const now = proposed ?? (await reloadRun(deps.db, row));
-      if (proposed === undefined && now?.owner === row.owner && now.cancel_reason !== null)
-        throw new EndRequest({ type: "cancelled", reason: now.cancel_reason });
-      take(proposed);
+      await takeUnlessCancelled(await proposePlan(deps.db, { ...plan, run: row, events: [...events, ...decide(fact).events] }));
+    },
+    async release({ fact, ...rest }) {
+      await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, run: row, events: decide(fact).events }));
     },
     async happen(fact, more = {}) {
       const decided = decide(fact);

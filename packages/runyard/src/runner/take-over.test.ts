@@ -153,8 +153,8 @@ describe("around a plan", () => {
     }
     return dirs;
   }
-  const planned = (attempt: number): Pick<Carry, "planned"> => ({
-    planned: { attempt, next: { type: "build", text: "x", hash: "x", isEdited: false } },
+  const planned = (attempt: number): Pick<Carry, "goesOn"> => ({
+    goesOn: { attempt, next: { type: "build", text: "x", hash: "x", isEdited: false } },
   });
 
   test("a plan phase gets a copy: the workspace stays where it is, the home comes along", async () => {

@@ -59,7 +59,7 @@ const FRESH: TakenOver = { isTaken: false, copyOf: null };
  * there, because what the turns before left uncommitted is nowhere else. Those that planned are none of them.
  */
 function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, carry: Carry): AttemptDirs[] {
-  const known = [carry.planned?.attempt, carry.attempts[0], carry.homes?.[0]].filter((attempt) => attempt !== undefined);
+  const known = [carry.goesOn?.attempt, carry.attempts[0], carry.homes?.[0]].filter((attempt) => attempt !== undefined);
   const last = known.length === 0 ? row.attempt : Math.max(...known);
   const found: AttemptDirs[] = [];
   for (let attempt = row.attempt - 1; attempt > last; attempt -= 1) {

@@ -1,15 +1,17 @@
-import type {
-  PendingRequest,
-  PermissionPolicy,
-  PlanSummary,
-  Run,
-  RunError,
-  RunPhase,
-  RunResult,
-  RunStatus,
-  SandboxDriverName,
-  SandboxReport,
-  ToolKind,
+import {
+  DEFAULT_AGENT_WAIT_MS,
+  isTerminal,
+  type PendingRequest,
+  type PermissionPolicy,
+  type PlanSummary,
+  type Run,
+  type RunError,
+  type RunPhase,
+  type RunResult,
+  type RunStatus,
+  type SandboxDriverName,
+  type SandboxReport,
+  type ToolKind,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings } from "../core/attempts.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
@@ -27,6 +29,8 @@ export interface RunSpec {
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
   readonly sandboxDriver: SandboxDriverName;
+  /** How long an agent is kept alive while it waits for people. Not there in runs of earlier versions. */
+  readonly agentWaitMs?: number;
   /** Not there in runs of earlier versions. */
   readonly attempts?: AttemptSettings;
   readonly plan?: PlanSettings;
@@ -47,17 +51,19 @@ export interface Carry {
   readonly lastWords: string | null;
   /** Attempts that may have the agent's home, the likeliest first, where they are not those of the workspace. */
   readonly homes?: readonly number[];
-  /** Within a turn that makes a plan: what was decided about it. */
-  readonly planned?: PlannedCarry;
+  /** Set between two attempts of a turn that are no retries. */
+  readonly goesOn?: GoingOn;
 }
 
-/** What a turn goes on with once somebody has decided about its plan. */
-export interface PlannedCarry {
-  /** The attempt that made the plan: its workspace and those of the turn's attempts before it were for planning alone. */
+/** What happened within a turn between two of its attempts, and what the next one is to do. */
+export interface GoingOn {
+  /** The attempt before: it planned, or it was let go while it waited for people. */
   readonly attempt: number;
   readonly next:
     | { readonly type: "build"; readonly text: string; readonly hash: string; readonly isEdited: boolean }
-    | { readonly type: "revise"; readonly version: number; readonly feedback: string };
+    | { readonly type: "revise"; readonly version: number; readonly feedback: string }
+    /** People have answered what it asked; `before`: what it was at work on. */
+    | { readonly type: "answered"; readonly before: GoingOn["next"] | null };
 }
 
 /** A row of `runs`, as PostgreSQL gives it. */
@@ -141,10 +147,18 @@ export function planSettings(row: Pick<RunRow, "spec">): PlanSettings {
   return row.spec.plan ?? NO_PLAN;
 }
 
+/** How long an agent of the run is kept alive while it waits for people, in milliseconds. */
+export function agentWaitOf(row: Pick<RunRow, "spec">): number {
+  return row.spec.agentWaitMs ?? DEFAULT_AGENT_WAIT_MS;
+}
+
 /** What the run machine decides by. */
-export function machineState(row: Pick<RunRow, "status" | "phase" | "turn" | "attempt" | "begun" | "plans" | "open_requests">): RunState {
+export function machineState(
+  row: Pick<RunRow, "status" | "phase" | "turn" | "attempt" | "begun" | "plans" | "owner" | "open_requests">,
+): RunState {
   const { status, phase, turn, attempt, begun, plans, open_requests: openRequests } = row;
-  return { status, phase, turn, attempt, begun, plans, openRequests };
+  const inHand = row.owner !== null && status !== "pending" && !isTerminal(status);
+  return { status, phase, turn, attempt, begun, inHand, plans, openRequests };
 }
 
 /** What the run's present turn is about. */
@@ -174,7 +188,13 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     model: row.spec.model,
     simulated: row.simulated,
     permissionPolicy: normalizePolicy(row.spec.permissionPolicy),
-    settings: { timeout: row.spec.timeoutMs, sandboxDriver: row.spec.sandboxDriver, ...showAttemptSettings(row), ...showPlanSettings(row) },
+    settings: {
+      timeout: row.spec.timeoutMs,
+      agentWait: agentWaitOf(row),
+      sandboxDriver: row.spec.sandboxDriver,
+      ...showAttemptSettings(row),
+      ...showPlanSettings(row),
+    },
     ...showAttempts(row),
     sandbox: row.sandbox,
     progress: { percentage: row.percentage, currentStep: row.phase },

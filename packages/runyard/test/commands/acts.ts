@@ -171,6 +171,7 @@ const STEPS = [
   "end cancelled",
   "retry",
   "propose",
+  "let go",
   "see to its end",
 ] as const;
 const LATE_STEPS = ["late read", "late finish", "late retry"] as const;
@@ -220,6 +221,8 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
       const plan = { version: row.plan_version + 1, text: "Do it.", hash: "h", source: "message", dueAt: null } as const;
       return { ...plain, fact: { type: "plan_proposed", plan }, events: [said("dropped")] };
     }
+    case "let go":
+      return { ...plain, fact: { type: "released", notice: { level: "info", code: "agent-released", message: "x" } } };
     case "see to its end":
       // A runner asks whether the run is still its own before it kills anything.
       return plain;
@@ -231,7 +234,8 @@ async function write(handle: RunHandle, { fact, events, lines, read, requests }:
   if (fact?.type === "plan_proposed") {
     const { text, hash, source } = fact.plan;
     await handle.propose({ fact, events, state: {}, text, hash, source, dueMs: null });
-  } else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0 });
+  } else if (fact?.type === "released") await handle.release({ fact, carry: CARRY, state: {} });
+  else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0 });
   else if (fact === null || fact.type === "asked")
     await handle.commit({ events, lines, outTo, requests: requests.map((id, n) => ({ id, kind: "permission", offset: outTo + n })) });
   else await handle.happen(fact, { events, lines });
@@ -302,8 +306,9 @@ function explainStep(
   if (canBe !== (outcome !== "impossible")) return wrong(outcome, canBe ? "a write" : "a refusal by the machine");
   if (isWritten === null) return null;
   const isMine = run.owner === row.owner && run.state.attempt === row.attempt && isLiving(run);
-  const isFresh = fact?.type === "retried" || fact?.type === "plan_proposed" || run.out === row.out_cursor;
-  const isWanted = fact?.type !== "plan_proposed" || !run.cancelWanted;
+  const givesAway = fact?.type === "plan_proposed" || fact?.type === "released";
+  const isFresh = givesAway || fact?.type === "retried" || run.out === row.out_cursor;
+  const isWanted = !givesAway || !run.cancelWanted;
   if (isWritten !== (isMine && isFresh && isWanted)) return wrong(isWritten ? "a write" : "a refusal", isWritten ? "a refusal" : "a write");
   if (!isWritten) return null;
   run.out += read;
@@ -360,7 +365,7 @@ function answer(options: { readonly run: number; readonly request: number; reado
       if (isOpen !== (done.answer !== undefined)) return wrong(isOpen ? "a refusal" : "an answer", isOpen ? "an answer" : "a refusal");
       if (!isOpen) return null;
       mine.requests.set(requestId, "answered");
-      mine.in += words.line.length;
+      if (isLiving(mine)) mine.in += words.line.length;
       return happen(mine, { type: "answered" }, [words.event]) ? null : `an answer to a run that is ${mine.state.status}`;
     };
   });
@@ -381,7 +386,7 @@ function cancel(index: number, fault: Fault): Act {
       if (ended === (done.answer !== undefined)) return wrong(ended ? "a cancel" : "a refusal", ended ? "a refusal" : "a cancel");
       if (ended) return null;
       mine.cancelWanted = true;
-      if (mine.state.status === "pending" || mine.state.status === "awaiting_plan") happen(mine, fact);
+      if (!isLiving(mine)) happen(mine, fact);
       return null;
     };
   });

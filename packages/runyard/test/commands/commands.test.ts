@@ -49,6 +49,8 @@ describe("a broken rule is caught:", () => {
     ["a run that is to be cancelled proposes nothing", "propose_plan", "and x.cancel_reason is null", ""],
     ["a decision is about one version", "decide_plan", "and x.plan_version = p_version", ""],
     ["an approved plan queues its run", "decide_plan", "set queued = s.queued + 1", "set queued = s.queued"],
+    ["an answer to an agent that was let go queues its run", "answer_request", "set queued = s.queued + 1", "set queued = s.queued"],
+    ["an agent that is let go gives its place back", "release_run", "set active = s.active - 1", "set active = s.active"],
     ["whoever adopts is the owner", "adopt_runs", "set owner = p_owner", "set owner = owner"],
   ] as const;
 

@@ -29,11 +29,10 @@ export interface Model {
 }
 
 export const MAX_ACTIVE = 2;
-/** Those that somebody has in hand; a run that waits for a decision about its plan is nobody's. */
-const LIVING = ["running", "awaiting_input"];
 const TERMINAL_EVENTS = TERMINAL_STATUSES.map((status) => `run.${status}`);
 
-export const isLiving = (run: Pick<ModelRun, "state">): boolean => LIVING.includes(run.state.status);
+/** Somebody has it in hand, and it has a place of its organization's. */
+export const isLiving = (run: Pick<ModelRun, "state">): boolean => run.state.inHand;
 
 export function say(run: ModelRun, events: readonly NewEvent[], of: Pick<RunState, "turn" | "attempt"> = run.state): void {
   for (const { type } of events) run.log.push(`${of.turn}/${of.attempt} ${type}`);
@@ -53,6 +52,7 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   if (fact.type === "claimed" || fact.type === "retried") [run.out, run.in] = [0, 0];
   if (next.state.openRequests === 0) for (const [id, is] of run.requests) if (is === "open") run.requests.set(id, "closed");
   if (fact.type === "continued") run.cancelWanted = false;
+  if (fact.type === "released") run.owner = null;
   tellPlans(run, fact);
   return true;
 }

@@ -17,6 +17,9 @@ const noNul = (text: string): boolean => !text.includes("\0");
 export const MAX_TASK_CHARS = 1_000_000;
 /** Default and longest active time of a run, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 3_600_000;
+/** Default and longest time that an agent is kept alive while it waits for people, in milliseconds. */
+export const DEFAULT_AGENT_WAIT_MS = 600_000;
+export const MAX_AGENT_WAIT_MS = 30 * 24 * 3_600_000;
 export const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
 const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL");
@@ -43,6 +46,11 @@ export const createRunSchema = z.strictObject({
     .strictObject({
       /** Active time that the run may use, in milliseconds; waiting for people does not count. */
       timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
+      /**
+       * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
+       * it is let go, and the run goes on with the answer once that has come.
+       */
+      agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
       /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
       sandboxDriver: sandboxDriverSchema.optional(),
       ...attemptSettings,
@@ -171,7 +179,13 @@ export const runSchema = z.object({
   /** True when a scripted model of Runyard answered instead of a real one. */
   simulated: z.boolean(),
   permissionPolicy: permissionPolicySchema,
-  settings: z.object({ timeout: z.number().int(), sandboxDriver: sandboxDriverSchema, ...attemptSettingsShown, ...planSettingsShown }),
+  settings: z.object({
+    timeout: z.number().int(),
+    agentWait: z.number().int(),
+    sandboxDriver: sandboxDriverSchema,
+    ...attemptSettingsShown,
+    ...planSettingsShown,
+  }),
   ...attemptsShown,
   sandbox: sandboxSchema.nullable(),
   progress: z.object({ percentage: z.number().min(0).max(100).nullable(), currentStep: runPhaseSchema }),

@@ -173,6 +173,7 @@ function blankRun(number: number): Run {
     permissionPolicy: { ask: [], deny: [] },
     settings: {
       timeout: 3_600_000,
+      agentWait: 600_000,
       sandboxDriver: "bwrap",
       sandboxType: "standard",
       maxRetries: 0,

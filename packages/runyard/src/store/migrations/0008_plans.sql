@@ -94,6 +94,7 @@ begin
       plan_version = x.plan_version + case when p_text is null then 0 else 1 end,
       plan_due_at = null,
       carry = coalesce(p_carry, x.carry),
+      state = case when goes_on then '{}' else x.state end,
       finished_at = case when goes_on then null else now() end,
       last_seq = x.last_seq + cardinality(p_types), updated_at = now()
     where x.id = p_run and x.status = 'awaiting_plan' and x.plan_version = p_version
@@ -199,7 +200,7 @@ begin
   end if;
   update runyard.runs x
     set status = 'running', phase = 'preparing', owner = p_owner, runner_id = p_runner, attempt = x.attempt + 1,
-        begun = true, out_cursor = 0, in_size = 0, state = '{}', last_seq = x.last_seq + cardinality(p_types),
+        begun = true, out_cursor = 0, in_size = 0, state = case when q.begun then q.state else '{}' end, last_seq = x.last_seq + cardinality(p_types),
         started_at = coalesce(x.started_at, now()), active_since = clock_timestamp(), updated_at = now()
     where x.id = q.id
     returning x.* into r;

@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { answersPrompt } from "./answers.ts";
+
+test("every answer is told with what was asked", () => {
+  const told = answersPrompt([
+    { kind: "question", asked: "Which port?", answer: "4600" },
+    { kind: "permission", asked: "rm -r build", answer: "allow" },
+    { kind: "permission", asked: "git push", answer: "deny" },
+    { kind: "permission", asked: "something newer", answer: "later" },
+  ]);
+  expect(told.split("\n\n").slice(1)).toEqual([
+    "You asked: Which port?\nThe answer: 4600",
+    "You asked for permission: rm -r build\nA person allows it.",
+    "You asked for permission: git push\nA person refuses it: do not try it by another way.",
+    "You asked for permission: something newer\nlater",
+  ]);
+});

@@ -1,0 +1,127 @@
+// An agent that waits too long for people is let go, and the run goes on with their answers.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import { describe, expect, test } from "vitest";
+import { identifyProcess } from "../src/process-identity.ts";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { useLine } from "../src/testing/line.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+
+const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `release cannot be tested: ${unavailable}`, () => {
+  const line = useLine();
+  let serial = 0;
+
+  async function create(input: Partial<CreateRunRequest> = {}): Promise<{ run: Run; repository: string }> {
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, `release-${(serial += 1)}`);
+    const settings = { sandboxDriver: "bwrap", agentWait: 1_000, ...input.settings } as const;
+    return { repository, run: await line.client.runs.create({ task: "Do it", repositoryUrl: repository, ...input, settings }) };
+  }
+
+  /** The run once its agent was let go. */
+  async function released(id: string): Promise<Run> {
+    for await (const event of line.client.runs.events(id)) if (event.type === "notice" && event.data.code === "agent-released") break;
+    return line.client.runs.get(id);
+  }
+
+  /** The log up to now, of a run that goes on. */
+  async function logSoFar(id: string): Promise<RunEvent[]> {
+    const { lastSeq } = await line.client.runs.get(id);
+    const log: RunEvent[] = [];
+    for await (const event of line.client.runs.events(id)) {
+      log.push(event as RunEvent);
+      if (event.seq >= lastSeq) break;
+    }
+    return log;
+  }
+
+  const asked = (): string[] =>
+    (line.model.requests.at(-1)?.messages ?? []).filter((message) => message.role === "user").map((message) => String(message.content));
+
+  test("a question: the place is free, and the answer is the next prompt, in the same workspace and conversation", async () => {
+    await line.serve([
+      { run: "echo kept >kept.txt" },
+      { ask: "Which port?" },
+      { run: "cat kept.txt" },
+      { write: ["port.txt", "4600\n"] },
+      { say: "Done." },
+    ]);
+    const { run: created, repository } = await create();
+    const waiting = await released(created.id);
+    expect(waiting).toMatchObject({ status: "awaiting_input", attempt: 1, waitingFor: [{ kind: "question", title: "Which port?" }] });
+    expect((await line.client.status()).runs).toMatchObject({ running: 0, queued: 0 });
+    const started = (await logSoFar(created.id)).flatMap((event) => (event.type === "agent.started" ? [event.data.pid] : []));
+    expect(identifyProcess(started[0] ?? 0)).toBeNull();
+
+    // It waits through a restart, and for as long as people take.
+    await line.restart();
+    expect(await line.client.runs.get(created.id)).toMatchObject({ status: "awaiting_input", waitingFor: waiting.waitingFor });
+    await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "Port 4600.");
+    const run = await line.client.runs.waitForEnd(created.id);
+    expect(run).toMatchObject({ status: "completed", error: null, turn: 1, attempt: 2 });
+    expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`).split("\n")).toEqual([
+      "README.md",
+      "kept.txt",
+      "port.txt",
+    ]);
+    expect(asked()).toHaveLength(2);
+    expect(asked()[1]).toContain("You asked: Which port?\nThe answer: Port 4600.");
+    const log = await readLog(line.client, run.id);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, at) => at + 1));
+    expect(log.filter((event) => event.type === "turn.started")).toHaveLength(1);
+    expect(log.flatMap((event) => (event.type === "question.answered" ? [event.data] : []))).toEqual([
+      expect.objectContaining({ answer: "Port 4600.", by: "person" }),
+    ]);
+  }, 60_000);
+
+  test("a permission: the agent is told, and is not asked about the same call again", async () => {
+    await line.serve([{ run: "touch asked.txt" }, { run: "touch asked.txt" }, { run: "touch denied.txt" }, { say: "Done." }]);
+    const { run: created, repository } = await create({ permissionPolicy: { ask: ["execute"] } });
+    const waiting = await released(created.id);
+    await line.client.runs.answerPermission(created.id, waiting.waitingFor[0]?.id ?? "", "allow");
+    const second = await released2(created.id, waiting.waitingFor[0]?.id ?? "");
+    expect(second.waitingFor).toMatchObject([{ title: "touch denied.txt" }]);
+    await line.client.runs.answerPermission(created.id, second.waitingFor[0]?.id ?? "", "deny");
+    const run = await line.client.runs.waitForEnd(created.id);
+    expect(run).toMatchObject({ status: "completed", attempt: 3 });
+    expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`).split("\n")).toEqual(["README.md", "asked.txt"]);
+  }, 60_000);
+
+  /** The run once its agent was let go while it waits for something else than `before`. */
+  async function released2(id: string, before: string): Promise<Run> {
+    for (;;) {
+      const run = await line.client.runs.get(id);
+      const released = (await logSoFar(id)).filter((event) => event.type === "notice" && event.data.code === "agent-released");
+      if (released.length === 2 && run.waitingFor.some((request) => request.id !== before)) return run;
+      if (run.finishedAt !== null) throw new Error(`the run has ended: ${JSON.stringify(run.error)}`);
+      await sleep(50);
+    }
+  }
+
+  test("a run that waits without an agent is cancelled at once", async () => {
+    await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
+    const { run: created } = await create();
+    const waiting = await released(created.id);
+    const cancelled = await line.client.runs.cancel(created.id);
+    expect(cancelled).toMatchObject({ status: "cancelled", waitingFor: [] });
+    await expect(line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "Late.")).rejects.toMatchObject({
+      code: expect.stringMatching(/already_answered|run_ended/) as string,
+    });
+    expect((await line.client.status()).runs).toMatchObject({ running: 0, queued: 0 });
+  }, 60_000);
+
+  test("an agent that waits while it plans goes on planning", async () => {
+    await line.serve([{ ask: "Which port?" }, { say: "The plan: port 4600." }, { write: ["port.txt", "4600\n"] }, { say: "Done." }]);
+    const { run: created, repository } = await create({ plan: true });
+    const waiting = await released(created.id);
+    expect(waiting).toMatchObject({ status: "awaiting_input", planFirst: true });
+    await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "4600");
+    for await (const event of line.client.runs.events(created.id)) if (event.type === "plan.proposed") break;
+    await line.client.runs.confirmPlan(created.id);
+    const run = await line.client.runs.waitForEnd(created.id);
+    expect(run).toMatchObject({ status: "completed", attempt: 3, plan: { version: 1, state: "approved" } });
+    expect(gitIn(repository, "show", `runyard/${run.id}:port.txt`)).toBe("4600");
+    expect(asked()[1]).toContain("The answer: 4600");
+  }, 60_000);
+});
