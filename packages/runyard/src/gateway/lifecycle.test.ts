@@ -3,7 +3,7 @@ import http from "node:http";
 import net from "node:net";
 import path from "node:path";
 import type { ServerResponse } from "node:http";
-import { expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { type Gateway, stopGateway } from "./client.ts";
 import { livingLives } from "./lives.ts";
 import { identifyProcess } from "../process-identity.ts";
@@ -24,9 +24,9 @@ async function connect(gateway: Gateway, provider: TestProvider): Promise<Return
 }
 
 /** A provider that streams piece by piece when the test says so. */
-async function startSlowProvider(): Promise<{ provider: TestProvider; streams: ServerResponse[] }> {
+async function startSlowProvider(start = startProvider): Promise<{ provider: TestProvider; streams: ServerResponse[] }> {
   const streams: ServerResponse[] = [];
-  const provider = await startProvider((_, response) => {
+  const provider = await start((_, response) => {
     beginStream(response);
     streams.push(response);
     response.write(delta("0 "));
@@ -43,8 +43,11 @@ async function beginCall(gateway: Gateway, token: string): Promise<{ answer: Pro
 }
 
 async function waitForOther(gateway: Gateway, pid: number): Promise<number> {
-  await expect.poll(async () => (await gateway.health().catch(() => ({ pid }))).pid, { timeout: 20_000 }).not.toBe(pid);
-  return (await gateway.health()).pid;
+  for (;;) {
+    const now = await gateway.health().catch(() => null);
+    if (now !== null && now.pid !== pid) return now.pid;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 function isGone(pid: number): boolean {
@@ -176,22 +179,6 @@ test("a hand-over: a stream goes on to its end, the next call reaches the new ga
   expect(livingLives(host.home.gatewayDir).map((life) => life.process.pid)).toEqual([after.pid]);
 });
 
-test("a gateway that is killed while it drains is settled by the one after it", async () => {
-  const { provider } = await startSlowProvider();
-  const host = newHost();
-  const old = await host.open();
-  const run = await connect(old, provider);
-  const { pid } = await old.health();
-  const { answer } = await beginCall(old, run.token);
-  old.close();
-  await host.open({ mark: "b" });
-  expect(host.closes(run.runId)).toEqual([]);
-  process.kill(pid, "SIGKILL");
-  expect(await answer).toMatchObject({ complete: false });
-  await until(() => host.closes(run.runId).length === 1, "the call to be settled");
-  expect(host.closes(run.runId)).toMatchObject([{ settled: "estimate", ok: false }]);
-});
-
 test.each([2, 5])("%i servers at once make one gateway, with an open door", async (servers) => {
   const provider = await startProvider(answerWell);
   const host = newHost();
@@ -247,74 +234,97 @@ test("a home whose path is longer than a socket's may be", async () => {
   for (const dir of [host.home.gatewayDoorDir, path.dirname(host.home.gatewayControlSocket)]) rmSync(dir, { recursive: true });
 });
 
-test("a port that another program took is given up, with a word about it", async () => {
-  const host = newHost();
-  const first = await host.open();
-  const port = first.tcpPort();
-  first.close();
-  await stopGateway(host.home);
-  const squatter = net.createServer();
-  await new Promise<void>((resolve) => squatter.listen(port, "127.0.0.1", resolve));
-  try {
-    const gateway = await host.open();
-    expect(gateway.tcpPort()).not.toBe(port);
-    expect(readFileSync(path.join(host.home.logsDir, "gateway.log"), "utf8")).toContain(`port ${port} is taken by another program`);
-  } finally {
-    squatter.close();
-  }
-});
+// Each of them waits for seconds until a gateway looks around, or gives something up: at once, they wait for the same ones.
+describe("what takes a gateway a while", { concurrent: true }, () => {
+  const hosts = useHosts(afterAll);
+  const provide = useProviders(afterAll);
 
-test("a door that was swept away is made again", async () => {
-  const provider = await startProvider(answerWell);
-  const host = newHost();
-  const gateway = await host.open();
-  const run = await connect(gateway, provider);
-  const { pid } = await gateway.health();
-  rmSync(path.join(gateway.doorDir, "sock"));
-  await waitForOther(gateway, pid);
-  expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
-});
-
-test("a gateway whose home was removed leaves by itself", async () => {
-  const host = newHost();
-  const gateway = await host.open();
-  gateway.close();
-  const { pid } = await gateway.health();
-  expect(isGone(pid)).toBe(false);
-  rmSync(host.home.root, { recursive: true });
-  await until(() => isGone(pid), "the gateway to leave");
-});
-
-test("stopGateway ends it, also with a call under way, and says whether there was one", async () => {
-  const { provider } = await startSlowProvider();
-  const host = newHost();
-  expect(await stopGateway(host.home)).toBe(false);
-  const gateway = await host.open();
-  const run = await connect(gateway, provider);
-  const { pid } = await gateway.health();
-  const { answer } = await beginCall(gateway, run.token);
-  gateway.close();
-  expect(await stopGateway(host.home)).toBe(true);
-  expect(isGone(pid)).toBe(true);
-  expect(await answer).toMatchObject({ complete: false });
-  expect(host.closes(run.runId)).toMatchObject([{ ok: false, complete: false, settled: "measured" }]);
-  expect(await stopGateway(host.home)).toBe(false);
-});
-
-test("stopGateway also ends one that is just being brought back, and nothing comes after it", async () => {
-  for (let round = 0; round < 5; round += 1) {
-    const host = newHost();
-    const gateway = await host.open();
-    const { pid } = await gateway.health();
+  test("a gateway that is killed while it drains is settled by the one after it", async () => {
+    const { provider } = await startSlowProvider(provide);
+    const host = hosts.newHost();
+    const old = await host.open();
+    const run = await connect(old, provider);
+    const { pid } = await old.health();
+    const { answer } = await beginCall(old, run.token);
+    old.close();
+    await host.open({ mark: "b" });
+    expect(host.closes(run.runId)).toEqual([]);
     process.kill(pid, "SIGKILL");
-    // From before the new process has a socket to after it has taken the name.
-    await new Promise((resolve) => setTimeout(resolve, round * 60));
-    gateway.close();
+    expect(await answer).toMatchObject({ complete: false });
+    await until(() => host.closes(run.runId).length === 1, "the call to be settled");
+    expect(host.closes(run.runId)).toMatchObject([{ settled: "estimate", ok: false }]);
+  });
+
+  test("a port that another program took is given up, with a word about it", async () => {
+    const host = hosts.newHost();
+    const first = await host.open();
+    const port = first.tcpPort();
+    first.close();
     await stopGateway(host.home);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(livingLives(host.home.gatewayDir)).toEqual([]);
-    await expect(gateway.health()).rejects.toThrow("does not answer");
-  }
+    const squatter = net.createServer();
+    await new Promise<void>((resolve) => squatter.listen(port, "127.0.0.1", resolve));
+    try {
+      const gateway = await host.open();
+      expect(gateway.tcpPort()).not.toBe(port);
+      expect(readFileSync(path.join(host.home.logsDir, "gateway.log"), "utf8")).toContain(`port ${port} is taken by another program`);
+    } finally {
+      squatter.close();
+    }
+  });
+
+  test("a door that was swept away is made again", async () => {
+    const provider = await provide(answerWell);
+    const host = hosts.newHost();
+    const gateway = await host.open();
+    const run = await connect(gateway, provider);
+    const { pid } = await gateway.health();
+    rmSync(path.join(gateway.doorDir, "sock"));
+    await waitForOther(gateway, pid);
+    expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
+  });
+
+  test("a gateway whose home was removed leaves by itself", async () => {
+    const host = hosts.newHost();
+    const gateway = await host.open();
+    gateway.close();
+    const { pid } = await gateway.health();
+    expect(isGone(pid)).toBe(false);
+    rmSync(host.home.root, { recursive: true });
+    await until(() => isGone(pid), "the gateway to leave");
+  });
+
+  test("stopGateway ends it, also with a call under way, and says whether there was one", async () => {
+    const { provider } = await startSlowProvider(provide);
+    const host = hosts.newHost();
+    expect(await stopGateway(host.home)).toBe(false);
+    const gateway = await host.open();
+    const run = await connect(gateway, provider);
+    const { pid } = await gateway.health();
+    const { answer } = await beginCall(gateway, run.token);
+    gateway.close();
+    expect(await stopGateway(host.home)).toBe(true);
+    expect(isGone(pid)).toBe(true);
+    expect(await answer).toMatchObject({ complete: false });
+    expect(host.closes(run.runId)).toMatchObject([{ ok: false, complete: false, settled: "measured" }]);
+    expect(await stopGateway(host.home)).toBe(false);
+  });
+
+  test("stopGateway also ends one that is just being brought back, and nothing comes after it", async () => {
+    const rounds = Array.from({ length: 5 }, async (_, round) => {
+      const host = hosts.newHost();
+      const gateway = await host.open();
+      const { pid } = await gateway.health();
+      process.kill(pid, "SIGKILL");
+      // From before the new process has a socket to after it has taken the name.
+      await new Promise((resolve) => setTimeout(resolve, round * 60));
+      gateway.close();
+      await stopGateway(host.home);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(livingLives(host.home.gatewayDir)).toEqual([]);
+      await expect(gateway.health()).rejects.toThrow("does not answer");
+    });
+    await Promise.all(rounds);
+  });
 });
 
 test("a program that cannot run is told of with its own words", async () => {

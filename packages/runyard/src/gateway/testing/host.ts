@@ -28,15 +28,15 @@ export async function bundleGateway(dir: string, mark = "a"): Promise<string> {
 }
 
 export interface Hosts {
-  /** A home of its own, whose gateway is ended after the test. */
+  /** A home of its own, whose gateway is ended. */
   newHost(options?: { below?: string }): TestHost;
   /** One gateway for all tests of the file. */
   shared(): Promise<{ host: TestHost; gateway: Gateway }>;
   program(mark?: string): Promise<string>;
 }
 
-/** For a test file: a bundled program, and homes with gateways of it. */
-export function useHosts(): Hosts {
+/** For a test file: a bundled program, and homes with gateways of it, which end `after` each test, or all where tests run at once. */
+export function useHosts(after: typeof afterEach | typeof afterAll = afterEach): Hosts {
   const dir = mkdtempSync(path.join(tmpdir(), "ry-gw-"));
   const programs = new Map<string, Promise<string>>();
   const hosts: TestHost[] = [];
@@ -53,7 +53,7 @@ export function useHosts(): Hosts {
     mkdirSync(root, { recursive: true });
     return testHost(homeAt(root), program);
   };
-  afterEach(async () => {
+  after(async () => {
     await Promise.all(hosts.splice(0).map((host) => host.end()));
   });
   afterAll(async () => {

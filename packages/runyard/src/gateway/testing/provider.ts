@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach } from "vitest";
+import { type afterAll, afterEach } from "vitest";
 
 export interface SeenRequest {
   readonly method: string;
@@ -20,10 +20,10 @@ export interface TestProvider {
 
 type Answer = (request: SeenRequest, response: ServerResponse) => void | Promise<void>;
 
-/** A model provider on loopback that answers as the test says; ended after each test. */
-export function useProviders(): (answer: Answer) => Promise<TestProvider> {
+/** A model provider on loopback that answers as the test says; ended `after` each test, or after all where tests run at once. */
+export function useProviders(after: typeof afterEach | typeof afterAll = afterEach): (answer: Answer) => Promise<TestProvider> {
   const servers: Server[] = [];
-  afterEach(() => {
+  after(() => {
     for (const server of servers.splice(0)) {
       server.closeAllConnections();
       server.close();
