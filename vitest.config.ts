@@ -11,8 +11,9 @@ export default defineConfig({
     globalSetup: ["packages/runyard/src/testing/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // For what hangs: a busy machine may take several times as long as a quiet one.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     restoreMocks: true,
     reporters: ["default", countReporter()],
     coverage: { provider: "v8", include: ["packages/runyard/src/core/**"], exclude: ["**/*.test.ts"] },

@@ -170,11 +170,11 @@ describe("two set-ups at once", () => {
   test("the second waits for the first and finds everything done", async () => {
     putNpm(HELD);
     const first = startSetUp(["check"]);
-    await vi.waitUntil(() => npmCalls().length === 1, { timeout: 20_000 });
+    await vi.waitUntil(() => npmCalls().length === 1, { timeout: 50_000 });
     const second = startSetUp(["check"]);
     let waiting = "";
     second.child.stderr?.on("data", (text: string) => (waiting += text));
-    await vi.waitUntil(() => waiting !== "", { timeout: 20_000 });
+    await vi.waitUntil(() => waiting !== "", { timeout: 50_000 });
     expect(waiting).toBe(`Another set-up is at work here (process ${first.child.pid}): waiting for it.\n`);
     put("go", "");
     expect((await first.ended).code).toBe(0);
@@ -193,13 +193,13 @@ describe("two set-ups at once", () => {
   test("a killed one is not waited for, but its npm is", async () => {
     putNpm(HELD);
     const killed = startSetUp(["check"]);
-    await vi.waitUntil(() => npmCalls().length === 1 && owners().length === 2, { timeout: 20_000 });
+    await vi.waitUntil(() => npmCalls().length === 1 && owners().length === 2, { timeout: 50_000 });
     killed.child.kill("SIGKILL");
     await once(killed.child, "exit");
     const next = startSetUp(["check"]);
     let waiting = "";
     next.child.stderr?.on("data", (text: string) => (waiting += text));
-    await vi.waitUntil(() => waiting !== "", { timeout: 20_000 });
+    await vi.waitUntil(() => waiting !== "", { timeout: 50_000 });
     expect(waiting).toContain("Another set-up is at work here");
     put("go", "");
     expect((await next.ended).code).toBe(0);
@@ -228,7 +228,7 @@ describe("two set-ups at once", () => {
   test("a signal ends npm, gives the lock back and ends set-up", async () => {
     putNpm(HELD);
     const interrupted = startSetUp(["up"]);
-    await vi.waitUntil(() => owners().length === 2, { timeout: 20_000 });
+    await vi.waitUntil(() => owners().length === 2, { timeout: 50_000 });
     interrupted.child.kill("SIGTERM");
     expect(await interrupted.ended).toEqual({ code: 143, stdout: "", stderr: `${INSTALLING}Set-up was interrupted (SIGTERM).\n` });
     expect(litter()).toEqual([]);

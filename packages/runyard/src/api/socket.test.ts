@@ -2,7 +2,7 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import { expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { type Door, openDoor, OWNER, sendBytes } from "./testing/door.ts";
+import { type Door, openDoor, OWNER, sendBytes, until } from "./testing/door.ts";
 
 const DONE = '{"type":"stream.done"}';
 
@@ -28,10 +28,6 @@ function listen(door: Door, path: string, headers: Record<string, string> = { au
 const streamOf = (id: string, query = ""): string => `/v1/agent-runs/${id}/stream${query}`;
 const seqs = (messages: readonly string[]): number[] =>
   messages.filter((text) => text !== DONE).map((text) => (JSON.parse(text) as { seq: number }).seq);
-
-async function until(check: () => boolean): Promise<void> {
-  await expect.poll(check, { timeout: 10_000, interval: 5 }).toBe(true);
-}
 
 test("a log comes event by event, live, and ends with its turn", async () => {
   const door = await openDoor();

@@ -2,8 +2,8 @@ import type { ServerStatus } from "@runyard/sdk/contract";
 import { providerFromEnvironment } from "../configuration.ts";
 import type { Finding } from "../doctor.ts";
 
-/** Time for one local model server to answer, in milliseconds. */
-const TIMEOUT_MS = 300;
+/** Time for a local model server to answer: one that is at work has little of it, and a closed port takes none. */
+const TIMEOUT_MS = 1_500;
 
 /** A program that serves models on this machine, by the port that it usually has. */
 export interface ModelPlace {
@@ -41,14 +41,14 @@ export async function lookAtModel(env: NodeJS.ProcessEnv, server: ServerStatus |
 }
 
 /** Those of some places where such a program answers. */
-export async function findModelServers(places: readonly ModelPlace[]): Promise<ModelPlace[]> {
-  const answers = await Promise.all(places.map(isThere));
+export async function findModelServers(places: readonly ModelPlace[], timeoutMs = TIMEOUT_MS): Promise<ModelPlace[]> {
+  const answers = await Promise.all(places.map((place) => isThere(place, timeoutMs)));
   return places.filter((_, index) => answers[index]);
 }
 
-async function isThere({ host, probe, field }: ModelPlace): Promise<boolean> {
+async function isThere({ host, probe, field }: ModelPlace, timeoutMs: number): Promise<boolean> {
   try {
-    const answer = await fetch(`http://${host}${probe}`, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: "error" });
+    const answer = await fetch(`http://${host}${probe}`, { signal: AbortSignal.timeout(timeoutMs), redirect: "error" });
     const body: unknown = answer.ok ? await answer.json() : null;
     return typeof body === "object" && body !== null && field in body;
   } catch {

@@ -106,10 +106,12 @@ function createLeaving({ options, servers, active, door, place }: LeavingOptions
       // At once: the next gateway waits for the port.
       servers.tcp.close();
       servers.control.close();
-      setTimeout(() => {
+      const lastClose = (): void => {
         servers.control.closeAllConnections();
         servers.door.close();
-      }, LAST_ACCEPT_MS);
+      };
+      // Behind one more look at the sockets: a process that got no time meanwhile has not taken what came.
+      setTimeout(() => setImmediate(lastClose), LAST_ACCEPT_MS);
       setInterval(() => {
         const recorder = place()?.recorder;
         if (servers.door.listening || active.size > 0 || door.openExchanges > 0 || (recorder?.openBodies ?? 0) > 0) return;

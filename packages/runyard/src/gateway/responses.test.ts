@@ -198,7 +198,7 @@ test("a call that the gateway's kill -9 broke off is cut for the client and sett
           (health) => health.pid !== pid,
           () => false,
         ),
-      { timeout: 20_000 },
+      { timeout: 50_000 },
     )
     .toBe(true);
   await until(() => host.closes(runId).length === 1, "the call's end");

@@ -12,7 +12,7 @@ const startProvider = useProviders();
 const KEY = 'sk-"test/key+with=marks-0123456789';
 const KEY_SPELLINGS = [KEY, JSON.stringify(KEY).slice(1, -1), encodeURIComponent(KEY)];
 /** Bodies are written while the answer is already on its way. */
-const POLL = { timeout: 20_000 };
+const POLL = { timeout: 50_000 };
 const CANARY = "canary-that-is-no-secret";
 
 /** Every file below a home that contains one of these texts. */
@@ -99,7 +99,7 @@ test("keys and tokens stay in memory through a crash, a hand-over and refusals",
   await call(gateway, { token: run.token, body: "{" });
   const { pid } = await gateway.health();
   process.kill(pid, "SIGKILL");
-  await expect.poll(async () => (await gateway.health().catch(() => ({ pid }))).pid, { timeout: 20_000 }).not.toBe(pid);
+  await expect.poll(async () => (await gateway.health().catch(() => ({ pid }))).pid, { timeout: 50_000 }).not.toBe(pid);
   await host.open({ mark: "b" });
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 500 });
   await expect.poll(() => filesWith(host, ["Bearer [redacted]"]).length, POLL).toBe(2);

@@ -66,6 +66,7 @@ describe("the certain kill", () => {
     const tag = `9${process.pid}.5`;
     const dir = await lab.start(launchOf(`echo up; exec sleep ${tag}`));
     await waitForFile(path.join(dir, "out"));
+    await waitFor(() => processesWith(`sleep\0${tag}`).length === 1);
     process.kill(readShimPid(dir)!.pid, "SIGKILL");
     await waitFor(() => !isShimAlive(dir));
     expect(processesWith(`sleep\0${tag}`)).toHaveLength(1); // the control: it does not end by itself

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isShimAlive, readShimPid } from "./run-directory.ts";
 import { hostLaunch, runHostCommand, runStep, type StepResult, StepTimeoutError } from "./step.ts";
-import { type Lab, openLab, SHIM_PROGRAM, SPAWNER_PROGRAM, waitFor } from "./testing/lab.ts";
+import { type Lab, openLab, SHIM_PROGRAM, SPAWNER_PROGRAM, waitFor, waitForFile } from "./testing/lab.ts";
 import { processesWith } from "./testing/processes.ts";
 
 const SERVER = fileURLToPath(new URL("testing/step-server.ts", import.meta.url));
@@ -83,6 +83,8 @@ describe("a step", () => {
     const running = step(dir, sh(`echo begun; sleep ${tag}`));
     const pid = await waitFor(() => readShimPid(dir));
     await waitFor(() => processesWith(`sleep\0${tag}`).length === 1);
+    // What it said is on its way to the journal for a moment.
+    await waitForFile(path.join(dir, "out"));
     process.kill(pid.pid, "SIGKILL");
     expect(await running).toMatchObject({ code: null, stdout: "begun\n" });
     expect(processesWith(tag)).toEqual([]);

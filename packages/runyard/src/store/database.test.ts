@@ -141,11 +141,15 @@ describe("transactions", () => {
 
   test("two transactions that lock crosswise both succeed, after a deadlock", async () => {
     let runs = 0;
+    let holding = 0;
+    let goOn: () => void = () => undefined;
+    const bothHold = new Promise<void>((resolve) => (goOn = resolve));
     const cross = (first: number, second: number): Promise<void> =>
       db.inOrganization("org_a", async (tx) => {
         runs += 1;
         await tx.query("update counters set n = n + 100 where id = $1", [first]);
-        await tx.query("select pg_sleep(0.2)");
+        if ((holding += 1) === 2) goOn();
+        await bothHold;
         await tx.query("update counters set n = n + 100 where id = $1", [second]);
       });
     await Promise.all([cross(1, 2), cross(2, 1)]);

@@ -12,11 +12,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { RunyardClient } from "@runyard/sdk";
+import { transform } from "esbuild";
 import pg from "pg";
 import { controlClient } from "../../src/gateway/control-client.ts";
 import { homeAt } from "../../src/home.ts";
 import { endLeftRuns, stopHost } from "../../src/main.ts";
 import { ensurePostgres } from "../../src/store/postgres/postgres.ts";
+import { publishedPackages } from "../../src/testing/published.ts";
 import { checkRun, type Totals, type Trial } from "./check.ts";
 
 const POINTS = [
@@ -25,6 +27,7 @@ const POINTS = [
 ].flatMap((words) => words.split(" "));
 const AGENT = fileURLToPath(new URL("./agent.mjs", import.meta.url));
 const SERVER = fileURLToPath(new URL("./server.ts", import.meta.url));
+const packageDir = path.join(await publishedPackages(), "runyard");
 /** A life that has nothing left to do is over when its runs have ended; this is when it is given up. */
 const LAST_LIFE_MS = 120_000;
 
@@ -44,6 +47,8 @@ const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.lengt
 const base = fs.mkdtempSync(path.join(os.tmpdir(), "runyard-chaos-"));
 const home = homeAt(path.join(base, "home"));
 const repository = path.join(base, "repository");
+/** Plain JavaScript, because what loads TypeScript takes longer than a server to be there. */
+const server = path.join(base, "server.mjs");
 const bad: string[] = [];
 const totals: Totals = { runs: 0, updates: 0, permissions: 0, events: 0 };
 const killsAt: Record<string, number> = {};
@@ -74,9 +79,16 @@ interface Life {
 }
 
 function startLife(point: string | null): Life {
-  const env = { ...process.env, RUNYARD_HOME: home.root, CHAOS_NO_LOCK: "1", CHAOS_BREAK: args.break ?? "", CHAOS_KILL: point ?? "" };
+  const env = {
+    ...process.env,
+    RUNYARD_HOME: home.root,
+    CHAOS_PACKAGE: packageDir,
+    CHAOS_NO_LOCK: "1",
+    CHAOS_BREAK: args.break ?? "",
+    CHAOS_KILL: point ?? "",
+  };
   const started = performance.now();
-  const child = spawn(process.execPath, ["--import", "tsx", "--conditions=runyard-source", SERVER], {
+  const child = spawn(process.execPath, [server], {
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -286,6 +298,8 @@ async function dropOwnerCheck(): Promise<void> {
 }
 
 makeRepository();
+const { code } = await transform(fs.readFileSync(SERVER, "utf8"), { loader: "ts" });
+fs.writeFileSync(server, code);
 const startedAt = Date.now();
 try {
   // The first life makes the database; nothing is killed in it.

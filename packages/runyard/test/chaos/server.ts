@@ -1,13 +1,23 @@
 // The product's server with an accident built in: it kills itself at the n-th pass of a chosen point,
 // and can break one of the rules that the log's exactness rests on, so that a check can be seen to fail.
-// Use: RUNYARD_HOME=… CHAOS_KILL=point:n CHAOS_BREAK=append|cursor node … server.ts
+// Use: RUNYARD_HOME=… CHAOS_PACKAGE=… CHAOS_KILL=point:n CHAOS_BREAK=append|cursor node … server.ts
 import fs from "node:fs";
-import { syncBuiltinESMExports } from "node:module";
+import { createRequire, syncBuiltinESMExports } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
-import { homeAt } from "../../src/home.ts";
-import { startServer } from "../../src/main.ts";
-import { InWriter, OutReader } from "../../src/sandbox/journal.ts";
+import type pgModule from "pg";
+import type * as homeModule from "../../src/home.ts";
+import type * as mainModule from "../../src/main.ts";
+import type * as journalModule from "../../src/sandbox/journal.ts";
+
+/** A module of the published package: compiled, a server is there in a third of the time. */
+async function published<T>(name: string): Promise<T> {
+  return (await import(`${process.env["CHAOS_PACKAGE"]}/dist/${name}.js`)) as T;
+}
+const { homeAt } = await published<typeof homeModule>("home");
+const { startServer } = await published<typeof mainModule>("main");
+const { InWriter, OutReader } = await published<typeof journalModule>("sandbox/journal");
+const pg = createRequire(`${process.env["CHAOS_PACKAGE"]}/package.json`)("pg") as typeof pgModule;
+type InWriter = (typeof InWriter)["prototype"];
 
 const [killPoint, killCount] = (process.env["CHAOS_KILL"] ?? "never:0").split(":");
 const broken = process.env["CHAOS_BREAK"];
@@ -67,7 +77,7 @@ syncBuiltinESMExports();
 type Query = (config: { text?: string; values?: unknown[] }, ...rest: unknown[]) => Promise<unknown>;
 const prototype = pg.Client.prototype as unknown as { query: Query };
 const { query } = prototype;
-prototype.query = function (this: pg.Client, config, ...rest) {
+prototype.query = function (this: pgModule.Client, config, ...rest) {
   const text = typeof config === "string" ? config : (config?.text ?? "");
   if (text.includes("pg_try_advisory_lock") && process.env["CHAOS_NO_LOCK"]) return Promise.resolve({ rows: [{ got: true }] });
   const name = /runyard\.(commit_step|answer_request|claim_run|cancel_run)\(/.exec(text)?.[1];
@@ -79,7 +89,7 @@ prototype.query = function (this: pg.Client, config, ...rest) {
 };
 
 /** The broken rule "cursor apart from events": what one commit should do, in two. */
-async function splitCommit(this: pg.Client, config: { text?: string; values?: unknown[] }, rest: unknown[]): Promise<unknown> {
+async function splitCommit(this: pgModule.Client, config: { text?: string; values?: unknown[] }, rest: unknown[]): Promise<unknown> {
   const values = [...(config.values ?? [])];
   const events = await query.call(this, { ...config, values: values.with(4, values[3]) }, ...rest);
   await query.call(this, { text: "commit" });

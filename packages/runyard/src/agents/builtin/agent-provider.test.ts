@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildAgent, makeDir, spoken, startAgent, toolCalls, type AgentProcess } from "./testing/agent-process.ts";
 import { startChatServer, type ChatServer, type Reply } from "./testing/chat-server.ts";
 
@@ -10,15 +10,12 @@ let workspace: string;
 let home: string;
 beforeAll(async () => {
   built = await buildAgent();
-});
-afterAll(() => built.remove());
-beforeEach(() => {
   workspace = makeDir("workspace");
   home = makeDir("home");
 });
-afterEach(() => {
-  rmSync(workspace, { recursive: true });
-  rmSync(home, { recursive: true });
+afterAll(() => {
+  built.remove();
+  for (const dir of [workspace, home]) rmSync(dir, { recursive: true });
 });
 
 interface PromptError {
@@ -42,7 +39,8 @@ async function failure(script: readonly Reply[]): Promise<{ error: PromptError; 
 
 const openaiError = (message: string): string => JSON.stringify({ error: { message, type: "some_error", param: null, code: null } });
 
-describe("a provider that refuses", () => {
+// The agent has patience with a provider, for seconds: at once, these wait for the same ones.
+describe("a provider that refuses", { concurrent: true }, () => {
   test.each([
     [401, openaiError("Incorrect API key provided"), "The model provider answered 401: Incorrect API key provided"],
     [404, openaiError("The model `scripted` does not exist"), "The model provider answered 404: The model `scripted` does not exist"],
@@ -76,9 +74,20 @@ describe("a provider that refuses", () => {
     expect((await agent.prompt("Go")).stopReason).toBe("end_turn");
     expect(spoken(agent.updates)).toBe("ok");
   });
+
+  test("a provider that is not there is named", async () => {
+    const closed = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => closed.once("listening", resolve));
+    const { port } = closed.address() as AddressInfo;
+    await new Promise((resolve) => closed.close(resolve));
+    await using agent = await startAgent(built.program, { baseUrl: `http://127.0.0.1:${port}/v1`, workspace, home });
+    const error = await failing(agent);
+    expect(error.message).toContain(`The model provider cannot be reached at http://127.0.0.1:${port}:`);
+    expect(error.data).toMatchObject({ reason: "unreachable" });
+  });
 });
 
-describe("a stream that breaks", () => {
+describe("a stream that breaks", { concurrent: true }, () => {
   const broken: [string, Reply, string][] = [
     ["is cut", { text: ["half an ans"], after: "destroy" }, "The model provider's answer was cut off before its end (3 tries)"],
     ["is cut before its first word", { after: "destroy" }, "The model provider's answer was cut off before its end (3 tries)"],
@@ -127,17 +136,6 @@ test("what is no chat completion is called that", async () => {
   expect(error.message).toContain('The model provider sent something that is no chat completion: {"choices":"none"}');
   const { error: noJson } = await failure([{ raw: "data: {half\n\ndata: [DONE]\n\n" }]);
   expect(noJson.message).toContain("The model provider sent something that is no chat completion: {half");
-});
-
-test("a provider that is not there is named", async () => {
-  const closed = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => closed.once("listening", resolve));
-  const { port } = closed.address() as AddressInfo;
-  await new Promise((resolve) => closed.close(resolve));
-  await using agent = await startAgent(built.program, { baseUrl: `http://127.0.0.1:${port}/v1`, workspace, home });
-  const error = await failing(agent);
-  expect(error.message).toContain(`The model provider cannot be reached at http://127.0.0.1:${port}:`);
-  expect(error.data).toMatchObject({ reason: "unreachable" });
 });
 
 test("without a model in the environment the prompt says so", async () => {

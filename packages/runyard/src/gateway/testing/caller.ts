@@ -72,7 +72,7 @@ export function modelAt(gateway: Gateway, options: { token: string; model?: stri
 
 /** Waits for something that happens soon; the limit is there for tests that fail. */
 export async function until<T>(look: () => T | undefined | null | false, what: string): Promise<T> {
-  for (const giveUpAt = Date.now() + 20_000; Date.now() < giveUpAt; await new Promise((resolve) => setTimeout(resolve, 10))) {
+  for (const giveUpAt = Date.now() + 50_000; Date.now() < giveUpAt; await new Promise((resolve) => setTimeout(resolve, 10))) {
     const found = look();
     if (found !== undefined && found !== null && found !== false) return found;
   }

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, afterEach } from "vitest";
+import { type afterAll, afterEach } from "vitest";
 
 export interface SeenRequest {
   readonly method: string;
