@@ -18,6 +18,7 @@ import {
   logPageSchema,
   problemSchema,
   type RouteName,
+  readinessSchema,
   runDiffSchema,
   runPageSchema,
   runSchema,
@@ -54,7 +55,6 @@ function eventOf(type: EventType) {
 
 const eventPageSchema = z.object({ data: z.array(runEventSchema), has_more: z.boolean(), next_after: z.int() });
 const livezSchema = z.object({ status: z.literal("ok"), name: z.literal("runyard"), version: z.string() });
-const readyzSchema = z.object({ status: z.literal("ok") });
 
 /** Schemas that have a name of their own in the document. */
 export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
@@ -196,5 +196,5 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   openapi: { tag: "Server", status: 200, answers: json(z.record(z.string(), z.unknown())) },
   home: { tag: "Server", status: 200, answers: json(serverHomeSchema), pages: { 303: "To the reference, for a browser." } },
   livez: { tag: "Server", status: 200, answers: json(livezSchema) },
-  readyz: { tag: "Server", status: 200, answers: json(readyzSchema) },
+  readyz: { tag: "Server", status: 200, answers: json(readinessSchema) },
 };

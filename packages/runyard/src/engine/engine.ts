@@ -29,6 +29,7 @@ import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./cr
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel } from "./model.ts";
+import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -54,6 +55,7 @@ export interface EngineOptions {
   /** What the next turn of a run goes on from. */
   readonly carryOver: (run: RunRow) => Carry;
   readonly status: StatusSources;
+  readonly readiness: ReadinessSources;
 }
 
 export interface InspectedRepository {
@@ -257,12 +259,7 @@ export function createEngine(options: EngineOptions) {
       return wakes.subscribe(runId, wake);
     },
 
-    async ready(): Promise<boolean> {
-      return db.query("select 1", []).then(
-        () => true,
-        () => false,
-      );
-    },
+    readiness: () => lookAtReadiness(options),
   };
 }
 

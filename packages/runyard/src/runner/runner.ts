@@ -12,12 +12,12 @@ const POLL_MS = 1_000;
 export interface Runner {
   /** How many runs it has in hand. */
   readonly inHand: number;
-  /** Resolves when it has let go of every run (after `leaving` was aborted). */
+  /** Resolves when it has no run in hand and takes none any more (after `draining` or `leaving` was aborted). */
   readonly done: Promise<void>;
 }
 
 /**
- * Adopts the living runs of this host, then claims queued ones, until `ctx.leaving`. `owner` names this
+ * Adopts the living runs of this host, then claims queued ones, until `ctx.draining` or `ctx.leaving`. `owner` names this
  * process and fences all earlier ones; `runnerId` names the host and stays the same for ever.
  */
 export async function startRunner(ctx: RunnerContext, identity: { readonly owner: string; readonly runnerId: string }): Promise<Runner> {
@@ -63,8 +63,9 @@ async function claimLoop(
     wake();
   };
   const unsubscribe = ctx.wakes.subscribe(CLAIM, ring);
-  ctx.leaving.addEventListener("abort", ring);
-  while (!ctx.leaving.aborted) {
+  const ending = AbortSignal.any([ctx.leaving, ctx.draining]);
+  ending.addEventListener("abort", ring);
+  while (!ending.aborted) {
     rung = false;
     try {
       const row = await claimRun(ctx.db, { ...identity, events, laterEvents });
@@ -76,14 +77,13 @@ async function claimLoop(
     } catch (error) {
       ctx.log("error", "The queue could not be read", { error: String(error) });
     }
-    if (rung || ctx.leaving.aborted) continue;
+    if (rung || ending.aborted) continue;
     await new Promise<void>((resolve) => {
       wake = resolve;
       setTimeout(resolve, POLL_MS);
     });
   }
   unsubscribe();
-  ctx.leaving.removeEventListener("abort", ring);
 }
 
 /** What a claim adds to the log of a run in this turn. */

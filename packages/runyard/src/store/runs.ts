@@ -297,6 +297,13 @@ export async function livingRuns(db: Database, runnerId: string): Promise<{ id: 
   return db.query<{ id: string; attempt: number }>("select id, attempt from runyard.living_runs($1)", [runnerId]);
 }
 
+/** Notes the wish to cancel for every run that a runner has in hand, of every organization; gives their ids. */
+export async function cancelLivingRuns(db: Database, options: { runnerId: string; reason: string }): Promise<string[]> {
+  const words = [options.runnerId, options.reason];
+  const rows = await db.query<{ id: string }>("select id from runyard.cancel_living_runs($1, $2) as id", words);
+  return rows.map(({ id }) => id);
+}
+
 function one<T>(rows: readonly T[]): T {
   const row = rows[0];
   if (row === undefined) throw new Error("The database gave no row where one was certain");
