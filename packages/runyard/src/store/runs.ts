@@ -91,11 +91,15 @@ const FIND_RUN = `
     end as queue_position
   from runyard.runs r where r.id = $1`;
 
-/** What is queued on one page stands in one row in the queue too, so one count is enough for all of them. */
-const LIST_RUNS = `
+/**
+ * What is queued on one page stands in one row in the queue too, so one count is enough for all of them. A statement
+ * for each way to ask: one that leaves open what is asked for has one plan for all, which reads the list from its top.
+ */
+const listStatement = (options: { before: number | null; status: RunStatus | null }): string => `
   with page as materialized (
     select * from runyard.runs
-    where ($1::bigint is null or num < $1) and ($2::text is null or status = $2) order by num desc limit $3
+    where org_id = runyard.current_org() and ${options.before === null ? "$1::bigint is null" : "num < $1"}
+      and ${options.status === null ? "$2::text is null" : "status = $2"} order by num desc limit $3
   )
   select page.*, case when page.status = 'pending' then
       (select count(*) from runyard.runs q
@@ -142,7 +146,7 @@ export async function listRuns(
   options: { orgId: string; before: number | null; status: RunStatus | null; limit: number },
 ): Promise<StoredRun[]> {
   return db.inOrganization(options.orgId, async (tx) => {
-    const rows = await tx.query<RunRow>(LIST_RUNS, [options.before, options.status, options.limit]);
+    const rows = await tx.query<RunRow>(listStatement(options), [options.before, options.status, options.limit]);
     const waiting = rows.filter((run) => run.open_requests > 0).map((run) => run.id);
     const open = waiting.length === 0 ? [] : await openRequests(tx, waiting);
     return rows.map((run) => ({ run, open: open.filter((request) => request.run_id === run.id) }));

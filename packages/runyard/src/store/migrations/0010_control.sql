@@ -76,3 +76,6 @@ language sql security definer set search_path = runyard, pg_temp as $f$
     returning id
 $f$;
 alter function runyard.cancel_living_runs owner to runyard_system;
+
+-- The newest runs in a status, also where they are few and old.
+create index runs_by_status on runyard.runs (org_id, status, num desc);
