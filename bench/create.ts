@@ -3,7 +3,7 @@ import type pg from "pg";
 import type { BenchContext } from "./lib/bench.ts";
 import { withFloor } from "./lib/floor.ts";
 import { withHome } from "./lib/home.ts";
-import { type Load, postLoad } from "./lib/load.ts";
+import { askAgain, type Load } from "./lib/load.ts";
 import { cpuMicros } from "./lib/process.ts";
 import { digits, ms, perSecond, ratioAtLeast, ratioAtMost, type Row } from "./lib/report.ts";
 import { trivialRun } from "./lib/runs.ts";
@@ -47,7 +47,7 @@ export async function benchCreate(context: BenchContext): Promise<Row[]> {
 
 async function create(pid: number, load: Load): Promise<Created> {
   const before = cpuMicros(pid);
-  const { perSecond: rate, latencies } = await postLoad(load);
+  const { perSecond: rate, latencies } = await askAgain(load);
   const cpu = (cpuMicros(pid) - before) / latencies.length;
   return { perSecond: rate, p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99), cpu };
 }

@@ -19,6 +19,7 @@ const EVENTS = 5_000;
 const GROUPS = [
   { readers: 1, times: 10 },
   { readers: 50, times: 1 },
+  { readers: 500, times: 1 },
 ] as const;
 const TEXT = "What an agent says in a piece of its message, long enough for an event of some two hundred bytes.";
 

@@ -9,6 +9,7 @@ import { findPackage } from "../packages/runyard/src/store/postgres/programs.ts"
 import { benchCancel } from "./cancel.ts";
 import { benchCold } from "./cold.ts";
 import { benchCreate } from "./create.ts";
+import { benchFanout } from "./fanout.ts";
 import { benchFeed } from "./feed.ts";
 import { benchIdle } from "./idle.ts";
 import type { Bench } from "./lib/bench.ts";
@@ -17,6 +18,8 @@ import { installBuilt } from "./lib/installation.ts";
 import { loadNow, machineFacts } from "./lib/machine.ts";
 import { markdownTable, plainTable, type Row } from "./lib/report.ts";
 import { benchMany } from "./many.ts";
+import { benchMemory } from "./memory.ts";
+import { benchRead } from "./read.ts";
 import { benchStart } from "./start.ts";
 import { benchStore } from "./store.ts";
 
@@ -28,6 +31,9 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   feed: benchFeed,
   create: benchCreate,
   store: benchStore,
+  read: benchRead,
+  fanout: benchFanout,
+  memory: benchMemory,
   cancel: benchCancel,
 };
 const README = fileURLToPath(new URL("./README.md", import.meta.url));

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 const PROGRAM = fileURLToPath(new URL("../programs/floor.mjs", import.meta.url));
 
 export interface FloorOptions {
-  readonly kind: "bare" | "hono" | "feed" | "create";
+  readonly kind: "bare" | "hono" | "feed" | "create" | "query" | "push" | "ingest";
   readonly databaseUrl?: string;
   readonly port?: number;
   readonly file?: string;

@@ -5,6 +5,8 @@ import { connect, type Socket } from "node:net";
 export interface Load {
   readonly url: string;
   readonly path: string;
+  /** POST, unless it says otherwise. */
+  readonly method?: "GET" | "POST";
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly connections: number;
@@ -18,12 +20,14 @@ export interface LoadResult {
 }
 
 /**
- * Posts over plain sockets, one request at a time on each: a client of Node's own would cost more than the
- * least server. Throws at the first answer that is not 201.
+ * Asks over plain sockets, one request at a time on each: a client of Node's own would cost more than the
+ * least server. Throws at the first answer that is not what it should be.
  */
-export async function postLoad(load: Load): Promise<LoadResult> {
+export async function askAgain(load: Load): Promise<LoadResult> {
   const { hostname, port } = new URL(load.url);
-  const lines = [`POST ${load.path} HTTP/1.1`, `host: ${hostname}:${port}`, `content-length: ${Buffer.byteLength(load.body)}`];
+  const { method = "POST" } = load;
+  const expected = method === "POST" ? 201 : 200;
+  const lines = [`${method} ${load.path} HTTP/1.1`, `host: ${hostname}:${port}`, `content-length: ${Buffer.byteLength(load.body)}`];
   for (const [name, value] of Object.entries(load.headers)) lines.push(`${name}: ${value}`);
   const request = Buffer.from(`${lines.join("\r\n")}\r\n\r\n${load.body}`);
   const latencies: number[] = [];
@@ -36,7 +40,7 @@ export async function postLoad(load: Load): Promise<LoadResult> {
       const askedAt = performance.now();
       socket.write(request);
       const status = await answers.next();
-      if (status !== 201) throw new Error(`A request was answered with ${status}`);
+      if (status !== expected) throw new Error(`A request was answered with ${status}`);
       latencies.push(performance.now() - askedAt);
     }
     socket.destroy();

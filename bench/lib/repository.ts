@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-const AGENTS = ["agent.sh", "agent.mjs"] as const;
+const AGENTS = ["agent.sh", "agent.mjs", "chatty.mjs"] as const;
 const PROGRAMS = fileURLToPath(new URL("../programs/", import.meta.url));
 
 /** The least agent, once for each interpreter, as the words of a command in a workspace. */
@@ -14,6 +14,16 @@ export type AgentKind = keyof typeof AGENT_COMMANDS;
 export function agentArgv(kind: AgentKind): [string, string] {
   const [interpreter, file] = AGENT_COMMANDS[kind];
   return [interpreter, path.join(PROGRAMS, file)];
+}
+
+/** An agent that says so many things, one every so many milliseconds; 0: as fast as it can. */
+export function chattyCommand(count: number, everyMs: number): string[] {
+  return [process.execPath, "chatty.mjs", String(count), String(everyMs)];
+}
+
+/** The same where it lies, for a floor. */
+export function chattyArgv(count: number, everyMs: number): string[] {
+  return [process.execPath, path.join(PROGRAMS, "chatty.mjs"), String(count), String(everyMs)];
 }
 
 /** What a client says to an agent in one run. */

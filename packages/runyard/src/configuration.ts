@@ -28,6 +28,12 @@ export interface ModelProvider {
 
 export const DEFAULT_PORT = 4600;
 export const DEFAULT_MAX_RUNS = 10;
+/** How long a server that stops waits for the runs in hand, in seconds. */
+export const DEFAULT_STOP_TIMEOUT = 600;
+const LONGEST_STOP_TIMEOUT = 86_400;
+/** What becomes of the runs in hand when the server is asked to stop: they live on, are waited for, or end. */
+export const ON_STOP = ["leave", "stop", "kill"] as const;
+export type OnStop = (typeof ON_STOP)[number];
 const MOST_RUNS = 1_000;
 const OPENAI_BASE_URL = "https://api.openai.com/v1";
 
@@ -82,4 +88,19 @@ export function parseMaxRuns(text: string): number {
   const runs = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (runs < 1 || runs > MOST_RUNS) throw new Error(`Runs at a time must be a number from 1 to ${MOST_RUNS}: got ${JSON.stringify(text)}`);
   return runs;
+}
+
+/** What a server does that is asked to stop, from a flag or `RUNYARD_ON_STOP`. */
+export function parseOnStop(text: string): OnStop {
+  const known = ON_STOP.find((word) => word === text);
+  if (known === undefined) throw new Error(`What to do on a stop must be one of ${ON_STOP.join(", ")}: got ${JSON.stringify(text)}`);
+  return known;
+}
+
+/** How many seconds runs are waited for, from a flag or `RUNYARD_STOP_TIMEOUT`. */
+export function parseStopTimeout(text: string): number {
+  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (seconds < 1 || seconds > LONGEST_STOP_TIMEOUT)
+    throw new Error(`The time to wait for runs must be a number of seconds from 1 to ${LONGEST_STOP_TIMEOUT}: got ${JSON.stringify(text)}`);
+  return seconds;
 }

@@ -1,4 +1,4 @@
-import { existsSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
@@ -11,7 +11,7 @@ import { createEngine } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
-import { createWakes } from "./engine/wakes.ts";
+import { control, createWakes } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { repositoryCachePath } from "./git/cache.ts";
 import { changedFiles, diffFiles } from "./git/changed-files.ts";
@@ -34,7 +34,7 @@ import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
 import { DatabaseUnavailableError, openDatabase } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
-import { livingRuns } from "./store/runs.ts";
+import { cancelLivingRuns, livingRuns } from "./store/runs.ts";
 import { lockServer } from "./store/server-lock.ts";
 import { logTo } from "./server-log.ts";
 
@@ -43,12 +43,20 @@ const MAX_PATCH_BYTES = 64 * 1024 * 1024;
 /** The same of the hunks of a diff, and of one file. */
 const MAX_DIFF_BYTES = 2 * 1024 * 1024;
 const MAX_FILE_BYTES = 32 * 1024 * 1024;
+/** How often runs that are to be ended are told so: one may just have been begun. */
+const CANCEL_AGAIN_MS = 500;
 /** How long a leaving server waits for its runners to let go, in milliseconds. */
 const LET_GO_MS = 5_000;
 
 export interface RunningServer {
   readonly url: string;
   readonly tokenFile: string;
+  /** How many runs it has in hand. */
+  readonly inHand: number;
+  /** Takes no further runs, but for what is asked of it serves on. Resolves when those in hand have ended. */
+  drain(): Promise<void>;
+  /** Drains, and has the runs in hand cancelled. */
+  cancelRuns(reason: string): Promise<void>;
   /** Leaves; what lives on is told. With no run in flight, the embedded PostgreSQL and the gateway end too. */
   stop(): Promise<{ readonly livingRuns: number }>;
 }
@@ -74,6 +82,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     for (const close of closing.splice(0).toReversed()) await close();
   };
   const leaving = new AbortController();
+  const draining = new AbortController();
   let leave = closeAll;
   try {
     const runtime = await installRuntime({ home, onProgress });
@@ -145,6 +154,11 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         probeLimits,
         probeAgents: probeProfiles,
       },
+      readiness: {
+        freeBytes: () => Math.min(...[home.root, home.postgresDir].map(freeBytesOf)),
+        askGateway: () => gateway.health(),
+        isDraining: () => draining.signal.aborted,
+      },
     });
     const secret = onceWritten(home.secretFile, () => randomBytes(32).toString("hex"));
     const context: RunnerContext = {
@@ -161,6 +175,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       gatewayToken: (run) => gatewayToken(secret, run),
       now: Date.now,
       log,
+      draining: draining.signal,
       leaving: leaving.signal,
     };
     await closeEndedRuns(gateway, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
@@ -186,6 +201,24 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     return {
       url: door.url,
       tokenFile: home.adminTokenFile,
+      get inHand() {
+        return runner.inHand;
+      },
+      drain() {
+        if (!draining.signal.aborted) log("info", "Draining: no further runs are begun");
+        draining.abort();
+        return runner.done;
+      },
+      async cancelRuns(reason) {
+        draining.abort();
+        let isDone = false;
+        const done = runner.done.then(() => (isDone = true));
+        while (!isDone) {
+          const cancelled = await cancelLivingRuns(db, { runnerId, reason }).catch(() => []);
+          for (const id of cancelled) wakes.notify(control(id));
+          await Promise.race([done, new Promise((resolve) => setTimeout(resolve, CANCEL_AGAIN_MS).unref())]);
+        }
+      },
       async stop() {
         leaving.abort();
         await door.close();
@@ -199,6 +232,13 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     await leave().catch((failure: unknown) => log("error", "A start that failed could not be undone", { error: errorText(failure) }));
     throw error;
   }
+}
+
+/** What is free for this user on the disk of a folder; a folder that is not there takes nothing. */
+function freeBytesOf(dir: string): number {
+  if (!existsSync(dir)) return Infinity;
+  const { bavail, bsize } = statfsSync(dir);
+  return bavail * bsize;
 }
 
 async function probeProfiles(): Promise<ServerStatus["agents"]> {

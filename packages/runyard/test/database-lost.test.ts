@@ -162,6 +162,12 @@ describe.skipIf(mountProblem !== null)(mountProblem === null ? "a full disk" : `
         }
       }
       expect(refusals).toEqual([503, 503, 503]);
+      expect(await (await fetch(new URL("/readyz", server.url))).json()).toMatchObject({
+        status: 503,
+        checks: expect.arrayContaining([
+          { name: "disk", state: "failed", reason: expect.stringMatching(/^The disk of the home is full: \d+ MB are left\.$/) as string },
+        ]) as unknown[],
+      });
       expect(isAlive(beating.pid)).toBe(true);
       rmSync(ballast);
       await until("a server that is ready", async () => (await readyz(server)) === 200);

@@ -298,11 +298,17 @@ describe("what goes wrong inside", () => {
 
   test("readyz follows the engine, livez does not", async () => {
     const inner = await openDoor();
-    expect((await fetch(`${inner.url}/readyz`)).status).toBe(200);
+    const ready = await fetch(`${inner.url}/readyz`);
+    expect(ready.status).toBe(200);
+    const clock = { name: "clock", state: "warning", reason: "The clock is odd." };
+    expect(await ready.json()).toEqual({ status: "ok", checks: [{ name: "database", state: "ok", reason: null }, clock] });
     inner.engine.setReady(false);
     const response = await fetch(`${inner.url}/readyz`);
     expect(response.headers.get("retry-after")).toBe("1");
-    await expectProblem(response, 503, "unavailable");
+    expect(await expectProblem(response, 503, "unavailable")).toMatchObject({
+      detail: "The server cannot take work. The database does not answer.",
+      checks: [{ name: "database", state: "failed", reason: "The database does not answer." }, clock],
+    });
     expect(await (await fetch(`${inner.url}/livez`)).json()).toEqual({ status: "ok", name: "runyard", version: "1.2.3" });
     await inner.close();
   });

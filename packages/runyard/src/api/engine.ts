@@ -7,6 +7,7 @@ import type {
   listRunsSchema,
   PlanList,
   RateLimit,
+  ReadinessCheck,
   rejectPlanSchema,
   revisePlanSchema,
   Run,
@@ -75,6 +76,6 @@ export interface ApiEngine {
   readEvents(principal: Principal, id: string, options: { after: number; limit: number }): Promise<LogRead>;
   /** Calls `wake` after new events of this run were committed; the returned function ends that. */
   subscribe(runId: string, wake: () => void): () => void;
-  /** False while the server cannot take work, for example without its database. */
-  ready(): Promise<boolean>;
+  /** Everything that taking work needs; it can be taken while nothing of it has failed. */
+  readiness(): Promise<readonly ReadinessCheck[]>;
 }

@@ -2,9 +2,12 @@ import { listLogsSchema, type LogEntry, type LogPage, parseEvent, toLogEntry } f
 import { accepts } from "hono/accepts";
 import type { ApiHandler } from "./context.ts";
 import type { ApiEngine, Principal } from "./engine.ts";
+import { seqSchema } from "./events.ts";
 import { runIdOf } from "./runs.ts";
 import { queryOf, validate } from "./validate.ts";
 
+/** A number is digits here, as for events: neither nothing nor `0x10` is one. */
+const logsQuerySchema = listLogsSchema.extend({ after: seqSchema.default(0) });
 /** Events that are read at a time, and most that are looked at for one page. */
 const BATCH = 500;
 const MAX_EVENTS = 5_000;
@@ -17,7 +20,7 @@ const TYPES = { json: "application/json", text: "text/plain" } as const;
 export function logsHandler(engine: ApiEngine): ApiHandler {
   return async (c) => {
     const id = runIdOf(c);
-    const query = validate(listLogsSchema, queryOf(c.req.url));
+    const query = validate(logsQuerySchema, queryOf(c.req.url));
     c.header("Vary", "Accept");
     const type = accepts(c, { header: "Accept", supports: Object.values(TYPES), default: TYPES.json });
     const page = await readLogs(engine, c.var.principal, { id, ...query });

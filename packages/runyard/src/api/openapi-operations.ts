@@ -22,6 +22,7 @@ import {
   rejectPlanSchema,
   revisePlanSchema,
   type RouteName,
+  readinessSchema,
   runDiffSchema,
   runPageSchema,
   runSchema,
@@ -58,7 +59,6 @@ function eventOf(type: EventType) {
 
 const eventPageSchema = z.object({ data: z.array(runEventSchema), has_more: z.boolean(), next_after: z.int() });
 const livezSchema = z.object({ status: z.literal("ok"), name: z.literal("runyard"), version: z.string() });
-const readyzSchema = z.object({ status: z.literal("ok") });
 
 /** Schemas that have a name of their own in the document. */
 export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
@@ -227,5 +227,5 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   openapi: { tag: "Server", status: 200, answers: json(z.record(z.string(), z.unknown())) },
   home: { tag: "Server", status: 200, answers: json(serverHomeSchema), pages: { 303: "To the reference, for a browser." } },
   livez: { tag: "Server", status: 200, answers: json(livezSchema) },
-  readyz: { tag: "Server", status: 200, answers: json(readyzSchema) },
+  readyz: { tag: "Server", status: 200, answers: json(readinessSchema) },
 };

@@ -26,6 +26,7 @@ interface ProblemParts {
   /** Where HTTP itself has a closer status than the code's own. */
   readonly status?: number;
   readonly errors?: Problem["errors"];
+  readonly checks?: Problem["checks"];
 }
 
 /** The body of an error answer. */
@@ -39,6 +40,7 @@ function problem(parts: ProblemParts): Problem {
     detail: parts.detail,
     request_id: parts.requestId,
     ...(parts.errors === undefined ? {} : { errors: parts.errors }),
+    ...(parts.checks === undefined ? {} : { checks: parts.checks }),
   };
 }
 
@@ -55,5 +57,6 @@ export function problemOf(error: RunyardError | undefined, requestId: string): P
     detail: error.message,
     requestId,
     ...(error.errors === undefined ? {} : { errors: [...error.errors] }),
+    ...(error.checks === undefined ? {} : { checks: [...error.checks] }),
   });
 }

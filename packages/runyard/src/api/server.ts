@@ -1,4 +1,4 @@
-import { RunyardError, type ServerHome } from "@runyard/sdk/contract";
+import { type Readiness, RunyardError, type ServerHome } from "@runyard/sdk/contract";
 import { accepts } from "hono/accepts";
 import type { ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
@@ -18,8 +18,10 @@ export function serverHandlers(engine: ApiEngine, version: string): Record<Serve
     },
     livez: (c) => c.json({ status: "ok", name: "runyard", version }),
     readyz: async (c) => {
-      if (!(await engine.ready())) throw new RunyardError("unavailable", "The server is not ready to take work.");
-      return c.json({ status: "ok" });
+      const checks = await engine.readiness();
+      const failed = checks.filter(({ state }) => state === "failed").map(({ reason }) => reason);
+      if (failed.length > 0) throw new RunyardError("unavailable", `The server cannot take work. ${failed.join(" ")}`, { checks });
+      return c.json({ status: "ok", checks: [...checks] } satisfies Readiness);
     },
     serverStatus: async (c) => c.json(await engine.status(c.var.principal)),
   };

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardClient } from "@runyard/sdk";
 import { readFileSync } from "node:fs";
+import { DEFAULT_STOP_TIMEOUT, parseStopTimeout } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import { isAlive, signalProcess } from "../process-identity.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
-import { CliError } from "./exit-codes.ts";
+import { CliError, EXIT } from "./exit-codes.ts";
 import { type LocalServer, localServer } from "./local-server.ts";
-import { plural, printJson, say } from "./output.ts";
+import { plural, printJson, roughDuration, say } from "./output.ts";
+import { DRAIN_SIGNAL } from "./stopping.ts";
 
 /** How long runs and then the server may take to end. */
 const PATIENCE_MS = 20_000;
@@ -14,17 +16,22 @@ const PATIENCE_MS = 20_000;
 export const down = command("down", {
   summary: "End everything of Runyard on this machine",
   group: GROUP.server,
-  more: "Ends runs, server, gateway and PostgreSQL. Living runs are cancelled and say so in their logs. Logs, results and branches stay. Nothing running is no error.",
-  examples: ["runyard down", "runyard down --json"],
+  more: "Ends runs, server, gateway and PostgreSQL. Living runs are cancelled and say so in their logs. Logs, results and branches stay. Nothing running is no error. With --drain, runs in hand are waited for first: no further ones are begun, and queued ones stay queued.",
+  examples: ["runyard down", "runyard down --drain --timeout 3600", "runyard down --json"],
 })
+  .option("--drain", "wait until the runs in hand have ended, those that wait for a person included")
+  .option("--timeout <seconds>", `how long --drain waits; what runs then is cancelled (default: ${DEFAULT_STOP_TIMEOUT})`, secondsOf)
   .addOption(jsonOption())
-  .action(async (options: { json?: boolean }) => {
+  .action(async (options: DownOptions) => {
+    if (options.timeout !== undefined && options.drain !== true)
+      throw new CliError("--timeout says how long --drain waits.", { advice: "Give --drain too.", exitCode: EXIT.usage });
     const home = homeAt(defaultHomeRoot());
     const { endLeftRuns, stopHost } = await import("../main.ts");
     const server = localServer(home);
     let cancelledRuns = 0;
-    if (server !== null) {
-      cancelledRuns = await cancelLiving(home, server.url).catch((error: unknown) => {
+    const drained = server !== null && options.drain === true && (await drain(server, (options.timeout ?? DEFAULT_STOP_TIMEOUT) * 1000));
+    if (server !== null && !drained) {
+      cancelledRuns = await cancelLiving(home, server).catch((error: unknown) => {
         say(`The server could not cancel its runs, so they are killed. It said: ${(error as Error).message}`);
         return 0;
       });
@@ -33,7 +40,7 @@ export const down = command("down", {
     }
     const killedRuns = await endLeftRuns(home);
     const hadMore = await stopHost(home);
-    const report = { server: server === null ? null : server.pid, cancelledRuns, killedRuns };
+    const report = { server: server === null ? null : server.pid, drained, cancelledRuns, killedRuns };
     if (options.json === true) printJson(report);
     else if (server === null && killedRuns === 0 && !hadMore) say("Nothing was running.");
     else {
@@ -42,16 +49,51 @@ export const down = command("down", {
     }
   });
 
-/** Cancels what runs or waits, so that it ends with a reason in its log; queued runs stay queued. */
-async function cancelLiving(home: Home, baseUrl: string): Promise<number> {
-  const client = new RunyardClient({ baseUrl, token: readFileSync(home.adminTokenFile, "utf8").trim() });
+interface DownOptions {
+  readonly drain?: boolean;
+  readonly timeout?: number;
+  readonly json?: boolean;
+}
+
+function secondsOf(text: string): number {
+  try {
+    return parseStopTimeout(text);
+  } catch (error) {
+    throw new CliError((error as Error).message, { advice: "Correct --timeout.", exitCode: EXIT.usage });
+  }
+}
+
+/** Lets the server leave once its runs have ended; false where they have not in that time. */
+async function drain(server: LocalServer, timeoutMs: number): Promise<boolean> {
+  signalProcess(server, DRAIN_SIGNAL);
+  say(`Waiting until the runs in hand have ended, for at most ${roughDuration(timeoutMs)}…`);
+  for (const giveUpAt = Date.now() + timeoutMs; Date.now() < giveUpAt; await sleep(100)) if (!isAlive(server)) return true;
+  say("Not all have, so they are cancelled.");
+  return false;
+}
+
+/**
+ * Cancels what runs or waits, so that it ends with a reason in its log; queued runs stay queued. A server that
+ * drains leaves when the last of them has ended, in the middle of this.
+ */
+async function cancelLiving(home: Home, server: LocalServer): Promise<number> {
+  const client = new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() });
+  const gone = new AbortController();
+  const watch = setInterval(() => isAlive(server) || gone.abort(), 50);
+  const { signal } = gone;
   let cancelled = 0;
-  for (const status of ["running", "awaiting_input"] as const) {
-    for await (const run of client.runs.list({ status, limit: 100 })) {
-      await client.runs.cancel(run.id).catch(() => undefined);
-      await client.runs.waitForEnd(run.id);
-      cancelled += 1;
+  try {
+    for (const status of ["running", "awaiting_input"] as const) {
+      for await (const run of client.runs.list({ status, limit: 100 }, { signal })) {
+        await client.runs.cancel(run.id, { signal }).catch(() => undefined);
+        cancelled += 1;
+        await client.runs.waitForEnd(run.id, { signal });
+      }
     }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    clearInterval(watch);
   }
   return cancelled;
 }

@@ -31,7 +31,9 @@ function renderStatus(found: ServerStatus, url: string): string {
   const up = roughDuration(Math.max(0, Date.now() - Date.parse(found.startedAt)));
   const { running, waiting, queued, limit } = found.runs;
   return [
-    `${paint(["bold", "green"], "running")} at ${url}`,
+    found.draining
+      ? `${paint(["bold", "yellow"], "draining")} at ${url}: it begins no further runs, and ends once those in hand have`
+      : `${paint(["bold", "green"], "running")} at ${url}`,
     row("version", `${found.version}, up for ${up}`),
     row("model", describeModel(found, paint)),
     row("sandbox", describeSandbox(found, paint)),

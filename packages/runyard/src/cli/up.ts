@@ -6,8 +6,13 @@ import {
   databaseUrlFromEnvironment,
   DEFAULT_MAX_RUNS,
   DEFAULT_PORT,
+  DEFAULT_STOP_TIMEOUT,
+  ON_STOP,
+  type OnStop,
   parseMaxRuns,
+  parseOnStop,
   parsePort,
+  parseStopTimeout,
   providerFromEnvironment,
   type ServerConfiguration,
 } from "../configuration.ts";
@@ -20,6 +25,7 @@ import { type Paint, paintFor, plural, say } from "./output.ts";
 import { refuseUnusableHome } from "./refuse-home.ts";
 import { proseWidthOf } from "./screen.ts";
 import { describeModel } from "./status.ts";
+import { seeToRuns, stopSignals } from "./stopping.ts";
 import { explainFullDisk } from "./system-error.ts";
 import { wrapBehind } from "./text.ts";
 
@@ -28,6 +34,8 @@ interface UpOptions {
   readonly maxRuns?: number;
   readonly simulate?: boolean;
   readonly unsafeProcess?: boolean;
+  readonly onStop?: OnStop;
+  readonly stopTimeout?: number;
   readonly json?: boolean;
 }
 
@@ -43,7 +51,7 @@ export const up = command("up", {
   RUNYARD_ALLOWED_HOSTS
                     names of a proxy in front of the server, with commas
 
-Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents go on: the next \`runyard up\` takes them over, \`runyard down\` ends them. With --json, one line of JSON says when the server is ready.`,
+Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents go on: the next \`runyard up\` takes them over, \`runyard down\` ends them. Where whatever ends the server ends its agents too (a container, a service), use --on-stop stop: no further runs are begun, and those in hand are waited for. With --json, one line of JSON says when the server is ready.`,
   examples: [
     "OPENAI_BASE_URL=http://127.0.0.1:11434/v1 RUNYARD_MODEL=qwen3-coder runyard up",
     "runyard up --simulate",
@@ -58,13 +66,25 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   )
   .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
   .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
+  .option(
+    "--on-stop <what>",
+    `at Ctrl-C or SIGTERM, runs in hand live on (leave), are waited for (stop) or are cancelled (kill) (default: RUNYARD_ON_STOP or ${ON_STOP[0]})`,
+    onStopOf,
+  )
+  .option(
+    "--stop-timeout <seconds>",
+    `how long \`stop\` waits; what runs then lives on (default: RUNYARD_STOP_TIMEOUT or ${DEFAULT_STOP_TIMEOUT})`,
+    stopTimeoutOf,
+  )
   .addOption(jsonOption())
   .action(async (options: UpOptions) => {
     const config = configurationOf(options, process.env);
     refuseUnusableHome(config.home);
     refuseSecond(config.home);
     let ready = false;
-    const stop = untilAskedToStop(() => ready || say("Stopping as soon as the start is through…"));
+    const onStop = options.onStop ?? onStopOf(process.env["RUNYARD_ON_STOP"] || ON_STOP[0]);
+    const stopTimeout = options.stopTimeout ?? stopTimeoutOf(process.env["RUNYARD_STOP_TIMEOUT"] || String(DEFAULT_STOP_TIMEOUT));
+    const signals = stopSignals(() => ready || say("Stopping as soon as the start is through…"));
     const paint = paintFor(process.stderr);
     const { startServer } = await import("../main.ts");
     const server = await startServer(config, (message) => say(paint("dim", message))).catch((error: unknown) => {
@@ -78,7 +98,8 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
       throw error;
     }
     ready = true;
-    await stop;
+    await seeToRuns(server, { signals, onStop, timeoutMs: stopTimeout * 1000 });
+    signals.letGo();
     say(paint("dim", "Stopping…"));
     const { livingRuns } = await server.stop();
     if (livingRuns === 0) say("Stopped. Nothing is left running.");
@@ -146,6 +167,14 @@ function maxRunsOf(text: string): number {
   return understood(() => parseMaxRuns(text), "Set it with --max-runs or RUNYARD_MAX_RUNS.");
 }
 
+function onStopOf(text: string): OnStop {
+  return understood(() => parseOnStop(text), "Set it with --on-stop or RUNYARD_ON_STOP.");
+}
+
+function stopTimeoutOf(text: string): number {
+  return understood(() => parseStopTimeout(text), "Set it with --stop-timeout or RUNYARD_STOP_TIMEOUT.");
+}
+
 /** A value that somebody gave; one that cannot be is an error of the command line. */
 function understood<T>(read: () => T, advice: string): T {
   try {
@@ -153,15 +182,4 @@ function understood<T>(read: () => T, advice: string): T {
   } catch (error) {
     throw new CliError((error as Error).message, { advice, exitCode: EXIT.usage });
   }
-}
-
-/** From its call on, signals do not end the process by themselves: also not in the middle of a start. */
-function untilAskedToStop(onAsked: () => void): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-      process.once(signal, () => {
-        onAsked();
-        resolve();
-      });
-  });
 }

@@ -33,6 +33,7 @@ import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel } from "./model.ts";
 import { createPlans } from "./plans.ts";
+import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -60,6 +61,7 @@ export interface EngineOptions {
   /** What a turn goes on from once somebody has decided about its plan. */
   readonly carryPlanned: (run: RunRow, next: GoingOn["next"]) => Carry;
   readonly status: StatusSources;
+  readonly readiness: ReadinessSources;
 }
 
 export interface InspectedRepository {
@@ -268,12 +270,7 @@ export function createEngine(options: EngineOptions) {
       return wakes.subscribe(runId, wake);
     },
 
-    async ready(): Promise<boolean> {
-      return db.query("select 1", []).then(
-        () => true,
-        () => false,
-      );
-    },
+    readiness: () => lookAtReadiness(options),
   };
 }
 

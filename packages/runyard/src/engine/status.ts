@@ -2,6 +2,7 @@ import type { SandboxDriverName, ServerStatus } from "@runyard/sdk/contract";
 import type { Database } from "../store/database.ts";
 import { countRuns } from "../store/run-counts.ts";
 import type { Principal } from "./identity.ts";
+import type { ReadinessSources } from "./readiness.ts";
 
 /** What does not change while the server lives, and how to look at what does; main wires it. */
 export interface StatusSources {
@@ -21,6 +22,7 @@ interface StatusOptions {
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<Pick<ServerStatus["sandbox"], "available" | "reason" | "isolation">>;
   readonly status: StatusSources;
+  readonly readiness: Pick<ReadinessSources, "isDraining">;
 }
 
 /** Looking for agents and limits touches many files: what was found is good for so long. */
@@ -38,6 +40,7 @@ export function createStatus(options: StatusOptions): (principal: Principal) => 
     return {
       version: sources.version,
       startedAt: sources.startedAt,
+      draining: options.readiness.isDraining(),
       simulated: model.simulated,
       model: { connected: model.connected, name: model.model, host: sources.modelHost() },
       sandbox: { driver: options.defaultDriver, available, reason, isolation, limits: await limits() },

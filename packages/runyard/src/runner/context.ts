@@ -26,6 +26,8 @@ export interface RunnerContext {
   readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;
   readonly now: () => number;
   readonly log: (level: "info" | "warn" | "error", message: string, detail?: Readonly<Record<string, unknown>>) => void;
+  /** Aborted when no further runs are to be claimed; those in hand go on. */
+  readonly draining: AbortSignal;
   /** Aborted when the server leaves; runs then live on without it. */
   readonly leaving: AbortSignal;
 }

@@ -42,6 +42,11 @@ export interface Launch {
   readonly join: readonly string[];
   /** Absolute working directory; default: the run directory. */
   readonly cwd?: string;
+  /**
+   * The HOME of this command, where it is nobody else's while the command lives: whoever has it in its environment
+   * was started by it. Not needed where the command and all that it starts are in a pid namespace.
+   */
+  readonly ownHome?: string;
 }
 
 export interface PreparedSandbox {

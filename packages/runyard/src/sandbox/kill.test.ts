@@ -40,6 +40,22 @@ describe("the certain kill", () => {
 
   it("leaves nothing 0 to 14 ms after the start of a plain command", () => expectNothingLeft(sandboxDriver("process"), true));
   it("leaves nothing of a plain command without control groups", () => expectNothingLeft(sandboxDriver("process"), false));
+  it("ends what has let go of its pipes, its place and its parents, without control groups; and nobody else", async () => {
+    const tag = `7${process.pid}`;
+    const begin = async (nap: string, more: (home: string) => Record<string, string>): Promise<string> => {
+      const free = `cd / && exec setsid sleep ${nap} >/dev/null 2>&1 </dev/null`;
+      const spec = lab.newSpec(["sh", "-c", `(${free}) & exec sleep 0.2`]);
+      const { launch } = await lab.prepare(sandboxDriver("process"), { ...spec, env: more(spec.dirs.home) });
+      return lab.start({ ...launch, join: [] });
+    };
+    const dir = await begin(`${tag}.5`, (home) => ({ HOME: home, PATH: "/usr/bin:/bin" }));
+    const other = await begin(`${tag}.6`, (home) => ({ HOME: home, PATH: "/usr/bin:/bin" }));
+    await waitFor(() => processesWith(`sleep\0${tag}`).length === 2 && !isShimAlive(dir) && !isShimAlive(other));
+    await killRunDirectory(dir);
+    expect([processesWith(`sleep\0${tag}.5`).length, processesWith(`sleep\0${tag}.6`).length]).toEqual([0, 1]);
+    await killRunDirectory(other);
+    expect(processesWith(`sleep\0${tag}`)).toEqual([]);
+  });
   describe.skipIf(reason !== null)(`of a sandbox${reason === null ? "" : ` (skipped: ${reason})`}`, () => {
     it("leaves nothing 0 to 14 ms after the start", () => expectNothingLeft(bwrap, true));
     it("leaves nothing without control groups", () => expectNothingLeft(bwrap, false));

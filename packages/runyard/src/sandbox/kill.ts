@@ -1,8 +1,8 @@
-import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
-import { isSameProcess, isShimAlive, readExitCode, readShimPid } from "./run-directory.ts";
+import { isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid } from "./run-directory.ts";
 
 /** What a shim has between TERM and KILL, to end its command and to say how it ended. */
 export const TERMINATION_GRACE_MS = 200;
@@ -37,14 +37,24 @@ function holds(proc: string, dir: string): boolean {
   }
 }
 
-/** Processes that live in a run directory or write its files; never this one. Gives way to other work between batches. */
+/** Whether a process was started with this word in its environment. */
+function wasGiven(proc: string, word: string): boolean {
+  try {
+    return `\0${readFileSync(`${proc}/environ`, "utf8")}`.includes(`\0${word}\0`);
+  } catch {
+    return false; // gone, or another user's
+  }
+}
+
+/** Processes that live in a run directory, write its files or have its HOME; never this one. Gives way to other work between batches. */
 async function findHolders(runDir: string): Promise<number[]> {
   const found: number[] = [];
   const dir = realpathSync(runDir); // as the kernel names it
+  const home = readOwnHome(runDir);
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   for (const [index, pid] of pids.entries()) {
     if (index % SCAN_BATCH === SCAN_BATCH - 1) await nextTurn();
-    if (holds(`/proc/${pid}`, dir)) found.push(Number(pid));
+    if (holds(`/proc/${pid}`, dir) || (home !== null && wasGiven(`/proc/${pid}`, `HOME=${home}`))) found.push(Number(pid));
   }
   return found;
 }

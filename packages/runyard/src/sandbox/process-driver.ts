@@ -16,7 +16,9 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
   requirePossible(spec);
   const { join, granted } = makeCgroups(spec.name, spec.limits);
   const PATH = `${path.dirname(process.execPath)}:${process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"}`;
-  return { granted, launch: { argv: spec.argv, env: { PATH, ...spec.env }, args: [], join, cwd: spec.dirs.workspace } };
+  const env: Readonly<Record<string, string>> = { PATH, ...spec.env };
+  const own = env["HOME"] === spec.dirs.home ? { ownHome: spec.dirs.home } : {};
+  return { granted, launch: { argv: spec.argv, env, args: [], join, cwd: spec.dirs.workspace, ...own } };
 }
 
 /** No isolation at all: the command runs as the server's user, sees what that user sees, and must be asked for by name. */

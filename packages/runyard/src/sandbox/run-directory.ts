@@ -18,6 +18,7 @@ const NO_EXIT = `${"none".padEnd(15)}\n`;
 
 /** The last file to be written: a directory that has it is complete. */
 const COMPLETE = "spec.json";
+const OWN_HOME = "own-home";
 
 /** True when the directory was made to the end, and may be started. */
 export function isComplete(dir: string): boolean {
@@ -36,11 +37,17 @@ export function makeRunDirectory(dir: string, launch: Launch, spec: Readonly<Rec
     ["exit", NO_EXIT],
   ];
   if (launch.args.length > 0) files.unshift(["args", argsFile(launch.args)]);
+  if (launch.ownHome !== undefined) files.unshift([OWN_HOME, launch.ownHome]);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const [name, content] of files) writeFileSync(path.join(dir, name), content, { mode: 0o600 });
   const last = path.join(dir, COMPLETE);
   writeFileSync(`${last}.tmp`, `${JSON.stringify(spec)}\n`, { mode: 0o600 });
   renameSync(`${last}.tmp`, last);
+}
+
+/** The HOME that nobody but this run directory's processes have; null: none is known. */
+export function readOwnHome(dir: string): string | null {
+  return readIfThere(path.join(dir, OWN_HOME));
 }
 
 /** The content of a file, or null where there is none. */

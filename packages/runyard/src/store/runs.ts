@@ -93,11 +93,15 @@ const FIND_RUN = `
     end as queue_position, ${PLAN_SHOWN}
   from runyard.runs r where r.id = $1`;
 
-/** What is queued on one page stands in one row in the queue too, so one count is enough for all of them. */
-const LIST_RUNS = `
+/**
+ * What is queued on one page stands in one row in the queue too, so one count is enough for all of them. A statement
+ * for each way to ask: one that leaves open what is asked for has one plan for all, which reads the list from its top.
+ */
+const listStatement = (options: { before: number | null; status: RunStatus | null }): string => `
   with page as materialized (
     select r.*, ${PLAN_SHOWN} from runyard.runs r
-    where ($1::bigint is null or num < $1) and ($2::text is null or status = $2) order by num desc limit $3
+    where r.org_id = runyard.current_org() and ${options.before === null ? "$1::bigint is null" : "num < $1"}
+      and ${options.status === null ? "$2::text is null" : "status = $2"} order by num desc limit $3
   )
   select page.*, case when page.status = 'pending' then
       (select count(*) from runyard.runs q
@@ -144,7 +148,7 @@ export async function listRuns(
   options: { orgId: string; before: number | null; status: RunStatus | null; limit: number },
 ): Promise<StoredRun[]> {
   return db.inOrganization(options.orgId, async (tx) => {
-    const rows = await tx.query<RunRow>(LIST_RUNS, [options.before, options.status, options.limit]);
+    const rows = await tx.query<RunRow>(listStatement(options), [options.before, options.status, options.limit]);
     const waiting = rows.filter((run) => run.open_requests > 0).map((run) => run.id);
     const open = waiting.length === 0 ? [] : await openRequests(tx, waiting);
     return rows.map((run) => ({ run, open: open.filter((request) => request.run_id === run.id) }));
@@ -303,6 +307,13 @@ export async function reloadRun(
 /** The living runs of a runner (neither queued nor ended), of every organization. */
 export async function livingRuns(db: Database, runnerId: string): Promise<{ id: string; attempt: number }[]> {
   return db.query<{ id: string; attempt: number }>("select id, attempt from runyard.living_runs($1)", [runnerId]);
+}
+
+/** Notes the wish to cancel for every run that a runner has in hand, of every organization; gives their ids. */
+export async function cancelLivingRuns(db: Database, options: { runnerId: string; reason: string }): Promise<string[]> {
+  const words = [options.runnerId, options.reason];
+  const rows = await db.query<{ id: string }>("select id from runyard.cancel_living_runs($1, $2) as id", words);
+  return rows.map(({ id }) => id);
 }
 
 function one<T>(rows: readonly T[]): T {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 
 /**
  * An agent in POSIX sh that speaks ACP, and that nobody gets rid of by asking: it and what it starts ignore
- * TERM, INT and HUP, hold its pipes, and have left its session and its parents; eight chains of processes
+ * TERM, INT and HUP, hold its pipes or have let go of all of them, and have left its session and its parents; eight chains of processes
  * live for a hundredth of a second each, and start their successor first. Everything bears the word that it is
  * given, in its command line or its environment.
  */
@@ -16,7 +16,7 @@ begin() {
   stay &
   setsid /bin/sh -c 'trap "" TERM INT HUP; while :; do sleep 1000; done' "$MARK" &
   (setsid /bin/sh -c '(trap "" TERM INT HUP; cd /; sleep 1000; sleep 1000) & exit 0' "$MARK" &)
-  (stay >/dev/null 2>&1 </dev/null &)
+  (cd / && exec setsid /bin/sh -c 'trap "" TERM INT HUP; while :; do sleep 1000; done' "$MARK" >/dev/null 2>&1 </dev/null &)
   for n in 1 2 3 4 5 6 7 8; do (setsid /bin/sh "$0" "$MARK" hop &); done
 }
 while IFS= read -r line; do

@@ -128,3 +128,9 @@ export function wrongClock(byMs: number): Record<string, string> {
   const script = `const Real=Date;const off=${byMs};globalThis.Date=class extends Real{constructor(...a){if(a.length)super(...a);else super(Real.now()+off)}static now(){return Real.now()+off}};`;
   return { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(script)}` };
 }
+
+/** `NODE_OPTIONS` under which Node's clock is wrong by as many milliseconds as a file says, at every moment. */
+export function movableClock(file: string): Record<string, string> {
+  const script = `import{readFileSync}from"node:fs";const Real=Date;let off=0;setInterval(()=>{try{off=Number(readFileSync(${JSON.stringify(file)},"utf8"))||0}catch{}},50).unref();globalThis.Date=class extends Real{constructor(...a){if(a.length)super(...a);else super(Real.now()+off)}static now(){return Real.now()+off}};`;
+  return { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(script)}` };
+}

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { RateLimit } from "./creating.ts";
+import { type ReadinessCheck, readinessCheckSchema } from "./server.ts";
 
 /**
  * Every error of the API: its code says how HTTP answers and whether trying again can help.
@@ -45,6 +46,8 @@ export const problemSchema = z.object({
   request_id: z.string(),
   /** For `invalid_request`: one entry for each field, as a JSON path and a sentence. */
   errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  /** For `unavailable`, as the answer of `/readyz`: everything that was looked at. */
+  checks: z.array(readinessCheckSchema).optional(),
 });
 /** An error body (application/problem+json). */
 export type Problem = z.infer<typeof problemSchema>;
@@ -58,16 +61,24 @@ export class RunyardError extends Error {
   readonly errors: readonly { path: string; message: string }[] | undefined;
   /** For `rate_limited`: the limit that stands in the way. */
   readonly rate: RateLimit | undefined;
+  /** For `unavailable` of `/readyz`: what was looked at. */
+  readonly checks: readonly ReadinessCheck[] | undefined;
 
   constructor(
     code: ApiErrorCode,
     message: string,
-    options: { errors?: readonly { path: string; message: string }[]; rate?: RateLimit; cause?: unknown } = {},
+    options: {
+      errors?: readonly { path: string; message: string }[];
+      rate?: RateLimit;
+      checks?: readonly ReadinessCheck[];
+      cause?: unknown;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.errors = options.errors;
     this.rate = options.rate;
+    this.checks = options.checks;
     Object.defineProperty(this, BRAND, { value: true });
   }
 

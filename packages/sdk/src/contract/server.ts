@@ -5,6 +5,8 @@ import { isolationSchema, sandboxDriverSchema } from "./run.ts";
 export const serverStatusSchema = z.object({
   version: z.string(),
   startedAt: z.iso.datetime(),
+  /** It takes no new runs, and ends once those in hand have. */
+  draining: z.boolean(),
   /** True when every run gets the scripted model. */
   simulated: z.boolean(),
   model: z.object({
@@ -44,6 +46,19 @@ export const serverStatusSchema = z.object({
   database: z.enum(["embedded", "external"]),
 });
 export type ServerStatus = z.infer<typeof serverStatusSchema>;
+
+/** One thing that a server needs to take work. With a warning it can. */
+export const readinessCheckSchema = z.object({
+  name: z.enum(["database", "clock", "disk", "gateway", "server"]),
+  state: z.enum(["ok", "warning", "failed"]),
+  /** What is wrong, in a sentence. */
+  reason: z.string().nullable(),
+});
+export type ReadinessCheck = z.infer<typeof readinessCheckSchema>;
+
+/** Answer of `GET /readyz` where nothing has failed; else it is the problem `unavailable`, with the same checks. */
+export const readinessSchema = z.object({ status: z.literal("ok"), checks: z.array(readinessCheckSchema) });
+export type Readiness = z.infer<typeof readinessSchema>;
 
 /** Body of `POST /v1/auth/login-links`. */
 export const createLoginLinkSchema = z.strictObject({});

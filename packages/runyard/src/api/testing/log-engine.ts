@@ -71,7 +71,10 @@ export function createLogEngine(): LogEngine {
     reads,
     setReady: (ready) => void (isReady = ready),
     subscriptions: () => [...wakes.values()].reduce((sum, set) => sum + set.size, 0),
-    ready: async () => isReady,
+    readiness: async () => [
+      { name: "database", state: isReady ? "ok" : "failed", reason: isReady ? null : "The database does not answer." },
+      { name: "clock", state: "warning", reason: "The clock is odd." },
+    ],
     createRun: async (principal, input) => ({
       run: addRun(principal.orgId, { task: input.task, repositoryUrl: input.repositoryUrl }),
       replayed: false,
@@ -133,6 +136,7 @@ export function createLogEngine(): LogEngine {
 const STATUS: ServerStatus = {
   version: "1.2.3",
   startedAt: "2026-11-20T10:00:00.000Z",
+  draining: false,
   simulated: false,
   model: { connected: false, name: null, host: null },
   sandbox: {

@@ -37,12 +37,13 @@ interface ServeOptions extends Partial<EngineOptions> {
   /** Names under which it is asked, beside its own. */
   readonly allowedHosts?: () => readonly string[];
   readonly recheckMs?: number;
+  readonly heartbeatMs?: number;
 }
 
 /** A door over the real engine on a database that exists; nothing runs agents. */
 export async function openServedDoor(
   db: Database,
-  { allowedHosts = () => [], recheckMs = 50, ...options }: ServeOptions = {},
+  { allowedHosts = () => [], recheckMs = 50, heartbeatMs = 15_000, ...options }: ServeOptions = {},
 ): Promise<{ readonly door: Listening; readonly log: ApiLogEntry[]; readonly wakes: Wakes }> {
   const wakes = createWakes();
   const log: ApiLogEntry[] = [];
@@ -54,7 +55,7 @@ export async function openServedDoor(
     allowedHosts,
     log: (entry) => void log.push(entry),
     version: "1.2.3",
-    timings: { recheckMs },
+    timings: { recheckMs, heartbeatMs },
   });
   return { door: await api.listen({ host: "127.0.0.1", port: 0 }), log, wakes };
 }
@@ -143,4 +144,5 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
     probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null }],
   },
+  readiness: { freeBytes: () => 2 ** 40, askGateway: async () => "there", isDraining: () => false },
 };

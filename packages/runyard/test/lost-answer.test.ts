@@ -1,0 +1,98 @@
+// The line to the database is cut between a commit and its answer: what was done is found, and goes on.
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { makeRepository, makeTestHome, type TestHome } from "../src/testing/server.ts";
+
+const AGENT = `
+import { createInterface } from "node:readline";
+const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\\n");
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, method } = JSON.parse(line);
+  if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
+  if (method === "session/new") send({ id, result: { sessionId: "s" } });
+  if (method !== "session/prompt") continue;
+  send({ method: "session/update", params: { sessionId: "s", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text: "Done." } } } });
+  send({ id, result: { stopReason: "end_turn" } });
+}
+`;
+
+let database: TestDatabase;
+let home: TestHome;
+let line: Line;
+
+/** A line to the database that is cut instead of carrying the first answer that has all of some words in it. */
+interface Line {
+  readonly url: string;
+  /** How often it has been cut. */
+  readonly cuts: () => number;
+  cutAt(...words: string[]): void;
+  close(): void;
+}
+
+async function openLine(target: string): Promise<Line> {
+  const { hostname, port } = new URL(target);
+  const host = decodeURIComponent(hostname);
+  const place = host.startsWith("/") ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
+  const sockets = new Set<Socket>();
+  let [wanted, cuts]: [string[], number] = [[], 0];
+  const server = createServer((client) => {
+    const upstream = connect(place);
+    for (const socket of [client, upstream]) sockets.add(socket.on("error", () => undefined));
+    const end = (): void => void [client.destroy(), upstream.destroy()];
+    client.on("data", (data) => upstream.write(data)).on("close", end);
+    upstream.on("close", end).on("data", (data) => {
+      const text = data.toString("latin1");
+      if (wanted.length === 0 || !wanted.every((word) => text.includes(word))) return void client.write(data);
+      [wanted, cuts] = [[], cuts + 1];
+      end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port: own } = server.address() as AddressInfo;
+  return {
+    url: target.replace(/@[^/]+\//, `@127.0.0.1:${own}/`),
+    cuts: () => cuts,
+    cutAt: (...words) => void (wanted = words),
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  line = await openLine(database.connectionString);
+  home = makeTestHome({ DATABASE_URL: line.url });
+});
+afterAll(async () => {
+  await home.close();
+  line.close();
+  await database.drop();
+});
+
+test("a run that was claimed without an answer is taken up; one whose step was committed without one goes on, once", async () => {
+  const server = await home.up("--unsafe-process");
+  const repositoryUrl = makeRepository(home.root, { "agent.mjs": AGENT });
+  const all = [
+    ["the claim", "preparing"],
+    ["the way to the agent", "building"],
+    ["the way out", "publishing"],
+    ["the end", "completed"],
+  ] as const;
+  for (const [name, word] of process.env["RUNYARD_TEST_FULL"] ? all : all.slice(0, 2)) {
+    const task = `Lost at ${name}`;
+    const before = line.cuts();
+    line.cutAt(task, word);
+    const { id } = await server.client.runs.create({ task, repositoryUrl, agent: { command: ["node", "agent.mjs"] } });
+    expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 1 });
+    expect(line.cuts()).toBe(before + 1);
+    const { data } = (await (
+      await fetch(new URL(`/v1/agent-runs/${id}/events?limit=1000`, server.url), { headers: { authorization: `Bearer ${server.token}` } })
+    ).json()) as { data: { type: string; data: { phase?: string } }[] };
+    const facts = data.flatMap(({ type, data: { phase } }) => (/^run\.|^turn\.started|^agent\.started/.test(type) ? [phase ?? type] : []));
+    expect(new Set(facts).size).toBe(facts.length);
+    expect(facts.at(-1)).toBe("run.completed");
+  }
+}, 60_000);
