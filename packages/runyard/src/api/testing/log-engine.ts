@@ -144,7 +144,7 @@ const STATUS: ServerStatus = {
     isolation: { filesystem: "hard", network: "hard", processes: "hard" },
     limits: { memory: true, cpus: true, pids: true },
   },
-  runs: { running: 0, waiting: 0, queued: 0, limit: 10 },
+  runs: { running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 },
   agents: [],
   database: "embedded",
 };
