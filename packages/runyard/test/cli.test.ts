@@ -17,6 +17,7 @@ import { type CliResult, makeTestHome, type TestHome } from "../src/testing/serv
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
 const COMMANDS = [
   ["run", "runs", "show", "logs", "events", "diff", "files", "pull", "answer", "cancel"],
+  ["plan", "confirm", "revise", "reject", "continue", "repositories", "organization"],
   ["up", "down", "status", "open", "token", "doctor", "demo", "completion"],
 ].flat();
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
@@ -59,6 +60,10 @@ describe("a wrong command line ends with code 2, a reason and a way on", () => {
     [["run", "x", "--ask", "everything"], "no kind of tool call", "See: runyard run --help"],
     [["run", "x", "--agent", "a", "--agent-command", "b"], "cannot be used with", "See: runyard run --help"],
     [["events", "last", "--after", "-1"], "0 or more", "See: runyard events --help"],
+    [["confirm", "last", "--version", "0"], "a plan's version: 1 or more", "See: runyard confirm --help"],
+    [["confirm", "last", "--edit", "--file", "plan.md"], "cannot be used with", "See: runyard confirm --help"],
+    [["run", "x", "--plan-timeout", "soon"], "a number of seconds", "See: runyard run --help"],
+    [["repositories", ".", "--plan", "--plan-default"], "cannot be used with", "See: runyard repositories --help"],
     [["completion", "tcsh"], "Allowed choices are bash, zsh, fish", "See: runyard completion --help"],
   ];
 
@@ -237,6 +242,8 @@ describe("completions", () => {
     expect(complete(["runyard", "show", "l"])).toEqual(["last"]);
     expect(complete(["runyard", "runs", "--status", "awaiting"])).toEqual(["awaiting_plan", "awaiting_input"]);
     expect(complete(["runyard", "run", "--sandbox", ""])).toEqual(["bwrap", "process"]);
+    expect(complete(["runyard", "run", "--on-plan-timeout", ""])).toEqual(["reject", "approve"]);
+    expect(complete(["runyard", "confirm", "--e"])).toEqual(["--edit"]);
     expect(complete(["runyard", "completion", "z"])).toEqual(["zsh"]);
     expect(complete(["runyard", "pull", "last", "--no"])).toEqual(["--no-commit"]);
   });

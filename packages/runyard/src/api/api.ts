@@ -14,6 +14,7 @@ import { logsHandler } from "./logs.ts";
 import { planHandlers } from "./plans.ts";
 import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
+import { settingsHandlers } from "./settings.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
 import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
 import { sayRetryAfter } from "./rate-limit.ts";
@@ -98,6 +99,7 @@ export function createApi(options: ApiOptions): Api {
     handlers: {
       ...runHandlers(engine),
       ...planHandlers(engine),
+      ...settingsHandlers(engine),
       ...resultHandlers(engine),
       ...loginHandlers(logins),
       ...docsHandlers({ credentials, version }),

@@ -1,14 +1,21 @@
 import type {
   AnswerPermissionRequest,
-  confirmPlanSchema,
+  changeOrganizationSchema,
+  changeRepositorySchema,
   continueRunSchema,
+  confirmPlanSchema,
+  createRepositorySchema,
   createRunSchema,
   FileList,
+  listRepositoriesSchema,
   listRunsSchema,
+  Organization,
   PlanList,
   RateLimit,
   ReadinessCheck,
   rejectPlanSchema,
+  Repository,
+  RepositoryPage,
   revisePlanSchema,
   Run,
   RunDiff,
@@ -72,6 +79,13 @@ export interface ApiEngine {
   diff(principal: Principal, id: string): Promise<RunDiff>;
   /** A file as the run left it. */
   file(principal: Principal, id: string, path: string): Promise<Uint8Array>;
+  listRepositories(principal: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage>;
+  /** Makes a repository known; one that is known already is answered as it is. */
+  createRepository(principal: Principal, input: z.output<typeof createRepositorySchema>): Promise<Repository>;
+  getRepository(principal: Principal, id: string): Promise<Repository>;
+  changeRepository(principal: Principal, id: string, change: z.output<typeof changeRepositorySchema>): Promise<Repository>;
+  getOrganization(principal: Principal): Promise<Organization>;
+  changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization>;
   status(principal: Principal): Promise<ServerStatus>;
   readEvents(principal: Principal, id: string, options: { after: number; limit: number }): Promise<LogRead>;
   /** Calls `wake` after new events of this run were committed; the returned function ends that. */

@@ -2,9 +2,12 @@ import {
   answerPermissionSchema,
   answerQuestionSchema,
   type ApiErrorCode,
+  changeOrganizationSchema,
+  changeRepositorySchema,
   confirmPlanSchema,
   continueRunSchema,
   createLoginLinkSchema,
+  createRepositorySchema,
   createRunSchema,
   EVENT_TYPES,
   eventDataSchemas,
@@ -13,13 +16,17 @@ import {
   fileListSchema,
   idempotencyKeySchema,
   listLogsSchema,
+  listRepositoriesSchema,
   listRunsSchema,
   logEntrySchema,
   loginLinkSchema,
   logPageSchema,
+  organizationSchema,
   planListSchema,
   problemSchema,
   rejectPlanSchema,
+  repositoryPageSchema,
+  repositorySchema,
   revisePlanSchema,
   type RouteName,
   readinessSchema,
@@ -33,13 +40,15 @@ import { z } from "zod";
 
 /** What a route takes and answers, beside what its entry in the route table says. */
 export interface Operation {
-  readonly tag: "Runs" | "Plans" | "Results" | "Signing in" | "Server";
+  readonly tag: "Runs" | "Plans" | "Results" | "Settings" | "Signing in" | "Server";
   readonly description?: string;
   readonly query?: z.ZodObject;
   /** Headers that it takes, and headers that its answer has, beside those that every route has. */
   readonly headers?: Readonly<Record<string, { readonly schema: z.ZodType; readonly description: string }>>;
   readonly answerHeaders?: Readonly<Record<string, string>>;
   readonly body?: z.ZodType;
+  /** True where a request that says nothing needs no body. */
+  readonly bodyOptional?: boolean;
   readonly status: number;
   /** By media type; text where a body has no schema. An answer without a body has none. */
   readonly answers: Readonly<Record<string, z.ZodType | "text" | "bytes">>;
@@ -71,6 +80,9 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   FileList: fileListSchema,
   RunDiff: runDiffSchema,
   PlanList: planListSchema,
+  Repository: repositorySchema,
+  RepositoryPage: repositoryPageSchema,
+  Organization: organizationSchema,
   ServerStatus: serverStatusSchema,
   LoginLink: loginLinkSchema,
   Problem: problemSchema,
@@ -147,6 +159,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     description:
       "The run queues again, and its agent carries the plan out. With `text` it is carried out in those words, as a version of its own. The first decision counts.",
     body: confirmPlanSchema,
+    bodyOptional: true,
     status: 202,
     answers: json(runSchema),
     errors: ["plan_not_open", "stale_plan"],
@@ -155,6 +168,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     tag: "Plans",
     description: "The run ends as `cancelled`; it can be continued like any other.",
     body: rejectPlanSchema,
+    bodyOptional: true,
     status: 202,
     answers: json(runSchema),
     errors: ["plan_not_open", "stale_plan"],
@@ -205,6 +219,32 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: ["repository_not_usable"],
   },
   runPatch: { tag: "Results", status: 200, answers: { "text/x-diff": "text" }, errors: ["repository_not_usable"] },
+  listRepositories: { tag: "Settings", query: listRepositoriesSchema, status: 200, answers: json(repositoryPageSchema) },
+  createRepository: {
+    tag: "Settings",
+    description: "A run makes its repository known too. One that is known already is answered as it is.",
+    body: createRepositorySchema,
+    status: 201,
+    answers: json(repositorySchema),
+    errors: ["repository_not_usable"],
+  },
+  getRepository: { tag: "Settings", status: 200, answers: json(repositorySchema), errors: ["repository_not_found"] },
+  changeRepository: {
+    tag: "Settings",
+    description: "What is left out stays. It holds for runs that are created from then on.",
+    body: changeRepositorySchema,
+    status: 200,
+    answers: json(repositorySchema),
+    errors: ["repository_not_found"],
+  },
+  getOrganization: { tag: "Settings", status: 200, answers: json(organizationSchema) },
+  changeOrganization: {
+    tag: "Settings",
+    description: "What is left out stays. It holds for runs that are created from then on.",
+    body: changeOrganizationSchema,
+    status: 200,
+    answers: json(organizationSchema),
+  },
   createLoginLink: {
     tag: "Signing in",
     description: "The link begins one session as the token that made it. It works once, for ten minutes.",

@@ -22,7 +22,7 @@ interface Operation {
   readonly summary: string;
   readonly tags: readonly string[];
   readonly parameters: readonly Parameter[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
+  readonly requestBody?: { readonly required: boolean; readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
   readonly responses: Readonly<Record<string, Answer>>;
   readonly security: readonly Readonly<Record<string, readonly string[]>>[];
 }
@@ -90,7 +90,10 @@ describe("the document", () => {
       const security = route.policy === "public" ? [] : [{ token: [route.policy.scope] }, { session: [] }];
       expect([name, operation.security, operation.summary]).toEqual([name, security, route.summary]);
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
-      expect([name, operation.requestBody !== undefined]).toEqual([name, /^(create|continue|resume|answer)/.test(name)]);
+      expect([name, operation.requestBody !== undefined]).toEqual([
+        name,
+        /^(create|change|continue|resume|answer|confirm|reject|revise)/.test(name),
+      ]);
     }
   });
 
@@ -117,6 +120,8 @@ describe("the document", () => {
       additionalProperties: boolean;
     };
     expect(body).toMatchObject({ required: ["task", "repositoryUrl"], additionalProperties: false });
+    const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
+    expect(optional.map(({ operation }) => operation.operationId)).toEqual(["confirmPlan", "rejectPlan"]);
     const limit = operationOf("listRuns").parameters.find(({ name }) => name === "limit");
     expect(limit).toMatchObject({ in: "query", required: false, schema: { type: "integer", minimum: 1, maximum: 100, default: 20 } });
   });
@@ -199,6 +204,17 @@ describe("real answers", () => {
     expect((await look("runFile", { id, path: "src/a.ts" })).status).toBe(404);
     expect((await look("answerPermission", { id, pid: "perm_1_2" }, { body: { decision: "allow" } })).status).toBe(404);
     expect((await look("answerQuestion", { id, qid: "ask_1_2" }, { body: { answer: "yes" } })).status).toBe(404);
+    expect((await look("runPlan", { id })).status).toBe(200);
+    expect((await look("confirmPlan", { id })).status).toBe(409);
+    expect((await look("rejectPlan", { id }, { body: { reason: "No" } })).status).toBe(409);
+    expect((await look("revisePlan", { id }, { body: { feedback: "Shorter" } })).status).toBe(409);
+    const { id: rid } = (await (await look("createRepository", {}, { body: { repositoryUrl: "/r" } })).json()) as { id: string };
+    await look("changeRepository", { rid }, { body: { plan: false, planningStatement: "Name the tests." } });
+    expect((await look("getRepository", { rid })).status).toBe(200);
+    expect((await look("getRepository", { rid: "repo_x" })).status).toBe(404);
+    await look("listRepositories");
+    await look("changeOrganization", {}, { body: { planFirst: false } });
+    await look("getOrganization");
     await look("cancelRun", { id });
     await served.complete(run);
     expect((await look("continueRun", { id }, { body: { prompt: "Go on" } })).status).toBe(202);

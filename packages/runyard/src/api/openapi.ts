@@ -3,6 +3,7 @@ import {
   type ApiErrorCode,
   permissionIdSchema,
   questionIdSchema,
+  repositoryIdSchema,
   type Route,
   type RouteName,
   ROUTES,
@@ -16,6 +17,7 @@ type Json = Readonly<Record<string, unknown>>;
 /** What a path's parameters look like; each one is a string. */
 const PATH_PARAMETERS: Readonly<Record<string, { readonly schema: z.ZodType; readonly description: string }>> = {
   id: { schema: runIdSchema, description: "A run." },
+  rid: { schema: repositoryIdSchema, description: "A repository." },
   pid: { schema: permissionIdSchema, description: "A permission that is asked for: see `waitingFor` of the run." },
   qid: { schema: questionIdSchema, description: "A question that is asked: see `waitingFor` of the run." },
   path: { schema: z.string(), description: "A file's path from the top of the repository. It may hold slashes." },
@@ -69,10 +71,14 @@ function operationOf(name: RouteName, route: Route): Json {
       ...(query === undefined ? [] : queryParameters(query)),
       ...(headers === undefined ? [] : headerParameters(headers)),
     ],
-    ...(body === undefined ? {} : { requestBody: { required: true, content: { "application/json": { schema: inputSchema(body) } } } }),
+    ...(body === undefined ? {} : { requestBody: requestBody(body, !operation.bodyOptional) }),
     responses: { ...pageAnswers(operation), [operation.status]: success(operation), ...problems(errorCodes(route, operation)) },
     security: route.policy === "public" ? [] : [{ token: [route.policy.scope] }, { session: [] }],
   };
+}
+
+function requestBody(body: z.ZodType, required: boolean): Json {
+  return { required, content: { "application/json": { schema: inputSchema(body) } } };
 }
 
 function pathParameters(path: string): Json[] {

@@ -242,10 +242,10 @@ test("the status counts the asker's runs", async () => {
       tx.query("update runyard.runs set status = 'awaiting_input' where id = $1", [run.id]),
     );
     const status = serverStatusSchema.parse(await counting.client.status());
-    expect(status).toMatchObject({ version: "1.2.3", runs: { running: 1, waiting: 1, queued: 2 }, database: "external" });
+    expect(status).toMatchObject({ version: "1.2.3", runs: { running: 1, waiting: 1, awaitingPlan: 0, queued: 2 }, database: "external" });
     expect(status.model).toEqual({ connected: true, name: "some-model", host: "127.0.0.1:11434" });
     expect(status.sandbox).toMatchObject({ driver: "process", available: true, limits: { memory: true, cpus: false, pids: true } });
-    expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, queued: 0, limit: 10 });
+    expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 });
   } finally {
     await counting.close();
   }

@@ -39,11 +39,12 @@ describe("the route table", () => {
   test("each route is served, and the ones with a scope ask for a token that has it", async () => {
     const door = await openDoor();
     const { id } = door.engine.addRun(OWNER.orgId);
+    const { id: rid } = await door.engine.createRepository(OWNER, { repositoryUrl: "/r" });
     for (const route of Object.values<Route>(ROUTES)) {
-      const path = pathOf(route, id);
+      const path = pathOf(route, { id, rid });
       const call = (headers: Record<string, string>) => fetch(`${door.url}${path}`, { method: route.method, headers, redirect: "manual" });
       const served = await call({ authorization: "Bearer owner" });
-      expect([path, [200, 202, 204, 410, 415, 426].includes(served.status)]).toEqual([path, true]);
+      expect([path, [200, 202, 204, 409, 410, 415, 422, 426].includes(served.status)]).toEqual([path, true]);
       if (route.policy === "public") {
         // The reference's page says to people how to sign in.
         expect([path, (await call({})).status]).toEqual([path, path === "/docs" ? 401 : served.status]);
@@ -63,6 +64,24 @@ describe("the route table", () => {
     await door.close();
   });
 
+  test("a repository of another organization is not there, on any route", async () => {
+    const door = await openDoor();
+    const theirs = await door.engine.createRepository({ ...OWNER, orgId: "org_b" }, { repositoryUrl: "/r" });
+    const mine = await door.engine.createRepository(OWNER, { repositoryUrl: "/r" });
+    const routes = Object.values<Route>(ROUTES).filter(({ path }) => path.includes("{rid}"));
+    expect(routes).toHaveLength(2);
+    for (const route of routes) {
+      const body = route.method === "PATCH" ? { body: "{}", headers: { "content-type": "application/json" } } : {};
+      const ask = async (rid: string): Promise<unknown> => {
+        const response = await door.fetch(pathOf(route, { rid }), { method: route.method, ...body });
+        return [response.status, ((await response.json()) as { code?: string }).code];
+      };
+      for (const id of [theirs.id, "repo_x"]) expect(await ask(id)).toEqual([404, "repository_not_found"]);
+      expect(await ask(mine.id)).toEqual([200, undefined]);
+    }
+    await door.close();
+  });
+
   test("a run of another organization is not there, on any route", async () => {
     const door = await openDoor();
     const theirs = door.engine.addRun("org_b");
@@ -73,7 +92,7 @@ describe("the route table", () => {
       const body = bodyOf(route);
       const init = { method: route.method, ...(body && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }) };
       const ask = async (id: string): Promise<unknown> => {
-        const response = await door.fetch(pathOf(route, id), init);
+        const response = await door.fetch(pathOf(route, { id }), init);
         const code = response.status < 400 ? null : ((await response.json()) as { code: string }).code;
         return [route.path, response.status, code];
       };
@@ -88,11 +107,12 @@ describe("the route table", () => {
 function bodyOf({ path }: Route): object | undefined {
   if (path.includes("{pid}")) return { decision: "allow" };
   if (path.includes("{qid}")) return { answer: "yes" };
+  if (path.endsWith("/revise")) return { feedback: "Shorter" };
   return /\/(continue|resume)$/.test(path) ? { prompt: "Go on" } : undefined;
 }
 
 /** A path of the route, with something in the place of every parameter. */
-function pathOf(route: Route, id: string): string {
-  const values: Record<string, string> = { id, pid: "perm_1_2", qid: "ask_1_2", path: "src/index.ts", file: "start.js" };
+function pathOf(route: Route, ids: { readonly id?: string; readonly rid?: string }): string {
+  const values: Record<string, string> = { ...ids, pid: "perm_1_2", qid: "ask_1_2", path: "src/index.ts", file: "start.js" };
   return route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "");
 }

@@ -6,7 +6,7 @@ export const jsonOption = (): Option => new Option("--json", "print one JSON doc
 export const ndjsonOption = (what = "events"): Option => new Option("--ndjson", `print ${what} on stdout, one JSON object a line`);
 
 /** Headings of the list of commands. */
-export const GROUP = { runs: "Runs:", server: "This machine:" } as const;
+export const GROUP = { runs: "Runs:", settings: "Settings:", server: "This machine:" } as const;
 
 export interface CommandText {
   readonly summary: string;

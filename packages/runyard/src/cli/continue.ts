@@ -1,6 +1,7 @@
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { handOver, type HandOverOptions } from "./hand-over.ts";
+import { noPlanOption, planOption } from "./plan-options.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { taskOf } from "./run.ts";
 
@@ -10,19 +11,26 @@ const NAME = "continue";
 export const continueRun = command(NAME, {
   summary: "Go on with a run that has ended, in the same workspace and conversation",
   group: GROUP.runs,
-  more: `The agent knows what was said, and finds its files as it left them. The run's branch goes on from its last commit. A run that failed or was cancelled can be continued too; one whose turn is not over is refused with exit code 3. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
-Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
-  examples: ['runyard continue last "now add a test for it"', "runyard continue 62g7a1 - --detach < review.md"],
+  more: `The agent knows what was said, and finds its files as it left them. The run's branch goes on from its last commit. A run that failed or was cancelled can be continued too; one whose turn is not over is refused with exit code 3. Without --plan and --no-plan a turn plans where the first one did. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 130 interrupted.`,
+  examples: [
+    'runyard continue last "now add a test for it"',
+    'runyard continue last "make it faster" --plan',
+    "runyard continue 62g7a1 - --detach < review.md",
+  ],
 })
   .argument("<run>", RUN_ARGUMENT)
   .argument("<text>", 'what to do next; "-" reads it from stdin')
+  .addOption(planOption())
+  .addOption(noPlanOption())
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
   .addOption(ndjsonOption())
-  .action(async (name: string, text: string, options: HandOverOptions) => {
+  .action(async (name: string, text: string, options: HandOverOptions & { plan?: boolean }) => {
     const prompt = await taskOf(text);
     const client = connect();
     const { id, lastSeq } = await client.runs.get(await findRunId(client, name));
-    await handOver(client, await client.runs.continue(id, prompt), { ...options, after: lastSeq });
+    const turn = options.plan === undefined ? {} : { plan: options.plan };
+    await handOver(client, await client.runs.continue(id, prompt, turn), { ...options, after: lastSeq });
   });

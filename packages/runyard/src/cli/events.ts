@@ -3,7 +3,10 @@ import { command, GROUP, ndjsonOption, parseSeq } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { leaveOnInterrupt } from "./interrupt.ts";
 import { openLiveLog } from "./live-log.ts";
+import { noteOpenPlan } from "./open-plan.ts";
+import { paintFor } from "./output.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
+import { proseWidthOf } from "./screen.ts";
 
 export const events = command("events", {
   summary: "Watch a run live, event by event",
@@ -26,7 +29,10 @@ export const events = command("events", {
         for await (const event of client.runs.events(id, { after: options.after, follow: options.follow ?? false, signal })) {
           const known = parseEvent(event);
           if (log === null) process.stdout.write(`${JSON.stringify(event)}\n`);
-          else if (known !== undefined) log.show(known);
+          else if (known !== undefined) {
+            log.show(known);
+            await noteOpenPlan(client, known, { paint: paintFor(process.stdout), width: proseWidthOf(process.stdout), note: log.note });
+          }
         }
       } finally {
         log?.close();

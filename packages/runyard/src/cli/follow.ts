@@ -3,6 +3,7 @@ import { parseEvent, type PendingRequest, type Run, type RunEvent } from "@runya
 import { createInterface } from "node:readline/promises";
 import { EXIT } from "./exit-codes.ts";
 import { type LiveLog, openLiveLog } from "./live-log.ts";
+import { noteOpenPlan } from "./open-plan.ts";
 import { paintFor, say } from "./output.ts";
 import { watchQueue } from "./queue.ts";
 import { answerCommand, renderEnd, renderHead } from "./render-run.ts";
@@ -58,6 +59,7 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
 async function showEvent(client: RunyardClient, event: RunEvent, log: LiveLog): Promise<void> {
   // Whoever follows has just said it, and the head of the run has it.
   if (event.type !== "message.user") log.show(event);
+  await noteOpenPlan(client, event, { paint: paintFor(process.stderr), width: proseWidthOf(process.stderr), note: log.note });
   if (event.type === "permission.requested" && event.data.decidedBy === "person")
     await askPerson(client, { runId: event.runId, kind: "permission", id: event.data.permissionId, log });
   if (event.type === "question.asked") await askPerson(client, { runId: event.runId, kind: "question", id: event.data.questionId, log });

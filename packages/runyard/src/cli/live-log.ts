@@ -6,6 +6,9 @@ import { openScreen, type Output, proseWidthOf } from "./screen.ts";
 /** How often the elapsed time is drawn anew, in milliseconds. */
 const TICK_MS = 1_000;
 
+/** Stands among open requests for the plan: a run has one at most. */
+const PLAN = "plan";
+
 /** A run's log as it comes, with a line at the bottom of a terminal that says where the run stands. */
 export interface LiveLog {
   show(event: RunEvent): void;
@@ -62,7 +65,7 @@ interface Stand {
   /** Its place in the queue, in words. */
   queued: string | null;
   tokens: number | null;
-  /** Open permissions and questions. */
+  /** Open permissions and questions, and an open plan. */
   readonly waiting: Set<string>;
   hasEnded: boolean;
 }
@@ -87,12 +90,19 @@ function follow(state: Stand, event: RunEvent): void {
   else if (event.type === "permission.resolved") state.waiting.delete(event.data.permissionId);
   else if (event.type === "question.asked") state.waiting.add(event.data.questionId);
   else if (event.type === "question.answered") state.waiting.delete(event.data.questionId);
-  else if (isTerminalEventType(event.type)) state.hasEnded = true;
+  else if (event.type === "plan.proposed") state.waiting.add(PLAN);
+  else if (event.type === "plan.approved" || event.type === "plan.revised") {
+    state.waiting.delete(PLAN);
+    state.phase = "queued";
+  } else if (isTerminalEventType(event.type)) state.hasEnded = true;
 }
 
 function statusLine(state: Stand, paint: Paint): string {
   const elapsed = roughDuration(Math.max(0, Date.now() - state.beganAtMs));
   const tokens = state.tokens === null ? "" : ` · ${count(state.tokens)} tokens`;
-  const what = state.waiting.size > 0 ? paint("yellow", "waits for an answer") : paint("cyan", state.queued ?? state.phase);
+  const what =
+    state.waiting.size > 0
+      ? paint("yellow", state.waiting.has(PLAN) ? "waits for a decision about its plan" : "waits for an answer")
+      : paint("cyan", state.queued ?? state.phase);
   return `${what}${paint("dim", ` · ${elapsed}${tokens}`)}`;
 }

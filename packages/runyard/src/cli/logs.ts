@@ -1,7 +1,8 @@
-import type { LogEntry } from "@runyard/sdk/contract";
+import { type LogEntry, parseEvent, toLogEntry } from "@runyard/sdk/contract";
 import { command, GROUP, ndjsonOption, parseSeq } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { leaveOnInterrupt } from "./interrupt.ts";
+import { noteOpenPlan } from "./open-plan.ts";
 import { type Paint, paintFor, plural, print, printable } from "./output.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -27,10 +28,20 @@ export const logs = command("logs", {
     const paint = paintFor(process.stdout);
     const width = proseWidthOf(process.stdout);
     await leaveOnInterrupt(async (signal) => {
-      for await (const entry of client.runs.logs(id, { after: options.after, follow: options.follow ?? false, signal })) {
+      const show = (entry: LogEntry): void => {
         if (options.ndjson === true) print(JSON.stringify(entry));
         else if (options.verbose === true) print(renderEntry(entry, paint, width));
         else if (entry.level !== "debug") print(renderEntry(withoutTail(entry), paint, width));
+      };
+      if (options.follow !== true) {
+        for await (const entry of client.runs.logs(id, { after: options.after, signal })) show(entry);
+        return;
+      }
+      for await (const event of client.runs.events(id, { after: options.after, signal })) {
+        const known = parseEvent(event);
+        const entry = known === undefined ? null : toLogEntry(known);
+        if (entry !== null) show(entry);
+        if (known !== undefined && options.ndjson !== true) await noteOpenPlan(client, known, { paint, width, note: print });
       }
     });
   });

@@ -3,6 +3,7 @@ import { answer } from "./answer.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
+import { confirm } from "./confirm.ts";
 import { continueRun } from "./continue.ts";
 import { demo } from "./demo.ts";
 import { diff } from "./diff.ts";
@@ -12,8 +13,13 @@ import { events } from "./events.ts";
 import { files } from "./files.ts";
 import { logs } from "./logs.ts";
 import { open } from "./open.ts";
+import { organization } from "./organization.ts";
 import { paintFor } from "./output.ts";
+import { plan } from "./plan.ts";
 import { pull } from "./pull.ts";
+import { reject } from "./reject.ts";
+import { repositories } from "./repositories.ts";
+import { revise } from "./revise.ts";
 import { run } from "./run.ts";
 import { runs } from "./runs.ts";
 import { show } from "./show.ts";
@@ -33,9 +39,15 @@ const commands = [
   diff,
   files,
   pull,
+  plan,
+  confirm,
+  revise,
+  reject,
   answer,
   continueRun,
   cancel,
+  repositories,
+  organization,
   up,
   down,
   status,
@@ -63,6 +75,8 @@ export function createProgram(): Command {
     .configureHelp({ showGlobalOptions: false, subcommandTerm: (one) => one.name() })
     .configureOutput({ outputError: (text, write) => write(renderUsageError(text)) })
     .commandsGroup(GROUP.server)
+    // What stands behind a command is its own: --version of a plan is not that of the program.
+    .enablePositionalOptions()
     .exitOverride();
 
   for (const one of [...commands, completion(() => program)]) {

@@ -9,9 +9,10 @@ import { CliError, EXIT } from "./exit-codes.ts";
 import { handOver, type HandOverOptions } from "./hand-over.ts";
 import { count } from "./output.ts";
 import { permissionOptions } from "./permission-options.ts";
+import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
 import { splitWords } from "./words.ts";
 
-interface RunOptions extends HandOverOptions, AttemptOptions {
+interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly agent?: string;
@@ -29,9 +30,11 @@ const base = command("run", {
   group: GROUP.runs,
   more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
 Of --allow, --ask and --deny the first that fits a tool call decides, in the order in which they are given; what none fits is allowed in a sandbox. Kinds alone, without --allow, are the exception: there --deny counts first. A pattern is a command line for execute and a path for other kinds.
-Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
+With --plan the agent first makes a plan, in a workspace that is thrown away. The run then waits until somebody says \`runyard confirm\`, \`revise\` or \`reject\`, from any terminal.
+Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
+    'runyard run "move the parser to its own package" --plan',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
@@ -50,7 +53,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled or refused, 130 interrupted.`,
   .addOption(permissions.ask)
   .addOption(permissions.deny);
 
-export const run = addAttemptOptions(base)
+export const run = addAttemptOptions(addPlanOptions(base))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
@@ -64,9 +67,11 @@ export const run = addAttemptOptions(base)
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
   const { settings: attempts, ...verify } = attemptRequest(options);
+  const { settings: plans, ...plan } = planRequest(options);
   const permissionPolicy = permissions.policy();
   const settings = {
     ...attempts,
+    ...plans,
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
@@ -81,6 +86,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
     ...verify,
+    ...plan,
   };
 }
 

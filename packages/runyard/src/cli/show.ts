@@ -5,6 +5,7 @@ import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
 import { placeInLine } from "./queue.ts";
 import { renderAttempts } from "./render-attempts.ts";
 import { describeSandbox } from "./render-event.ts";
+import { renderDecide, renderPlanSummary } from "./render-plan.ts";
 import { renderPolicy } from "./render-policy.ts";
 import { paintStatus, renderEnd, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
@@ -29,11 +30,12 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   const lines = [renderHead(run, paint, width)];
   if (run.sandbox !== null) lines.push(wrapBehind(`  ${paint("dim", "sandbox")} `, describeSandbox(run.sandbox), width));
   lines.push(renderPolicy(run.permissionPolicy, paint, width));
+  lines.push(...renderPlanSummary(run, paint, width));
   lines.push(...renderAttempts(run, paint, width));
   if (run.finishedAt === null) {
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
     const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);
-    lines.push(`${paintStatus(run, paint)}, ${step}${percentage}`, ...renderWaiting(run, paint, width));
+    lines.push(`${paintStatus(run, paint)}, ${step}${percentage}`, ...renderWaiting(run, paint, width), ...renderDecide(run, paint, width));
     return lines.join("\n");
   }
   const summary = printable(run.result?.summary ?? "").trim();

@@ -29,7 +29,8 @@ function renderStatus(found: ServerStatus, url: string): string {
   const width = proseWidthOf(process.stdout);
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
   const up = roughDuration(Math.max(0, Date.now() - Date.parse(found.startedAt)));
-  const { running, waiting, queued, limit } = found.runs;
+  const { running, waiting, awaitingPlan, queued, limit } = found.runs;
+  const plans = awaitingPlan > 0 ? `, ${awaitingPlan} with a plan to decide about` : "";
   return [
     found.draining
       ? `${paint(["bold", "yellow"], "draining")} at ${url}: it begins no further runs, and ends once those in hand have`
@@ -40,7 +41,7 @@ function renderStatus(found: ServerStatus, url: string): string {
     row("limits", describeLimits(found)),
     row("agents", describeAgents(found)),
     row("database", found.database === "embedded" ? "the built-in PostgreSQL" : "the PostgreSQL of DATABASE_URL"),
-    row("runs", `${running} running, ${waiting} waiting for an answer, ${queued} queued; at most ${limit} at a time`),
+    row("runs", `${running} running, ${waiting} waiting for an answer, ${queued} queued${plans}; at most ${limit} at a time`),
   ].join("\n");
 }
 

@@ -58,19 +58,23 @@ export function planningPolicy(policy: NormalPolicy, isolation: Isolation | null
   return withRuleInFront(policy, { decision: "deny", kinds, name: "plan phase" });
 }
 
+/** What the two prompts of a plan phase have, and no other prompt of Runyard's: the scripted model knows them by it. */
+export const PLANNING_WORDS = ["Do not carry this out yet: first make a plan for it.", "Still nothing may be changed."] as const;
+const [PLAN_FIRST, PLAN_AGAIN] = PLANNING_WORDS;
+
 /** What an agent is asked in a plan phase: the task, and to plan it. */
 export function planningPrompt(task: string, statement: string | null): string {
   return [
     task,
     "---",
-    "Do not carry this out yet: first make a plan for it. Look at whatever you need, and then hand in the plan: with a tool for that if you have one, else as your last message, with nothing around it. Write Markdown: what you will change and where, in which order, how you will check it, and what is uncertain. A person decides about the plan before anything is changed. Until then edits are refused, and you work in a copy that is thrown away.",
+    `${PLAN_FIRST} Look at whatever you need, and then hand in the plan: with a tool for that if you have one, else as your last message, with nothing around it. Write Markdown: what you will change and where, in which order, how you will check it, and what is uncertain. A person decides about the plan before anything is changed. Until then edits are refused, and you work in a copy that is thrown away.`,
     ...(statement === null ? [] : [`What plans must respect in this repository:\n${statement}`]),
   ].join("\n\n");
 }
 
 /** What the agent is asked when a person sends its plan back. */
 export function revisionPrompt(version: number, feedback: string): string {
-  return `Your plan (version ${version}) came back with this feedback:\n\n${feedback}\n\nMake a new plan that respects it, and hand in the whole of it in the same way as before. Still nothing may be changed.`;
+  return `Your plan (version ${version}) came back with this feedback:\n\n${feedback}\n\nMake a new plan that respects it, and hand in the whole of it in the same way as before. ${PLAN_AGAIN}`;
 }
 
 /** What the agent is asked once its plan is approved. The text is part of it: a person may have changed it, and the agent may have forgotten it. */

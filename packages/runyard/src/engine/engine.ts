@@ -28,6 +28,7 @@ import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/c
 import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { continueTurn } from "./continue-run.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
@@ -36,6 +37,7 @@ import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
+import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
 
@@ -209,6 +211,7 @@ export function createEngine(options: EngineOptions) {
   return {
     ...createResults(options.changes, load),
     ...createPlans(options, load),
+    ...createSettings(options),
     status: createStatus(options),
     createRun,
     cancelRun: cancel,
@@ -328,14 +331,4 @@ function cancelEvents(reason: string): readonly NewEvent[] {
 
 function ended(runId: string, status: string): RunyardError {
   return new RunyardError("run_ended", `Run ${runId} has ended (${status}).`);
-}
-
-function encodeCursor(num: number): string {
-  return Buffer.from(String(num)).toString("base64url");
-}
-
-function decodeCursor(cursor: string): number {
-  const num = Number(Buffer.from(cursor, "base64url").toString("latin1"));
-  if (!Number.isSafeInteger(num) || num < 1) throw new RunyardError("invalid_request", "The cursor is not one that this server gave.");
-  return num;
 }

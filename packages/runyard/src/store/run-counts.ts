@@ -3,17 +3,19 @@ import type { Database } from "./database.ts";
 export interface RunCounts {
   readonly running: number;
   readonly waiting: number;
+  readonly awaitingPlan: number;
   readonly queued: number;
-  /** Most that are taken up at a time, those that wait included. */
+  /** Most that are taken up at a time, those that wait for an answer included. */
   readonly limit: number;
 }
 
-/** How many runs of an organization go on, wait for a person, and are queued. */
+/** How many runs of an organization go on, wait for an answer or for a decision about their plans, and are queued. */
 export async function countRuns(db: Database, orgId: string): Promise<RunCounts> {
   const rows = await db.queryInOrganization<RunCounts>(
     orgId,
     `select count(*) filter (where r.status = 'running')::int as running,
-            count(*) filter (where r.status <> 'running')::int as waiting,
+            count(*) filter (where r.status = 'awaiting_input')::int as waiting,
+            count(*) filter (where r.status = 'awaiting_plan')::int as "awaitingPlan",
             s.queued, s.max_active as "limit"
      from runyard.org_slots s
      left join runyard.runs r on r.org_id = s.org_id and r.status in ('running', 'awaiting_input', 'awaiting_plan')

@@ -3,6 +3,7 @@ import { checked } from "./answers.ts";
 import { IDLE_MS } from "./event-stream.ts";
 import { pathOf } from "./paths.ts";
 import { createRuns, type Runs } from "./runs.ts";
+import { createOrganization, createRepositories, type OrganizationSettings, type Repositories } from "./settings.ts";
 import { createTransport, type RequestOptions, type Transport } from "./transport.ts";
 import { FIRST_DELAY_MS } from "./wait.ts";
 
@@ -43,6 +44,10 @@ const MAX_RETRIES = 2;
 export class RunyardClient {
   /** Runs: create, read, follow, answer, cancel. */
   readonly runs: Runs;
+  /** Repositories, and what holds for their runs. */
+  readonly repositories: Repositories;
+  /** What holds for the runs of the token's organization. */
+  readonly organization: OrganizationSettings;
   /** The address in use, without a slash at its end. */
   readonly baseUrl: string;
   readonly #transport: Transport;
@@ -59,6 +64,8 @@ export class RunyardClient {
       retryDelayMs: options.retryDelayMs ?? FIRST_DELAY_MS,
     });
     this.runs = createRuns(this.#transport, options.idleTimeoutMs ?? IDLE_MS);
+    this.repositories = createRepositories(this.#transport);
+    this.organization = createOrganization(this.#transport);
   }
 
   /** How the server stands: its version, the model, the sandbox, how many runs there are, the agents. */

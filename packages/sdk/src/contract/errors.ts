@@ -15,6 +15,7 @@ export const API_ERRORS = {
   not_found: { status: 404, retryable: false, title: "There is nothing here" },
   run_not_found: { status: 404, retryable: false, title: "No such run" },
   request_not_found: { status: 404, retryable: false, title: "No such permission or question" },
+  repository_not_found: { status: 404, retryable: false, title: "No such repository" },
   file_not_found: { status: 404, retryable: false, title: "No such file" },
   method_not_allowed: { status: 405, retryable: false, title: "This path does not take that method" },
   already_answered: { status: 409, retryable: false, title: "This was answered before" },

@@ -5,6 +5,8 @@ const ULID = "[0-7][0-9a-hjkmnp-tv-z]{25}";
 
 /** `run_` and a ULID. */
 export const runIdSchema = z.string().regex(new RegExp(`^run_${ULID}$`), "must look like run_01k…");
+/** `repo_` and a ULID. */
+export const repositoryIdSchema = z.string().regex(new RegExp(`^repo_${ULID}$`), "must look like repo_01k…");
 /** `perm_<attempt>_<byte offset of the request's line>`: agents reuse their own request ids. */
 export const permissionIdSchema = z.string().regex(/^perm_\d{1,9}_\d{1,15}$/, "must look like perm_1_2048");
 /** `ask_<attempt>_<byte offset of the request's line>`. */

@@ -10,4 +10,5 @@ export * from "./results.ts";
 export * from "./routes.ts";
 export * from "./run.ts";
 export * from "./server.ts";
+export * from "./settings.ts";
 export * from "./status.ts";

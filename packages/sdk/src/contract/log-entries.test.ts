@@ -137,6 +137,23 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     { type: "verify.finished", data: { ...VERIFIED, passed: false, exitCode: null, cause: "timeout", output: "" } },
     ["warning", "runyard", "test: npm test (timeout)"],
   ],
+  [
+    { type: "plan.proposed", data: { version: 1, text: "# Plan\n\nOne.", hash: "h", source: "tool", dueAt: null } },
+    ["info", "agent", "plan 1:\n# Plan\n\nOne."],
+  ],
+  [
+    { type: "plan.edited", data: { version: 2, replaces: 1, text: "Two.", hash: "h", by: "person", userId: "user_1", userName: "Ada" } },
+    ["info", "user", "plan 2, in place of plan 1 (person, Ada):\nTwo."],
+  ],
+  [{ type: "plan.approved", data: { version: 2, hash: "h", by: "policy" } }, ["info", "runyard", "plan 2 approved (policy)"]],
+  [
+    { type: "plan.revised", data: { version: 1, feedback: "Shorter", by: "person", userId: "user_1" } },
+    ["info", "user", "plan 1 sent back (person, user_1): Shorter"],
+  ],
+  [
+    { type: "plan.rejected", data: { version: 1, reason: "No", by: "person", userId: "user_1", userName: "Ada" } },
+    ["warning", "runyard", "plan 1 rejected (person, Ada): No"],
+  ],
   [{ type: "run.cancelled", data: { reason: "Asked" } }, ["warning", "runyard", "cancelled: Asked"]],
   [{ type: "run.started", data: { runnerId: "r" } }, null],
   [{ type: "turn.started", data: {} }, null],

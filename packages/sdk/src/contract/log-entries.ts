@@ -1,5 +1,6 @@
 import type { EventData, RunEvent } from "./events.ts";
 import { ruleWords } from "./permission-policy.ts";
+import type { PlanDecider } from "./plan.ts";
 import type { LogEntry } from "./results.ts";
 
 /**
@@ -68,6 +69,42 @@ function toolWords(data: Extract<RunEvent, { type: "tool.finished" }>["data"]): 
   };
 }
 
+/** Plans and what was decided about them; null: it is another event. */
+function planWords(event: RunEvent): Words | null {
+  switch (event.type) {
+    case "plan.proposed":
+      return { level: "info", source: "agent", message: `plan ${event.data.version}:\n${event.data.text}` };
+    case "plan.edited":
+      return {
+        level: "info",
+        source: "user",
+        message: `plan ${event.data.version}, in place of plan ${event.data.replaces} (${planDecider(event.data)}):\n${event.data.text}`,
+      };
+    case "plan.approved":
+      return { level: "info", source: "runyard", message: `plan ${event.data.version} approved (${planDecider(event.data)})` };
+    case "plan.revised":
+      return {
+        level: "info",
+        source: "user",
+        message: `plan ${event.data.version} sent back (${planDecider(event.data)}): ${event.data.feedback}`,
+      };
+    case "plan.rejected":
+      return {
+        level: "warning",
+        source: "runyard",
+        message: `plan ${event.data.version} rejected (${planDecider(event.data)}): ${event.data.reason}`,
+      };
+    default:
+      return null;
+  }
+}
+
+/** Who decided about a plan: `policy`, `person, admin`. */
+export function planDecider({ by, userName, userId }: PlanDecider): string {
+  const who = userName ?? userId;
+  return who === undefined ? by : `${by}, ${who}`;
+}
+
 /** Where the run stands, and how it ended. */
 function stageWords(event: RunEvent): Words | null {
   switch (event.type) {
@@ -108,6 +145,6 @@ function stageWords(event: RunEvent): Words | null {
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
     default:
-      return null;
+      return planWords(event);
   }
 }

@@ -8,7 +8,7 @@ export type Scope = (typeof SCOPES)[number];
 export type RoutePolicy = "public" | { readonly scope: Scope };
 
 export interface Route {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PATCH";
   /** With parameters in braces; `{path}` may hold slashes. */
   readonly path: string;
   readonly policy: RoutePolicy;
@@ -109,6 +109,42 @@ export const ROUTES = {
     path: "/v1/agent-runs/{id}/questions/{qid}",
     policy: { scope: "agent:write" },
     summary: "Answer an agent's question",
+  },
+  listRepositories: {
+    method: "GET",
+    path: "/v1/repositories",
+    policy: { scope: "organization:read" },
+    summary: "List repositories, newest first",
+  },
+  createRepository: {
+    method: "POST",
+    path: "/v1/repositories",
+    policy: { scope: "organization:admin" },
+    summary: "Make a repository known, before it has a run",
+  },
+  getRepository: {
+    method: "GET",
+    path: "/v1/repositories/{rid}",
+    policy: { scope: "organization:read" },
+    summary: "Read what holds for a repository's runs",
+  },
+  changeRepository: {
+    method: "PATCH",
+    path: "/v1/repositories/{rid}",
+    policy: { scope: "organization:admin" },
+    summary: "Change what holds for a repository's runs",
+  },
+  getOrganization: {
+    method: "GET",
+    path: "/v1/organization",
+    policy: { scope: "organization:read" },
+    summary: "Read what holds for the organization's runs",
+  },
+  changeOrganization: {
+    method: "PATCH",
+    path: "/v1/organization",
+    policy: { scope: "organization:admin" },
+    summary: "Change what holds for the organization's runs",
   },
   serverStatus: {
     method: "GET",

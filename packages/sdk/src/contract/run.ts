@@ -4,6 +4,7 @@ import { idempotencyKeySchema } from "./creating.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
+import { repositoryUrlSchema } from "./settings.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 
 export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
@@ -27,8 +28,7 @@ const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
 export const createRunSchema = z.strictObject({
   task: taskSchema,
-  /** An absolute path (or a `file://` URL) of a git repository on the server's machine. */
-  repositoryUrl: z.string().min(1).max(4096).refine(noNul, "must not contain NUL"),
+  repositoryUrl: repositoryUrlSchema,
   /** The branch to start from; default: the repository's HEAD. */
   branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
   agent: z

@@ -29,7 +29,10 @@ export const serverStatusSchema = z.object({
   /** Runs of the token's organization. */
   runs: z.object({
     running: z.number().int(),
+    /** For an answer: their agents live, and they keep their places. */
     waiting: z.number().int(),
+    /** For a decision about their plans: they take no place. */
+    awaitingPlan: z.number().int(),
     queued: z.number().int(),
     /** Most at a time, those that wait for a person included; further ones are queued. */
     limit: z.number().int(),

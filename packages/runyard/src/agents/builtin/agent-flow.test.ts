@@ -128,6 +128,7 @@ test("speaks to the provider that the environment names, and offers all tools", 
     "write_file",
     "run_command",
     "update_plan",
+    "propose_plan",
     "ask_user",
   ]);
   expect(request?.body.messages[0]?.content).toContain(`Working directory: ${workspace}`);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { isTerminal, isTerminalEventType, type Run, RunyardError, type RunStatus, type ServerStatus } from "@runyard/sdk/contract";
 import type { ApiEngine, Principal, StoredEvent } from "../engine.ts";
+import { createLogSettings } from "./log-settings.ts";
 
 interface Entry {
   readonly orgId: string;
@@ -117,6 +118,7 @@ export function createLogEngine(): LogEngine {
     },
     diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
+    ...createLogSettings(() => newId("repo")),
     status: async () => STATUS,
     readEvents: async (principal, id, { after, limit }) => {
       const entry = find(principal, id);
@@ -146,15 +148,19 @@ const STATUS: ServerStatus = {
     isolation: { filesystem: "hard", network: "hard", processes: "hard" },
     limits: { memory: true, cpus: true, pids: true },
   },
-  runs: { running: 0, waiting: 0, queued: 0, limit: 10 },
+  runs: { running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 },
   agents: [],
   database: "embedded",
 };
 
 /** A run id in the contract's form. */
 export function newRunId(): string {
+  return newId("run");
+}
+
+function newId(kind: "run" | "repo"): string {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
-  return `run_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
+  return `${kind}_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
 }
 
 function blankRun(number: number): Run {

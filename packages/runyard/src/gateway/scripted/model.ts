@@ -1,6 +1,7 @@
 import type { Conversation } from "./conversation.ts";
 import { demoTurns, isDemoRepository } from "./demo.ts";
-import { type Turn, updatePlan } from "./turn.ts";
+import { isPlanning, planTurns } from "./plan.ts";
+import { READ_MANIFEST, type Turn, updatePlan } from "./turn.ts";
 
 export const SCRIPTED_MODEL = "scripted-1";
 
@@ -28,12 +29,10 @@ function script(conversation: Conversation): Turn[] {
     ],
   };
   const listing = conversation.results.find((result) => result.tool === "list_files")?.text ?? "";
-  if (!/^package\.json$/m.test(listing)) return [look, ...noteTurns(conversation)];
-  const manifest: Turn = {
-    say: "There is a package.json: it says how the project is tested.",
-    calls: [{ name: "read_file", input: { path: "package.json" } }],
-  };
-  return [look, manifest, ...(isDemoRepository(conversation) ? demoTurns(conversation) : noteTurns(conversation))];
+  const hasManifest = /^package\.json$/m.test(listing);
+  if (isPlanning(conversation)) return planTurns(conversation, hasManifest);
+  if (!hasManifest) return [look, ...noteTurns(conversation)];
+  return [look, READ_MANIFEST, ...(isDemoRepository(conversation) ? demoTurns(conversation) : noteTurns(conversation))];
 }
 
 const MAX_QUOTED_TASK_CHARS = 4_000;

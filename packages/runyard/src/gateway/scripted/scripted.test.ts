@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { stepCountIs, streamText, tool, type ToolSet } from "ai";
 import { afterEach, expect, test } from "vitest";
 import { z } from "zod";
+import { buildingPrompt, planningPrompt, revisionPrompt } from "../../core/plan.ts";
 import { call, modelAt, QUESTION } from "../testing/caller.ts";
 import { newRun, useHosts } from "../testing/host.ts";
 import { DEMO_FIX } from "./demo.ts";
@@ -85,6 +86,7 @@ function toolsIn(dir: string, done: Done[], refuse: readonly string[] = []): Too
       z.object({ entries: z.array(z.object({ content: z.string(), status: z.enum(["pending", "in_progress", "completed"]) })) }),
       () => "The plan is shown.",
     ),
+    define("propose_plan", z.object({ plan: z.string() }), () => "The plan is handed in."),
   ]) as ToolSet;
 }
 
@@ -258,4 +260,21 @@ test("the scripted model answers nobody but the gateway", async () => {
   const ask = async (key: string) => (await fetch(`${baseUrl}/models`, { headers: { authorization: `Bearer ${key}` } })).status;
   expect(await ask("guess")).toBe(401);
   expect(await ask(apiKey ?? "")).toBe(200);
+});
+
+test.each([
+  ["the sample repository", copyOfDemo, ["list_files", "read_file", "propose_plan"], "src/slug.js"],
+  ["another repository", emptyRepository, ["list_files", "propose_plan"], "SIMULATED.md"],
+] as const)("asked for a plan of %s, it changes nothing, and goes by what it is asked then", async (_, make, tools, words) => {
+  const dir = make();
+  const { done } = await work({ task: planningPrompt("Mend it", null), dir });
+  expect(done.map((step) => step.tool)).toEqual(tools);
+  expect(done.at(-1)?.input).toMatchObject({ plan: expect.stringContaining(words) as string });
+  const again = await work({ task: revisionPrompt(1, "Shorter.\nMuch."), dir });
+  expect(again.done.at(-1)).toMatchObject({
+    tool: "propose_plan",
+    input: { plan: expect.stringContaining("> Shorter.\n> Much.") as string },
+  });
+  const built = await work({ task: buildingPrompt({ text: "# Plan", isEdited: false }), dir });
+  expect(built.done.map((step) => step.tool)).not.toContain("propose_plan");
 });

@@ -8,6 +8,12 @@ export interface Turn {
   readonly calls: readonly ToolCall[];
 }
 
+/** What every script reads first in a project that has one. */
+export const READ_MANIFEST: Turn = {
+  say: "There is a package.json: it says how the project is tested.",
+  calls: [{ name: "read_file", input: { path: "package.json" } }],
+};
+
 export function updatePlan(entries: readonly (readonly [string, "pending" | "in_progress" | "completed"])[]): ToolCall {
   return { name: "update_plan", input: { entries: entries.map(([content, status]) => ({ content, status })) } };
 }

@@ -1,0 +1,150 @@
+// What holds for the runs of an organization and of its repositories, over the real engine and a real PostgreSQL.
+import type { CreateRunRequest, Repository } from "@runyard/sdk/contract";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { serve, type Served } from "./testing/served.ts";
+
+let served: Served;
+beforeAll(async () => {
+  served = await serve({
+    // As git finds it: one root for every folder in it.
+    inspectRepository: async (url, branch) => ({
+      root: url.replace(/\/sub$/, ""),
+      branch: branch ?? "main",
+      commit: "a".repeat(40),
+      notices: [],
+    }),
+  });
+  await served.addToken("reader", { orgId: "org_a", scopes: ["organization:read"] });
+  await served.addToken("worker", { orgId: "org_a", scopes: ["agent:read", "agent:write", "agent:execute"] });
+});
+afterAll(() => served?.close());
+
+interface Answer {
+  readonly status: number;
+  readonly allow: string | null;
+  readonly body: Record<string, unknown>;
+}
+
+async function ask(method: string, path: string, options: { readonly token?: string; readonly body?: unknown } = {}): Promise<Answer> {
+  const { token = "token-a", body } = options;
+  const response = await fetch(`${served.door.url}/v1${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, allow: response.headers.get("allow"), body: (await response.json()) as Record<string, unknown> };
+}
+
+const repository = (name: string): Promise<Repository> => served.client.repositories.create(`/${name}`);
+
+test("a repository is known from its first run or before, once, and changes field by field", async () => {
+  const { repositories, runs } = served.client;
+  const first = await repository("first");
+  expect(first).toMatchObject({ repositoryUrl: "/first", plan: null, planningStatement: null, autoConfirmPlans: false });
+  expect(await repositories.create("/first/sub")).toEqual(first);
+  await runs.create({ task: "x", repositoryUrl: "/second" });
+  await runs.create({ task: "x", repositoryUrl: "/first" });
+  expect((await repositories.list()).data.map((one) => one.repositoryUrl)).toEqual(["/second", "/first"]);
+
+  expect(await repositories.update(first.id, { plan: true })).toEqual({ ...first, plan: true });
+  expect(await repositories.update(first.id, { planningStatement: " Name the tests. ", autoConfirmPlans: true })).toEqual({
+    ...first,
+    plan: true,
+    planningStatement: "Name the tests.",
+    autoConfirmPlans: true,
+  });
+  expect(await repositories.update(first.id, {})).toMatchObject({ plan: true, planningStatement: "Name the tests." });
+  // A run and another registration leave it as it is.
+  await runs.create({ task: "x", repositoryUrl: "/first", plan: false });
+  expect(await repository("first")).toMatchObject({ plan: true, autoConfirmPlans: true });
+  await repositories.update(first.id, { plan: null, planningStatement: null, autoConfirmPlans: false });
+  expect(await repositories.get(first.id)).toEqual(first);
+});
+
+test("lists come in pages", async () => {
+  for (const name of ["p1", "p2", "p3"]) await repository(name);
+  const page = await served.client.repositories.list({ limit: 2 });
+  expect(page).toMatchObject({ has_more: true, data: [{ repositoryUrl: "/p3" }, { repositoryUrl: "/p2" }] });
+  const all: string[] = [];
+  for await (const one of served.client.repositories.list({ limit: 2 })) all.push(one.repositoryUrl);
+  expect(all).toEqual(["/p3", "/p2", "/p1", "/second", "/first"]);
+  expect(await ask("GET", "/repositories?cursor=nonsense")).toMatchObject({ status: 422 });
+});
+
+test("who may not, may not; what is another's is not there; what is not known is refused", async () => {
+  const { id } = await repository("guarded");
+  for (const token of ["reader", "worker"]) {
+    for (const [method, path] of [
+      ["PATCH", `/repositories/${id}`],
+      ["PATCH", "/organization"],
+      ["POST", "/repositories"],
+    ] as const)
+      expect([method, path, await ask(method, path, { token, body: {} })]).toMatchObject([method, path, { status: 403 }]);
+  }
+  for (const path of ["/repositories", `/repositories/${id}`, "/organization"]) {
+    expect(await ask("GET", path, { token: "worker" })).toMatchObject({ status: 403 });
+    expect(await ask("GET", path, { token: "reader" })).toMatchObject({ status: 200 });
+  }
+  for (const [method, body] of [
+    ["GET", undefined],
+    ["PATCH", { plan: true }],
+  ] as const)
+    expect(await ask(method, `/repositories/${id}`, { token: "token-b", body })).toMatchObject({
+      status: 404,
+      body: { code: "repository_not_found" },
+    });
+  expect(await ask("GET", "/repositories", { token: "token-b" })).toMatchObject({ body: { data: [] } });
+
+  for (const body of [
+    { plans: true },
+    { plan: "yes" },
+    { planningStatement: "" },
+    { planningStatement: "a\0b" },
+    { autoConfirmPlans: null },
+  ])
+    expect([body, await ask("PATCH", `/repositories/${id}`, { body })]).toMatchObject([body, { status: 422 }]);
+  for (const body of [{ name: "other" }, { planFirst: null }])
+    expect([body, await ask("PATCH", "/organization", { body })]).toMatchObject([body, { status: 422 }]);
+  expect(await served.client.repositories.get(id)).toMatchObject({ plan: null, planningStatement: null });
+
+  expect(await ask("PUT", `/repositories/${id}`, { body: {} })).toMatchObject({ status: 405, allow: "GET, HEAD, PATCH" });
+  expect(await ask("DELETE", "/organization")).toMatchObject({ status: 405, allow: "GET, HEAD, PATCH" });
+});
+
+test("a signed-in browser changes settings from the server's own pages only", async () => {
+  const { url } = await served.client.createLoginLink();
+  const cookie = (await fetch(url, { redirect: "manual" })).headers.get("set-cookie")?.split(";")[0] ?? "";
+  const change = async (headers: Record<string, string>): Promise<number> => {
+    const init = { method: "PATCH", headers: { cookie, "content-type": "application/json", ...headers }, body: "{}" };
+    return (await fetch(`${served.door.url}/v1/organization`, init)).status;
+  };
+  expect(await change({ origin: served.door.url })).toBe(200);
+  expect(await change({})).toBe(403);
+  expect(await change({ origin: "http://evil.example" })).toBe(403);
+});
+
+test("a run goes by what it says itself, then by its repository, then by its organization", async () => {
+  const { repositories, organization } = served.client;
+  const { id } = await repository("order");
+  const planned = async (input: Partial<CreateRunRequest> = {}): Promise<boolean> =>
+    (await served.client.runs.create({ task: "x", repositoryUrl: "/order", ...input })).planFirst;
+
+  expect(await organization.get()).toMatchObject({ id: "org_a", planFirst: false });
+  expect(await planned()).toBe(false);
+  expect(await organization.update({ planFirst: true })).toMatchObject({ planFirst: true });
+  expect([await planned(), await planned({ plan: false })]).toEqual([true, false]);
+  await repositories.update(id, { plan: false });
+  expect([await planned(), await planned({ plan: true })]).toEqual([false, true]);
+  await organization.update({ planFirst: false });
+  await repositories.update(id, { plan: true });
+  expect(await planned()).toBe(true);
+});
+
+test("plans that are confirmed by themselves wait for nobody, unless the run says how long", async () => {
+  const { id } = await repository("auto");
+  await served.client.repositories.update(id, { plan: true, autoConfirmPlans: true });
+  const settings = async (asked: CreateRunRequest["settings"]): Promise<unknown> =>
+    (await served.client.runs.create({ task: "x", repositoryUrl: "/auto", settings: asked })).settings;
+  expect(await settings({})).toMatchObject({ planTimeout: 0, onPlanTimeout: "approve" });
+  expect(await settings({ planTimeout: 60_000 })).toMatchObject({ planTimeout: 60_000, onPlanTimeout: "reject" });
+});

@@ -1,0 +1,55 @@
+import { type Organization, type Repository, RunyardError } from "@runyard/sdk/contract";
+import type { ApiEngine } from "../engine.ts";
+
+type Settings = Pick<
+  ApiEngine,
+  "listRepositories" | "createRepository" | "getRepository" | "changeRepository" | "getOrganization" | "changeOrganization"
+>;
+
+const AT = "2026-11-20T10:00:00.000Z";
+
+/** Repositories and organizations in memory, beside the runs of `createLogEngine`. */
+export function createLogSettings(newRepositoryId: () => string): Settings {
+  const repositories = new Map<string, { readonly orgId: string; repository: Repository }>();
+  const organizations = new Map<string, Organization>();
+
+  const find = (orgId: string, id: string): { readonly orgId: string; repository: Repository } => {
+    const entry = repositories.get(id);
+    if (entry === undefined || entry.orgId !== orgId) throw new RunyardError("repository_not_found", `There is no repository ${id}.`);
+    return entry;
+  };
+  const organizationOf = (id: string): Organization => organizations.get(id) ?? { id, name: id, planFirst: false, createdAt: AT };
+
+  return {
+    listRepositories: async ({ orgId }) => {
+      const data = [...repositories.values()].filter((entry) => entry.orgId === orgId).map((entry) => entry.repository);
+      return { data: data.toReversed(), has_more: false, next_cursor: null };
+    },
+    createRepository: async ({ orgId }, { repositoryUrl }) => {
+      const known = [...repositories.values()].find((entry) => entry.orgId === orgId && entry.repository.repositoryUrl === repositoryUrl);
+      if (known !== undefined) return known.repository;
+      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, createdAt: AT };
+      const repository = { id: newRepositoryId(), repositoryUrl, ...blank };
+      repositories.set(repository.id, { orgId, repository });
+      return repository;
+    },
+    getRepository: async ({ orgId }, id) => find(orgId, id).repository,
+    changeRepository: async ({ orgId }, id, change) => {
+      const entry = find(orgId, id);
+      entry.repository = { ...entry.repository, ...given(change) };
+      return entry.repository;
+    },
+    getOrganization: async ({ orgId }) => organizationOf(orgId),
+    changeOrganization: async ({ orgId }, change) => {
+      const organization = { ...organizationOf(orgId), ...given(change) };
+      organizations.set(orgId, organization);
+      return organization;
+    },
+  };
+}
+
+function given<T extends object>(change: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}

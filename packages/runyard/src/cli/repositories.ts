@@ -1,0 +1,119 @@
+import path from "node:path";
+import type { RunyardClient } from "@runyard/sdk";
+import { type ChangeRepositoryRequest, type Repository, repositoryIdSchema } from "@runyard/sdk/contract";
+import { Option } from "commander";
+import { command, GROUP, jsonOption } from "./commands.ts";
+import { connect } from "./connection.ts";
+import { CliError, EXIT } from "./exit-codes.ts";
+import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
+import { readText } from "./read-text.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrapBehind } from "./text.ts";
+
+interface RepositoryOptions {
+  readonly plan?: boolean;
+  readonly planDefault?: boolean;
+  readonly planningStatement?: string;
+  readonly planningStatementFile?: string;
+  readonly autoConfirmPlans?: boolean;
+  readonly json?: boolean;
+}
+
+export const repositories = command("repositories", {
+  summary: "See or change what holds for a repository's runs",
+  group: GROUP.settings,
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first.",
+  examples: [
+    "runyard repositories",
+    "runyard repositories . --plan",
+    'runyard repositories ~/src/site --planning-statement "Every plan names the pages that it changes."',
+    "runyard repositories ~/src/site --auto-confirm-plans --json",
+  ],
+})
+  .argument("[repository]", "its folder on this machine, or its id")
+  .option("--plan", "its runs make a plan first")
+  .option("--no-plan", "they do not")
+  .addOption(new Option("--plan-default", "they do as the organization has it").conflicts("plan"))
+  .option("--planning-statement <text>", 'what every plan must respect; "" takes it away')
+  .addOption(new Option("--planning-statement-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("planningStatement"))
+  .option("--auto-confirm-plans", "plans are approved at once, by policy")
+  .option("--no-auto-confirm-plans", "they wait for a person")
+  .addOption(jsonOption())
+  .action(async (name: string | undefined, options: RepositoryOptions) => {
+    const change = await changeOf(options);
+    const hasChange = Object.keys(change).length > 0;
+    if (name === undefined && hasChange)
+      throw new CliError("These settings belong to a repository.", {
+        advice: "Name its folder, for example: runyard repositories . --plan",
+        exitCode: EXIT.usage,
+      });
+    const client = connect();
+    if (name === undefined) return listAll(client, options.json === true);
+    const found = hasChange ? await changed(client, name, change) : await known(client, name);
+    if (options.json === true) printJson(found);
+    else print(renderRepository(found, paintFor(process.stdout), proseWidthOf(process.stdout)));
+  });
+
+async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryRequest> {
+  const { plan, planDefault, planningStatement, planningStatementFile, autoConfirmPlans } = options;
+  const statement = planningStatementFile === undefined ? planningStatement : await readText(planningStatementFile);
+  return {
+    ...(plan === undefined ? {} : { plan }),
+    ...(planDefault === true ? { plan: null } : {}),
+    ...(statement === undefined ? {} : { planningStatement: statement.trim() === "" ? null : statement }),
+    ...(autoConfirmPlans === undefined ? {} : { autoConfirmPlans }),
+  };
+}
+
+async function listAll(client: RunyardClient, json: boolean): Promise<void> {
+  const data: Repository[] = [];
+  for await (const one of client.repositories.list({ limit: 100 })) data.push(one);
+  if (json) return printJson({ data });
+  if (data.length === 0) return say("No repository is known yet. Its first run makes it known, or: runyard repositories . --plan");
+  const paint = paintFor(process.stdout);
+  const words = data.map(planWord);
+  const width = Math.max(...words.map((word) => word.length));
+  data.forEach((one, index) => print(`${one.id}  ${paint("dim", words[index]?.padEnd(width) ?? "")}  ${printable(one.repositoryUrl)}`));
+}
+
+function planWord({ plan, autoConfirmPlans }: Repository): string {
+  const word = plan === null ? "as organization" : plan ? "plan" : "no plan";
+  return autoConfirmPlans ? `${word}, auto-confirm` : word;
+}
+
+function isId(name: string): boolean {
+  return repositoryIdSchema.safeParse(name).success;
+}
+
+async function changed(client: RunyardClient, name: string, change: ChangeRepositoryRequest): Promise<Repository> {
+  const id = isId(name) ? name : (await client.repositories.create(path.resolve(name))).id;
+  return client.repositories.update(id, change);
+}
+
+/** The repository as it is known; looking makes nothing known. */
+async function known(client: RunyardClient, name: string): Promise<Repository> {
+  if (isId(name)) return client.repositories.get(name);
+  const folder = path.resolve(name);
+  let found: Repository | undefined;
+  for await (const one of client.repositories.list({ limit: 100 })) {
+    const isIn = folder === one.repositoryUrl || folder.startsWith(`${one.repositoryUrl}/`);
+    if (isIn && one.repositoryUrl.length > (found?.repositoryUrl.length ?? -1)) found = one;
+  }
+  if (found !== undefined) return found;
+  throw new CliError(`${folder} is in no repository that is known yet.`, {
+    advice: "Its first run makes it known; so does a setting, for example --plan-default.",
+    exitCode: EXIT.refused,
+  });
+}
+
+function renderRepository(repository: Repository, paint: Paint, width: number): string {
+  const { plan, planningStatement, autoConfirmPlans } = repository;
+  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
+  const first = plan === null ? "as the organization has it" : plan ? "runs make one first" : "runs make none";
+  return [
+    `${paint("bold", repository.id)}  ${printable(repository.repositoryUrl)}`,
+    row("plan", `${first}, unless they say otherwise`),
+    row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
+    row("statement", planningStatement === null ? "none" : printable(planningStatement)),
+  ].join("\n");
+}

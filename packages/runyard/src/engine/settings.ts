@@ -1,0 +1,65 @@
+import {
+  type changeOrganizationSchema,
+  type changeRepositorySchema,
+  type createRepositorySchema,
+  type listRepositoriesSchema,
+  type Organization,
+  type Repository,
+  type RepositoryPage,
+  RunyardError,
+} from "@runyard/sdk/contract";
+import type { z } from "zod";
+import {
+  changeOrganization,
+  changeRepository,
+  findOrganization,
+  findRepositoryById,
+  listRepositories,
+  registerRepository,
+  type RepositoryRow,
+  toRepository,
+} from "../store/settings.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
+import type { EngineOptions } from "./engine.ts";
+import type { Principal } from "./identity.ts";
+import { newId } from "./ids.ts";
+
+/** What holds for the runs of an organization and of its repositories. Runs that exist keep what they were created with. */
+export function createSettings({ db, inspectRepository }: Pick<EngineOptions, "db" | "inspectRepository">) {
+  return {
+    async listRepositories(principal: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage> {
+      const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
+      const rows = await listRepositories(db, { orgId: principal.orgId, before, limit: query.limit + 1 });
+      const page = rows.slice(0, query.limit);
+      const last = page.at(-1);
+      const hasMore = rows.length > page.length;
+      return { data: page.map(toRepository), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.num) : null };
+    },
+
+    async createRepository(principal: Principal, input: z.output<typeof createRepositorySchema>): Promise<Repository> {
+      const { root } = await inspectRepository(input.repositoryUrl, undefined);
+      return toRepository(await registerRepository(db, { orgId: principal.orgId, id: newId("repo"), url: root }));
+    },
+
+    async getRepository(principal: Principal, id: string): Promise<Repository> {
+      return toRepository(known(await findRepositoryById(db, principal.orgId, id), id));
+    },
+
+    async changeRepository(principal: Principal, id: string, change: z.output<typeof changeRepositorySchema>): Promise<Repository> {
+      return toRepository(known(await changeRepository(db, principal.orgId, id, change), id));
+    },
+
+    getOrganization(principal: Principal): Promise<Organization> {
+      return findOrganization(db, principal.orgId);
+    },
+
+    changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization> {
+      return changeOrganization(db, principal.orgId, change);
+    },
+  };
+}
+
+function known(row: RepositoryRow | undefined, id: string): RepositoryRow {
+  if (row !== undefined) return row;
+  throw new RunyardError("repository_not_found", `There is no repository ${id}. Repositories are listed by GET /v1/repositories.`);
+}

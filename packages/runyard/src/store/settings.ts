@@ -1,0 +1,106 @@
+import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Organization, Repository } from "@runyard/sdk/contract";
+import type { Database } from "./database.ts";
+
+/** A row of `repositories`, as PostgreSQL gives it. */
+export interface RepositoryRow {
+  readonly id: string;
+  readonly num: number;
+  readonly url: string;
+  readonly plan_first: boolean | null;
+  readonly planning_statement: string | null;
+  readonly auto_confirm_plans: boolean;
+  readonly created_at: string;
+}
+
+interface OrganizationRow {
+  readonly org_id: string;
+  readonly name: string;
+  readonly plan_first: boolean;
+  readonly created_at: string;
+}
+
+/** Repositories of an organization, the newest first. */
+export async function listRepositories(
+  db: Database,
+  page: { readonly orgId: string; readonly before: number | null; readonly limit: number },
+): Promise<RepositoryRow[]> {
+  return db.queryInOrganization(
+    page.orgId,
+    "select * from runyard.repositories p where ($1::bigint is null or p.num < $1) order by p.num desc limit $2",
+    [page.before, page.limit],
+  );
+}
+
+/** The repository, or undefined; that of another organization is not there. */
+export async function findRepositoryById(db: Database, orgId: string, id: string): Promise<RepositoryRow | undefined> {
+  const rows = await db.queryInOrganization<RepositoryRow>(orgId, "select * from runyard.repositories where id = $1", [id]);
+  return rows[0];
+}
+
+/** Makes a repository known under this id; one with the same root that is known already is left as it is, and given. */
+export async function registerRepository(
+  db: Database,
+  repository: { readonly orgId: string; readonly id: string; readonly url: string },
+): Promise<RepositoryRow> {
+  const rows = await db.queryInOrganization<RepositoryRow>(
+    repository.orgId,
+    `insert into runyard.repositories (id, org_id, url) values ($1, $2, $3)
+     on conflict (org_id, url) do update set url = excluded.url returning *`,
+    [repository.id, repository.orgId, repository.url],
+  );
+  if (rows[0] === undefined) throw new Error(`The repository ${repository.url} was not stored`);
+  return rows[0];
+}
+
+/** Changes what is given, and leaves the rest; undefined: there is no such repository. */
+export async function changeRepository(
+  db: Database,
+  orgId: string,
+  id: string,
+  change: ChangeRepositoryRequest,
+): Promise<RepositoryRow | undefined> {
+  const rows = await db.queryInOrganization<RepositoryRow>(
+    orgId,
+    `update runyard.repositories set
+       plan_first = case when $2 then $3 else plan_first end,
+       planning_statement = case when $4 then $5 else planning_statement end,
+       auto_confirm_plans = coalesce($6, auto_confirm_plans)
+     where id = $1 returning *`,
+    [
+      id,
+      change.plan !== undefined,
+      change.plan ?? null,
+      change.planningStatement !== undefined,
+      change.planningStatement ?? null,
+      change.autoConfirmPlans ?? null,
+    ],
+  );
+  return rows[0];
+}
+
+export async function findOrganization(db: Database, orgId: string): Promise<Organization> {
+  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, "select * from runyard.organizations", []), orgId);
+}
+
+/** Changes what is given, and leaves the rest. */
+export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
+  const sql = "update runyard.organizations set plan_first = coalesce($1, plan_first) returning *";
+  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, [change.planFirst ?? null]), orgId);
+}
+
+function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organization {
+  if (row === undefined) throw new Error(`There is no organization ${orgId}`);
+  return { id: row.org_id, name: row.name, planFirst: row.plan_first, createdAt: row.created_at };
+}
+
+/** The repository as the API shows it. */
+export function toRepository(row: RepositoryRow): Repository {
+  return {
+    id: row.id,
+    repositoryUrl: row.url,
+    plan: row.plan_first,
+    planningStatement: row.planning_statement,
+    autoConfirmPlans: row.auto_confirm_plans,
+    createdAt: row.created_at,
+  };
+}

@@ -1,0 +1,75 @@
+import { z } from "zod";
+import { repositoryIdSchema } from "./ids.ts";
+
+const noNul = (text: string): boolean => !text.includes("\0");
+
+/** Longest planning statement, in characters. */
+export const MAX_STATEMENT_CHARS = 20_000;
+
+/** An absolute path (or a `file://` URL) of a git repository on the server's machine. */
+export const repositoryUrlSchema = z.string().min(1).max(4096).refine(noNul, "must not contain NUL");
+
+/** Body of `POST /v1/repositories`. */
+export const createRepositorySchema = z.strictObject({ repositoryUrl: repositoryUrlSchema });
+export type CreateRepositoryRequest = z.input<typeof createRepositorySchema>;
+
+/** Body of `PATCH /v1/repositories/{rid}`: what is left out stays. */
+export const changeRepositorySchema = z.strictObject({
+  /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
+  plan: z.boolean().nullable().optional(),
+  /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
+  planningStatement: z
+    .string()
+    .trim()
+    .min(1, "must not be empty: null takes it away")
+    .max(MAX_STATEMENT_CHARS)
+    .refine(noNul, "must not contain NUL")
+    .nullable()
+    .optional(),
+  /** Whether plans are approved by policy at once, unless the run says how long they wait. */
+  autoConfirmPlans: z.boolean().optional(),
+});
+export type ChangeRepositoryRequest = z.input<typeof changeRepositorySchema>;
+
+/** A repository of the organization, with what holds for its runs. */
+export const repositorySchema = z.object({
+  id: repositoryIdSchema,
+  /** The root of the repository on the server's machine. */
+  repositoryUrl: z.string(),
+  plan: z.boolean().nullable(),
+  planningStatement: z.string().nullable(),
+  autoConfirmPlans: z.boolean(),
+  createdAt: z.iso.datetime(),
+});
+export type Repository = z.infer<typeof repositorySchema>;
+
+/** Query of `GET /v1/repositories`: newest first. */
+export const listRepositoriesSchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  /** `next_cursor` of the page before. */
+  cursor: z.string().max(200).optional(),
+});
+export type ListRepositoriesQuery = z.input<typeof listRepositoriesSchema>;
+
+export const repositoryPageSchema = z.object({
+  data: z.array(repositorySchema),
+  has_more: z.boolean(),
+  next_cursor: z.string().nullable(),
+});
+export type RepositoryPage = z.infer<typeof repositoryPageSchema>;
+
+/** Body of `PATCH /v1/organization`: what is left out stays. */
+export const changeOrganizationSchema = z.strictObject({
+  /** Whether runs make a plan first, where neither they nor their repository say. */
+  planFirst: z.boolean().optional(),
+});
+export type ChangeOrganizationRequest = z.input<typeof changeOrganizationSchema>;
+
+/** The organization of the token. */
+export const organizationSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  planFirst: z.boolean(),
+  createdAt: z.iso.datetime(),
+});
+export type Organization = z.infer<typeof organizationSchema>;
