@@ -80,7 +80,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     const { run: created, repository } = await create({ permissionPolicy: { ask: ["execute"] } });
     const waiting = await released(created.id);
     await line.client.runs.answerPermission(created.id, waiting.waitingFor[0]?.id ?? "", "allow");
-    const second = await released2(created.id, waiting.waitingFor[0]?.id ?? "");
+    const second = await releasedAgain(created.id, waiting.waitingFor[0]?.id ?? "");
     expect(second.waitingFor).toMatchObject([{ title: "touch denied.txt" }]);
     await line.client.runs.answerPermission(created.id, second.waitingFor[0]?.id ?? "", "deny");
     const run = await line.client.runs.waitForEnd(created.id);
@@ -89,11 +89,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
   }, 60_000);
 
   /** The run once its agent was let go while it waits for something else than `before`. */
-  async function released2(id: string, before: string): Promise<Run> {
+  async function releasedAgain(id: string, before: string): Promise<Run> {
     for (;;) {
       const run = await line.client.runs.get(id);
-      const released = (await logSoFar(id)).filter((event) => event.type === "notice" && event.data.code === "agent-released");
-      if (released.length === 2 && run.waitingFor.some((request) => request.id !== before)) return run;
+      const letGo = (await logSoFar(id)).filter((event) => event.type === "notice" && event.data.code === "agent-released");
+      if (letGo.length === 2 && run.waitingFor.some((request) => request.id !== before)) return run;
       if (run.finishedAt !== null) throw new Error(`the run has ended: ${JSON.stringify(run.error)}`);
       await sleep(50);
     }

@@ -20,6 +20,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions {
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly timeout?: number;
+  readonly agentWait?: number;
   readonly idempotencyKey?: string;
 }
 
@@ -49,6 +50,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .option("--model <name>", "the model (default: the server's RUNYARD_MODEL)")
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
+  .option("--agent-wait <seconds>", "how long the agent is kept waiting for an answer before it is let go (default: 600)", parseSeconds)
   .addOption(permissions.allow)
   .addOption(permissions.ask)
   .addOption(permissions.deny);
@@ -73,6 +75,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...attempts,
     ...plans,
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
+    ...(options.agentWait === undefined ? {} : { agentWait: options.agentWait * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
   };
   return {

@@ -150,7 +150,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of stepsOf(dirs.root)) await killRunDirectory(dir);
-  if (isRelease) return release(handle);
+  if (isRelease) return releaseOrEnd(ctx, handle);
   if (!(error instanceof EndRequest || error instanceof RunFailure))
     ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
   const fact = factOf(error, dirs, row.phase);
@@ -159,6 +159,16 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const events = [...(last?.events ?? []), ...(await withdrawnRequests(ctx, row))];
   if (next.again) await beginNext(ctx, handle, { next, events });
   else await handle.happen(withNote(fact, next.note), { events, change: last === null ? {} : { state: last.state } });
+}
+
+/** Where somebody cancelled in the meantime, the run ends instead of waiting for people. */
+async function releaseOrEnd(ctx: RunnerContext, handle: RunHandle): Promise<void> {
+  try {
+    await release(handle);
+  } catch (error) {
+    if (!(error instanceof EndRequest)) throw error;
+    await endRun(ctx, handle, error);
+  }
 }
 
 function withNote(fact: RunFact, note: string | null): RunFact {

@@ -1,40 +1,33 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { cancelLines, type NewRequest } from "../agents/acp/conversation.ts";
-import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
+import { isShimAlive } from "../sandbox/run-directory.ts";
 import { agentWaitOf, type RunRow } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
-import { openAgentInput } from "./agent-input.ts";
 import { agentDir } from "./agent-launch.ts";
+import { dismissAgent } from "./agent-turn.ts";
 import { attemptState, freshState } from "./attempt-state.ts";
 import { carryReleased } from "./carry-over.ts";
 import type { RunnerContext } from "./context.ts";
 import type { RunHandle } from "./run-handle.ts";
 
-/** How long an agent has to put its conversation away once its turn is cancelled. */
-const PARTING_MS = 2_000;
-const LOOK_MS = 50;
+/** How long an agent has to end its turn and to put its conversation away. */
+const PARTING_MS = 10_000;
 
-/** Tells the agent that its turn is over, and gives it a moment to put its conversation away. */
+/**
+ * Tells the agent that its turn is cancelled, and waits for a while until it has put its conversation away and
+ * left; what it still says goes into the log. Its open requests stay open: people answer the run now, not the agent.
+ */
 export async function partWithAgent(ctx: RunnerContext, handle: RunHandle): Promise<void> {
   const { row } = handle;
-  const dir = agentDir(ctx, row);
   const conversation = attemptState(row).turn?.conversation;
-  if (conversation === undefined || !isShimAlive(dir)) return;
+  if (conversation === undefined || !isShimAlive(agentDir(ctx, row))) return;
   const open = (await findRun(ctx.db, row.org_id, row.id))?.open ?? [];
-  const lines = cancelLines(
-    conversation,
-    open.map((request) => request.request as NewRequest),
-  );
-  await handle.commit({ lines });
-  const input = openAgentInput(ctx, handle, dir);
-  try {
-    await input.flush();
-    input.closeStdin();
-    const giveUpAtMs = ctx.now() + PARTING_MS;
-    while (ctx.now() < giveUpAtMs && readExitCode(dir) === null && isShimAlive(dir)) await sleep(LOOK_MS);
-  } finally {
-    input.close();
-  }
+  const requests = open.map((request) => request.request as NewRequest);
+  await handle.commit({ lines: cancelLines(conversation, requests) });
+  const patience = AbortSignal.timeout(PARTING_MS);
+  await dismissAgent(ctx, handle, patience).catch((error: unknown) => {
+    // An agent that does not listen is killed.
+    if (error !== patience.reason) throw error;
+  });
 }
 
 /** Gives the run out of hand, once nothing of its attempt is alive: it waits for its answers without an agent. */
