@@ -45,9 +45,9 @@ export function carryPlanned(run: Ended, next: GoingOn["next"]): Carry {
  */
 export function carryReleased(run: Ended): Carry {
   const next = { type: "answered", before: run.carry?.goesOn?.next ?? null } as const;
-  const { attempts, lastWords, ...carry } = carryPlanned(run, next);
   const state = knownState(run);
-  return { ...carry, attempts: attemptsOf(run, state), lastWords: state.turn?.conversation.lastText ?? lastWords };
+  const carried = carryPlanned(run, next);
+  return { ...carried, attempts: attemptsOf(run, state), lastWords: state.turn?.conversation.lastText ?? carried.lastWords };
 }
 
 function sessionOf({ carry }: Ended, state: AttemptState): string | null {
