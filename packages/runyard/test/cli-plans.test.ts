@@ -141,6 +141,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
       [["confirm", id, "--version", "1"], 3, "The plan that waits is version 2, not 1"],
       [["reject", id, "--version", "9"], 2, "has no plan 9"],
       [["confirm", id, "--edit"], 2, "needs a terminal"],
+      [["answer", id, "allow"], 3, "waits for a decision about its plan"],
     ];
     await Promise.all(
       refused.map(async ([words, exit, reason]) =>

@@ -38,6 +38,11 @@ export const answer = command("answer", {
 
 function pick(run: Run, id: string | undefined): PendingRequest {
   const open = run.waitingFor;
+  if (run.status === "awaiting_plan")
+    throw new CliError(`${run.id} waits for a decision about its plan.`, {
+      advice: `Read it with \`runyard plan ${run.id}\`, and decide with \`runyard confirm\`, \`revise\` or \`reject\`.`,
+      exitCode: EXIT.refused,
+    });
   if (open.length === 0) throw new CliError(`${run.id} waits for nothing: it is ${run.status}.`, { exitCode: EXIT.refused });
   const request = id === undefined ? open[0] : open.find((candidate) => candidate.id === id);
   const list = open.map((one) => `\n    ${one.id}  ${oneLine(one.title)}`).join("");

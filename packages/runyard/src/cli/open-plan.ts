@@ -12,5 +12,5 @@ export async function noteOpenPlan(
   if (event.type !== "plan.proposed") return;
   const run = await client.runs.get(event.runId);
   if (run.plan?.version !== event.data.version) return;
-  for (const line of renderDecide(run, options.paint, options.width)) options.note(line);
+  for (const line of renderDecide(run, options)) options.note(line);
 }

@@ -65,14 +65,16 @@ describe("events", () => {
 
 test("how one decides is said while a plan waits, with what happens if nobody does", () => {
   const commands = '    runyard confirm run_x   (or: runyard revise run_x "<feedback>", runyard reject run_x)';
-  expect(renderDecide(runOf(planOf()), plain, WIDE)).toEqual([commands]);
-  expect(renderDecide(runOf(planOf({ dueAt: AT })), plain, WIDE)).toEqual([
-    `  ? nobody decides until ${AT}: then the policy rejects it`,
-    commands,
-  ]);
-  expect(renderDecide(runOf(planOf({ dueAt: AT }), { onPlanTimeout: "approve" }), plain, WIDE)[0]).toContain("approves it");
-  expect(renderDecide(runOf(planOf(), { status: "pending" }), plain, WIDE)).toEqual([]);
-  expect(renderDecide(runOf(null), plain, WIDE)).toEqual([]);
+  const place = { paint: plain, width: WIDE };
+  const early = Date.parse(AT) - 1;
+  const due = planOf({ dueAt: AT });
+  expect(renderDecide(runOf(planOf()), place)).toEqual([commands]);
+  expect(renderDecide(runOf(due), place, early)).toEqual([`  ? if nobody decides until ${AT}, the policy rejects it`, commands]);
+  expect(renderDecide(runOf(due, { onPlanTimeout: "approve" }), place, early)[0]).toContain("approves it");
+  // Too late for a person.
+  expect(renderDecide(runOf(due, { onPlanTimeout: "approve" }), place, Date.parse(AT))).toEqual(["  ? the policy approves it now"]);
+  expect(renderDecide(runOf(planOf(), { status: "pending" }), place)).toEqual([]);
+  expect(renderDecide(runOf(null), place)).toEqual([]);
 });
 
 test("a run's plan is summed up: version, state, who decided, source, hash, note", () => {

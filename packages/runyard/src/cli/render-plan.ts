@@ -60,16 +60,16 @@ function renderText(plan: { readonly version: number; readonly text: string }, n
 }
 
 /** How one decides about the plan that a run waits with, and what happens if nobody does. */
-export function renderDecide(run: Run, paint: Paint, width: number): string[] {
+export function renderDecide(run: Run, { paint, width }: Place, nowMs = Date.now()): string[] {
   const { plan } = run;
   if (run.status !== "awaiting_plan" || plan === null) return [];
-  const due = plan.dueAt === null ? [] : [`${paint("yellow", "?")} ${dueWords(run, plan.dueAt)}`];
+  const policy = `the policy ${run.settings.onPlanTimeout === "approve" ? "approves" : "rejects"} it`;
+  const note = (line: string): string => wrap(`${paint("yellow", "?")} ${line}`, { width, indent: "  " });
+  // Nobody has the time to decide any more.
+  if (plan.dueAt !== null && Date.parse(plan.dueAt) <= nowMs) return [note(`${policy} now`)];
+  const due = plan.dueAt === null ? [] : [note(`if nobody decides until ${plan.dueAt}, ${policy}`)];
   const commands = `runyard confirm ${run.id}   (or: runyard revise ${run.id} "<feedback>", runyard reject ${run.id})`;
-  return [...due.map((line) => wrap(line, { width, indent: "  " })), wrap(commands, { width, indent: "    " })];
-}
-
-function dueWords(run: Run, dueAt: string): string {
-  return `nobody decides until ${dueAt}: then the policy ${run.settings.onPlanTimeout === "approve" ? "approves" : "rejects"} it`;
+  return [...due, wrap(commands, { width, indent: "    " })];
 }
 
 /** What a run's document tells of its plan, as lines. */

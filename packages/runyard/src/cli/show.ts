@@ -35,7 +35,11 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   if (run.finishedAt === null) {
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
     const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);
-    lines.push(`${paintStatus(run, paint)}, ${step}${percentage}`, ...renderWaiting(run, paint, width), ...renderDecide(run, paint, width));
+    lines.push(
+      `${paintStatus(run, paint)}, ${step}${percentage}`,
+      ...renderWaiting(run, paint, width),
+      ...renderDecide(run, { paint, width }),
+    );
     return lines.join("\n");
   }
   const summary = printable(run.result?.summary ?? "").trim();

@@ -100,7 +100,7 @@ function planWords(event: RunEvent): Words | null {
 }
 
 /** Who decided about a plan: `policy`, `person, admin`. */
-export function planDecider({ by, userName, userId }: PlanDecider): string {
+function planDecider({ by, userName, userId }: PlanDecider): string {
   const who = userName ?? userId;
   return who === undefined ? by : `${by}, ${who}`;
 }
