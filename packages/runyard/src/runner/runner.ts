@@ -21,22 +21,27 @@ export interface Runner {
  * process and fences all earlier ones; `runnerId` names the host and stays the same for ever.
  */
 export async function startRunner(ctx: RunnerContext, identity: { readonly owner: string; readonly runnerId: string }): Promise<Runner> {
-  const inHand = new Map<string, { readonly turn: number; readonly driven: Promise<void> }>();
+  const inHand = new Map<string, Promise<void>>();
+  const missed = createMissed();
   const take = (row: RunRow): void => {
     // A run that is continued at once comes back before its last turn is let go of.
-    const before = inHand.get(row.id)?.driven ?? Promise.resolve();
+    const before = inHand.get(row.id) ?? Promise.resolve();
     const driven = before
       .then(() => driveRun(ctx, row))
       .finally(() => {
-        if (inHand.get(row.id)?.driven === driven) inHand.delete(row.id);
+        if (inHand.get(row.id) === driven) inHand.delete(row.id);
+        missed.letGo(row.id);
         ctx.wakes.notify(CLAIM);
       });
-    inHand.set(row.id, { turn: row.turn, driven });
+    inHand.set(row.id, driven);
   };
-  /** Takes up what was claimed without this process being told so: the answer was lost with its connection. */
   const takeMissed = async (): Promise<void> => {
+    if (!missed.mayBe()) return;
+    missed.looking();
+    // What is let go of while this looks was in hand, and may have ended since.
+    const known = new Set(inHand.keys());
     for (const row of await adoptRuns(ctx.db, identity)) {
-      if ((inHand.get(row.id)?.turn ?? 0) >= row.turn) continue;
+      if (known.has(row.id)) continue;
       ctx.log("warn", "A run was claimed without an answer", { run: row.id });
       take(row);
     }
@@ -46,28 +51,47 @@ export async function startRunner(ctx: RunnerContext, identity: { readonly owner
   for (const row of adopted) take(row);
   if (adopted.length > 0) ctx.log("info", `Went on with ${adopted.length} living run${adopted.length === 1 ? "" : "s"}`);
 
-  const claiming = claimLoop(ctx, identity, { take, takeMissed });
+  const claiming = claimLoop(ctx, identity, { take, takeMissed, onFailure: () => missed.failed(inHand.keys()) });
   return {
     get inHand() {
       return inHand.size;
     },
     done: claiming.then(async () => {
-      await Promise.allSettled([...inHand.values()].map(({ driven }) => driven));
+      await Promise.allSettled(inHand.values());
     }),
+  };
+}
+
+/**
+ * Whether a run may have been claimed without this process being told so: the answer was lost with its connection.
+ * What was in hand then may have been claimed anew, for its next turn, so it is looked at once more when it is let go.
+ */
+function createMissed() {
+  const doubtful = new Set<string>();
+  let isUnsure = false;
+  return {
+    mayBe: () => isUnsure,
+    looking: () => void (isUnsure = false),
+    failed(inHand: Iterable<string>) {
+      isUnsure = true;
+      for (const id of inHand) doubtful.add(id);
+    },
+    letGo(id: string) {
+      if (doubtful.delete(id)) isUnsure = true;
+    },
   };
 }
 
 async function claimLoop(
   ctx: RunnerContext,
   identity: { readonly owner: string; readonly runnerId: string },
-  hands: { readonly take: (row: RunRow) => void; readonly takeMissed: () => Promise<void> },
+  hands: { readonly take: (row: RunRow) => void; readonly takeMissed: () => Promise<void>; readonly onFailure: () => void },
 ): Promise<void> {
   const events = claimEvents(identity.runnerId, {});
   const laterEvents = claimEvents(identity.runnerId, { turn: 2 });
   const againEvents = claimEvents(identity.runnerId, { begun: true });
   let wake = (): void => {};
   let rung = true;
-  let isUnsure = false;
   const ring = (): void => {
     rung = true;
     wake();
@@ -78,8 +102,7 @@ async function claimLoop(
   while (!ending.aborted) {
     rung = false;
     try {
-      if (isUnsure) await hands.takeMissed();
-      isUnsure = false;
+      await hands.takeMissed();
       const row = await claimRun(ctx.db, { ...identity, events, laterEvents, againEvents });
       if (row !== undefined) {
         ctx.wakes.notify(row.id);
@@ -87,7 +110,7 @@ async function claimLoop(
         continue;
       }
     } catch (error) {
-      isUnsure = true;
+      hands.onFailure();
       ctx.log("error", "The queue could not be read", { error: String(error) });
     }
     if (rung || ending.aborted) continue;
