@@ -78,5 +78,5 @@ for (const { name, reason } of AGENTS)
       const shown = JSON.stringify(model.requests[before]?.messages);
       for (const words of ["Write one", "The first turn is done.", "Now two"]) expect(shown).toContain(words);
       expect(JSON.stringify(log)).not.toContain("sk-decoy");
-    }, 120_000);
+    }, 300_000);
   });

@@ -95,7 +95,7 @@ describe.skipIf(missing !== null)(
         expect(run.usage.modelCalls).toBeGreaterThanOrEqual(4);
         expect(run.usage.inputTokens).toBe(run.usage.modelCalls * SCRIPTED_USAGE.inputTokens);
       },
-      180_000,
+      300_000,
     );
   },
 );

@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import pg from "pg";
 import { expect, test } from "vitest";
-import { moduleUrl, outputOf, startNode } from "../store/postgres/testing.ts";
+import { firstLineOf, moduleUrl, outputOf, startNode } from "../store/postgres/testing.ts";
 import { createTestDatabase, databaseIn, withDatabase } from "./database.ts";
 import { testServerUrl } from "./test-server.ts";
 
@@ -29,8 +30,12 @@ test("what a dead test process left is removed by the next one", async () => {
     const database = await createTestDatabase();
     console.log(database.connectionString);
     ${then}`;
-  const name = databaseIn((await outputOf(startNode(program("process.kill(process.pid, 'SIGKILL');")))).trim());
+  // Looked at while its process lives: once that is dead, any test process that begins may remove it.
+  const left = startNode(program("setInterval(() => undefined, 1_000);"));
+  const name = databaseIn(await firstLineOf(left));
   expect(await databases(`^${name}$`)).toEqual([name]);
+  left.kill("SIGKILL");
+  await once(left, "close");
   await outputOf(startNode(program("await database.drop();")));
   expect(await databases(`^${name}$`)).toEqual([]);
 });

@@ -48,7 +48,7 @@ function sleepers(seconds: string): number {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && commandOf(name) === `sleep\0${seconds}\0`).length;
 }
 
-describe.skipIf(reason !== null)(`codex${reason === null ? "" : ` (not tested: ${reason})`}`, { timeout: 120_000 }, () => {
+describe.skipIf(reason !== null)(`codex${reason === null ? "" : ` (not tested: ${reason})`}`, { timeout: 300_000 }, () => {
   let database: TestDatabase;
   let home: TestHome;
   let server: TestServer | undefined;

@@ -30,7 +30,7 @@ const SCRIPT: ModelScript = [
 
 const missing = installation.installed ? sandbox.reason : installation.reason;
 
-describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot be tested here: ${missing})`}`, { timeout: 120_000 }, () => {
+describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot be tested here: ${missing})`}`, { timeout: 300_000 }, () => {
   let lab: Lab;
   const models: ScriptedModel[] = [];
   const model = async (script: ModelScript): Promise<ScriptedModel> => {
