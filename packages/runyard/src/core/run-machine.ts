@@ -18,6 +18,8 @@ export type RunFact =
   | { readonly type: "entered"; readonly phase: RunPhase }
   /** The attempt is over without a result and the retry policy allows the next one. */
   | { readonly type: "retried"; readonly retry: EventData<"run.retrying"> }
+  /** The runner was lost: the run waits for another one to begin the next attempt. */
+  | { readonly type: "requeued"; readonly retry: EventData<"run.retrying"> }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
   | { readonly type: "plan_proposed" }
@@ -42,6 +44,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
   running: {
     entered: "running",
     retried: "running",
+    requeued: "pending",
     asked: "awaiting_input",
     plan_proposed: "awaiting_plan",
     finished: "completed",
@@ -53,6 +56,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     asked: "awaiting_input",
     answered: "running",
     retried: "running",
+    requeued: "pending",
     finished: "completed",
     broke: "failed",
     cancelled: "cancelled",
@@ -126,6 +130,7 @@ function phaseAfter(state: RunState, fact: RunFact): RunPhase {
     case "plan_revised":
       return "planning";
     case "continued":
+    case "requeued":
       return "queued";
     default:
       return state.phase;
@@ -150,6 +155,7 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
     case "entered":
       return [{ type: "run.phase", data: { phase: fact.phase } }];
     case "retried":
+    case "requeued":
       return [{ type: "run.retrying", data: fact.retry }];
     case "finished":
       return [
