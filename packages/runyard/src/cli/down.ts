@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardClient } from "@runyard/sdk";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import { isAlive, signalProcess } from "../process-identity.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
@@ -42,12 +43,18 @@ export const down = command("down", {
     }
   });
 
-/** Cancels what runs or waits, so that it ends with a reason in its log; queued runs stay queued. */
+/**
+ * Cancels what runs or waits here, so that it ends with a reason in its log; queued runs stay queued. Where there are
+ * other runners, what has no place in this home is theirs.
+ */
 async function cancelLiving(home: Home, baseUrl: string): Promise<number> {
   const client = new RunyardClient({ baseUrl, token: readFileSync(home.adminTokenFile, "utf8").trim() });
+  const { role, runners } = await client.status();
+  const isAlone = role !== "api" && runners.filter((runner) => runner.state === "alive").length < 2;
   let cancelled = 0;
   for (const status of ["running", "awaiting_input"] as const) {
     for await (const run of client.runs.list({ status, limit: 100 })) {
+      if (!isAlone && !existsSync(path.join(home.runsDir, run.id, String(run.attempt)))) continue;
       await client.runs.cancel(run.id).catch(() => undefined);
       await client.runs.waitForEnd(run.id);
       cancelled += 1;

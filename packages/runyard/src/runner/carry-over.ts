@@ -11,7 +11,7 @@ export function carryOver(run: Ended): Carry {
   const { result } = run;
   return {
     attempts: attemptsOf(run, state),
-    head: state.made?.head ?? before?.head ?? null,
+    head: state.made?.head ?? (state.headLost === true ? null : (before?.head ?? null)),
     published: publishedOf(result) ?? before?.published ?? null,
     sessionId: state.sessionId ?? conversation?.sessionId ?? before?.sessionId ?? null,
     prompt: promptOf(run),

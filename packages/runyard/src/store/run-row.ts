@@ -10,7 +10,7 @@ import type {
   SandboxReport,
   ToolKind,
 } from "@runyard/sdk/contract";
-import type { AttemptSettings } from "../core/attempts.ts";
+import type { AttemptSettings, Tries } from "../core/attempts.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import type { UsageTotals } from "../core/usage.ts";
@@ -40,6 +40,11 @@ export interface Carry {
   /** For an agent that cannot take up its conversation: what it was asked last, and what it said last. */
   readonly prompt: string;
   readonly lastWords: string | null;
+}
+
+/** What the attempt begins with that follows one whose runner was lost. */
+export interface Resume {
+  readonly tries: Tries;
 }
 
 /** A row of `runs`, as PostgreSQL gives it. */
@@ -80,6 +85,11 @@ export interface RunRow {
   readonly active_since: string | null;
   /** Active time of the turns before this one. */
   readonly turn_active_ms: number;
+  /** Runners that were lost with this run in the turn `lost_turn`, and the last attempt that ended so. */
+  readonly losses: number;
+  readonly lost_turn: number | null;
+  readonly lost_attempt: number | null;
+  readonly resume: Resume | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
