@@ -90,6 +90,8 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     else {
       say(`The server stopped. ${plural(livingRuns, "run")} and what they need live on:`);
       say("  runyard up     goes on with them\n  runyard down   ends everything");
+      if (config.databaseUrl !== null)
+        say("Other runners of this database begin them anew, if there are any, unless you are back in some seconds.");
     }
     process.exit(EXIT.ok);
   });
