@@ -186,6 +186,31 @@ describe("several servers on one database", () => {
   }, 60_000);
 
   test.skipIf(!full)(
+    full
+      ? "a turn whose last commit was never published begins elsewhere where the run began"
+      : "a commit that was never published (npm run test:full)",
+    async () => {
+      const mine = await startBeating();
+      gitIn(repository, "branch", `runyard/${mine.id}`);
+      mine.go();
+      expect(await served.client.runs.waitForEnd(mine.id)).toMatchObject({ status: "failed", attempt: 1 });
+      gitIn(repository, "branch", "-D", `runyard/${mine.id}`);
+      await runnerAt(mine.runner).home.cli(["down"]);
+      const another = [...runners].find(([name]) => name !== mine.runner)?.[1] ?? never();
+      another.server = await another.home.up("--unsafe-process");
+      await served.client.runs.continue(mine.id, "Once more");
+      expect(await served.client.runs.waitForEnd(mine.id)).toMatchObject({ status: "completed", turn: 2, attempt: 2 });
+      const notices = (await readLog(served.client, mine.id)).filter((event) => event.type === "notice" && event.turn === 2);
+      const codes = notices.map((event) => (event.type === "notice" ? event.data.code : ""));
+      expect(codes).toEqual(expect.arrayContaining(["workspace-renewed", "commit-lost"]));
+      expect(gitIn(repository, "show", `runyard/${mine.id}:result.txt`)).toBe("done");
+      // The one that is left for the test behind this one has nothing in hand.
+      expect(Object.values(await states())).toEqual(["alive"]);
+    },
+    60_000,
+  );
+
+  test.skipIf(!full)(
     full ? "the only runner may be away for long, and goes on with its agents" : "the only runner may be away (npm run test:full)",
     async () => {
       const mine = await startBeating();

@@ -10,7 +10,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
 });
 afterEach(async () => {
-  for (const relay of open.splice(0)) await relay.close();
+  for (const one of open.splice(0)) await one.close();
 });
 afterAll(() => database.drop());
 
