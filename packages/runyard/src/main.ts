@@ -118,8 +118,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       : null;
     closing.push(async () => {
       await lease?.close();
-      // Whoever leaves nothing behind is not missed by anybody.
-      if (lease !== null && living === 0) await retireRunner(db, runnerIdentity);
+      // Whoever leaves nothing behind is not missed by anybody. Where this cannot be said, that does no harm.
+      if (lease !== null && living === 0) await retireRunner(db, runnerIdentity).catch(() => undefined);
     });
     const sweeper = await startSweeper({
       db,

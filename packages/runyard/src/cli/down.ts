@@ -50,7 +50,7 @@ export const down = command("down", {
 async function cancelLiving(home: Home, baseUrl: string): Promise<number> {
   const client = new RunyardClient({ baseUrl, token: readFileSync(home.adminTokenFile, "utf8").trim() });
   const { role, runners } = await client.status();
-  const isAlone = role !== "api" && runners.filter((runner) => runner.state === "alive").length < 2;
+  const isAlone = role !== "api" && runners.length < 2;
   let cancelled = 0;
   for (const status of ["running", "awaiting_input"] as const) {
     for await (const run of client.runs.list({ status, limit: 100 })) {
