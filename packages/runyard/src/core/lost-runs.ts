@@ -41,11 +41,11 @@ export function decideLost(run: LostRun, someoneLives: boolean): Fate {
     return outOfTime(run, { timeoutMs, someoneLives });
   if (run.phase === "publishing") {
     return broke(
-      run,
-      `while it published the result, so a part of that may be out: look whether the repository has the run's branch before you start it again.`,
+      `The runner ${run.runnerId} was lost while it published the result, so a part of that may be out: look whether the repository has the run's branch before you start it again.`,
     );
   }
-  if (run.losses >= MAX_LOSSES) return broke(run, `as ${run.losses} runners before it were in this turn, and the run is given up.`);
+  if (run.losses >= MAX_LOSSES)
+    return broke(`The runner ${run.runnerId} was lost, as ${run.losses} before it in this turn: the run is given up.`);
   return someoneLives
     ? again(run, { ...run.tries, failed: [...run.tries.failed, { attempt: run.attempt, error: lost(run) }] }, lost(run))
     : null;
@@ -69,8 +69,8 @@ function again(run: LostRun, tries: Tries, error: RunError): Fate {
   return { fact: { type: "requeued", retry }, tries: { ...tries, notBeforeMs: null } };
 }
 
-function broke(run: LostRun, why: string): Fate {
-  return { fact: { type: "broke", error: { type: "lost", message: `The runner ${run.runnerId} was lost ${why}` } } };
+function broke(message: string): Fate {
+  return { fact: { type: "broke", error: { type: "lost", message } } };
 }
 
 function lost(run: LostRun): RunError {
