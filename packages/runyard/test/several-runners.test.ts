@@ -14,7 +14,10 @@ const LEASE_MS = 1_000;
 /** What the issue of lost runners allows beside the lease. */
 const PATIENCE_MS = 5_000;
 
-/** An agent that says a beat every 50 ms until the file that it is told of is there; then it leaves a file of its own. */
+/** Kills and stops of runners, by turns, in the long test. */
+const BLOWS = 12;
+
+/** An agent that says a beat every 50 ms, ten of them, and until the file that it is told of is there; then it leaves a file of its own. */
 const AGENT = `
 import { existsSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -25,9 +28,10 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (method === "initialize") send({ id, result: { protocolVersion: 1, agentCapabilities: {} } });
   if (method === "session/new") send({ id, result: { sessionId: "s" } });
   if (method !== "session/prompt") return;
+  let beats = 0;
   const timer = setInterval(() => {
     say("beat ");
-    if (!existsSync(process.argv[2])) return;
+    if ((beats += 1) < 10 || !existsSync(process.argv[2])) return;
     clearInterval(timer);
     writeFileSync("result.txt", "done");
     send({ id, result: { stopReason: "end_turn" } });
@@ -222,6 +226,59 @@ describe("several servers on one database", () => {
       expect(await served.client.runs.waitForEnd(mine.id)).toMatchObject({ status: "completed", attempt: 1, failedAttempts: [] });
     },
     60_000,
+  );
+
+  test.skipIf(!full)(
+    full ? `${BLOWS} kills and stops at any moment lose no run, and leave no process` : "kills at any moment (npm run test:full)",
+    async () => {
+      for (const runner of runners.values())
+        if (!isAlive(runner.server.pid)) runner.server = await runner.home.up("--role", "runner", "--unsafe-process");
+      const goFile = path.join(api.root, "go-all");
+      writeFileSync(goFile, "");
+      const ids: string[] = [];
+      let enough = false;
+      const creating = (async () => {
+        for (; !enough; await sleep(250)) ids.push((await create(goFile)).id);
+      })();
+      const pair = [...runners.values()];
+      for (let blow = 0; blow < BLOWS; blow += 1) {
+        await sleep(Math.random() * 1_500);
+        const runner = pair[blow % pair.length] ?? never();
+        if (Math.random() < 0.5) {
+          await runner.server.kill();
+          await sleep(Math.random() * 2 * LEASE_MS);
+          runner.server = await runner.home.up("--role", "runner", "--unsafe-process");
+        } else {
+          process.kill(runner.server.pid, "SIGSTOP");
+          await sleep((0.5 + Math.random()) * 2 * LEASE_MS);
+          process.kill(runner.server.pid, "SIGCONT");
+        }
+      }
+      enough = true;
+      await creating;
+
+      const pids: number[] = [];
+      const ends: Record<string, number> = {};
+      let losses = 0;
+      for (const id of ids) {
+        const run = await served.client.runs.waitForEnd(id);
+        const log = await readLog(served.client, id);
+        expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+        expect(log.map((event) => event.attempt)).toEqual(log.map((event) => event.attempt).toSorted((a, b) => a - b));
+        for (const type of ["run.started", "turn.started"]) expect(log.filter((event) => event.type === type)).toHaveLength(1);
+        pids.push(...log.flatMap((event) => (event.type === "agent.started" ? (event.data.pid ?? []) : [])));
+        losses += log.filter((event) => event.type === "run.retrying").length;
+        const end = run.error?.type ?? run.status;
+        ends[end] = (ends[end] ?? 0) + 1;
+        // Given up are only those that were publishing, and those that lost too many runners.
+        expect(["completed", "lost"]).toContain(end);
+        if (end === "completed") expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(run.result?.headCommit);
+      }
+      await until("the end of all agents", () => !pids.some(isAlive));
+      expect((await served.client.status()).runs).toMatchObject({ running: 0, waiting: 0, queued: 0 });
+      console.info(`${ids.length} runs under ${BLOWS} kills and stops: ${JSON.stringify(ends)}, ${losses} attempts lost on the way`);
+    },
+    300_000,
   );
 });
 

@@ -5,6 +5,7 @@ import { decideLost, type LostRun, MAX_LOSSES } from "./lost-runs.ts";
 const run: LostRun = {
   runnerId: "runner_a",
   phase: "building",
+  mayBeOut: false,
   attempt: 2,
   cancelReason: null,
   losses: 0,
@@ -47,7 +48,8 @@ describe("a run whose runner is lost", () => {
   });
 
   test("is not begun again once its result was on its way out", () => {
-    expect(decideLost({ ...run, phase: "publishing" }, true)).toMatchObject({ fact: { type: "broke", error: lost } });
+    expect(decideLost({ ...run, phase: "publishing", mayBeOut: true }, true)).toMatchObject({ fact: { type: "broke", error: lost } });
+    expect(decideLost({ ...run, phase: "publishing" }, true)).toMatchObject({ fact: { type: "requeued" } });
   });
 });
 

@@ -9,6 +9,8 @@ export const MAX_LOSSES = 3;
 export interface LostRun {
   readonly runnerId: string;
   readonly phase: RunPhase;
+  /** Its result may have been given to somebody, or may be at any moment. */
+  readonly mayBeOut: boolean;
   readonly attempt: number;
   readonly cancelReason: string | null;
   /** Runners that were lost with this turn before. */
@@ -39,7 +41,7 @@ export function decideLost(run: LostRun, someoneLives: boolean): Fate {
   const timeoutMs = run.tries.timeoutMs ?? run.timeoutMs;
   if (run.isActive && run.activeMs - Math.max(run.turnActiveMs, run.tries.activeBeforeMs) >= timeoutMs)
     return outOfTime(run, { timeoutMs, someoneLives });
-  if (run.phase === "publishing") {
+  if (run.mayBeOut) {
     return broke(
       `The runner ${run.runnerId} was lost while it published the result, so a part of that may be out: look whether the repository has the run's branch before you start it again.`,
     );

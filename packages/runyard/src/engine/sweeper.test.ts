@@ -192,7 +192,7 @@ test("a wish to cancel and a deadline hold without the runner, and without any o
   const [wished, late, kept, published] = [await claimed("a"), await claimed("a"), await claimed("a"), await claimed("a")];
   await cancelRun(database.db, { orgId: ORG, runId: wished.id, reason: "Enough.", events: [] });
   await superuser("update runyard.runs set active_since = now() - interval '61 s' where id = $1", [late.id]);
-  await commitStep(database.db, { run: published, change: { phase: "publishing" } });
+  await commitStep(database.db, { run: published, change: { phase: "publishing", state: { format: 1, made: { head: "a".repeat(40) } } } });
   await passLease(await sweeper(), []);
   expect(await rowOf(wished.id)).toMatchObject({ status: "cancelled" });
   expect(await rowOf(late.id)).toMatchObject({ status: "timeout", error: { type: "timeout" } });

@@ -3,7 +3,7 @@ import type { NewEvent } from "@runyard/sdk/contract";
 import { type LeaseWatch, type RunnerSeen, takeIn, UNWATCHED } from "../core/leases.ts";
 import { decideLost, type Fate } from "../core/lost-runs.ts";
 import { transition } from "../core/run-machine.ts";
-import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
+import { attemptSettings, mayBeOut, triesOf } from "../store/attempts-shown.ts";
 import { type Database, DatabaseUnavailableError } from "../store/database.ts";
 import type { RequestRow } from "../store/run-row.ts";
 import {
@@ -117,6 +117,7 @@ async function seeToRun(options: SweeperOptions, row: LostRunRow, someoneLives: 
     {
       runnerId: row.runner_id ?? "",
       phase: row.phase,
+      mayBeOut: mayBeOut(row),
       attempt: row.attempt,
       cancelReason: row.cancel_reason,
       losses: row.lost_turn === row.turn ? row.losses : 0,

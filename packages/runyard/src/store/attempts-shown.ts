@@ -10,6 +10,7 @@ type Row = Stored & Pick<RunRow, "spec">;
 interface StoredAttempts {
   readonly tries?: Tries;
   readonly verify?: { readonly results: readonly VerifyResult[] };
+  readonly made?: { readonly head: string | null };
 }
 
 /** What a run asked for; a run of an earlier version asked for nothing. */
@@ -25,6 +26,11 @@ export function triesOf(row: Stored): Tries {
 /** Whether the present attempt, or the one that is waited for, is the next behind one whose runner was lost. */
 export function followsLoss({ turn, attempt, lost_turn: lostTurn, lost_attempt: lost }: Place): boolean {
   return lost !== null && lostTurn === turn && (attempt === lost || attempt === lost + 1);
+}
+
+/** Whether the attempt has made a commit, so that its branch may be out. Before that, publishing touches nothing of anybody's. */
+export function mayBeOut(row: Pick<RunRow, "state">): boolean {
+  return ((row.state as StoredAttempts).made?.head ?? null) !== null;
 }
 
 /** The time that the present attempt may use, in milliseconds. */
