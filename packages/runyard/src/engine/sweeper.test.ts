@@ -18,6 +18,7 @@ const ORG = "org_swept";
 /** So long that nothing happens by itself: the test's own clock moves, and looks are asked for. */
 const LEASE_MS = 600_000;
 const STEP_MS = LEASE_MS / 6;
+const PATIENCE = { timeout: 15_000 };
 
 let database: TestDatabase;
 let nowMs = 0;
@@ -311,7 +312,7 @@ test("the lease of a runner is held by its newest process alone, and again after
       connectionString: database.connectionString,
       runnerId: "a",
       owner,
-      leaseMs: 300,
+      leaseMs: 2_000,
       offers: async () => ({}),
       onLog: (_, message) => void logged.push(message),
     });
@@ -325,14 +326,14 @@ test("the lease of a runner is held by its newest process alone, and again after
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'runyard-lease' and datname = current_database()",
   );
   const before = await beats();
-  await vi.waitFor(async () => expect(await beats()).toBeGreaterThan(before));
+  await vi.waitFor(async () => expect(await beats()).toBeGreaterThan(before), PATIENCE);
   await first.whenHeld(AbortSignal.timeout(5_000));
   expect(first.isHeld()).toBe(true);
 
   const second = await hold("second");
-  await vi.waitFor(() => expect(first.isHeld()).toBe(false));
+  await vi.waitFor(() => expect(first.isHeld()).toBe(false), PATIENCE);
   expect(second.isHeld()).toBe(true);
-  await vi.waitFor(() => expect(logged.join()).toContain("another process works for this runner now"));
+  await vi.waitFor(() => expect(logged.join()).toContain("another process works for this runner now"), PATIENCE);
   const over = new AbortController();
   const waiting = first.whenHeld(over.signal);
   over.abort();
