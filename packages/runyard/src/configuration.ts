@@ -1,4 +1,4 @@
-import type { SandboxDriverName } from "@runyard/sdk/contract";
+import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
 
 /** How one server is to run: flags and environment, merged once. */
@@ -17,6 +17,16 @@ export interface ServerConfiguration {
   readonly provider: ModelProvider | null;
   /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
   readonly allowedHosts: readonly string[];
+  readonly role: ServerRole;
+  readonly timings: Timings;
+}
+
+/** Waits, in milliseconds. */
+export interface Timings {
+  /** For how long a runner that says nothing counts as alive. */
+  readonly leaseMs: number;
+  /** How often the store is looked at without being woken. */
+  readonly pollMs: number;
 }
 
 /** An OpenAI-compatible endpoint. */
@@ -35,6 +45,7 @@ const LONGEST_STOP_TIMEOUT = 86_400;
 export const ON_STOP = ["leave", "stop", "kill"] as const;
 export type OnStop = (typeof ON_STOP)[number];
 const MOST_RUNS = 1_000;
+const DEFAULT_TIMINGS: Timings = { leaseMs: 15_000, pollMs: 1_000 };
 const OPENAI_BASE_URL = "https://api.openai.com/v1";
 
 /** The model endpoint that the environment names, or null: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, `RUNYARD_MODEL`. */
@@ -56,6 +67,23 @@ export function databaseUrlFromEnvironment(env: NodeJS.ProcessEnv): string | nul
   throw new Error(
     "DATABASE_URL must be the URL of a PostgreSQL database, for example postgres://user:password@host:5432/database (odd characters in the password as %23 and the like)",
   );
+}
+
+/** What a server does, from a flag or `RUNYARD_ROLE`. The halves work for a database that others reach too. */
+export function parseRole(text: string, databaseUrl: string | null): ServerRole {
+  const role = SERVER_ROLES.find((one) => one === text);
+  if (role === undefined) throw new Error(`The role must be one of ${SERVER_ROLES.join(", ")}: got ${JSON.stringify(text)}`);
+  if (role === "all" || databaseUrl !== null) return role;
+  throw new Error(`The role ${role} needs DATABASE_URL: no other server reaches the built-in database of this one`);
+}
+
+/** Short or long waits, for tests: `RUNYARD_TEST_LEASE_MS`, `RUNYARD_TEST_POLL_MS`. */
+export function timingsFromEnvironment(env: NodeJS.ProcessEnv): Timings {
+  const read = (text: string | undefined, usual: number): number => (/^[1-9]\d{1,8}$/.test(text ?? "") ? Number(text) : usual);
+  return {
+    leaseMs: read(env["RUNYARD_TEST_LEASE_MS"], DEFAULT_TIMINGS.leaseMs),
+    pollMs: read(env["RUNYARD_TEST_POLL_MS"], DEFAULT_TIMINGS.pollMs),
+  };
 }
 
 /** Host names from `RUNYARD_ALLOWED_HOSTS`, with commas between them: those of a proxy in front of the server. */

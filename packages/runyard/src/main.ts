@@ -1,8 +1,8 @@
-import { existsSync, linkSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
-import { answerProblem, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
+import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ServerConfiguration } from "./configuration.ts";
@@ -11,38 +11,35 @@ import { createEngine } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
-import { control, createWakes } from "./engine/wakes.ts";
+import { offeredBy, offersOf, type OfferSources } from "./engine/offers.ts";
+import { startSweeper } from "./engine/sweeper.ts";
+import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
+import { control } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
-import { repositoryCachePath } from "./git/cache.ts";
-import { changedFiles, diffFiles } from "./git/changed-files.ts";
-import { findRepository, inspectRepository } from "./git/local-repository.ts";
-import { patch } from "./git/publish.ts";
-import { readCommittedFile } from "./git/read-file.ts";
+import { inspectRepository } from "./git/local-repository.ts";
+import { runChanges } from "./git/run-changes.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
-import { startRunner } from "./runner/runner.ts";
+import { type Runner, startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
-import { stepsOf } from "./runner/directories.ts";
+import { livingAttempts } from "./runner/left-behind.ts";
+import { killAttempt } from "./runner/let-go.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
-import { killRunDirectory } from "./sandbox/kill.ts";
-import { isShimAlive } from "./sandbox/run-directory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
 import { DatabaseUnavailableError, openDatabase } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
+import { openNotifier } from "./store/notify.ts";
+import { holdRunnerLease, type RunnerLease } from "./store/runner-lease.ts";
+import { retireRunner } from "./store/runners.ts";
 import { cancelLivingRuns, livingRuns } from "./store/runs.ts";
 import { lockServer } from "./store/server-lock.ts";
 import { logTo } from "./server-log.ts";
 
-/** Largest patch that the API gives out, in bytes. */
-const MAX_PATCH_BYTES = 64 * 1024 * 1024;
-/** The same of the hunks of a diff, and of one file. */
-const MAX_DIFF_BYTES = 2 * 1024 * 1024;
-const MAX_FILE_BYTES = 32 * 1024 * 1024;
 /** How often runs that are to be ended are told so: one may just have been begun. */
 const CANCEL_AGAIN_MS = 500;
 /** How long a leaving server waits for its runners to let go, in milliseconds. */
@@ -97,6 +94,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
 
     const db = openDatabase({ connectionString, applicationName: "runyard" });
     closing.push(() => db.close());
+    const runnerIdentity = { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId };
+    const executes = config.role !== "api";
     let living = 0;
     // From here on this server is the only one of its home: with no run alive, nothing else needs what it started.
     leave = async () => {
@@ -107,17 +106,44 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     };
     const spawner = await openSpawner({ dir: home.spawnerDir, spawnerProgram: runtime.spawnerProgram, shimProgram: runtime.shimProgram });
     const git = { spawner, stepsDir: home.stepsDir };
-    const gateway = await openGateway({ home, program: runtime.gatewayProgram, onLog: (message) => log("info", message) });
-    closing.push(() => gateway.close());
-    await gateway.setProvider(config.simulate ? { kind: "scripted" } : config.provider && { kind: "openai", ...config.provider });
+    const relay = await relayWakes({
+      notifier: openNotifier({ connectionString, applicationName: "runyard-notify" }, WAKE_CHANNEL),
+      listen: (onMessage) => db.listen(WAKE_CHANNEL, onMessage),
+    });
+    closing.push(() => relay.close());
+    const { wakes } = relay;
 
     const token = onceWritten(home.adminTokenFile, newToken);
     await registerAdministrator(db, token);
-    await limitHomeRuns(db, config.maxRuns);
-    const wakes = createWakes();
+    // How many runs there may be at a time is for those who serve: a runner that is added must not change it.
+    if (config.role !== "runner") await limitHomeRuns(db, config.maxRuns);
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
-    const cacheOf = async ({ repositoryUrl }: { readonly repositoryUrl: string }): Promise<string> =>
-      repositoryCachePath(home.cacheDir, await findRepository(git, repositoryUrl));
+    const own: OfferSources = {
+      model: () => simulatedModel ?? { connected: config.provider !== null, simulated: false, model: config.provider?.model ?? null },
+      probeSandbox: (driver) => sandboxDriver(driver).probe(),
+      hostMemoryBytes,
+    };
+    const onLog = (level: "info" | "warn", message: string): void => log(level, message);
+    const lease = executes
+      ? await holdRunnerLease({ ...runnerIdentity, connectionString, leaseMs: config.timings.leaseMs, offers: () => offersOf(own), onLog })
+      : null;
+    closing.push(async () => {
+      await lease?.close();
+      // Whoever leaves nothing behind is not missed by anybody. Where this cannot be said, that does no harm.
+      if (lease !== null && living === 0) await retireRunner(db, runnerIdentity).catch(() => undefined);
+    });
+    const sweeper = await startSweeper({
+      db,
+      wakes,
+      leaseMs: config.timings.leaseMs,
+      ownRunnerId: executes ? runnerId : null,
+      monotonicMs: () => performance.now(),
+      withdraw: (request) => cancelRequest(request as NewRequest).event,
+      log,
+    });
+    closing.push(() => sweeper.close());
+    let gateway: Gateway | null = null;
+    const there = executes ? own : offeredBy(sweeper.alive, own);
     const engine = createEngine({
       db,
       wakes,
@@ -125,10 +151,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       describeAgent: resolveProfile,
       agentNames: profileNames,
       inspectRepository: (url, branch) => inspectRepository(git, url, branch),
-      model: () => simulatedModel ?? { connected: config.provider !== null, simulated: false, model: config.provider?.model ?? null },
+      ...there,
       defaultDriver: config.defaultDriver,
-      probeSandbox: (driver) => sandboxDriver(driver).probe(),
-      hostMemoryBytes,
       answers: {
         // What the store keeps of a request is what the conversation made of it.
         permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
@@ -138,48 +162,26 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           return questionAnswer(request as NewRequest, answer);
         },
       },
-      changes: {
-        patch: async (change) => patch(git, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
-        files: async (change) => changedFiles(git, { ...change, cachePath: await cacheOf(change) }),
-        diff: async (change) => diffFiles(git, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
-        file: async (place) => readCommittedFile(git, { ...place, cachePath: await cacheOf(place), maxBytes: MAX_FILE_BYTES }),
-      },
+      changes: runChanges(git, home.cacheDir),
       carryOver,
       carryPlanned,
       status: {
         version: runtimeVersion(),
         startedAt: new Date().toISOString(),
         database: config.databaseUrl === null ? "embedded" : "external",
+        role: config.role,
         modelHost: () => (config.simulate || config.provider === null ? null : new URL(config.provider.baseUrl).host),
         probeLimits,
         probeAgents: probeProfiles,
       },
       readiness: {
         freeBytes: () => Math.min(...[home.root, home.postgresDir].map(freeBytesOf)),
-        askGateway: () => gateway.health(),
+        // A server that executes nothing has none.
+        askGateway: async () => gateway?.health(),
         isDraining: () => draining.signal.aborted,
       },
     });
-    const secret = onceWritten(home.secretFile, () => randomBytes(32).toString("hex"));
-    const context: RunnerContext = {
-      db,
-      wakes,
-      home,
-      spawner,
-      git,
-      gateway,
-      driver: sandboxDriver,
-      profile: resolveProfile,
-      builtinAgentProgram: runtime.builtinAgentProgram,
-      hostMemoryBytes,
-      gatewayToken: (run) => gatewayToken(secret, run),
-      now: Date.now,
-      log,
-      draining: draining.signal,
-      leaving: leaving.signal,
-    };
-    await closeEndedRuns(gateway, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
-    const runner = await startRunner(context, { owner: `${process.pid}-${randomBytes(6).toString("hex")}`, runnerId });
+    const runner = lease === null ? null : await execute(lease);
     void watchDuePlans({ db, wakes, now: Date.now, carryPlanned }, leaving.signal, (error) =>
       log("error", "Plans that are due could not be decided about", { error: errorText(error) }),
     );
@@ -192,6 +194,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         log(level, "request", { ...entry, ...(entry.error === undefined ? {} : { error: errorText(entry.error) }) }),
       isAway: (error) => error instanceof DatabaseUnavailableError,
       version: runtimeVersion(),
+      timings: { pollMs: config.timings.pollMs },
     });
     const door = await api.listen({ host: config.host, port: config.port });
     const record: ServerRecord = { ...thisProcess(), url: door.url, version: runtimeVersion() };
@@ -202,17 +205,17 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       url: door.url,
       tokenFile: home.adminTokenFile,
       get inHand() {
-        return runner.inHand;
+        return runner?.inHand ?? 0;
       },
-      drain() {
+      async drain() {
         if (!draining.signal.aborted) log("info", "Draining: no further runs are begun");
         draining.abort();
-        return runner.done;
+        await runner?.done;
       },
       async cancelRuns(reason) {
         draining.abort();
         let isDone = false;
-        const done = runner.done.then(() => (isDone = true));
+        const done = Promise.resolve(runner?.done).then(() => (isDone = true));
         while (!isDone) {
           const cancelled = await cancelLivingRuns(db, { runnerId, reason }).catch(() => []);
           for (const id of cancelled) wakes.notify(control(id));
@@ -222,12 +225,42 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       async stop() {
         leaving.abort();
         await door.close();
-        await Promise.race([runner.done, new Promise((resolve) => setTimeout(resolve, LET_GO_MS).unref())]);
+        await Promise.race([runner?.done, new Promise((resolve) => setTimeout(resolve, LET_GO_MS).unref())]);
         rmSync(home.serverFile, { force: true });
         await leave();
         return { livingRuns: living };
       },
     };
+
+    /** Takes up runs: what a server does that does not only serve. */
+    async function execute(held: RunnerLease): Promise<Runner> {
+      const opened = await openGateway({ home, program: runtime.gatewayProgram, onLog: (message) => log("info", message) });
+      gateway = opened;
+      closing.push(() => opened.close());
+      await opened.setProvider(config.simulate ? { kind: "scripted" } : config.provider && { kind: "openai", ...config.provider });
+      const secret = onceWritten(home.secretFile, () => randomBytes(32).toString("hex"));
+      await closeEndedRuns(opened, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
+      const context: RunnerContext = {
+        db,
+        wakes,
+        lease: held,
+        pollMs: config.timings.pollMs,
+        home,
+        spawner,
+        git,
+        gateway: opened,
+        driver: sandboxDriver,
+        profile: resolveProfile,
+        builtinAgentProgram: runtime.builtinAgentProgram,
+        hostMemoryBytes,
+        gatewayToken: (run) => gatewayToken(secret, run),
+        now: Date.now,
+        log,
+        draining: draining.signal,
+        leaving: leaving.signal,
+      };
+      return startRunner(context, runnerIdentity);
+    }
   } catch (error) {
     await leave().catch((failure: unknown) => log("error", "A start that failed could not be undone", { error: errorText(failure) }));
     throw error;
@@ -278,18 +311,9 @@ export function livingServer(home: Home): ServerRecord | null {
 
 /** Kills what runs of a server that is gone left behind; their next server finds them lost. Returns how many there were. */
 export async function endLeftRuns(home: Home): Promise<number> {
-  let ended = 0;
-  for (const dir of attemptRoots(home)) {
-    const living = stepsOf(dir).filter(isShimAlive);
-    for (const step of living) await killRunDirectory(step);
-    if (living.length > 0) ended += 1;
-  }
-  return ended;
-}
-
-function attemptRoots(home: Home): string[] {
-  const below = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir).map((name) => path.join(dir, name)) : []);
-  return below(home.runsDir).flatMap(below);
+  const left = livingAttempts(home);
+  for (const root of left) await killAttempt(root);
+  return left.length;
 }
 
 function alreadyRunning(home: Home): string {

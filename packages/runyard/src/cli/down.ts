@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardClient } from "@runyard/sdk";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { DEFAULT_STOP_TIMEOUT, parseStopTimeout } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import { isAlive, signalProcess } from "../process-identity.ts";
@@ -73,8 +74,9 @@ async function drain(server: LocalServer, timeoutMs: number): Promise<boolean> {
 }
 
 /**
- * Cancels what runs or waits, so that it ends with a reason in its log; queued runs stay queued. A server that
- * drains leaves when the last of them has ended, in the middle of this.
+ * Cancels what runs or waits here, so that it ends with a reason in its log; queued runs stay queued. Where there are
+ * other runners, what has no place in this home is theirs. A server that drains leaves when the last of them has
+ * ended, in the middle of this.
  */
 async function cancelLiving(home: Home, server: LocalServer): Promise<number> {
   const client = new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() });
@@ -83,8 +85,11 @@ async function cancelLiving(home: Home, server: LocalServer): Promise<number> {
   const { signal } = gone;
   let cancelled = 0;
   try {
+    const { role, runners } = await client.status({ signal });
+    const isAlone = role !== "api" && runners.length < 2;
     for (const status of ["running", "awaiting_input"] as const) {
       for await (const run of client.runs.list({ status, limit: 100 }, { signal })) {
+        if (!isAlone && !existsSync(path.join(home.runsDir, run.id, String(run.attempt)))) continue;
         await client.runs.cancel(run.id, { signal }).catch(() => undefined);
         cancelled += 1;
         await client.runs.waitForEnd(run.id, { signal });

@@ -1,7 +1,7 @@
 import type { ServerStatus } from "@runyard/sdk/contract";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
-import { type Paint, paintFor, print, printJson, roughDuration } from "./output.ts";
+import { type Paint, paintFor, plural, print, printJson, roughDuration } from "./output.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 
@@ -41,8 +41,24 @@ function renderStatus(found: ServerStatus, url: string): string {
     row("limits", describeLimits(found)),
     row("agents", describeAgents(found)),
     row("database", found.database === "embedded" ? "the built-in PostgreSQL" : "the PostgreSQL of DATABASE_URL"),
+    ...(found.role === "all" && found.runners.length < 2 ? [] : [row("role", ROLES[found.role]), row("runners", describeRunners(found))]),
     row("runs", `${running} running, ${waiting} waiting for an answer, ${queued} queued${plans}; at most ${limit} at a time`),
   ].join("\n");
+}
+
+const ROLES = {
+  all: "all: serves, and executes runs",
+  api: "api: serves, and leaves runs to others",
+  runner: "runner: executes runs",
+} as const;
+
+/** Seen from here by this machine's clock; the database's own may differ. */
+function describeRunners({ runners }: ServerStatus): string {
+  const shown = runners.map(({ id, state, runs, lastSeen }) => {
+    const ago = roughDuration(Math.max(0, Date.now() - Date.parse(lastSeen)));
+    return `${id} ${state}, ${plural(runs, "run")}, seen ${ago} ago`;
+  });
+  return shown.length === 0 ? "none: runs wait until there is one" : shown.join("; ");
 }
 
 export function describeModel({ model, simulated }: ServerStatus, paint: Paint): string {

@@ -1,5 +1,5 @@
 import { RunyardClient } from "@runyard/sdk";
-import type { ServerStatus } from "@runyard/sdk/contract";
+import { SERVER_ROLES, type ServerStatus } from "@runyard/sdk/contract";
 import { readFileSync } from "node:fs";
 import {
   allowedHostsFromEnvironment,
@@ -12,9 +12,11 @@ import {
   parseMaxRuns,
   parseOnStop,
   parsePort,
+  parseRole,
   parseStopTimeout,
   providerFromEnvironment,
   type ServerConfiguration,
+  timingsFromEnvironment,
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import type { RunningServer } from "../main.ts";
@@ -32,6 +34,7 @@ import { wrapBehind } from "./text.ts";
 interface UpOptions {
   readonly port?: number;
   readonly maxRuns?: number;
+  readonly role?: string;
   readonly simulate?: boolean;
   readonly unsafeProcess?: boolean;
   readonly onStop?: OnStop;
@@ -56,6 +59,7 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     "OPENAI_BASE_URL=http://127.0.0.1:11434/v1 RUNYARD_MODEL=qwen3-coder runyard up",
     "runyard up --simulate",
     "runyard up --port 0 --json",
+    "DATABASE_URL=postgres://… runyard up --role runner",
   ],
 })
   .option("-p, --port <number>", `port on 127.0.0.1; 0 takes a free one (default: RUNYARD_PORT or ${DEFAULT_PORT})`, portOf)
@@ -64,6 +68,7 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     `runs at a time; further ones are queued, and those that wait for a person count too (default: RUNYARD_MAX_RUNS or ${DEFAULT_MAX_RUNS})`,
     maxRunsOf,
   )
+  .option("--role <role>", `${SERVER_ROLES.join(", ")}: serve and execute runs, or one of the two (default: RUNYARD_ROLE or all)`)
   .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
   .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
   .option(
@@ -106,6 +111,8 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     else {
       say(`The server stopped. ${plural(livingRuns, "run")} and what they need live on:`);
       say("  runyard up     goes on with them\n  runyard down   ends everything");
+      if (config.databaseUrl !== null)
+        say("Other runners of this database begin them anew, if there are any, unless you are back in some seconds.");
     }
     process.exit(EXIT.ok);
   });
@@ -146,6 +153,7 @@ function isolationWarning({ sandbox }: ServerStatus): string | null {
 }
 
 function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConfiguration {
+  const databaseUrl = understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL.");
   return {
     home: homeAt(defaultHomeRoot(env)),
     host: "127.0.0.1",
@@ -153,9 +161,11 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     simulate: options.simulate ?? false,
     maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
-    databaseUrl: understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL."),
+    databaseUrl,
     provider: understood(() => providerFromEnvironment(env), "Correct it, or leave it out to start without a model."),
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
+    role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
+    timings: timingsFromEnvironment(env),
   };
 }
 

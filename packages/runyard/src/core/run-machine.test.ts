@@ -18,6 +18,7 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   claimed: { type: "claimed", runnerId: "runner" },
   entered: { type: "entered", phase: "building" },
   retried: { type: "retried", retry: { attempt: 2, error, delayMs: 1_000, timeout: 60_000, sandboxType: "standard" } },
+  requeued: { type: "requeued", retry: { attempt: 2, error, delayMs: 0, timeout: 60_000, sandboxType: "standard" } },
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
   released: { type: "released", notice: { level: "info", code: "agent-released", message: "Let go." } },
@@ -50,6 +51,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
   running: {
     entered: "running",
     retried: "running",
+    requeued: "pending",
     asked: "awaiting_input",
     released: "pending",
     plan_proposed: "awaiting_plan",
@@ -63,6 +65,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     answered: "running",
     released: "awaiting_input",
     retried: "running",
+    requeued: "pending",
     finished: "completed",
     broke: "failed",
     cancelled: "cancelled",

@@ -44,6 +44,8 @@ export type RunFact =
   | { readonly type: "entered"; readonly phase: RunPhase }
   /** The attempt is over without a result and the retry policy allows the next one. */
   | { readonly type: "retried"; readonly retry: EventData<"run.retrying"> }
+  /** The runner was lost: the run waits for another one to begin the next attempt. */
+  | { readonly type: "requeued"; readonly retry: EventData<"run.retrying"> }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
   /** Its agent was let go, because the answers that it waits for did not come for so long. */
@@ -70,6 +72,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
   running: {
     entered: "running",
     retried: "running",
+    requeued: "pending",
     asked: "awaiting_input",
     // The answers came in the very moment: it queues to go on with them.
     released: "pending",
@@ -84,6 +87,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     answered: "running",
     released: "awaiting_input",
     retried: "running",
+    requeued: "pending",
     finished: "completed",
     broke: "failed",
     cancelled: "cancelled",
@@ -134,7 +138,7 @@ export function transition(state: RunState, fact: RunFact): Transition {
 }
 
 /** Facts behind which nobody has the run in hand. */
-const LETS_GO: ReadonlySet<FactType> = new Set(["released", "plan_proposed"]);
+const LETS_GO: ReadonlySet<FactType> = new Set(["released", "plan_proposed", "requeued"]);
 
 /** The last answer sets the run going again, where its agent is still there; before that, it still waits. */
 function statusAfterAnswer(state: RunState, openRequests: number): RunStatus {
@@ -199,6 +203,7 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
     case "entered":
       return [{ type: "run.phase", data: { phase: fact.phase } }];
     case "retried":
+    case "requeued":
       return [{ type: "run.retrying", data: fact.retry }];
     case "finished":
       return [

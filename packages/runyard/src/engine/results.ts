@@ -4,6 +4,7 @@ import type { Principal } from "./identity.ts";
 
 /** A run's change: two commits of a repository. */
 export interface Change {
+  readonly runId: string;
   readonly repositoryUrl: string;
   readonly base: string;
   readonly head: string;
@@ -16,7 +17,9 @@ export interface ChangeReader {
   diff(change: Change): Promise<Pick<RunDiff, "files" | "truncated">>;
   /** The file's bytes, how large it is where that is too large, or null where there is none. */
   file(place: {
+    readonly runId: string;
     readonly repositoryUrl: string;
+    readonly base: string;
     readonly commit: string;
     readonly path: string;
   }): Promise<{ readonly bytes: Uint8Array } | { readonly tooLarge: number } | null>;
@@ -27,7 +30,7 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
   /** Null while there is no change, and for a run that made none. Until a turn has made its own, that of the turns before. */
   const changeOf = ({ run }: StoredRun): Change | null => {
     const head = run.result?.headCommit ?? run.carry?.published?.commit;
-    return head ? { repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
+    return head ? { runId: run.id, repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
   };
 
   return {
@@ -52,8 +55,9 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
     /** A file as the run left it; as it began, while it has no change. */
     async file(principal: Principal, runId: string, path: string): Promise<Uint8Array> {
       const stored = await load(principal.orgId, runId);
-      const commit = changeOf(stored)?.head ?? stored.run.base_commit;
-      const found = await changes.file({ repositoryUrl: stored.run.repository_url, commit, path });
+      const { repository_url: repositoryUrl, base_commit: base } = stored.run;
+      const commit = changeOf(stored)?.head ?? base;
+      const found = await changes.file({ runId, repositoryUrl, base, commit, path });
       if (found === null) throw new RunyardError("file_not_found", `Run ${runId} has no file ${path}.`);
       if ("bytes" in found) return found.bytes;
       throw new RunyardError(

@@ -1,6 +1,7 @@
-import type { SandboxDriverName, ServerStatus } from "@runyard/sdk/contract";
+import type { RunnerView, SandboxDriverName, ServerStatus } from "@runyard/sdk/contract";
 import type { Database } from "../store/database.ts";
 import { countRuns } from "../store/run-counts.ts";
+import { allRunners, countRunsByRunner } from "../store/runners.ts";
 import type { Principal } from "./identity.ts";
 import type { ReadinessSources } from "./readiness.ts";
 
@@ -9,6 +10,7 @@ export interface StatusSources {
   readonly version: string;
   readonly startedAt: string;
   readonly database: ServerStatus["database"];
+  readonly role: ServerStatus["role"];
   /** Host and port of the model's endpoint. */
   readonly modelHost: () => string | null;
   readonly probeLimits: () => ServerStatus["sandbox"]["limits"];
@@ -47,8 +49,20 @@ export function createStatus(options: StatusOptions): (principal: Principal) => 
       runs: await countRuns(options.db, principal.orgId),
       agents: await agents(),
       database: sources.database,
+      role: sources.role,
+      runners: await showRunners(options.db, principal.orgId),
     };
   };
+}
+
+async function showRunners(db: Database, orgId: string): Promise<RunnerView[]> {
+  const [rows, runs] = await Promise.all([allRunners(db), countRunsByRunner(db, orgId)]);
+  return rows.map((row) => ({
+    id: row.id,
+    state: row.lost_at === null ? "alive" : "lost",
+    runs: runs.get(row.id) ?? 0,
+    lastSeen: row.seen_at,
+  }));
 }
 
 /** Asks once for all who ask within `ms`; a failure is not kept. */

@@ -1,10 +1,12 @@
 /**
- * Wake-ups inside one process: who commits tells who waits. A wake-up carries no data and may come too
+ * Wake-ups: who commits tells who waits (in this process; `wake-relay.ts` carries them to others). A wake-up carries no data and may come too
  * often; whoever is woken reads the store, which holds the truth.
  */
 export interface Wakes {
   /** Wakes everybody who waits for this topic (a run's id for its log, or one of the topics below). */
   notify(topic: string): void;
+  /** Wakes everybody: anything may have happened. */
+  notifyAll(): void;
   /** Calls `wake` at every notification until the returned function is called. */
   subscribe(topic: string, wake: () => void): () => void;
 }
@@ -25,6 +27,9 @@ export function createWakes(): Wakes {
   return {
     notify(topic) {
       for (const wake of waiting.get(topic) ?? []) wake();
+    },
+    notifyAll() {
+      for (const set of waiting.values()) for (const wake of set) wake();
     },
     subscribe(topic, wake) {
       const set = waiting.get(topic) ?? new Set();

@@ -19,6 +19,8 @@ export interface AttemptState {
   readonly verify?: VerifyState;
   /** In a later turn: whether its workspace is that of the turn before, or a new one. Set before anything is done about it. */
   readonly workspace?: "taken" | "fresh";
+  /** The commit of the turns before is nowhere to be had: this turn began from the run's first one. */
+  readonly headLost?: true;
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
   readonly cachePath?: string;
   /** What people answered to the attempt before, which was let go while it waited. Set with the workspace. */
@@ -82,6 +84,11 @@ export function attemptState(row: Pick<RunRow, "state">): AttemptState {
 export function knownState(row: Pick<RunRow, "state">): AttemptState {
   const stored = row.state as Partial<AttemptState>;
   return stored.format === FORMAT ? { ...stored, format: FORMAT } : { format: FORMAT };
+}
+
+/** The commit of the turns before that this one goes on from; null: it begins where the run began. */
+export function turnHead(row: Pick<RunRow, "state" | "carry">): string | null {
+  return attemptState(row).headLost === true ? null : (row.carry?.head ?? null);
 }
 
 /** The cache of a run that has a workspace. */

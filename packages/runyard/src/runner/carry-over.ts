@@ -10,7 +10,7 @@ export function carryOver(run: Ended): Carry {
   const { result } = run;
   return {
     attempts: attemptsOf(run, state),
-    head: state.made?.head ?? before?.head ?? null,
+    head: state.made?.head ?? (state.headLost === true ? null : (before?.head ?? null)),
     published: publishedOf(result) ?? before?.published ?? null,
     sessionId: sessionOf(run, state),
     prompt: promptOf(run),

@@ -1,7 +1,7 @@
 import { commitArgv, copyTreeForCommit } from "../git/publish.ts";
 import { promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
-import { cachePathOf } from "./attempt-state.ts";
+import { cachePathOf, turnHead } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch, type StepName } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
@@ -13,7 +13,7 @@ const COMMIT_TIMEOUT_MS = 600_000;
 
 /** The commit that this turn's one goes on from. */
 export function turnBase(row: RunRow): string {
-  return row.carry?.head ?? row.base_commit;
+  return turnHead(row) ?? row.base_commit;
 }
 
 /**

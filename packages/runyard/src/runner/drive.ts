@@ -12,6 +12,7 @@ import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
+import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter } from "./next-attempt.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
@@ -64,6 +65,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       await ctx.gateway.closeRun(row.id).catch(() => undefined);
       return;
     } catch (error) {
+      if (error instanceof FencedError) await letGoOf(ctx, handle.row);
       if (isOthersNow(error)) return;
       const what = error instanceof DatabaseUnavailableError ? "The database is away" : "A run could not be ended";
       ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: errorText(error) });
@@ -83,12 +85,15 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
     while (isInHand(handle.row)) {
       const work = workOf(handle.row.phase);
       if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);
+      await orLeave(ctx, ctx.lease.whenHeld(watch.signal));
       if (watch.signal.aborted) throw watch.signal.reason;
       await orLeave(ctx, awaitAttempt(ctx, handle, watch.signal));
       await orLeave(ctx, work(ctx, handle, watch.signal));
     }
     return null;
   } catch (error) {
+    // Work that was broken off because the run is somebody else's may say so in words of its own.
+    if (watch.signal.reason instanceof FencedError) throw watch.signal.reason;
     if (isOthersNow(error) || error instanceof DatabaseUnavailableError) throw error;
     return { reason: error };
   } finally {

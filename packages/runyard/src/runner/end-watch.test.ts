@@ -19,7 +19,7 @@ test("the deadline of a later turn counts the time of that turn alone, by the da
     );
   await activeFor(1);
   const wakes = createWakes();
-  const watch = watchForEnd({ db: database.db, wakes }, run);
+  const watch = watchForEnd({ db: database.db, wakes, pollMs: 1_000 }, run);
   await watch.looked;
   expect(watch.signal.aborted).toBe(false);
   const ended = new Promise((resolve) => watch.signal.addEventListener("abort", () => resolve(watch.signal.reason)));

@@ -3,14 +3,14 @@ import type { Database } from "../store/database.ts";
 import { timeoutInForce, triesOf } from "../store/attempts-shown.ts";
 import { agentWaitOf, type RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
-import { EndRequest, ReleaseRequest } from "./run-handle.ts";
+import { EndRequest, FencedError, ReleaseRequest } from "./run-handle.ts";
 
-/** How often a run is looked at without being woken: a wake-up from another process may be missing. */
-const FALLBACK_MS = 2_000;
-
-/** Watches a run for a wish to cancel it, for its deadline, and for a wait that takes too long. */
+/** Watches a run for a wish to cancel it, for its deadline, for a wait that takes too long, and for its being somebody else's. */
 export interface EndWatch {
-  /** Aborted with an EndRequest when the run is to end, and with a ReleaseRequest when its agent is to be let go. */
+  /**
+   * Aborted with an EndRequest when the run is to end, with a ReleaseRequest when its agent is to be let go, and with a
+   * FencedError when another runner has it or may.
+   */
   readonly signal: AbortSignal;
   /** Resolves once it has looked for the first time: what ended a run before this server came is known then. */
   readonly looked: Promise<void>;
@@ -21,8 +21,8 @@ export interface EndWatch {
  * Looks at the run whenever it is woken. Its deadline counts active time of this turn: while it waits for people
  * `active_since` is null and the clock stands still.
  */
-export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes }, run: RunRow): EndWatch {
-  const { db, wakes } = deps;
+export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes; readonly pollMs: number }, run: RunRow): EndWatch {
+  const { db, wakes, pollMs } = deps;
   const abort = new AbortController();
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -37,14 +37,16 @@ export function watchForEnd(deps: { readonly db: Database; readonly wakes: Wakes
     }
     looking = true;
     clearTimeout(timer);
-    let nextMs = FALLBACK_MS;
+    let nextMs = 2 * pollMs;
     try {
       const row = await reloadRun(db, run);
       if (row !== undefined && !closed) {
         const timeoutMs = timeoutInForce(row);
         // Each turn has its time, and so has an attempt behind one that ran out of it.
         const leftMs = timeoutMs - (row.active_now_ms - Math.max(row.turn_active_ms, triesOf(row).activeBeforeMs));
-        if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
+        if (row.owner !== run.owner || row.attempt !== run.attempt)
+          abort.abort(new FencedError(`Run ${run.id} is not this runner's any more`));
+        else if (row.cancel_reason !== null) abort.abort(new EndRequest({ type: "cancelled", reason: row.cancel_reason }));
         else if (leftMs <= 0 && row.active_since !== null) abort.abort(new EndRequest(deadlinePassed(timeoutMs)));
         else if (row.active_since !== null) nextMs = Math.min(nextMs, leftMs + 1);
         const waitedMs = wait.look(row);

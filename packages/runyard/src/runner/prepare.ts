@@ -1,10 +1,12 @@
 import { mkdirSync } from "node:fs";
+import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
 import { keepResult, updateCache } from "../git/cache.ts";
 import { findRepository } from "../git/local-repository.ts";
 import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
+import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { type AttemptState, attemptState, type GivenAnswer } from "./attempt-state.ts";
+import { type AttemptState, attemptState, type GivenAnswer, turnHead } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
@@ -22,14 +24,13 @@ const PREPARE_TIMEOUT_MS = 600_000;
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { isTaken, copyOf } = await takeOverWorkspace(ctx, handle);
   const { row } = handle;
-  const head = row.carry?.head ?? null;
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
   const repository = await findRepository(ctx.git, row.repository_url);
   const update = { cacheDir: ctx.home.cacheDir, repository, runId: row.id, signal: end };
   const { cachePath } = await updateCache(ctx.git, { ...update, commit: row.base_commit });
-  if (head !== null) await keepResult(ctx.git, { ...update, cachePath, commit: head });
+  const head = await keepHead(ctx, handle, { ...update, cachePath, mustHave: isTaken || copyOf !== null });
   const { workspace } = pathsInside(ctx, row);
   const branch = resultBranch(row.id);
   // Without isolation an agent's repository is let alone: what it configured would be run.
@@ -60,8 +61,8 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [{ type: "sandbox.ready", data: { sandbox } }],
-      change: { sandbox, state: { ...attemptState(row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
+      events: [...beganAnew(row), { type: "sandbox.ready", data: { sandbox } }],
+      change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
 }
@@ -78,6 +79,37 @@ async function answersFor(ctx: RunnerContext, row: RunRow): Promise<GivenAnswer[
 function copyWorkspaceArgv(options: { readonly from: string; readonly to: string; readonly next: readonly string[] }): string[] {
   const script = 'cp -a -- "$1/." "$2/" || echo "The copy for planning is not complete" >&2; shift 2; exec "$@"';
   return ["/bin/sh", "-c", script, "sh", options.from, options.to, ...options.next];
+}
+
+/**
+ * Makes sure that the cache has the commit of the turns before, and returns it. On another machine than theirs it may
+ * be nowhere to be had, if it was never published: then the turn begins where the run began, and its log says so.
+ */
+async function keepHead(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  options: Omit<Parameters<typeof keepResult>[1], "commit"> & { readonly mustHave: boolean },
+): Promise<string | null> {
+  const commit = turnHead(handle.row);
+  if (commit === null) return null;
+  try {
+    await keepResult(ctx.git, { ...options, commit });
+    return commit;
+  } catch (error) {
+    if (options.mustHave || !RunyardError.is(error)) throw error;
+    const base = handle.row.base_commit.slice(0, 10);
+    const message = `${error.message}, because another runner made it and it was never published: this turn begins with the commit ${base}, where the run began.`;
+    const state: AttemptState = { ...attemptState(handle.row), headLost: true };
+    await handle.commit({ events: [{ type: "notice", data: { level: "warning", code: "commit-lost", message } }], change: { state } });
+    return null;
+  }
+}
+
+/** Says of a first turn's attempt behind a lost runner what it goes on from; of later turns it is said where the workspace is looked for. */
+function beganAnew(row: RunRow): readonly NewEvent[] {
+  if (row.carry !== null || !followsLoss(row)) return [];
+  const message = `The runner of the attempt before was lost, and its workspace with it: the agent works on a new copy of the commit ${row.base_commit.slice(0, 10)}.`;
+  return [{ type: "notice", data: { level: "warning", code: "workspace-renewed", message } }];
 }
 
 /** Where nothing was committed yet, the agent finds its repository as it left it. */

@@ -2,7 +2,7 @@ import type { NewEvent, RunResult } from "@runyard/sdk/contract";
 import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
 import { branchObstacle, diffStat, importResult, publishBranch } from "../git/publish.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { type AttemptState, attemptState, cachePathOf } from "./attempt-state.ts";
+import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
@@ -23,10 +23,13 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   const figures = { filesChanged: 0, insertions: 0, deletions: 0 };
   const unchanged: RunResult = { summary, headBranch: null, headCommit: null, baseCommit: row.base_commit, ...figures };
   // A turn that changed nothing leaves what the turns before have made.
-  const commit = head ?? row.carry?.head ?? null;
+  const commit = head ?? turnHead(row);
   if (commit === null) return handle.happen({ type: "finished", result: unchanged });
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
   const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
+  // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
+  await ctx.lease.whenHeld(end);
+  await handle.commit({});
   await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row) });
   await handle.happen({ type: "finished", result: { ...unchanged, headBranch: branch, headCommit: commit, ...stat } }, { events: notices });
 
@@ -47,7 +50,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
 
 /** The commits of the turns before, on one of which the run's branch stands unless somebody moved it. */
 function ourCommits(row: RunRow): string[] {
-  return [row.carry?.published?.commit, row.carry?.head].filter((commit) => typeof commit === "string");
+  return [row.carry?.published?.commit, turnHead(row)].filter((commit) => typeof commit === "string");
 }
 
 /** The run's branch; one of the turn's own where that cannot be moved on without taking something from its owner. */

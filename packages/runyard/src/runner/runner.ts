@@ -5,9 +5,7 @@ import { adoptRuns, claimRun } from "../store/runs.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { driveRun } from "./drive.ts";
-
-/** How often the queue is looked at without being woken. */
-const POLL_MS = 1_000;
+import { killLeftBehind, livingAttempts } from "./left-behind.ts";
 
 export interface Runner {
   /** How many runs it has in hand. */
@@ -47,17 +45,20 @@ export async function startRunner(ctx: RunnerContext, identity: { readonly owner
     }
   };
 
+  // Looked for before anything is taken up, so that nothing new is among them.
+  const attempts = livingAttempts(ctx.home);
   const adopted = await adoptRuns(ctx.db, identity);
   for (const row of adopted) take(row);
   if (adopted.length > 0) ctx.log("info", `Went on with ${adopted.length} living run${adopted.length === 1 ? "" : "s"}`);
 
+  const clearing = killLeftBehind(ctx, attempts, adopted);
   const claiming = claimLoop(ctx, identity, { take, takeMissed, onFailure: () => missed.failed(inHand.keys()) });
   return {
     get inHand() {
       return inHand.size;
     },
     done: claiming.then(async () => {
-      await Promise.allSettled(inHand.values());
+      await Promise.allSettled([...inHand.values(), clearing]);
     }),
   };
 }
@@ -101,6 +102,8 @@ async function claimLoop(
   ending.addEventListener("abort", ring);
   while (!ending.aborted) {
     rung = false;
+    await ctx.lease.whenHeld(ctx.leaving);
+    if (ctx.leaving.aborted) break;
     try {
       await hands.takeMissed();
       const row = await claimRun(ctx.db, { ...identity, events, laterEvents, againEvents });
@@ -116,7 +119,7 @@ async function claimLoop(
     if (rung || ending.aborted) continue;
     await new Promise<void>((resolve) => {
       wake = resolve;
-      setTimeout(resolve, POLL_MS);
+      setTimeout(resolve, ctx.pollMs);
     });
   }
   unsubscribe();

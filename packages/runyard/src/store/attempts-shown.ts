@@ -2,12 +2,15 @@ import type { Run, VerifyResult } from "@runyard/sdk/contract";
 import { type AttemptSettings, attemptSettingsOf, NO_TRIES, type Tries, typeInForce } from "../core/attempts.ts";
 import type { RunRow } from "./run-row.ts";
 
-type Row = Pick<RunRow, "spec" | "state">;
+type Place = Pick<RunRow, "turn" | "attempt" | "lost_turn" | "lost_attempt">;
+type Stored = Place & Pick<RunRow, "state" | "resume">;
+type Row = Stored & Pick<RunRow, "spec">;
 
 /** What the runner's stored state says of attempts; the rest of it is the runner's own. */
 interface StoredAttempts {
   readonly tries?: Tries;
   readonly verify?: { readonly results: readonly VerifyResult[] };
+  readonly made?: { readonly head: string | null };
 }
 
 /** What a run asked for; a run of an earlier version asked for nothing. */
@@ -15,8 +18,19 @@ export function attemptSettings(row: Pick<RunRow, "spec">): AttemptSettings {
   return row.spec.attempts ?? attemptSettingsOf({});
 }
 
-export function triesOf(row: Pick<RunRow, "state">): Tries {
-  return (row.state as StoredAttempts).tries ?? NO_TRIES;
+/** What the attempts of the turn have used up. An attempt behind a lost runner has it from whoever found that out. */
+export function triesOf(row: Stored): Tries {
+  return (row.state as StoredAttempts).tries ?? (followsLoss(row) ? row.resume?.tries : null) ?? NO_TRIES;
+}
+
+/** Whether the present attempt, or the one that is waited for, is the next behind one whose runner was lost. */
+export function followsLoss({ turn, attempt, lost_turn: lostTurn, lost_attempt: lost }: Place): boolean {
+  return lost !== null && lostTurn === turn && (attempt === lost || attempt === lost + 1);
+}
+
+/** Whether the attempt has made a commit, so that its branch may be out. Before that, publishing touches nothing of anybody's. */
+export function mayBeOut(row: Pick<RunRow, "state">): boolean {
+  return ((row.state as StoredAttempts).made?.head ?? null) !== null;
 }
 
 /** The time that the present attempt may use, in milliseconds. */

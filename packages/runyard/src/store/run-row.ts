@@ -13,7 +13,7 @@ import {
   type SandboxReport,
   type ToolKind,
 } from "@runyard/sdk/contract";
-import type { AttemptSettings } from "../core/attempts.ts";
+import type { AttemptSettings, Tries } from "../core/attempts.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
@@ -66,6 +66,11 @@ export interface GoingOn {
     | { readonly type: "answered"; readonly before: GoingOn["next"] | null };
 }
 
+/** What the attempt begins with that follows one whose runner was lost. */
+export interface Resume {
+  readonly tries: Tries;
+}
+
 /** A row of `runs`, as PostgreSQL gives it. */
 export interface RunRow {
   readonly id: string;
@@ -111,6 +116,11 @@ export interface RunRow {
   /** The number of the run's newest plan; 0: it has none. */
   readonly plan_version: number;
   readonly plan_due_at: string | null;
+  /** Runners that were lost with this run in the turn `lost_turn`, and the last attempt that ended so. */
+  readonly losses: number;
+  readonly lost_turn: number | null;
+  readonly lost_attempt: number | null;
+  readonly resume: Resume | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;

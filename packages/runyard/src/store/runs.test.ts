@@ -1,6 +1,7 @@
 import type { NewEvent, RunError, RunStatus } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NO_TRIES } from "../core/attempts.ts";
 import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
@@ -9,6 +10,7 @@ import { readEvents } from "./events.ts";
 import { ensureAdministrator } from "./identities.ts";
 import { type Carry, machineState, type RunRow, type RunSpec } from "./run-row.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, listRuns, readInputs } from "./runs.ts";
+import { allRunners, endLostAttempt, markRunnerLost } from "./runners.ts";
 import { continueRun, type NextTurn } from "./turns.ts";
 
 let test_: TestDatabase;
@@ -308,6 +310,7 @@ type Act =
   | "time out"
   | "cancel"
   | "take over"
+  | "lose"
   | "stale write"
   | "retry"
   | "continue";
@@ -322,6 +325,7 @@ const ACTS: Act[] = [
   "time out",
   "cancel",
   "take over",
+  "lose",
   "stale write",
   "retry",
   "continue",
@@ -401,6 +405,22 @@ test("the store and the pure core agree on any sequence of commands", async () =
           const [adopted] = await adoptRuns(test_.db, { owner: `owner-${(asked += 1)}`, runnerId });
           expect(adopted !== undefined).toBe(["running", "awaiting_input"].includes(model.status));
           row = adopted ?? row;
+        } else if (act === "lose") {
+          await loseRunner(runnerId);
+          const before = { ...row, ...(await findRun(test_.db, orgId, row.id))?.run };
+          const isCancelled = before.cancel_reason !== null;
+          const error = { type: "lost", message: "x" } as const;
+          const retry = { attempt: model.attempt + 1, error, delayMs: 0, timeout: 60_000, sandboxType: "standard" } as const;
+          const events = decide(isCancelled ? { type: "cancelled", reason: "x" } : { type: "requeued", retry });
+          const lost = { run: before, events: events ?? [], resume: { tries: NO_TRIES }, error: null };
+          const status = isCancelled ? "cancelled" : "pending";
+          // The other of the two, and somebody who is slower, find nothing to do.
+          expect(await endLostAttempt(test_.db, { ...lost, status: isCancelled ? "pending" : "cancelled" })).toBeUndefined();
+          const both = await Promise.all([endLostAttempt(test_.db, { ...lost, status }), endLostAttempt(test_.db, { ...lost, status })]);
+          const ended = both.filter((one) => one !== undefined);
+          expect(ended).toHaveLength(events === undefined || before.owner === null ? 0 : 1);
+          row = ended[0] ?? row;
+          if (ended.length > 0) expect(await commitStep(test_.db, { run: before, events: [said("stale")] })).toBeUndefined();
         } else if (act === "continue") {
           const events = decide({ type: "continued", prompt: "Go on", plans: false });
           const next = { run: row, prompt: "Go on", spec, carry: CARRY, plans: false, error: null, events: [said("continued")] };
@@ -459,6 +479,15 @@ test("the store and the pure core agree on any sequence of commands", async () =
     { numRuns: process.env["RUNYARD_TEST_FULL"] ? 200 : 30 },
   );
 }, 120_000);
+
+/** A runner that was alive a moment ago is declared lost. */
+async function loseRunner(id: string): Promise<void> {
+  await test_.db.query("select runyard.renew_runner($1, 'p', 1000, '{}', true)", [id]);
+  const runner = (await allRunners(test_.db)).find((one) => one.id === id);
+  const seen = { id, owner: "p", beat: runner?.beat ?? 0, leaseMs: 1_000, isLost: false };
+  expect(await markRunnerLost(test_.db, { ...seen, beat: seen.beat - 1 })).toBe(false);
+  expect([await markRunnerLost(test_.db, seen), await markRunnerLost(test_.db, seen)]).toEqual([true, false]);
+}
 
 /** Claims for this organization; a run of another test's organization that comes up first is ended. */
 async function claimUntil(orgId: string, runnerId: string): Promise<RunRow | undefined> {

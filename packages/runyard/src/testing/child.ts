@@ -8,6 +8,7 @@ const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 export interface TestChild {
   /** The first line that it printed. */
   readonly line: string;
+  readonly pid: number;
   /** Ends its stdin, which ends it; rejects where it did not end well. Everything that it printed behind the first line. */
   end(): Promise<string>;
 }
@@ -31,6 +32,7 @@ export async function startChild(file: URL, env: Readonly<Record<string, string>
   if (line === undefined) throw new Error(`The test's process did not start: ${complaints}`);
   return {
     line,
+    pid: child.pid ?? 0,
     async end() {
       child.stdin.end();
       const code = await exited;

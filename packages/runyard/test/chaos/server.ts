@@ -111,6 +111,8 @@ const server = await startServer({
   databaseUrl: null,
   provider: null,
   allowedHosts: [],
+  role: "all",
+  timings: { leaseMs: 15_000, pollMs: 1_000 },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
 process.once("SIGTERM", () => void server.stop().then(() => process.exit(0)));

@@ -1,6 +1,22 @@
 import { z } from "zod";
 import { isolationSchema, sandboxDriverSchema } from "./run.ts";
 
+/** What a server does: `all`, or one of the two halves of it (`api` serves, `runner` executes runs). */
+export const SERVER_ROLES = ["all", "api", "runner"] as const;
+export type ServerRole = (typeof SERVER_ROLES)[number];
+
+/** A runner of the database: a server that executes runs, or did until it was lost. */
+export const runnerViewSchema = z.object({
+  id: z.string(),
+  /** `lost`: it did not say for a whole lease that it lives, and its runs were given to others. */
+  state: z.enum(["alive", "lost"]),
+  /** Runs of the token's organization that it has in hand. */
+  runs: z.number().int(),
+  /** When it said last that it lives, by the database's clock. */
+  lastSeen: z.iso.datetime(),
+});
+export type RunnerView = z.infer<typeof runnerViewSchema>;
+
 /** How the server stands: answer of `GET /v1/status`. */
 export const serverStatusSchema = z.object({
   version: z.string(),
@@ -47,6 +63,10 @@ export const serverStatusSchema = z.object({
     }),
   ),
   database: z.enum(["embedded", "external"]),
+  /** What the server that answers does. */
+  role: z.enum(SERVER_ROLES),
+  /** Everybody who executes runs of this database, by id. */
+  runners: z.array(runnerViewSchema),
 });
 export type ServerStatus = z.infer<typeof serverStatusSchema>;
 

@@ -151,6 +151,8 @@ const STATUS: ServerStatus = {
   runs: { running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 },
   agents: [],
   database: "embedded",
+  role: "all",
+  runners: [],
 };
 
 /** A run id in the contract's form. */

@@ -10,8 +10,8 @@ const SESSION: Readonly<Record<string, string>> = {
   TimeZone: "UTC",
   DateStyle: "ISO",
   statement_timeout: "60s",
-  // A process that was stopped in the middle of a transaction must not hold its locks for ever.
-  idle_in_transaction_session_timeout: "15s",
+  // A process that was stopped in the middle of a transaction must not hold its locks for long: its runs are waited for.
+  idle_in_transaction_session_timeout: "4s",
 };
 const CONNECT_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_DELAY_MS = 10_000;

@@ -1,0 +1,45 @@
+import type { SandboxDriverName } from "@runyard/sdk/contract";
+import type { RunnerRow } from "../store/runners.ts";
+import type { EngineOptions, ModelState, SandboxState } from "./engine.ts";
+
+/** What runs can have at a runner; it tells the processes that serve and execute nothing. */
+export interface Offers {
+  readonly model: ModelState;
+  readonly sandboxes: Readonly<Record<SandboxDriverName, SandboxState>>;
+  readonly hostMemoryBytes: number;
+}
+
+/** The part of the engine's options that tells what runs can have. */
+export type OfferSources = Pick<EngineOptions, "model" | "probeSandbox" | "hostMemoryBytes">;
+
+/** What this process's runner has. */
+export async function offersOf({ model, probeSandbox, hostMemoryBytes }: OfferSources): Promise<Offers> {
+  const [bwrap, process] = await Promise.all([probeSandbox("bwrap"), probeSandbox("process")]);
+  return { model: model(), sandboxes: { bwrap, process }, hostMemoryBytes: hostMemoryBytes() };
+}
+
+const HARD = { filesystem: "hard", network: "hard", processes: "hard" } as const;
+const NONE = { filesystem: "none", network: "none", processes: "none" } as const;
+
+/**
+ * What runs can have at one of these runners, for a process that has none of its own. While none of them lives, sandboxes
+ * are taken to be there, since a run waits for a runner anyway, and the model is what this process was told of.
+ */
+export function offeredBy(alive: () => readonly RunnerRow[], own: OfferSources): OfferSources {
+  const offers = (): Offers[] => alive().map((runner) => runner.offers as Offers);
+  return {
+    model: () => {
+      const models = offers().map((offer) => offer.model);
+      return models.find((model) => model.connected) ?? models[0] ?? own.model();
+    },
+    probeSandbox: async (driver) => {
+      const sandboxes = offers().map((offer) => offer.sandboxes[driver]);
+      const assumed = { available: true, reason: null, isolation: driver === "bwrap" ? HARD : NONE };
+      return sandboxes.find((sandbox) => sandbox.available) ?? sandboxes[0] ?? assumed;
+    },
+    hostMemoryBytes: () => {
+      const bytes = offers().map((offer) => offer.hostMemoryBytes);
+      return bytes.length === 0 ? Number.MAX_SAFE_INTEGER : Math.max(...bytes);
+    },
+  };
+}
