@@ -69,7 +69,8 @@ test.each([
   [["run", "x", "--idempotency-key", "a b"], {}, "visible ASCII"],
   [["up", "--max-runs", "0"], {}, "Runs at a time must be a number from 1 to 1000"],
   [["up", "--max-runs", "1e3"], {}, "Runs at a time must be a number from 1 to 1000"],
-  [["up", "--role", "boss"], {}, 'The role must be one of all, api, runner: got "boss"\n  Set it with --role or RUNYARD_ROLE.'],
+  [["up", "--role", "boss"], {}, "Allowed choices are all, api, runner"],
+  [["up"], { RUNYARD_ROLE: "boss" }, 'The role must be one of all, api, runner: got "boss"\n  Set it with --role or RUNYARD_ROLE.'],
   [["up"], { RUNYARD_ROLE: "runner", DATABASE_URL: "" }, "The role runner needs DATABASE_URL"],
   [["up"], { RUNYARD_MAX_RUNS: "many" }, 'got "many"\n  Set it with --max-runs or RUNYARD_MAX_RUNS.'],
 ])("%j with %j is refused in plain words", async (words, env, reason) => {

@@ -1,5 +1,6 @@
 import { RunyardClient } from "@runyard/sdk";
 import { SERVER_ROLES, type ServerStatus } from "@runyard/sdk/contract";
+import { Option } from "commander";
 import { readFileSync } from "node:fs";
 import {
   allowedHostsFromEnvironment,
@@ -68,7 +69,7 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     `runs at a time; further ones are queued, and those that wait for a person count too (default: RUNYARD_MAX_RUNS or ${DEFAULT_MAX_RUNS})`,
     maxRunsOf,
   )
-  .option("--role <role>", `${SERVER_ROLES.join(", ")}: serve and execute runs, or one of the two (default: RUNYARD_ROLE or all)`)
+  .addOption(new Option("--role <role>", "serve and execute runs, or one of the two (default: RUNYARD_ROLE or all)").choices(SERVER_ROLES))
   .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
   .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
   .option(
