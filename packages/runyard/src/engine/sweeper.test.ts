@@ -90,7 +90,13 @@ async function passLease(looking: Sweeper, living: readonly string[]): Promise<v
 let serial = 0;
 async function claimed(runnerId: string, owner = `${runnerId}-process`): Promise<RunRow> {
   const { id } = await queueRun(database.db, { orgId: ORG, id: `run_${(serial += 1)}` });
-  const row = await claimRun(database.db, { owner, runnerId, events: began("a run"), laterEvents: began("a turn") });
+  const row = await claimRun(database.db, {
+    owner,
+    runnerId,
+    events: began("a run"),
+    laterEvents: began("a turn"),
+    againEvents: began("a turn").slice(-1),
+  });
   if (row?.id !== id) throw new Error("another run was claimed");
   return row;
 }
@@ -100,7 +106,13 @@ const began = (what: string): NewEvent[] => [
   { type: "run.phase", data: { phase: "preparing" } },
 ];
 const claimAs = (runnerId: string): Promise<RunRow | undefined> =>
-  claimRun(database.db, { owner: `${runnerId}-process`, runnerId, events: began("a run"), laterEvents: began("a turn") });
+  claimRun(database.db, {
+    owner: `${runnerId}-process`,
+    runnerId,
+    events: began("a run"),
+    laterEvents: began("a turn"),
+    againEvents: began("a turn").slice(-1),
+  });
 
 async function rowOf(id: string): Promise<RunRow> {
   const row = await reloadRun(database.db, { id, org_id: ORG });

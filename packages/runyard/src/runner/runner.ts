@@ -102,8 +102,8 @@ async function claimLoop(
   ending.addEventListener("abort", ring);
   while (!ending.aborted) {
     rung = false;
-    await ctx.lease.whenHeld(ctx.leaving);
-    if (ctx.leaving.aborted) break;
+    await ctx.lease.whenHeld(ending);
+    if (ending.aborted) break;
     try {
       await hands.takeMissed();
       const row = await claimRun(ctx.db, { ...identity, events, laterEvents, againEvents });

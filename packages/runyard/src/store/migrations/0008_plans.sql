@@ -21,7 +21,7 @@ alter table runyard.runs
   -- When the policy decides about the plan that waits; null: never.
   add column plan_due_at timestamptz;
 
-update runyard.runs set begun = true where status <> 'pending';
+update runyard.runs set begun = true where status <> 'pending' or lost_turn = turn;
 
 create index runs_plans_due on runyard.runs (plan_due_at) where status = 'awaiting_plan';
 
