@@ -13,6 +13,8 @@ import { DRAIN_SIGNAL } from "./stopping.ts";
 
 /** How long runs and then the server may take to end. */
 const PATIENCE_MS = 20_000;
+/** How long a server that refuses, because it leaves, may take to be gone. */
+const LEAVING_MS = 5_000;
 
 export const down = command("down", {
   summary: "End everything of Runyard on this machine",
@@ -32,7 +34,7 @@ export const down = command("down", {
     let cancelledRuns = 0;
     const drained = server !== null && options.drain === true && (await drain(server, (options.timeout ?? DEFAULT_STOP_TIMEOUT) * 1000));
     if (server !== null && !drained) {
-      cancelledRuns = await cancelLiving(home, server).catch((error: unknown) => {
+      cancelledRuns = await cancelLiving(home, server, options.drain === true).catch((error: unknown) => {
         say(`The server could not cancel its runs, so they are killed. It said: ${(error as Error).message}`);
         return 0;
       });
@@ -78,7 +80,7 @@ async function drain(server: LocalServer, timeoutMs: number): Promise<boolean> {
  * other runners, what has no place in this home is theirs. A server that drains leaves when the last of them has
  * ended, in the middle of this.
  */
-async function cancelLiving(home: Home, server: LocalServer): Promise<number> {
+async function cancelLiving(home: Home, server: LocalServer, drains: boolean): Promise<number> {
   const client = new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() });
   const gone = new AbortController();
   const watch = setInterval(() => isAlive(server) || gone.abort(), 50);
@@ -96,7 +98,9 @@ async function cancelLiving(home: Home, server: LocalServer): Promise<number> {
       }
     }
   } catch (error) {
-    if (!signal.aborted) throw error;
+    // A server that is leaving refuses first, and is gone then.
+    for (const giveUpAt = Date.now() + (drains ? LEAVING_MS : 0); isAlive(server) && Date.now() < giveUpAt;) await sleep(50);
+    if (isAlive(server)) throw error;
   } finally {
     clearInterval(watch);
   }
