@@ -150,7 +150,7 @@ export const ROUTES = {
     method: "GET",
     path: "/v1/status",
     policy: { scope: "agent:read" },
-    summary: "How the server stands: model, sandbox, runs, agents",
+    summary: "How the server stands: model, sandbox, runs, agents, role, runners",
   },
   createLoginLink: {
     method: "POST",
