@@ -29,6 +29,8 @@ for (const { name, reason } of AGENTS)
       database = await createTestDatabase();
       model = await startScriptedModel({
         first: [{ write: ["one.txt", "one\n"] }, { say: "The first turn is done." }],
+        // Whatever becomes of the call that nobody answered: it is made again.
+        wait: [...Array.from({ length: 3 }, () => ({ run: "touch asked.txt" })), { say: "It is touched." }],
         second: [{ run: "cat one.txt" }, { write: ["two.txt", "two\n"] }, { say: "The second turn is done." }],
       });
       home = makeTestHome({
@@ -79,4 +81,31 @@ for (const { name, reason } of AGENTS)
       for (const words of ["Write one", "The first turn is done.", "Now two"]) expect(shown).toContain(words);
       expect(JSON.stringify(log)).not.toContain("sk-decoy");
     }, 300_000);
+
+    test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+      "is let go while it waits for a person, and goes on with the answer",
+      async () => {
+        const { client } = await home.up();
+        const repository = makeRepository(home.root, { "README.md": "# x\n" }, "wait");
+        const created = await client.runs.create({
+          task: "[[wait]] Touch it",
+          repositoryUrl: repository,
+          agent: { profile: name },
+          permissionPolicy: { ask: ["execute"] },
+          settings: { agentWait: 1_000 },
+        });
+        for await (const event of client.runs.events(created.id))
+          if (event.type === "notice" && event.data.code === "agent-released") break;
+        const { waitingFor, status } = await client.runs.get(created.id);
+        expect(status).toBe("awaiting_input");
+        await client.runs.answerPermission(created.id, waitingFor[0]?.id ?? "", "allow");
+        const run = await client.runs.waitForEnd(created.id);
+        expect(run).toMatchObject({ status: "completed", error: null, turn: 1, attempt: 2 });
+        expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`).split("\n")).toContain("asked.txt");
+        const log = await readLog(client, run.id);
+        const [session, resumed] = log.flatMap((event) => (event.type === "agent.started" ? [event.data.sessionId] : []));
+        expect(resumed).toBe(session);
+      },
+      120_000,
+    );
   });
