@@ -1,9 +1,13 @@
 // Real agents take their conversation up again: each turn has a new process, in the home of the one before.
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AgentProfile } from "../src/agents/profiles/profile.ts";
 import { resolveProfile } from "../src/agents/profiles/profiles.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { readShimPid } from "../src/sandbox/run-directory.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
@@ -31,6 +35,7 @@ for (const { name, reason } of AGENTS)
         first: [{ write: ["one.txt", "one\n"] }, { say: "The first turn is done." }],
         // Whatever becomes of the call that nobody answered: it is made again.
         wait: [...Array.from({ length: 3 }, () => ({ run: "touch asked.txt" })), { say: "It is touched." }],
+        lost: [...Array.from({ length: 3 }, () => ({ run: "test -e again || { touch again; sleep 600; }" })), { say: "It is there." }],
         second: [{ run: "cat one.txt" }, { write: ["two.txt", "two\n"] }, { say: "The second turn is done." }],
       });
       home = makeTestHome({
@@ -107,5 +112,24 @@ for (const { name, reason } of AGENTS)
         expect(resumed).toBe(session);
       },
       120_000,
+    );
+
+    test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+      "is killed in the middle of a command, and goes on in the same conversation",
+      async () => {
+        const { client } = await home.up();
+        const repository = makeRepository(home.root, { "README.md": "# x\n" }, "lost");
+        const { id } = await client.runs.create({ task: "[[lost]] Make it", repositoryUrl: repository, agent: { profile: name } });
+        const dirs = path.join(home.root, "home", "runs", id, "1");
+        while (!existsSync(path.join(dirs, "workspace", "again"))) await sleep(50);
+        process.kill(readShimPid(path.join(dirs, "steps", "agent"))?.pid ?? 0, "SIGKILL");
+        const run = await client.runs.waitForEnd(id);
+        expect(run).toMatchObject({ status: "completed", error: null, turn: 1, attempt: 2, failedAttempts: [{ error: { type: "lost" } }] });
+        expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`).split("\n")).toContain("again");
+        const log = await readLog(client, id);
+        const [session, resumed] = log.flatMap((event) => (event.type === "agent.started" ? [event.data.sessionId] : []));
+        expect(resumed).toBe(session);
+      },
+      300_000,
     );
   });

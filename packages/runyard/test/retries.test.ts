@@ -1,6 +1,6 @@
 // An attempt that breaks is followed by the next one, where the run asked for that: on real parts, with the
 // server killed and people changing their minds in between.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
@@ -175,17 +175,44 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     expect(typesOf(await readLog(line.client, ends.id)).filter((type) => type === "run.failed")).toHaveLength(1);
   }, 90_000);
 
-  test("an agent whose supervisor died is lost, and its next attempt completes", async () => {
-    const { id, diary } = await flaky(1, "hang", { maxRetries: 1 });
-    const dir = path.join(line.home.root, "home", "runs", id, "1", "steps", "agent");
-    for await (const event of line.client.runs.events(id)) if (event.type === "agent.started") break;
-    const shim = readShimPid(dir);
+  test("an agent whose supervisor died goes on where it was: the same workspace and conversation, without a retry", async () => {
+    await line.serve([
+      { run: "echo kept >kept.txt" },
+      { run: "test -e again || { touch again; sleep 600; }" },
+      { run: "rm again; cat kept.txt" },
+      { say: "Done." },
+    ]);
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "lost");
+    const { id } = await line.client.runs.create({ task: "Keep it", repositoryUrl: repository, settings: { sandboxDriver: "bwrap" } });
+    const dirs = path.join(line.home.root, "home", "runs", id, "1");
+    while (!existsSync(path.join(dirs, "workspace", "again"))) await sleep(20);
+    const shim = readShimPid(path.join(dirs, "steps", "agent"));
     process.kill(shim?.pid ?? 0, "SIGKILL");
     const run = await line.client.runs.waitForEnd(id);
-    expect(run).toMatchObject({ status: "completed", attempt: 2, failedAttempts: [{ attempt: 1, error: { type: "lost" } }] });
+    expect(run).toMatchObject({ status: "completed", turn: 1, attempt: 2, failedAttempts: [{ attempt: 1, error: { type: "lost" } }] });
     expect(shim !== null && isSameProcess(shim)).toBe(false);
-    // Nothing of the dead attempt lives on.
+    expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${id}`).split("\n")).toEqual(["README.md", "kept.txt"]);
+    const log = await readLog(line.client, id);
+    const [session, resumed] = log.flatMap((event) => (event.type === "agent.started" ? [event.data.sessionId] : []));
+    expect(resumed).toBe(session);
+    expect(log.flatMap((event) => (event.type === "notice" ? [event.data.code] : []))).toEqual(["attempt-goes-on"]);
+    const asked = line.model.requests.at(-1)?.messages.filter((message) => message.role === "user") ?? [];
+    expect(asked.map((message) => message.content)).toEqual([
+      expect.stringContaining("Keep it"),
+      expect.stringMatching(/^You were stopped [^]*Keep it$/),
+    ]);
+  }, 60_000);
+
+  test("an agent that cannot take up its conversation goes on in its workspace, and nothing of the dead attempt lives on", async () => {
+    const { id, diary } = await flaky(1, "hang", {});
+    const dir = path.join(line.home.root, "home", "runs", id, "1", "steps", "agent");
+    for await (const event of line.client.runs.events(id)) if (event.type === "agent.started") break;
+    process.kill(readShimPid(dir)?.pid ?? 0, "SIGKILL");
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", attempt: 2, failedAttempts: [{ attempt: 1, error: { type: "lost" } }] });
     expect(identifyProcess(diary()[0]?.pid ?? 0)).toBeNull();
+    const notices = (await readLog(line.client, id)).flatMap((event) => (event.type === "notice" ? [event.data.code] : []));
+    expect(notices).toEqual(["attempt-goes-on", "conversation-restarted"]);
   }, 60_000);
 
   test("a server that is killed during the wait: the next one waits for the same moment, once", async () => {

@@ -142,7 +142,7 @@ describe("an answer", () => {
     [
       "whose attempt is over",
       "already_answered",
-      (run: RunRow) => nextAttempt(served.database.db, { run, events: [], state: {}, delayMs: 0 }),
+      (run: RunRow) => nextAttempt(served.database.db, { run, events: [], state: {}, delayMs: 0, carry: null }),
     ],
     ["that was answered", "already_answered", (run: RunRow) => served.client.runs.answerPermission(run.id, "perm_1_5", "deny")],
   ] as const;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { answersPrompt } from "./answers.ts";
+import { answersPrompt, interruptedPrompt } from "./answers.ts";
 
 test("every answer is told with what was asked", () => {
   const told = answersPrompt([
@@ -14,4 +14,8 @@ test("every answer is told with what was asked", () => {
     "You asked for permission: git push\nA person refuses it: do not try it by another way.",
     "You asked for permission: something newer\nlater",
   ]);
+});
+
+test("an interrupted agent is given its work again", () => {
+  expect(interruptedPrompt("Fix it")).toMatch(/^You were stopped [^]*\n\nFix it$/);
 });

@@ -22,3 +22,8 @@ export function answersPrompt(answers: readonly Answered[]): string {
     ...told,
   ].join("\n\n");
 }
+
+/** What an agent is told that was ended in the middle of its work, which is given to it again. */
+export function interruptedPrompt(work: string): string {
+  return `You were stopped in the middle of your work by a fault of the machine, and started again. The workspace is as you left it; what was under way then may be half done, so look before you go on. What you were asked:\n\n${work}`;
+}

@@ -23,6 +23,7 @@ function broken(wishes: AttemptWishes, more: Partial<BrokenAttempt> = {}): Broke
     attempt: 1,
     phase: "building",
     error: { type: "network-error", message: "It was down." },
+    canGoOn: false,
     activeMs: 5_000,
     nowMs: 1_000_000,
     random: 0.5,
@@ -70,6 +71,7 @@ describe("the next attempt", () => {
     const error = { type: "network-error", message: "It was down." } as const;
     expect(decideNext(broken({ maxRetries: 1 }))).toEqual({
       again: true,
+      goesOn: false,
       tries: { ...NO_TRIES, retries: 1, notBeforeMs: 1_000_500, failed: [{ attempt: 1, error }] },
       retry: { attempt: 2, error, delayMs: 500, timeout: 60_000, sandboxType: "standard" },
     });
@@ -186,4 +188,24 @@ test("whatever breaks and however often: attempts end, and each recovery happens
 
 test("what is left to wait is never negative, and never longer than a wait can be when the clock was moved", () => {
   expect([leftToWaitMs(5_000, 4_000), leftToWaitMs(1, 2), leftToWaitMs(9_000_000, 0)]).toEqual([1_000, 0, 60_000]);
+});
+
+describe("an attempt that lost only the process that watched it", () => {
+  const lost = { ...failure("lost"), canGoOn: true } as const;
+
+  test("goes on at once, three times in a turn, whatever the run says of retries", () => {
+    let tries = NO_TRIES;
+    for (const losses of [1, 2, 3]) {
+      const next = decideNext(broken({}, { ...lost, tries }));
+      expect(next).toMatchObject({ again: true, goesOn: true, tries: { losses, retries: 0 }, retry: { delayMs: 0 } });
+      if (next.again) tries = next.tries;
+    }
+    expect(decideNext(broken({}, { ...lost, tries }))).toEqual({ again: false, note: null });
+    // What is left then are the retries, which begin afresh.
+    expect(decideNext(broken({ maxRetries: 1 }, { ...lost, tries }))).toMatchObject({ again: true, goesOn: false, tries: { retries: 1 } });
+  });
+
+  test("but not once it publishes", () => {
+    expect(decideNext(broken({}, { ...lost, phase: "publishing" }))).toEqual({ again: false, note: null });
+  });
 });

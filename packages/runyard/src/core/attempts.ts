@@ -54,6 +54,8 @@ export function attemptSettingsOf(wishes: AttemptWishes): AttemptSettings {
 /** What the attempts of a turn have used up so far; goes on from attempt to attempt. */
 export interface Tries {
   readonly retries: number;
+  /** Attempts of which only the supervising process died; not there in runs of earlier versions. */
+  readonly losses?: number;
   /** Set by a recovery: the doubled time, in milliseconds. */
   readonly timeoutMs: number | null;
   /** Set by a recovery. */
@@ -76,6 +78,8 @@ export interface BrokenAttempt {
   readonly attempt: number;
   readonly phase: RunPhase;
   readonly error: RunError;
+  /** Whether all that is missing is the process that watched the agent: the next attempt goes on where this one was. */
+  readonly canGoOn: boolean;
   /** Active time of the run so far. */
   readonly activeMs: number;
   readonly nowMs: number;
@@ -85,7 +89,8 @@ export interface BrokenAttempt {
 }
 
 export type Next =
-  | { readonly again: true; readonly tries: Tries; readonly retry: EventData<"run.retrying"> }
+  /** `goesOn`: in the same workspace and conversation, instead of afresh. */
+  | { readonly again: true; readonly tries: Tries; readonly retry: EventData<"run.retrying">; readonly goesOn: boolean }
   /** `note`: why a recovery that was asked for is not possible. */
   | { readonly again: false; readonly note: string | null };
 
@@ -106,6 +111,7 @@ export function decideNext(broken: BrokenAttempt): Next {
     const note = whyNotGranted("high-memory", broken.hostMemoryBytes);
     return note === null ? again(broken, { sandboxType: "high-memory" }, 0) : { again: false, note };
   }
+  if (broken.canGoOn && lossesOf(tries) < MAX_LOSSES) return { ...again(broken, { losses: lossesOf(tries) + 1 }, 0), goesOn: true };
   if (tries.retries >= settings.maxRetries || !settings.retryableErrors.includes(error.type)) return NO_MORE;
   return again(broken, { retries: tries.retries + 1 }, backoffMs(tries.retries, broken.random));
 }
@@ -123,7 +129,14 @@ export function leftToWaitMs(notBeforeMs: number, nowMs: number): number {
   return Math.min(LONGEST_DELAY_MS, Math.max(0, notBeforeMs - nowMs));
 }
 
-function again(broken: BrokenAttempt, change: Partial<Tries>, delayMs: number): Next {
+/** How often an attempt of a turn goes on behind one whose supervising process died; it is no retry. */
+const MAX_LOSSES = 3;
+
+function lossesOf({ losses = 0 }: Tries): number {
+  return losses;
+}
+
+function again(broken: BrokenAttempt, change: Partial<Tries>, delayMs: number): Extract<Next, { again: true }> {
   const { settings, attempt, error } = broken;
   const tries: Tries = {
     ...broken.tries,
@@ -134,7 +147,7 @@ function again(broken: BrokenAttempt, change: Partial<Tries>, delayMs: number): 
     failed: [...broken.tries.failed, { attempt, error }],
   };
   const inForce = { timeout: tries.timeoutMs ?? broken.timeoutMs, sandboxType: typeInForce(settings, tries) };
-  return { again: true, tries, retry: { attempt: attempt + 1, error, delayMs, ...inForce } };
+  return { again: true, tries, retry: { attempt: attempt + 1, error, delayMs, ...inForce }, goesOn: false };
 }
 
 /** The sandbox type of the present attempt. */

@@ -59,7 +59,7 @@ function outOfTime(run: LostRun, { timeoutMs, someoneLives }: { timeoutMs: numbe
     message: `The runner ${run.runnerId} was lost, and the run used up its ${minutes(timeoutMs)} minutes of active time.`,
   };
   // The run's own rules for this error, but for the wait: the queue is wait enough.
-  const next = decideNext({ ...run, error, nowMs: 0, random: 0, hostMemoryBytes: 0 });
+  const next = decideNext({ ...run, error, canGoOn: false, nowMs: 0, random: 0, hostMemoryBytes: 0 });
   if (!next.again) return { fact: { type: "deadline_passed", error } };
   return someoneLives ? again(run, next.tries, error) : null;
 }

@@ -1,6 +1,6 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
 import { retell } from "../agents/acp/retell.ts";
-import { answersPrompt } from "../core/answers.ts";
+import { answersPrompt, interruptedPrompt } from "../core/answers.ts";
 import { buildingPrompt, planningPrompt, revisionPrompt } from "../core/plan.ts";
 import { type GoingOn, planSettings, promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
@@ -21,15 +21,16 @@ export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationS
   };
 }
 
-/** What the agent is asked now: the turn's prompt, or what became of its plan or of its questions. */
+/** What the agent is asked now: the turn's prompt, or what became of its plan, of its questions or of itself. */
 function wordsFor(row: RunRow): string {
-  const next = row.carry?.goesOn?.next;
-  return next?.type === "answered" ? answersPrompt(attemptState(row).answers ?? []) : workOf(row, next ?? null);
+  const next = row.carry?.goesOn?.next ?? null;
+  if (next?.type === "answered") return answersPrompt(attemptState(row).answers ?? []);
+  return next?.type === "lost" ? interruptedPrompt(workOf(row, next)) : workOf(row, next);
 }
 
 /** What the agent is at work on. */
 function workOf(row: RunRow, next: GoingOn["next"] | null): string {
-  if (next?.type === "answered") return workOf(row, next.before);
+  if (next?.type === "answered" || next?.type === "lost") return workOf(row, next.before);
   if (next?.type === "build") return buildingPrompt(next);
   if (next?.type === "revise") return revisionPrompt(next.version, next.feedback);
   return row.plans ? planningPrompt(promptOf(row), planSettings(row).statement) : promptOf(row);
@@ -40,8 +41,7 @@ function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
   const { task, carry } = row;
   if (carry === null) return {};
   const next = carry.goesOn?.next ?? null;
-  const work = workOf(row, next);
-  const prompt = next?.type === "answered" ? `${work}\n\n---\n\n${wordsFor(row)}` : work;
+  const prompt = next?.type === "answered" ? `${workOf(row, next)}\n\n---\n\n${wordsFor(row)}` : wordsFor(row);
   const retold = retell({ task, lastPrompt: carry.prompt, lastWords: carry.lastWords, prompt });
   return { earlier: { sessionId: carry.sessionId, retold } };
 }

@@ -44,7 +44,15 @@ export function carryPlanned(run: Ended, next: GoingOn["next"]): Carry {
  * was only planning there, its home and its conversation.
  */
 export function carryReleased(run: Ended): Carry {
-  const next = { type: "answered", before: run.carry?.goesOn?.next ?? null } as const;
+  return carryWithin(run, { type: "answered", before: run.carry?.goesOn?.next ?? null });
+}
+
+/** The same of a turn whose attempt lost the process that watched its agent. */
+export function carryLost(run: Ended): Carry {
+  return carryWithin(run, { type: "lost", before: run.carry?.goesOn?.next ?? null });
+}
+
+function carryWithin(run: Ended, next: GoingOn["next"]): Carry {
   const state = knownState(run);
   const carried = carryPlanned(run, next);
   return { ...carried, attempts: attemptsOf(run, state), lastWords: state.turn?.conversation.lastText ?? carried.lastWords };

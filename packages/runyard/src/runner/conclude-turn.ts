@@ -27,10 +27,8 @@ export function requireSuccess(
   const { turn, code, dismissed, oomKills } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
   if (code === null && !dismissed && turn.conversation.outcome === null) {
-    throw new RunFailure({
-      type: "lost",
-      message: "The agent's supervising process died, so what the agent did last is not known. Start the run again.",
-    });
+    const message = "The agent's supervising process died, so what the agent did last is not known. Start the run again.";
+    throw new RunFailure({ type: "lost", message }, null, true);
   }
   const { usage } = row;
   const verdict = judgeTurn({

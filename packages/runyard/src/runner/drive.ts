@@ -159,7 +159,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   if (!(error instanceof EndRequest || error instanceof RunFailure))
     ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
   const fact = factOf(error, dirs, row.phase);
-  const next = await nextAfter(ctx, row, fact);
+  const next = await nextAfter(ctx, row, { fact, canGoOn: error instanceof RunFailure && error.canGoOn });
   const last = error instanceof RunFailure ? error.last : null;
   const events = [...(last?.events ?? []), ...(await withdrawnRequests(ctx, row))];
   if (next.again) await beginNext(ctx, handle, { next, events });

@@ -10,6 +10,7 @@ import { reloadRun } from "../store/runs.ts";
 import { openExchanges } from "./agent-output.ts";
 import { type AttemptState, freshState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
+import { carryLost } from "./carry-over.ts";
 import { callEvents } from "./digest.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -18,7 +19,12 @@ const LAST_CALLS_MS = 3_000;
 const LOOK_MS = 20;
 
 /** Whether an attempt that ended with this fact is followed by another one. */
-export async function nextAfter(ctx: RunnerContext, row: RunRow, fact: RunFact): Promise<Next> {
+export async function nextAfter(
+  ctx: RunnerContext,
+  row: RunRow,
+  ended: { readonly fact: RunFact; readonly canGoOn: boolean },
+): Promise<Next> {
+  const { fact, canGoOn } = ended;
   if (fact.type !== "broke" && fact.type !== "deadline_passed") return { again: false, note: null };
   // By the database's clock, as the deadline is.
   const now = await reloadRun(ctx.db, row);
@@ -29,6 +35,7 @@ export async function nextAfter(ctx: RunnerContext, row: RunRow, fact: RunFact):
     attempt: row.attempt,
     phase: row.phase,
     error: fact.error,
+    canGoOn,
     activeMs: now?.active_now_ms ?? row.active_ms,
     nowMs: ctx.now(),
     random: Math.random(),
@@ -49,8 +56,19 @@ export async function beginNext(
   await ctx.gateway.closeRun(handle.row.id);
   await settleCalls(ctx, handle);
   const state: AttemptState = { ...freshState(), tries: next.tries };
-  await handle.retry({ fact: { type: "retried", retry: next.retry }, events, state, delayMs: next.retry.delayMs });
+  const carry = next.goesOn ? carryLost(handle.row) : null;
+  const told = carry === null ? events : [...events, GOES_ON];
+  await handle.retry({ fact: { type: "retried", retry: next.retry }, events: told, state, delayMs: next.retry.delayMs, carry });
 }
+
+const GOES_ON: NewEvent = {
+  type: "notice",
+  data: {
+    level: "warning",
+    code: "attempt-goes-on",
+    message: "The next attempt goes on in the same workspace and, where the agent can take it up, in the same conversation.",
+  },
+};
 
 async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void> {
   const exchanges = openExchanges(ctx.gateway.exchangesFile(handle.row.id), handle.row.usage_cursor);

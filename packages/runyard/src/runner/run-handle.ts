@@ -5,7 +5,7 @@ import type { Database } from "../store/database.ts";
 import { nextAttempt } from "../store/attempts.ts";
 import { type NewPlan, proposePlan } from "../store/plans.ts";
 import { type Release, releaseRun } from "../store/release.ts";
-import { machineState, type RunRow } from "../store/run-row.ts";
+import { type Carry, machineState, type RunRow } from "../store/run-row.ts";
 import { commitStep, reloadRun, type RunChange, type StepCommit } from "../store/runs.ts";
 
 /** Somebody else owns the run now, or it has ended: whoever sees this stops at once and writes nothing more. */
@@ -24,10 +24,13 @@ export class RunFailure extends Error {
   override readonly name = "RunFailure";
   readonly error: RunError;
   readonly last: LastWords | null;
-  constructor(error: RunError, last: LastWords | null = null) {
+  /** Whether another attempt can go on where this one was. */
+  readonly canGoOn: boolean;
+  constructor(error: RunError, last: LastWords | null = null, canGoOn = false) {
     super(error.message);
     this.error = error;
     this.last = last;
+    this.canGoOn = canGoOn;
   }
 }
 
@@ -62,6 +65,7 @@ export interface RunHandle {
     readonly events: readonly NewEvent[];
     readonly state: unknown;
     readonly delayMs: number;
+    readonly carry: Carry | null;
   }): Promise<void>;
   /**
    * Ends the attempt with a plan, with the events of the fact and what came before them; the run is nobody's then.
@@ -101,8 +105,8 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
       return row;
     },
     commit,
-    async retry({ fact, events, state, delayMs }) {
-      take(await nextAttempt(deps.db, { run: row, events: [...events, ...decide(fact).events], state, delayMs }));
+    async retry({ fact, events, ...rest }) {
+      take(await nextAttempt(deps.db, { ...rest, run: row, events: [...events, ...decide(fact).events] }));
     },
     async propose({ fact, events, ...plan }) {
       await takeUnlessCancelled(await proposePlan(deps.db, { ...plan, run: row, events: [...events, ...decide(fact).events] }));

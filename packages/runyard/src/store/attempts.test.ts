@@ -37,7 +37,7 @@ async function atWork(): Promise<RunRow> {
 }
 
 const next = (run: Parameters<typeof nextAttempt>[1]["run"]): ReturnType<typeof nextAttempt> =>
-  nextAttempt(test_.db, { run, events: [said("withdrawn"), said("retrying")], state: { fresh: true }, delayMs: 40_000 });
+  nextAttempt(test_.db, { run, events: [said("withdrawn"), said("retrying")], state: { fresh: true }, delayMs: 40_000, carry: null });
 /** What the runs of these tests hold of their organization's places. */
 const end = (run: RunRow): Promise<unknown> => commitStep(test_.db, { run, change: { status: "failed" } });
 

@@ -57,13 +57,15 @@ export interface Carry {
 
 /** What happened within a turn between two of its attempts, and what the next one is to do. */
 export interface GoingOn {
-  /** The attempt before: it planned, or it was let go while it waited for people. */
+  /** The attempt before: it planned, was let go while it waited for people, or was lost. */
   readonly attempt: number;
   readonly next:
     | { readonly type: "build"; readonly text: string; readonly hash: string; readonly isEdited: boolean }
     | { readonly type: "revise"; readonly version: number; readonly feedback: string }
     /** People have answered what it asked; `before`: what it was at work on. */
-    | { readonly type: "answered"; readonly before: GoingOn["next"] | null };
+    | { readonly type: "answered"; readonly before: GoingOn["next"] | null }
+    /** The process that watched its agent died, and the agent was ended; `before` as above. */
+    | { readonly type: "lost"; readonly before: GoingOn["next"] | null };
 }
 
 /** What the attempt begins with that follows one whose runner was lost. */

@@ -456,7 +456,7 @@ test("the store and the pure core agree on any sequence of commands", async () =
           if (act === "retry") {
             const retry = { attempt: model.attempt + 1, error, delayMs: 0, timeout: 60_000, sandboxType: "standard" } as const;
             const events = decide({ type: "retried", retry }) ?? [];
-            const next = await nextAttempt(test_.db, { run: row, events, state: {}, delayMs: 0 });
+            const next = await nextAttempt(test_.db, { run: row, events, state: {}, delayMs: 0, carry: null });
             expect(next).toBeDefined();
             row = next ?? row;
           }

@@ -235,7 +235,7 @@ async function write(handle: RunHandle, { fact, events, lines, read, requests }:
     const { text, hash, source } = fact.plan;
     await handle.propose({ fact, events, state: {}, text, hash, source, dueMs: null });
   } else if (fact?.type === "released") await handle.release({ fact, carry: CARRY, state: {} });
-  else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0 });
+  else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0, carry: null });
   else if (fact === null || fact.type === "asked")
     await handle.commit({ events, lines, outTo, requests: requests.map((id, n) => ({ id, kind: "permission", offset: outTo + n })) });
   else await handle.happen(fact, { events, lines });
