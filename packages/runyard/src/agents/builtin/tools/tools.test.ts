@@ -288,7 +288,7 @@ describe("run_command", () => {
     const { text } = await use("run_command", { command: "sleep 600 & echo $! > background; echo started" });
     expect(text).toBe("started\n[exit code 0]");
     const pid = Number(readFileSync(path.join(workspace, "background"), "utf8"));
-    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    expect(identifyProcess(pid)).not.toBeNull();
   });
 
   test("gives no input, runs in the workspace and keeps the model's key to itself", async () => {
