@@ -1,4 +1,6 @@
 // An agent that waits too long for people is let go, and the run goes on with their answers.
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
@@ -6,6 +8,21 @@ import { identifyProcess } from "../src/process-identity.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+
+/** Asks once, and hears nothing else: neither that its turn is cancelled nor that its stdin is closed. */
+const DEAF = `
+import { createInterface } from "node:readline";
+const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\\n");
+setInterval(() => undefined, 1_000);
+for await (const text of createInterface({ input: process.stdin })) {
+  const { id, method } = JSON.parse(text);
+  if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
+  if (method === "session/new") send({ id, result: { sessionId: "s" } });
+  if (method !== "session/prompt") continue;
+  const options = [{ optionId: "yes", name: "Yes", kind: "allow_once" }, { optionId: "no", name: "No", kind: "reject_once" }];
+  send({ id: 99, method: "session/request_permission", params: { sessionId: "s", toolCall: { toolCallId: "t", title: "Do", kind: "execute" }, options } });
+}
+`;
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
@@ -110,6 +127,42 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     });
     expect((await line.client.status()).runs).toMatchObject({ running: 0, queued: 0 });
   }, 60_000);
+
+  // The agent is given ten seconds to leave.
+  test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+    "who cancels or answers while an agent that does not listen is parted with, is heard",
+    async () => {
+      await line.serve([]);
+      const deaf = async (): Promise<{ id: string; waitingFor: Run["waitingFor"] }> => {
+        const repository = makeRepository(line.home.root, { "deaf.mjs": DEAF }, `deaf-${(serial += 1)}`);
+        const { id } = await line.client.runs.create({
+          task: "Ask",
+          repositoryUrl: repository,
+          agent: { command: ["node", "deaf.mjs"] },
+          permissionPolicy: { ask: ["execute"] },
+          settings: { sandboxDriver: "bwrap", agentWait: 1_000 },
+        });
+        const input = path.join(line.home.root, "home", "runs", id, "1", "steps", "agent", "in");
+        while (!existsSync(input) || !readFileSync(input, "utf8").includes("session/cancel")) await sleep(50);
+        return { id, waitingFor: (await line.client.runs.get(id)).waitingFor };
+      };
+      const [one, other] = await Promise.all([deaf(), deaf()]);
+      expect(await line.client.runs.cancel(one.id)).toMatchObject({ status: "awaiting_input", cancelRequested: true });
+      await line.client.runs.answerPermission(other.id, other.waitingFor[0]?.id ?? "", "allow");
+      expect(await line.client.runs.waitForEnd(one.id)).toMatchObject({ status: "cancelled", attempt: 1 });
+      // It is answered once more, and asks again in its next attempt, to nobody's surprise: its policy knows no rule for it.
+      for (;;) {
+        const run = await line.client.runs.get(other.id);
+        expect(run.finishedAt).toBeNull();
+        if (run.attempt === 2 && run.status === "awaiting_input") break;
+        await sleep(50);
+      }
+      await line.client.runs.cancel(other.id);
+      expect(await line.client.runs.waitForEnd(other.id)).toMatchObject({ status: "cancelled" });
+      expect((await line.client.status()).runs).toMatchObject({ running: 0, waiting: 0, queued: 0 });
+    },
+    90_000,
+  );
 
   test("an agent that waits while it plans goes on planning", async () => {
     await line.serve([{ ask: "Which port?" }, { say: "The plan: port 4600." }, { write: ["port.txt", "4600\n"] }, { say: "Done." }]);
