@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import type { RunyardClient } from "@runyard/sdk";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AgentProfile } from "../src/agents/profiles/profile.ts";
 import { resolveProfile } from "../src/agents/profiles/profiles.ts";
@@ -28,6 +29,7 @@ for (const { name, reason } of AGENTS)
     let database: TestDatabase;
     let home: TestHome;
     let model: ScriptedModel;
+    let client: RunyardClient;
 
     beforeAll(async () => {
       database = await createTestDatabase();
@@ -45,6 +47,7 @@ for (const { name, reason } of AGENTS)
         OPENAI_API_KEY: "sk-decoy-provider-key",
         RUNYARD_MODEL: "scripted-1",
       });
+      ({ client } = await home.up());
     }, 60_000);
     afterAll(async () => {
       await home.close();
@@ -53,7 +56,6 @@ for (const { name, reason } of AGENTS)
     });
 
     test("knows in the second turn what was said in the first", async () => {
-      const { client } = await home.up();
       const repository = makeRepository(home.root, { "README.md": "# x\n" });
       const { id } = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: repository, agent: { profile: name } });
       const first = await client.runs.waitForEnd(id);
@@ -90,7 +92,6 @@ for (const { name, reason } of AGENTS)
     test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
       "is let go while it waits for a person, and goes on with the answer",
       async () => {
-        const { client } = await home.up();
         const repository = makeRepository(home.root, { "README.md": "# x\n" }, "wait");
         const created = await client.runs.create({
           task: "[[wait]] Touch it",
@@ -117,7 +118,6 @@ for (const { name, reason } of AGENTS)
     test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
       "is killed in the middle of a command, and goes on in the same conversation",
       async () => {
-        const { client } = await home.up();
         const repository = makeRepository(home.root, { "README.md": "# x\n" }, "lost");
         const { id } = await client.runs.create({ task: "[[lost]] Make it", repositoryUrl: repository, agent: { profile: name } });
         const dirs = path.join(home.root, "home", "runs", id, "1");
