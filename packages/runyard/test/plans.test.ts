@@ -198,8 +198,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
     });
     expect(rejected.finishedAt).not.toBeNull();
     expect(typesOf(await readLog(server.client, created.id)).slice(-2)).toEqual(["plan.rejected", "run.cancelled"]);
-    for (const again of [server.client.runs.confirmPlan(created.id), server.client.runs.rejectPlan(created.id)])
-      expect(await refusal(again)).toBe("plan_not_open");
+    expect(await refusal(server.client.runs.confirmPlan(created.id))).toBe("plan_not_open");
+    expect(await refusal(server.client.runs.rejectPlan(created.id))).toBe("plan_not_open");
 
     await server.client.runs.continue(created.id, "Then write late.txt", { plan: false });
     const run = await server.client.runs.waitForEnd(created.id);

@@ -80,7 +80,8 @@ const { query } = prototype;
 prototype.query = function (this: pgModule.Client, config, ...rest) {
   const text = typeof config === "string" ? config : (config?.text ?? "");
   if (text.includes("pg_try_advisory_lock") && process.env["CHAOS_NO_LOCK"]) return Promise.resolve({ rows: [{ got: true }] });
-  const name = /runyard\.(commit_step|answer_request|claim_run|cancel_run)\(/.exec(text)?.[1];
+  // A call, and not the migration that makes the function.
+  const name = /^select \* from runyard\.(commit_step|answer_request|claim_run|cancel_run)\(/.exec(text)?.[1];
   if (name === undefined) return query.call(this, config, ...rest);
   const first = broken === "cursor" && name === "commit_step" ? splitCommit.call(this, config, rest) : query.call(this, config, ...rest);
   if (isDue(`${name}-sent`)) void sleep(3).then(die);
