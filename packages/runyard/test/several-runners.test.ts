@@ -10,8 +10,8 @@ import { createTestDatabase, type TestDatabase } from "../src/testing/database.t
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
 
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
-const LEASE_MS = 1_000;
-/** What the issue of lost runners allows beside the lease. */
+const LEASE_MS = 3_000;
+/** What finding out and starting anew may take beside the lease. */
 const PATIENCE_MS = 5_000;
 
 /** Kills and stops of runners, by turns, in the long test. */
@@ -102,13 +102,24 @@ describe("several servers on one database", () => {
   /** The process of a run's agent in an attempt, once it has said something. */
   async function agentOf(runId: string, attempt: number): Promise<number> {
     let pid = 0;
-    for await (const event of served.client.runs.events(runId)) {
-      const { type, data, attempt: of } = event as RunEvent;
-      if (of !== attempt) continue;
-      if (type === "agent.started") pid = data.pid ?? 0;
-      if (type === "message.delta") return pid;
+    let last = 0;
+    const patience = AbortSignal.timeout(30_000);
+    try {
+      for await (const event of served.client.runs.events(runId, { signal: patience })) {
+        const { type, data, attempt: of, seq } = event as RunEvent;
+        last = seq;
+        if (of > attempt) break;
+        if (of !== attempt) continue;
+        if (type === "agent.started") pid = data.pid ?? 0;
+        if (type === "message.delta") return pid;
+      }
+    } catch (error) {
+      if (!patience.aborted) throw error;
     }
-    throw new Error(`attempt ${attempt} of ${runId} said nothing`);
+    const { status, attempt: now, lastSeq, failedAttempts } = await served.client.runs.get(runId);
+    throw new Error(
+      `attempt ${attempt} said nothing up to ${last}: ${JSON.stringify({ status, now, lastSeq, failedAttempts, runners: await states() })}`,
+    );
   }
 
   const runnerAt = (id: string): { readonly home: TestHome; server: TestServer } => runners.get(id) ?? never();
