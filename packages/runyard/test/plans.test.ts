@@ -215,7 +215,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
 
   test("a later turn plans in a copy of its workspace, and is carried out in the workspace itself", async () => {
     await serve([
-      { run: "echo kept >ignored.log; echo one >one.txt" },
+      { run: "echo kept >ignored.log; echo one >one.txt; echo x >locked.log; chmod 000 locked.log" },
       { say: "The first turn." },
       { run: "cat ignored.log; rm -f ignored.log; echo gone >one.txt" },
       { say: "The plan: write two." },
@@ -235,7 +235,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
     const outputs = log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data.output] : []));
     expect(outputs.slice(1)).toEqual(["kept\n", "kept\none\n"]);
     const notices = log.flatMap((event) => (event.type === "notice" ? [`${event.data.code}: ${event.data.message}`] : []));
-    expect(notices).toEqual([expect.stringMatching(/^plan-wrote-files: .*: one\.txt\. /) as string]);
+    expect(notices).toEqual([
+      expect.stringMatching(/^plan-copy-incomplete: .*locked\.log/) as string,
+      expect.stringMatching(/^plan-wrote-files: .*: one\.txt\. /) as string,
+    ]);
     expect(gitIn(repository, "show", `runyard/${run.id}:one.txt`)).toBe("one");
     expect(gitIn(repository, "show", `runyard/${run.id}:two.txt`)).toBe("two");
   }, 60_000);

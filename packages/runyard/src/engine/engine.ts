@@ -246,7 +246,7 @@ export function createEngine(options: EngineOptions) {
       const { orgId, userId: by } = principal;
       const { decision } = given;
       return answer(principal, { runId, requestId, kind: "permission" }, (row, run) => {
-        const rule = run.owner === null ? ruleForReleased(row, given) : ruleToRemember(row, given);
+        const rule = run.owner === null ? ruleForReleased(row, run, given) : ruleToRemember(row, given);
         const say = (person: Answerer) => options.answers.permission(row.request, decision, person);
         return answerPermission(db, { orgId, runId, requestId, answer: decision, by, rule, say });
       });

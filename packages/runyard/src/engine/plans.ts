@@ -97,7 +97,7 @@ async function decisionOf(
   const { text, hash } = edit ?? proposed;
   const approval = { version: edit === null ? version : version + 1, hash, ...decider };
   const edited = edit && { version: version + 1, replaces: version, ...edit, ...decider };
-  const carry = carryPlanned(run, { type: "build", text, hash, isEdited: edit !== null });
+  const carry = carryPlanned(run, { type: "build", text, isEdited: edit !== null });
   return { ...base, decision: "approved", edit, carry, events: eventsOf(run, { type: "plan_approved", approval, edit: edited }) };
 }
 

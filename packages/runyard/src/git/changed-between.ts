@@ -1,13 +1,13 @@
 import path from "node:path";
 import { withQuarantine } from "./bare-repository.ts";
 import { changedFiles } from "./changed-files.ts";
-import { readCommitResult } from "./commit-result.ts";
+import { harmless, readCommitResult } from "./commit-result.ts";
 import type { GitHost } from "./host-git.ts";
 import { requireBundle, unpack } from "./import-result.ts";
 import { requireObjectName } from "./names.ts";
 
 /**
- * Paths of the files in which two results of the commit step differ; without the first one, those in which the
+ * Paths, for people to read, of the files in which two results of the commit step differ; without the first one, those in which the
  * second differs from its base. The results are looked at in a quarantine: nothing of them stays.
  */
 export async function changedBetween(
@@ -35,6 +35,6 @@ export async function changedBetween(
     const to = await headOf(after);
     if (from === to) return [];
     const files = await changedFiles(host, { cachePath: quarantine, base: from, head: to });
-    return files.map((file) => file.path);
+    return files.map((file) => harmless(file.path));
   });
 }

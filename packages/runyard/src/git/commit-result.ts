@@ -42,7 +42,7 @@ export type CommitResult = z.infer<typeof resultSchema>;
 export type CommitNotice = z.infer<typeof noticeSchema>;
 
 /** Names come from an agent's tree: nothing in them may act on a terminal or reorder a line. */
-function harmless(name: string): string {
+export function harmless(name: string): string {
   return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
 }
 

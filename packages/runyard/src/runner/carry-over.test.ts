@@ -95,7 +95,7 @@ test.each<[string, Ended, Partial<Carry>]>([
 });
 
 describe("what a turn goes on from behind its plan", () => {
-  const next = { type: "build", text: "# Plan", hash: "h", isEdited: false } as const;
+  const next = { type: "build", text: "# Plan", isEdited: false } as const;
   const planning = { format: 1, cachePath: "/c", sessionId: "s2", summary: "# Plan" };
 
   test("the conversation and home of the attempt that planned, and no workspace of its", () => {

@@ -15,7 +15,7 @@ export interface RunnerContext {
   readonly db: Database;
   readonly wakes: Wakes;
   /** This runner's word that it lives. Without it, nothing is begun: somebody else may be about to. */
-  readonly lease: Pick<RunnerLease, "isHeld" | "whenHeld">;
+  readonly lease: Pick<RunnerLease, "whenHeld">;
   /** How often the store is looked at without being woken, in milliseconds. */
   readonly pollMs: number;
   readonly home: Home;

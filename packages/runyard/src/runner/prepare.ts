@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
 import { keepResult, updateCache } from "../git/cache.ts";
+import { harmless } from "../git/commit-result.ts";
 import { findRepository } from "../git/local-repository.ts";
 import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
@@ -61,7 +62,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [...beganAnew(row), { type: "sandbox.ready", data: { sandbox } }],
+      events: [...beganAnew(row), ...copyNotice(result.stderr), { type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
@@ -75,10 +76,19 @@ async function answersFor(ctx: RunnerContext, row: RunRow): Promise<GivenAnswer[
   return rows.map(({ kind, request, answer }) => ({ kind, asked: request.title, answer: answer ?? "" }));
 }
 
-/** A copy of a workspace, and then what is done with it; what cannot be read is left out. */
+/** What the prepare step says of a copy from which something is missing. */
+const COPY_INCOMPLETE = "the copy of the workspace for planning is not complete";
+
+function copyNotice(stderr: string): readonly NewEvent[] {
+  if (!stderr.includes(COPY_INCOMPLETE)) return [];
+  const message = `Some files of the workspace could not be copied for the planning; the plan is made without them. The first complaint: ${harmless(stderr.split("\n")[0] ?? "")}`;
+  return [{ type: "notice", data: { level: "warning", code: "plan-copy-incomplete", message } }];
+}
+
+/** A copy of a workspace, and then what is done with it; what cannot be read is left out, and that is said. */
 function copyWorkspaceArgv(options: { readonly from: string; readonly to: string; readonly next: readonly string[] }): string[] {
-  const script = 'cp -a -- "$1/." "$2/" || echo "The copy for planning is not complete" >&2; shift 2; exec "$@"';
-  return ["/bin/sh", "-c", script, "sh", options.from, options.to, ...options.next];
+  const script = 'cp -a -- "$1/." "$2/" || echo "$3" >&2; shift 3; exec "$@"';
+  return ["/bin/sh", "-c", script, "sh", options.from, options.to, COPY_INCOMPLETE, ...options.next];
 }
 
 /**

@@ -154,7 +154,7 @@ describe("around a plan", () => {
     return dirs;
   }
   const planned = (attempt: number): Pick<Carry, "goesOn"> => ({
-    goesOn: { attempt, next: { type: "build", text: "x", hash: "x", isEdited: false } },
+    goesOn: { attempt, next: { type: "build", text: "x", isEdited: false } },
   });
 
   test("a plan phase gets a copy: the workspace stays where it is, the home comes along", async () => {

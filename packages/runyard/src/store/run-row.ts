@@ -60,7 +60,7 @@ export interface GoingOn {
   /** The attempt before: it planned, was let go while it waited for people, or was lost. */
   readonly attempt: number;
   readonly next:
-    | { readonly type: "build"; readonly text: string; readonly hash: string; readonly isEdited: boolean }
+    | { readonly type: "build"; readonly text: string; readonly isEdited: boolean }
     | { readonly type: "revise"; readonly version: number; readonly feedback: string }
     /** People have answered what it asked; `before`: what it was at work on. */
     | { readonly type: "answered"; readonly before: GoingOn["next"] | null }

@@ -122,27 +122,27 @@ language sql stable security definer set search_path = runyard, pg_temp as $f$
     where r.status = 'awaiting_plan' and r.plan_due_at <= now() order by r.plan_due_at limit p_limit
 $f$;
 
--- The same as before, and a run that nobody has in hand (its plan waits) is cancelled at once.
+-- The same as before, and a run that nobody has in hand is cancelled at once.
 create or replace function runyard.cancel_run(p_run text, p_reason text, p_types text[], p_data text[]) returns setof runyard.runs
 language plpgsql set search_path = runyard, pg_temp as $f$
 declare
   r runyard.runs;
-  was text;
+  was runyard.runs;
 begin
   perform 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update;
-  select x.status into was from runyard.runs x where x.id = p_run for no key update;
-  if was in ('pending', 'awaiting_plan') then
+  select x.* into was from runyard.runs x where x.id = p_run for no key update;
+  if was.status = 'pending' or (was.owner is null and not runyard.is_terminal(was.status)) then
     update runyard.runs x set
         status = 'cancelled', cancel_reason = p_reason, last_seq = x.last_seq + cardinality(p_types),
-        plan_due_at = null, finished_at = now(), updated_at = now()
+        open_requests = 0, plan_due_at = null, finished_at = now(), updated_at = now()
       where x.id = p_run
       returning x.* into r;
     perform runyard.put_events(r, p_types, p_data);
-    if was = 'pending' then
+    if was.status = 'pending' then
       update runyard.org_slots s set queued = s.queued - 1 where s.org_id = r.org_id;
-    else
-      update runyard.plans n set state = 'withdrawn', decided_at = now() where n.run_id = p_run and n.state = 'proposed';
     end if;
+    update runyard.requests q set closed_at = now() where q.run_id = p_run and q.closed_at is null;
+    update runyard.plans n set state = 'withdrawn', decided_at = now() where n.run_id = p_run and n.state = 'proposed';
     return next r;
     return;
   end if;

@@ -67,33 +67,3 @@ begin
   end if;
   return next r;
 end $f$;
-
--- The same as before, also for a run whose agent was let go.
-create or replace function runyard.cancel_run(p_run text, p_reason text, p_types text[], p_data text[]) returns setof runyard.runs
-language plpgsql set search_path = runyard, pg_temp as $f$
-declare
-  r runyard.runs;
-  was runyard.runs;
-begin
-  perform 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update;
-  select x.* into was from runyard.runs x where x.id = p_run for no key update;
-  if was.status = 'pending' or (was.owner is null and not runyard.is_terminal(was.status)) then
-    update runyard.runs x set
-        status = 'cancelled', cancel_reason = p_reason, last_seq = x.last_seq + cardinality(p_types),
-        open_requests = 0, plan_due_at = null, finished_at = now(), updated_at = now()
-      where x.id = p_run
-      returning x.* into r;
-    perform runyard.put_events(r, p_types, p_data);
-    if was.status = 'pending' then
-      update runyard.org_slots s set queued = s.queued - 1 where s.org_id = r.org_id;
-    end if;
-    update runyard.requests q set closed_at = now() where q.run_id = p_run and q.closed_at is null;
-    update runyard.plans n set state = 'withdrawn', decided_at = now() where n.run_id = p_run and n.state = 'proposed';
-    return next r;
-    return;
-  end if;
-  update runyard.runs x set cancel_reason = coalesce(x.cancel_reason, p_reason), updated_at = now()
-    where x.id = p_run and not runyard.is_terminal(x.status)
-    returning x.* into r;
-  if found then return next r; end if;
-end $f$;
