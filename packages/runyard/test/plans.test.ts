@@ -243,6 +243,19 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
     expect(gitIn(repository, "show", `runyard/${run.id}:two.txt`)).toBe("two");
   }, 60_000);
 
+  test("what a turn that failed left in the workspace is not taken for the planning's", async () => {
+    await serve({ first: [{ run: "echo left >left.txt" }, { fail: 400, message: "no" }], second: [{ say: "The plan." }] });
+    const { run: created } = await create({ task: "[[first]] Write", plan: false });
+    expect(await server.client.runs.waitForEnd(created.id)).toMatchObject({ status: "failed" });
+    await server.client.runs.continue(created.id, "[[second]] Plan it", { plan: true });
+    expect(await planned(created.id)).toMatchObject({ status: "awaiting_plan" });
+    await server.client.runs.rejectPlan(created.id);
+    const notices = (await readLog(server.client, created.id)).flatMap((event) =>
+      event.type === "notice" && event.turn === 2 ? [event.data.code] : [],
+    );
+    expect(notices).toEqual([]);
+  }, 60_000);
+
   test("strictPlan ends a run whose agent wrote while it was to plan", async () => {
     await serve([{ run: "echo x >x.txt" }, { say: "A plan." }]);
     const { run: created, repository } = await create({ settings: { strictPlan: true } });
