@@ -9,9 +9,11 @@ import { NO_USAGE } from "../../src/core/usage.ts";
 import { EndRequest, FencedError, type RunHandle, runHandle } from "../../src/runner/run-handle.ts";
 import { createRunOnce } from "../../src/store/creating.ts";
 import { DatabaseUnavailableError } from "../../src/store/database.ts";
+import { NO_TRIES } from "../../src/core/attempts.ts";
 import { NO_PLAN } from "../../src/core/plan.ts";
 import { decidePlan } from "../../src/store/plans.ts";
-import type { Carry, RunRow, RunSpec } from "../../src/store/run-row.ts";
+import { type Carry, machineState, type RunRow, type RunSpec } from "../../src/store/run-row.ts";
+import { allRunners, endLostAttempt, markRunnerLost } from "../../src/store/runners.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, type NewRun, reloadRun } from "../../src/store/runs.ts";
 import { continueRun } from "../../src/store/turns.ts";
 import { countsOf, happen, isLiving, MAX_ACTIVE, type Model, type ModelRun, runsOf, say } from "./model.ts";
@@ -339,6 +341,42 @@ function adopt(home: number, fault: Fault): Act {
   });
 }
 
+/** A sweeper sees to a run of a runner that is lost. */
+function lose(options: { readonly run: number; readonly fault: Fault }): Act {
+  const { fault } = options;
+  return act(["lose the runner of", `run${options.run}`, fault], async (world, model) => {
+    const run = runAt(model, options.run);
+    const row = run && (await reloadRun(world.db, { id: run.id, org_id: run.orgId }));
+    if (row === undefined || row.runner_id === null || row.owner === null) return NOTHING;
+    await declareLost(world, row.runner_id);
+    const wantsEnd = row.cancel_reason !== null;
+    const retry = { attempt: row.attempt + 1, error: ERROR, delayMs: 0, timeout: 60_000, sandboxType: "standard" } as const;
+    const fact: RunFact = wantsEnd ? { type: "cancelled", reason: "x" } : { type: "requeued", retry };
+    const words = { run: row, events: factsOf(machineState(row), [fact]), resume: { tries: NO_TRIES }, error: null } as const;
+    const { done } = await withFault(world, fault, (db) => endLostAttempt(db, { ...words, status: wantsEnd ? "cancelled" : "pending" }));
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(row.id) as ModelRun;
+      const isSame = isLiving(mine) && mine.owner === row.owner && mine.state.attempt === row.attempt;
+      const may = isSame && mine.cancelWanted === wantsEnd;
+      if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "a loss", may ? "a loss" : "a refusal");
+      if (!may) return null;
+      happen(mine, fact);
+      mine.owner = null;
+      return null;
+    };
+  });
+}
+
+/** A runner that was alive a moment ago is lost; one that has renewed since it was looked at is not. */
+async function declareLost(world: World, id: string): Promise<void> {
+  await world.db.query("select runyard.renew_runner($1, 'p', 1000, '{}', true)", [id]);
+  const beat = (await allRunners(world.db)).find((one) => one.id === id)?.beat ?? 0;
+  const seen = { id, owner: "p", leaseMs: 1_000, isLost: false };
+  if (await markRunnerLost(world.db, { ...seen, beat: beat - 1 })) throw new Error("a runner that has renewed was declared lost");
+  await markRunnerLost(world.db, { ...seen, beat });
+}
+
 /** An owner loses what it remembers of a run: as good as dead for it. */
 function forget(by: number, run: number): Act {
   return act(["forget", `by owner${by} run${run}`], async (world) => {
@@ -501,6 +539,7 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...LATE_STEPS), few, fault).map((words) => stepOf(...words)) },
   { weight: 3, arbitrary: fc.tuple(fc.nat({ max: 1 }), fault).map(([home, how]) => adopt(home, how)) },
   { weight: 1, arbitrary: fc.tuple(owner, few).map(([by, run]) => forget(by, run)) },
+  { weight: 2, arbitrary: fc.record({ run: few, fault }).map(lose) },
   { weight: 6, arbitrary: fc.record({ run: few, request: few, fault }).map(answer) },
   { weight: 3, arbitrary: fc.tuple(few, fault).map(([run, how]) => cancel(run, how)) },
   {
