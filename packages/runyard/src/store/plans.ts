@@ -100,7 +100,8 @@ export async function planDefaults(db: Database, orgId: string, repositoryUrl: s
   }>(
     orgId,
     `select o.plan_first as org_first, p.plan_first, p.planning_statement as statement, p.auto_confirm_plans as auto
-       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1`,
+       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1
+      where o.org_id = runyard.current_org()`,
     [repositoryUrl],
   );
   const [row] = rows;

@@ -26,7 +26,7 @@ export async function listRepositories(
 ): Promise<RepositoryRow[]> {
   return db.queryInOrganization(
     page.orgId,
-    "select * from runyard.repositories p where ($1::bigint is null or p.num < $1) order by p.num desc limit $2",
+    "select * from runyard.repositories p where p.org_id = runyard.current_org() and ($1::bigint is null or p.num < $1) order by p.num desc limit $2",
     [page.before, page.limit],
   );
 }
@@ -79,12 +79,15 @@ export async function changeRepository(
 }
 
 export async function findOrganization(db: Database, orgId: string): Promise<Organization> {
-  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, "select * from runyard.organizations", []), orgId);
+  return organizationOf(
+    await db.queryInOrganization<OrganizationRow>(orgId, "select * from runyard.organizations where org_id = runyard.current_org()", []),
+    orgId,
+  );
 }
 
 /** Changes what is given, and leaves the rest. */
 export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
-  const sql = "update runyard.organizations set plan_first = coalesce($1, plan_first) returning *";
+  const sql = "update runyard.organizations set plan_first = coalesce($1, plan_first) where org_id = runyard.current_org() returning *";
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, [change.planFirst ?? null]), orgId);
 }
 
