@@ -290,6 +290,8 @@ async function closeEndedRuns(gateway: Gateway, living: ReadonlySet<string>): Pr
   for (const id of runs.filter((run) => !living.has(run))) await gateway.closeRun(id);
 }
 
+export { livingAttempts };
+
 /** Ends what outlives a server: gateway, spawner and the embedded PostgreSQL. Returns whether there was anything to end. */
 export async function stopHost(home: Home): Promise<boolean> {
   const hadGateway = await stopGateway(home);

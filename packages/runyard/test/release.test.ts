@@ -116,6 +116,20 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     }
   }
 
+  test("a run that waits without an agent waits through `runyard down`, too; one whose agent waits with it ends", async () => {
+    await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
+    const { run: created } = await create();
+    const { run: other } = await create({ settings: { agentWait: 600_000 } });
+    const waiting = await released(created.id);
+    await line.waiting(other.id);
+    expect(await line.home.cli(["down"])).toMatchObject({ code: 0, stderr: expect.stringContaining("ended 1 living run") as string });
+    await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
+    expect(await line.client.runs.get(created.id)).toMatchObject({ status: "awaiting_input", waitingFor: waiting.waitingFor });
+    expect(await line.client.runs.get(other.id)).toMatchObject({ status: "cancelled" });
+    await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "4600");
+    expect(await line.client.runs.waitForEnd(created.id)).toMatchObject({ status: "completed", attempt: 2 });
+  }, 60_000);
+
   test("a run that waits without an agent is cancelled at once", async () => {
     await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
     const { run: created } = await create();

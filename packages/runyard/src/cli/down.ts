@@ -19,7 +19,7 @@ const LEAVING_MS = 5_000;
 export const down = command("down", {
   summary: "End everything of Runyard on this machine",
   group: GROUP.server,
-  more: "Ends runs, server, gateway and PostgreSQL. Living runs are cancelled and say so in their logs. Logs, results and branches stay. Nothing running is no error. With --drain, runs in hand are waited for first: no further ones are begun, and queued ones stay queued.",
+  more: "Ends runs, server, gateway and PostgreSQL. Living runs are cancelled and say so in their logs; what waits for a person without an agent waits on. Logs, results and branches stay. Nothing running is no error. With --drain, runs in hand are waited for first: no further ones are begun, and queued ones stay queued.",
   examples: ["runyard down", "runyard down --drain --timeout 3600", "runyard down --json"],
 })
   .option("--drain", "wait until the runs in hand have ended, those that wait for a person included")
@@ -29,12 +29,12 @@ export const down = command("down", {
     if (options.timeout !== undefined && options.drain !== true)
       throw new CliError("--timeout says how long --drain waits.", { advice: "Give --drain too.", exitCode: EXIT.usage });
     const home = homeAt(defaultHomeRoot());
-    const { endLeftRuns, stopHost } = await import("../main.ts");
+    const { endLeftRuns, livingAttempts, stopHost } = await import("../main.ts");
     const server = localServer(home);
     let cancelledRuns = 0;
     const drained = server !== null && options.drain === true && (await drain(server, (options.timeout ?? DEFAULT_STOP_TIMEOUT) * 1000));
     if (server !== null && !drained) {
-      cancelledRuns = await cancelLiving(home, server, options.drain === true).catch((error: unknown) => {
+      cancelledRuns = await cancelLiving(home, server, { drains: options.drain === true, livingAttempts }).catch((error: unknown) => {
         say(`The server could not cancel its runs, so they are killed. It said: ${(error as Error).message}`);
         return 0;
       });
@@ -76,11 +76,16 @@ async function drain(server: LocalServer, timeoutMs: number): Promise<boolean> {
 }
 
 /**
- * Cancels what runs or waits here, so that it ends with a reason in its log; queued runs stay queued. Where there are
- * other runners, what has no place in this home is theirs. A server that drains leaves when the last of them has
+ * Cancels what is at work here, so that it ends with a reason in its log. What waits without an agent waits on: in the
+ * queue, for answers, for a decision about a plan. Where there are other runners, what has no place in this home is
+ * theirs. A server that drains leaves when the last of them has
  * ended, in the middle of this.
  */
-async function cancelLiving(home: Home, server: LocalServer, drains: boolean): Promise<number> {
+async function cancelLiving(
+  home: Home,
+  server: LocalServer,
+  options: { readonly drains: boolean; readonly livingAttempts: (home: Home) => string[] },
+): Promise<number> {
   const client = new RunyardClient({ baseUrl: server.url, token: readFileSync(home.adminTokenFile, "utf8").trim() });
   const gone = new AbortController();
   const watch = setInterval(() => isAlive(server) || gone.abort(), 50);
@@ -91,7 +96,9 @@ async function cancelLiving(home: Home, server: LocalServer, drains: boolean): P
     const isAlone = role !== "api" && runners.length < 2;
     for (const status of ["running", "awaiting_input"] as const) {
       for await (const run of client.runs.list({ status, limit: 100 }, { signal })) {
-        if (!isAlone && !existsSync(path.join(home.runsDir, run.id, String(run.attempt)))) continue;
+        const place = path.join(home.runsDir, run.id, String(run.attempt));
+        const isOurs = status === "awaiting_input" ? options.livingAttempts(home).includes(place) : isAlone || existsSync(place);
+        if (!isOurs) continue;
         await client.runs.cancel(run.id, { signal }).catch(() => undefined);
         cancelled += 1;
         await client.runs.waitForEnd(run.id, { signal });
@@ -99,7 +106,7 @@ async function cancelLiving(home: Home, server: LocalServer, drains: boolean): P
     }
   } catch (error) {
     // A server that is leaving refuses first, and is gone then.
-    for (const giveUpAt = Date.now() + (drains ? LEAVING_MS : 0); isAlive(server) && Date.now() < giveUpAt;) await sleep(50);
+    for (const giveUpAt = Date.now() + (options.drains ? LEAVING_MS : 0); isAlive(server) && Date.now() < giveUpAt;) await sleep(50);
     if (isAlive(server)) throw error;
   } finally {
     clearInterval(watch);
