@@ -14,7 +14,8 @@ export interface ServerConfiguration {
   readonly maxRuns: number;
   /** An external PostgreSQL; null: the embedded one. */
   readonly databaseUrl: string | null;
-  readonly provider: ModelProvider | null;
+  /** In the order in which they are asked for a model that none of them names as its own; none: no model is connected. */
+  readonly providers: readonly ModelProvider[];
   /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;
@@ -29,10 +30,15 @@ export interface Timings {
   readonly pollMs: number;
 }
 
-/** An OpenAI-compatible endpoint. */
+/** Somebody who answers model calls. */
 export interface ModelProvider {
+  /** What stands before the slash in `provider/model`. */
+  readonly name: string;
+  /** The family of APIs that it speaks. */
+  readonly api: "openai" | "anthropic" | "gemini";
   readonly baseUrl: string;
   readonly apiKey: string | null;
+  /** For runs that name none. */
   readonly model: string | null;
 }
 
@@ -48,16 +54,22 @@ const MOST_RUNS = 1_000;
 const DEFAULT_TIMINGS: Timings = { leaseMs: 15_000, pollMs: 1_000 };
 const OPENAI_BASE_URL = "https://api.openai.com/v1";
 
-/** The model endpoint that the environment names, or null: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, `RUNYARD_MODEL`. */
-export function providerFromEnvironment(env: NodeJS.ProcessEnv): ModelProvider | null {
+/** The model endpoint that the environment names, or none: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, `RUNYARD_MODEL`. */
+export function providersFromEnvironment(env: NodeJS.ProcessEnv): ModelProvider[] {
   const baseUrl = env["OPENAI_BASE_URL"] || undefined;
   const apiKey = env["OPENAI_API_KEY"] || undefined;
-  if (baseUrl === undefined && apiKey === undefined) return null;
+  if (baseUrl === undefined && apiKey === undefined) return [];
   const url = baseUrl ?? OPENAI_BASE_URL;
   if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
     throw new Error(`OPENAI_BASE_URL must be an http or https URL, for example http://127.0.0.1:11434/v1: got ${JSON.stringify(url)}`);
   }
-  return { baseUrl: url.replace(/\/+$/, ""), apiKey: apiKey ?? null, model: env["RUNYARD_MODEL"] || null };
+  return [{ name: "openai", api: "openai", baseUrl: url.replace(/\/+$/, ""), apiKey: apiKey ?? null, model: env["RUNYARD_MODEL"] || null }];
+}
+
+/** The model of runs that name none: the first that a provider has as its own. */
+export function defaultModel(providers: readonly ModelProvider[]): string | null {
+  const found = providers.find(({ model }) => model !== null);
+  return found?.model ?? null;
 }
 
 /** The PostgreSQL that `DATABASE_URL` names, or null: the built-in one. What is wrong is told without the URL, which holds a password. */

@@ -5,7 +5,7 @@ import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
-import type { ServerConfiguration } from "./configuration.ts";
+import { defaultModel, type ServerConfiguration } from "./configuration.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
@@ -119,7 +119,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     if (config.role !== "runner") await limitHomeRuns(db, config.maxRuns);
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
     const own: OfferSources = {
-      model: () => simulatedModel ?? { connected: config.provider !== null, simulated: false, model: config.provider?.model ?? null },
+      model: () => simulatedModel ?? { connected: config.providers.length > 0, simulated: false, model: defaultModel(config.providers) },
       probeSandbox: (driver) => sandboxDriver(driver).probe(),
       hostMemoryBytes,
     };
@@ -170,7 +170,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         startedAt: new Date().toISOString(),
         database: config.databaseUrl === null ? "embedded" : "external",
         role: config.role,
-        modelHost: () => (config.simulate || config.provider === null ? null : new URL(config.provider.baseUrl).host),
+        modelHost: () => (config.simulate || config.providers[0] === undefined ? null : new URL(config.providers[0].baseUrl).host),
         probeLimits,
         probeAgents: probeProfiles,
       },
@@ -237,7 +237,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       const opened = await openGateway({ home, program: runtime.gatewayProgram, onLog: (message) => log("info", message) });
       gateway = opened;
       closing.push(() => opened.close());
-      await opened.setProvider(config.simulate ? { kind: "scripted" } : config.provider && { kind: "openai", ...config.provider });
+      await opened.setProviders(config.simulate ? [] : config.providers);
       const secret = onceWritten(home.secretFile, () => randomBytes(32).toString("hex"));
       await closeEndedRuns(opened, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
       const context: RunnerContext = {

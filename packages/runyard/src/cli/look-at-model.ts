@@ -1,5 +1,5 @@
 import type { ServerStatus } from "@runyard/sdk/contract";
-import { providerFromEnvironment } from "../configuration.ts";
+import { providersFromEnvironment } from "../configuration.ts";
 import type { Finding } from "../doctor.ts";
 
 /** Time for a local model server to answer: one that is at work has little of it, and a closed port takes none. */
@@ -68,15 +68,16 @@ function lookAtConnection(env: NodeJS.ProcessEnv, { server, local }: Known): Fin
     const name = server.model.name ?? "no default model";
     return about("connection", "ok", `the running server is connected: ${name} at ${server.model.host ?? "an unknown place"}`);
   }
-  const provider = (() => {
+  const providers = (() => {
     try {
-      return providerFromEnvironment(env);
+      return providersFromEnvironment(env);
     } catch (error) {
       return (error as Error).message;
     }
   })();
-  if (typeof provider === "string") return { ...about("connection", "problem", "OPENAI_BASE_URL is not usable"), advice: provider };
-  if (provider === null) return { ...about("connection", "problem", "no model is connected"), advice: howToConnect(local) };
+  if (typeof providers === "string") return { ...about("connection", "problem", "OPENAI_BASE_URL is not usable"), advice: providers };
+  const [provider] = providers;
+  if (provider === undefined) return { ...about("connection", "problem", "no model is connected"), advice: howToConnect(local) };
   const host = new URL(provider.baseUrl).host;
   if (server !== null)
     return {

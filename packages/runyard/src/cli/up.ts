@@ -15,7 +15,7 @@ import {
   parsePort,
   parseRole,
   parseStopTimeout,
-  providerFromEnvironment,
+  providersFromEnvironment,
   type ServerConfiguration,
   timingsFromEnvironment,
 } from "../configuration.ts";
@@ -163,7 +163,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl,
-    provider: understood(() => providerFromEnvironment(env), "Correct it, or leave it out to start without a model."),
+    providers: understood(() => providersFromEnvironment(env), "Correct it, or leave it out to start without a model."),
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
     timings: timingsFromEnvironment(env),

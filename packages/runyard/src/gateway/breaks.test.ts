@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { Gateway } from "./client.ts";
 import { call, modelAt, QUESTION, until } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { beginStream, chunk, delta, DONE, FINISH, USAGE_EVENT, useProviders } from "./testing/provider.ts";
+import { beginStream, chunk, delta, DONE, FINISH, openaiAt, USAGE_EVENT, useProviders } from "./testing/provider.ts";
 
 const { shared } = useHosts();
 const startProvider = useProviders();
@@ -15,7 +15,7 @@ async function openWith(
 ): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun>; seen: { aborted: boolean }[] }> {
   const provider = await startProvider((_, response) => answer(response));
   const { host, gateway } = await shared();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "sk-test-breaks-123456", model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: "sk-test-breaks-123456", model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   return { host, gateway, run, seen: provider.seen };

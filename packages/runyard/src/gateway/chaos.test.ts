@@ -3,7 +3,7 @@ import type { Gateway } from "./client.ts";
 import { livingLives } from "./lives.ts";
 import { call, QUESTION, type RawAnswer, until } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { beginStream, delta, DONE, FINISH, USAGE_EVENT, useProviders } from "./testing/provider.ts";
+import { beginStream, delta, DONE, FINISH, openaiAt, USAGE_EVENT, useProviders } from "./testing/provider.ts";
 
 const { newHost } = useHosts();
 const startProvider = useProviders();
@@ -25,7 +25,7 @@ async function startCallers(
     response.end(FINISH + USAGE_EVENT + DONE);
   });
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "sk-test-chaos-1234567890", model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: "sk-test-chaos-1234567890", model: "gpt-x" })]);
   const runs = Array.from({ length: count }, newRun);
   for (const run of runs) await gateway.openRun(run);
   const answers: (RawAnswer | Error)[] = [];

@@ -6,7 +6,7 @@ import { exchangesFile, privateSockets } from "./files.ts";
 import { keepGateway, type Told } from "./keeper.ts";
 import { livingLives } from "./lives.ts";
 import { identifyProcess, isAlive, type ProcessIdentity, signalProcess } from "../process-identity.ts";
-import { type GatewayHealth, problemsOf, type Provider, providerSchema, runStateSchema } from "./protocol.ts";
+import { type GatewayHealth, problemsOf, type Provider, providersSchema, type RegisteredRun, runStateSchema } from "./protocol.ts";
 
 export type { GatewayHealth, Provider } from "./protocol.ts";
 
@@ -21,13 +21,10 @@ export interface Gateway {
   /** On 127.0.0.1, for agents without isolation. */
   tcpPort(): number;
   health(): Promise<GatewayHealth>;
-  /** Where model calls go; null: nowhere. */
-  setProvider(provider: Provider | null): Promise<void>;
-  /**
-   * Lets a run call. `simulated` decides whether the scripted model answers it, whatever the provider is
-   * then or later. Default: whether the provider now is the scripted one.
-   */
-  openRun(run: { runId: string; token: string; model: string | null; simulated?: boolean }): Promise<void>;
+  /** Where model calls go; none: nowhere. */
+  setProviders(providers: readonly Provider[]): Promise<void>;
+  /** Lets a run call. */
+  openRun(run: RegisteredRun): Promise<void>;
   /** Makes the run's token worthless and breaks off what it has under way. */
   closeRun(runId: string): Promise<void>;
   /** The journal of a run's model calls (exchange-journal.ts); made with its first call. */
@@ -52,20 +49,20 @@ export interface OpenGatewayOptions {
  */
 export async function openGateway(options: OpenGatewayOptions): Promise<Gateway> {
   const { home, program, execArgv = [], onLog = () => undefined } = options;
-  const told: Told = { provider: undefined, runs: new Map() };
+  const told: Told = { providers: undefined, runs: new Map() };
   const keeper = await keepGateway({ start: { home, program, execArgv }, told, onLog });
   return {
     doorDir: home.gatewayDoorDir,
     tcpPort: () => keeper.current().tcpPort ?? 0,
     health: () => controlClient(home.gatewayControlSocket).health(),
-    async setProvider(wanted) {
-      const provider = checked(providerSchema.nullable(), wanted);
-      told.provider = provider;
-      await keeper.say((target) => target.setProvider(provider));
+    async setProviders(wanted) {
+      const providers = checked(providersSchema, wanted);
+      told.providers = providers;
+      await keeper.say((target) => target.setProviders(providers));
     },
-    async openRun({ runId, token, model, simulated = told.provider?.kind === "scripted" }) {
-      const run = checked(runStateSchema, { runId, token, model, simulated });
-      told.runs.set(runId, run);
+    async openRun(wanted) {
+      const run = checked(runStateSchema, wanted);
+      told.runs.set(run.runId, run);
       await keeper.say((target) => target.openRun(run));
     },
     async closeRun(runId) {

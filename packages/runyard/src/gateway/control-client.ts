@@ -21,7 +21,7 @@ export class GatewayAway extends Error {
 export interface ControlClient {
   health(): Promise<GatewayHealth>;
   state(): Promise<GatewayState>;
-  setProvider(provider: Provider | null): Promise<void>;
+  setProviders(providers: readonly Provider[]): Promise<void>;
   openRun(run: RegisteredRun): Promise<void>;
   closeRun(runId: string): Promise<void>;
   /** Makes it the gateway; false when another process was faster. */
@@ -36,8 +36,8 @@ export function controlClient(socketPath: string): ControlClient {
   return {
     health: async () => gatewayHealthSchema.parse(accepted(await ask("GET", "/health"))),
     state: async () => gatewayStateSchema.parse(accepted(await ask("GET", "/state"))),
-    async setProvider(provider) {
-      accepted(await ask("PUT", "/provider", { body: provider }));
+    async setProviders(providers) {
+      accepted(await ask("PUT", "/providers", { body: providers }));
     },
     async openRun({ runId, ...run }) {
       accepted(await ask("PUT", `/runs/${runId}`, { body: run }));

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { runIdSchema } from "@runyard/sdk/contract";
 import { z } from "zod";
-import { type GatewayHealth, problemsOf, providerSchema, registerRunSchema, takeSchema } from "./protocol.ts";
+import { type GatewayHealth, problemsOf, providersSchema, registerRunSchema, takeSchema } from "./protocol.ts";
 import type { Registry } from "./registry.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -40,8 +40,8 @@ async function serve({ registry, health, take }: ControlOptions, request: Incomi
       // Never ended: its end is this process's.
       response.writeHead(200).flushHeaders();
       return;
-    case "PUT /provider":
-      registry.setProvider(providerSchema.nullable().parse(await readJson(request)));
+    case "PUT /providers":
+      registry.setProviders(providersSchema.parse(await readJson(request)));
       return send(response, 204);
     case "PUT /runs":
       registry.openRun({ runId: runIdSchema.parse(runId), ...registerRunSchema.parse(await readJson(request)) });

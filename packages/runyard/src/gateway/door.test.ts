@@ -6,7 +6,7 @@ import { doorSocket } from "./files.ts";
 import type { Gateway } from "./client.ts";
 import { call, QUESTION } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { answerWell, DONE, delta, FINISH, sendJson, type TestProvider, USAGE_EVENT, useProviders } from "./testing/provider.ts";
+import { answerWell, delta, DONE, FINISH, openaiAt, sendJson, type TestProvider, USAGE_EVENT, useProviders } from "./testing/provider.ts";
 
 const { newHost, shared } = useHosts();
 const startProvider = useProviders();
@@ -17,7 +17,7 @@ async function openWith(
   model: string | null = "gpt-x",
 ): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun> }> {
   const { host, gateway } = await shared();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model })]);
   const run = newRun();
   await gateway.openRun(run);
   return { host, gateway, run };
@@ -249,7 +249,7 @@ test("without a provider calls are refused in words, and not tried again", async
   const run = newRun();
   await gateway.openRun(run);
   for (const provider of [undefined, null]) {
-    if (provider === null) await gateway.setProvider(null);
+    if (provider === null) await gateway.setProviders([]);
     const answer = await call(gateway, { token: run.token });
     expect(answer).toMatchObject({ status: 400, headers: { "x-should-retry": "false" } });
     expect(JSON.parse(answer.body)).toMatchObject({ error: { code: "no_model_configured" } });
@@ -259,13 +259,13 @@ test("without a provider calls are refused in words, and not tried again", async
 test("a real run is never answered by the scripted model, and a simulated one never by a real model", async () => {
   const provider = await startProvider(answerWell);
   const { host, gateway, run } = await openWith(provider);
-  await gateway.setProvider({ kind: "scripted" });
+  await gateway.setProviders([]);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 400 });
 
-  const simulated = newRun();
+  const simulated = { ...newRun(), simulated: true };
   await gateway.openRun(simulated);
   expect(await call(gateway, { token: simulated.token })).toMatchObject({ status: 200 });
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
   expect(await call(gateway, { token: simulated.token, body: { ...QUESTION, model: "gpt-x" } })).toMatchObject({ status: 200 });
   expect(host.lines(simulated.runId).filter((line) => line.type === "open")).toMatchObject([
     { model: "scripted-1" },
@@ -292,16 +292,18 @@ test("what the gateway cannot use is refused in words, without the values, and n
   const host = newHost();
   const gateway = await host.open();
   const secret = "sk-secret with spaces";
-  await expect(gateway.setProvider({ kind: "openai", baseUrl: "http://127.0.0.1/v1", apiKey: secret, model: null })).rejects.toThrow(
+  await expect(gateway.setProviders([openaiAt({ baseUrl: "http://127.0.0.1/v1", apiKey: secret, model: null })])).rejects.toThrow(
     /apiKey must be one word/,
   );
-  await expect(gateway.setProvider({ kind: "openai", baseUrl: "ftp://x/", apiKey: null, model: null })).rejects.toThrow(
+  await expect(gateway.setProviders([openaiAt({ baseUrl: "ftp://x/", apiKey: null, model: null })])).rejects.toThrow(
     /baseUrl must be an http/,
   );
   await expect(
-    gateway.setProvider({ kind: "openai", baseUrl: `http://user:${encodeURIComponent(secret)}@x/`, apiKey: null, model: null }),
+    gateway.setProviders([openaiAt({ baseUrl: `http://user:${encodeURIComponent(secret)}@x/`, apiKey: null, model: null })]),
   ).rejects.toThrow(/^(?!.*sk-secret).*baseUrl/);
-  await expect(gateway.openRun({ runId: "../../etc", token: newRun().token, model: null })).rejects.toThrow(/must look like run_/);
+  await expect(gateway.openRun({ runId: "../../etc", token: newRun().token, model: null, simulated: false })).rejects.toThrow(
+    /must look like run_/,
+  );
   await expect(gateway.openRun({ ...newRun(), token: "short" })).rejects.toThrow(/token must be/);
   const run = newRun();
   await gateway.openRun(run);

@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { refuse } from "./answer.ts";
-import { performExchange, type Target } from "./exchange.ts";
+import { performExchange } from "./exchange.ts";
+import { chooseModel, noModel } from "./choose-model.ts";
 import { listModels } from "./models.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { openaiResponses } from "./openai-responses.ts";
 import type { Provider } from "./protocol.ts";
 import type { Recorder } from "./recorder.ts";
 import { Refusal } from "./refusal.ts";
-import { chooseModel, type LiveRun, type Registry } from "./registry.ts";
+import type { LiveRun, Registry } from "./registry.ts";
 import type { WireFormat } from "./wire-format.ts";
 
 const FORMATS: readonly WireFormat[] = [openaiChat, openaiResponses];
@@ -21,7 +22,8 @@ export interface DoorOptions {
   readonly registry: Registry;
   /** Null until this gateway has its place. */
   readonly recorder: () => Recorder | null;
-  readonly targetOf: (provider: Provider) => Promise<Target>;
+  /** Who answers runs that are simulated. */
+  readonly scripted: () => Promise<Provider>;
   readonly log: (message: string) => void;
 }
 
@@ -33,7 +35,7 @@ export interface Door {
 }
 
 export function createDoor(options: DoorOptions): Door {
-  const { registry, targetOf, log } = options;
+  const { registry, scripted, log } = options;
   const calls = countCalls();
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -43,11 +45,18 @@ export function createDoor(options: DoorOptions): Door {
     const path = (request.url ?? "").split("?", 1)[0];
     const format = request.method === "POST" ? FORMATS.find((known) => known.doorPath === path) : undefined;
     if (format !== undefined) return await callModel(run, format, { request, response });
-    if (request.method === "GET" && path === "/v1/models")
-      return await listModels(run, response, { provider: registry.providerFor(run), targetOf });
+    if (request.method === "GET" && path === "/v1/models") {
+      const [provider] = await providersOf(run);
+      if (provider === undefined) throw noModel();
+      return await listModels(run, response, provider);
+    }
     throw new Refusal(404, "unknown_url", {
       message: `Runyard's gateway has nothing at ${request.method} ${path}. It serves ${SERVED.slice(0, -1).join(", ")} and ${SERVED.at(-1)}.`,
     });
+  }
+
+  async function providersOf(run: LiveRun): Promise<readonly Provider[]> {
+    return run.simulated ? [await scripted()] : registry.providers();
   }
 
   async function callModel(
@@ -61,11 +70,10 @@ export function createDoor(options: DoorOptions): Door {
     const leave = calls.enter(run.runId);
     try {
       const raw = await readBody(request);
-      const provider = registry.providerFor(run);
-      const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, run, provider));
-      const target = await targetOf(provider);
+      const providers = await providersOf(run);
+      const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }));
       if (response.destroyed) return;
-      await performExchange(recorder, { run, target, format, request: prepared, raw, clientHeaders: request.headers, response });
+      await performExchange(recorder, { run, format, request: prepared, raw, clientHeaders: request.headers, response });
     } finally {
       leave();
     }

@@ -9,6 +9,8 @@ export const exchangeOpenSchema = z.object({
   id: z.string().regex(/^\d+-[0-9a-f]+$/),
   /** ISO 8601, UTC. */
   at: z.iso.datetime(),
+  /** The provider's name; null in journals of earlier versions. */
+  provider: z.string().nullable().default(null),
   /** The model's name as the provider got it. */
   model: z.string(),
   /** The path at the gateway's door, for example `/v1/chat/completions`. */
@@ -27,10 +29,12 @@ export const exchangeCloseSchema = z.object({
   ok: z.boolean(),
   /** The provider's answer came to its own end. */
   complete: z.boolean(),
-  /** As the provider counted; `inputTokens` includes `cachedInputTokens`. */
+  /** As the provider counted: `inputTokens` includes the two of the cache, `outputTokens` includes `reasoningTokens`. */
   inputTokens: tokens,
   outputTokens: tokens,
   cachedInputTokens: tokens,
+  cacheWriteTokens: tokens.default(null),
+  reasoningTokens: tokens.default(null),
   /** Null when nobody saw the end. */
   durationMs: z.number().int().min(0).nullable(),
   /** What went wrong, in plain words, the provider's own where it gave some. */

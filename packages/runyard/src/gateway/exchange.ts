@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { refuse } from "./answer.ts";
+import type { Provider } from "./protocol.ts";
 import type { CallRecord, Recorder } from "./recorder.ts";
 import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
@@ -13,15 +14,8 @@ const RETRY_SECONDS = 2;
 /** Headers of the client that the provider gets too; everything else, the client's credentials first, stays here. */
 const PASSED_REQUEST_HEADERS = ["accept", "idempotency-key", "openai-beta"];
 
-/** Where a call goes: the real address and the real key. */
-export interface Target {
-  readonly baseUrl: string;
-  readonly apiKey: string | null;
-}
-
 export interface Exchange {
   readonly run: LiveRun;
-  readonly target: Target;
   readonly format: WireFormat;
   readonly request: PreparedRequest;
   /** The request's body as the client sent it. */
@@ -46,10 +40,17 @@ export async function performExchange(recorder: Recorder, exchange: Exchange): P
   await finish();
 }
 
-function openRecord(recorder: Recorder, { run, target, format, request, raw }: Exchange): CallRecord {
-  const redactor = createRedactor([target.apiKey, run.token]);
+function openRecord(recorder: Recorder, { run, format, request, raw }: Exchange): CallRecord {
+  const redactor = createRedactor([request.provider.apiKey, run.token]);
   try {
-    return recorder.open({ runId: run.runId, model: request.model, path: format.doorPath, request: raw, redactor });
+    return recorder.open({
+      runId: run.runId,
+      provider: request.provider.name,
+      model: request.model,
+      path: format.doorPath,
+      request: raw,
+      redactor,
+    });
   } catch (error) {
     const message = `Runyard could not record this model call, so it was not made: ${(error as Error).message}`;
     throw new Refusal(503, "not_recorded", { message, retryAfterSeconds: RETRY_SECONDS });
@@ -57,13 +58,14 @@ function openRecord(recorder: Recorder, { run, target, format, request, raw }: E
 }
 
 async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abort: AbortController }): Promise<Ending> {
-  const { target, format, request, response, clientHeaders } = exchange;
-  const redactor = createRedactor([target.apiKey]);
+  const { format, request, response, clientHeaders } = exchange;
+  const { provider } = request;
+  const redactor = createRedactor([provider.apiKey]);
   try {
     const answer = await callUpstream({
       method: "POST",
-      url: urlBelow(target.baseUrl, format.providerPath),
-      headers: { ...passedRequestHeaders(clientHeaders), ...authorization(target), "content-type": "application/json" },
+      url: urlBelow(provider.baseUrl, format.providerPath(provider.api) ?? ""),
+      headers: { ...passedRequestHeaders(clientHeaders), ...authorization(provider), "content-type": "application/json" },
       body: request.body,
       signal: call.abort.signal,
     });
@@ -73,8 +75,8 @@ async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abor
   }
 }
 
-export function authorization(target: Target): Record<string, string> {
-  return target.apiKey === null ? {} : { authorization: `Bearer ${target.apiKey}` };
+export function authorization({ apiKey }: Provider): Record<string, string> {
+  return apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
 }
 
 function passedRequestHeaders(headers: IncomingHttpHeaders): Record<string, string> {

@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
+import type { ChosenModel } from "./choose-model.ts";
 import { createRedactor } from "./redact.ts";
+import { openaiAt } from "./testing/provider.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
 
 const event = fc.constantFrom(
@@ -79,7 +81,8 @@ describe("redaction", () => {
 });
 
 describe("chat completions", () => {
-  const keep = (asked: string): string => asked;
+  const provider = openaiAt({ baseUrl: "http://127.0.0.1/v1", apiKey: null, model: null });
+  const keep = (model: string): ChosenModel => ({ provider, model });
 
   test("a request that needs no change stays as it is, to the byte", () => {
     const raw = Buffer.from('{ "messages": [],\n"seed": 12345678901234567890, "model": "m", "model": "m" }');
@@ -96,7 +99,7 @@ describe("chat completions", () => {
       stream: true,
       stream_options: null,
     };
-    const { body: sent, wantsUsageEvent } = prepareRequest(Buffer.from(JSON.stringify(body)), () => "b");
+    const { body: sent, wantsUsageEvent } = prepareRequest(Buffer.from(JSON.stringify(body)), () => keep("b"));
     expect(JSON.parse(String(sent))).toEqual({ ...body, model: "b", stream_options: { include_usage: true } });
     expect(wantsUsageEvent).toBe(false);
   });

@@ -1,13 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createControl } from "./control.ts";
 import { createDoor, type Door } from "./door.ts";
-import type { Target } from "./exchange.ts";
 import { openExpectedTokens } from "./expected-tokens.ts";
 import { privateName } from "./files.ts";
 import { listenOnSocket } from "./listeners.ts";
 import { newestLife, settleDeadLives } from "./lives.ts";
 import { type Place, type PlaceOptions, takePlace } from "./place.ts";
-import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth, type Provider } from "./protocol.ts";
+import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth } from "./protocol.ts";
 import { createRegistry } from "./registry.ts";
 import { startScriptedServer } from "./scripted/server.ts";
 
@@ -32,7 +31,7 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
   const { gatewayDir, controlSocket, programHash, log } = options;
   const registry = createRegistry(openExpectedTokens(gatewayDir));
   let place: Place | null = null;
-  const door = createDoor({ registry, recorder: () => place?.recorder ?? null, targetOf: targetFinder(), log });
+  const door = createDoor({ registry, recorder: () => place?.recorder ?? null, scripted: once(startScriptedServer), log });
   const active = new Set<ServerResponse>();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     active.add(response);
@@ -126,8 +125,8 @@ function createLeaving({ options, servers, active, door, place }: LeavingOptions
   };
 }
 
-/** The address behind a provider; the scripted model starts when it is first needed. */
-function targetFinder(): (provider: Provider) => Promise<Target> {
-  let scripted: Promise<Target> | undefined;
-  return async (provider) => (provider.kind === "scripted" ? await (scripted ??= startScriptedServer()) : provider);
+/** Starts something when it is first needed. */
+function once<T>(start: () => Promise<T>): () => Promise<T> {
+  let started: Promise<T> | undefined;
+  return () => (started ??= start());
 }

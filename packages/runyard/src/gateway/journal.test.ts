@@ -15,7 +15,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 const AT = "2026-11-20T10:00:00.000Z";
-const open = (id: string): ExchangeOpen => ({ type: "open", id, at: AT, model: "m", path: "/v1/chat/completions" });
+const open = (id: string): ExchangeOpen => ({ type: "open", id, at: AT, provider: "openai", model: "m", path: "/v1/chat/completions" });
 const close = (id: string): ExchangeClose => ({
   type: "close",
   id,
@@ -25,6 +25,8 @@ const close = (id: string): ExchangeClose => ({
   complete: true,
   inputTokens: 1,
   outputTokens: 2,
+  cacheWriteTokens: null,
+  reasoningTokens: null,
   cachedInputTokens: null,
   durationMs: 3,
   error: null,

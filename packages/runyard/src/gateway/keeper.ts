@@ -15,8 +15,8 @@ const DOOR_CHECK_MS = 5_000;
 
 /** What a gateway must know; told to every new one. */
 export interface Told {
-  /** Undefined: nothing was said about it yet. */
-  provider: Provider | null | undefined;
+  /** Undefined: nothing was said about them yet. */
+  providers: readonly Provider[] | undefined;
   readonly runs: Map<string, RegisteredRun>;
 }
 
@@ -144,8 +144,8 @@ async function health(control: ControlClient): Promise<GatewayHealth | null> {
   }
 }
 
-async function tellAll(target: ControlClient, { provider, runs }: Told): Promise<void> {
-  if (provider !== undefined) await target.setProvider(provider);
+async function tellAll(target: ControlClient, { providers, runs }: Told): Promise<void> {
+  if (providers !== undefined) await target.setProviders(providers);
   for (const run of runs.values()) await target.openRun(run);
 }
 

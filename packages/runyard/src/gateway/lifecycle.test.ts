@@ -9,7 +9,7 @@ import { livingLives } from "./lives.ts";
 import { identifyProcess } from "../process-identity.ts";
 import { call, QUESTION, type RawAnswer, until } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { answerWell, beginStream, delta, DONE, FINISH, type TestProvider, useProviders } from "./testing/provider.ts";
+import { answerWell, beginStream, delta, DONE, FINISH, openaiAt, type TestProvider, useProviders } from "./testing/provider.ts";
 
 const { newHost, program } = useHosts();
 const startProvider = useProviders();
@@ -17,7 +17,7 @@ const KEY = "sk-test-lifecycle-123456";
 const STREAMED = { ...QUESTION, stream: true };
 
 async function connect(gateway: Gateway, provider: TestProvider): Promise<ReturnType<typeof newRun>> {
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   return run;
@@ -214,7 +214,7 @@ test("both server and gateway killed: an agent that calls before the new server 
   const gateway = await host.open();
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
   expect(await call(gateway, { token: newRun().token })).toMatchObject({ status: 401 });
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
   await gateway.openRun(run);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
   await gateway.closeRun(run.runId);

@@ -3,6 +3,7 @@ import path from "node:path";
 import { z } from "zod";
 import { exchangesFile } from "./files.ts";
 import { appendLines, unsettledCalls } from "./journal-file.ts";
+import { NO_TOKENS } from "./wire-format.ts";
 import { isAlive, processIdentitySchema } from "../process-identity.ts";
 
 /**
@@ -102,9 +103,7 @@ function settleRun(file: string, tag: string): void {
       status: null,
       ok: false,
       complete: false,
-      inputTokens: null,
-      outputTokens: null,
-      cachedInputTokens: null,
+      ...NO_TOKENS,
       durationMs: null,
       error: "Runyard's gateway was ended in the middle of this model call, so what the provider counted for it is not known.",
       settled: "estimate",

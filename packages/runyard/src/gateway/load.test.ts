@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import type { Gateway } from "./client.ts";
 import { call, QUESTION, until } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { beginStream, delta, DONE, FINISH, type TestProvider, useProviders, USAGE_EVENT } from "./testing/provider.ts";
+import { beginStream, delta, DONE, FINISH, openaiAt, type TestProvider, USAGE_EVENT, useProviders } from "./testing/provider.ts";
 
 const { shared } = useHosts();
 const startProvider = useProviders();
@@ -13,7 +13,7 @@ const STREAMED = { ...QUESTION, stream: true };
 
 async function openWith(provider: TestProvider): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun> }> {
   const { host, gateway } = await shared();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "sk-test-load-1234567890", model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: "sk-test-load-1234567890", model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   return { host, gateway, run };

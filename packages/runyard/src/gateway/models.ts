@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { z } from "zod";
 import { beginAnswer, passedHeaders, refuse } from "./answer.ts";
-import { authorization, type Target, unansweredRefusal } from "./exchange.ts";
+import { authorization, unansweredRefusal } from "./exchange.ts";
 import { MODEL_ALIAS, type Provider } from "./protocol.ts";
 import { createRedactor } from "./redact.ts";
 import type { LiveRun } from "./registry.ts";
@@ -13,19 +13,14 @@ const TIMEOUT_MS = 60_000;
 const listSchema = z.looseObject({ data: z.array(z.unknown()) });
 
 /** Passes the provider's list of models on, with the alias in front: it is a name that the gateway takes. No model is called, so nothing is journalled. */
-export async function listModels(
-  run: LiveRun,
-  response: ServerResponse,
-  via: { provider: Provider; targetOf: (provider: Provider) => Promise<Target> },
-): Promise<void> {
-  const target = await via.targetOf(via.provider);
-  const redactor = createRedactor([target.apiKey]);
+export async function listModels(run: LiveRun, response: ServerResponse, provider: Provider): Promise<void> {
+  const redactor = createRedactor([provider.apiKey]);
   const signal = AbortSignal.any([run.closed, AbortSignal.timeout(TIMEOUT_MS)]);
   try {
     const answer = await callUpstream({
       method: "GET",
-      url: urlBelow(target.baseUrl, "/models"),
-      headers: authorization(target),
+      url: urlBelow(provider.baseUrl, "/models"),
+      headers: authorization(provider),
       body: null,
       signal,
     });

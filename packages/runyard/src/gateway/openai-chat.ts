@@ -2,6 +2,7 @@ import { z } from "zod";
 import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
+  type ChooseModel,
   errorMessageOf,
   type EventFate,
   messageIn,
@@ -17,11 +18,18 @@ import {
 /** OpenAI's chat completions, which most other providers speak too. */
 export const openaiChat: WireFormat = {
   doorPath: "/v1/chat/completions",
-  providerPath: "/chat/completions",
+  providerPath: (api) => CHAT_PATHS[api],
   prepareRequest,
   readWholeAnswer,
   watchStream,
 };
+
+/** The makers of other APIs serve this one too. */
+const CHAT_PATHS = {
+  openai: "/chat/completions",
+  anthropic: "/v1/chat/completions",
+  gemini: "/v1beta/openai/chat/completions",
+} as const;
 
 const requestSchema = z.looseObject({
   model: z.string().min(1),
@@ -30,15 +38,16 @@ const requestSchema = z.looseObject({
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
 });
 
-export function prepareRequest(raw: Buffer, chooseModel: (asked: string) => string): PreparedRequest {
+export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest {
   const data = readRequest(raw, requestSchema, "chat completion");
-  const model = chooseModel(data.model);
+  const chosen = chooseModel(data.model);
+  const { model } = chosen;
   const stream = data.stream === true;
   const wantsUsageEvent = data.stream_options?.include_usage === true;
   const isFinal = model === data.model && (!stream || wantsUsageEvent);
-  if (isFinal) return { body: raw, model, stream, wantsUsageEvent };
+  if (isFinal) return { ...chosen, body: raw, stream, wantsUsageEvent };
   const options = stream ? { stream_options: { ...data.stream_options, include_usage: true } } : {};
-  return { body: Buffer.from(JSON.stringify({ ...data, model, ...options })), model, stream, wantsUsageEvent };
+  return { ...chosen, body: Buffer.from(JSON.stringify({ ...data, model, ...options })), stream, wantsUsageEvent };
 }
 
 const count = z.number().int().min(0).nullish().catch(null);
@@ -47,6 +56,7 @@ const usageSchema = z
     prompt_tokens: count,
     completion_tokens: count,
     prompt_tokens_details: z.looseObject({ cached_tokens: count }).nullish().catch(null),
+    completion_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
   })
   .nullish()
   .catch(null);
@@ -56,6 +66,8 @@ function tokensIn(usage: z.infer<typeof usageSchema>): TokenCounts {
     inputTokens: usage?.prompt_tokens ?? null,
     outputTokens: usage?.completion_tokens ?? null,
     cachedInputTokens: usage?.prompt_tokens_details?.cached_tokens ?? null,
+    cacheWriteTokens: null,
+    reasoningTokens: usage?.completion_tokens_details?.reasoning_tokens ?? null,
   };
 }
 

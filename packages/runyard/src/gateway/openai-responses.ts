@@ -3,6 +3,7 @@ import { Refusal } from "./refusal.ts";
 import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
+  type ChooseModel,
   errorMessageOf,
   messageIn,
   NO_TOKENS,
@@ -17,7 +18,7 @@ import {
 /** OpenAI's Responses. */
 export const openaiResponses: WireFormat = {
   doorPath: "/v1/responses",
-  providerPath: "/responses",
+  providerPath: (api) => (api === "openai" ? "/responses" : null),
   prepareRequest,
   readWholeAnswer,
   watchStream,
@@ -30,14 +31,15 @@ const requestSchema = z.looseObject({
 });
 
 /** The last event tells the usage unasked, so nothing but the model's name ever changes. */
-export function prepareRequest(raw: Buffer, chooseModel: (asked: string) => string): PreparedRequest {
+export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest {
   const data = readRequest(raw, requestSchema, "Responses");
   // Its answer would come later and past the gateway, which could not count it.
   if (data.background === true)
     throw new Refusal(400, "background_not_served", { message: "Runyard's gateway does not serve answers in the background." });
-  const model = chooseModel(data.model);
+  const chosen = chooseModel(data.model);
+  const { model } = chosen;
   const body = model === data.model ? raw : Buffer.from(JSON.stringify({ ...data, model }));
-  return { body, model, stream: data.stream === true, wantsUsageEvent: true };
+  return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true };
 }
 
 const count = z.number().int().min(0).nullish().catch(null);
@@ -49,6 +51,7 @@ const responseSchema = z.looseObject({
       input_tokens: count,
       output_tokens: count,
       input_tokens_details: z.looseObject({ cached_tokens: count }).nullish().catch(null),
+      output_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
     })
     .nullish()
     .catch(null),
@@ -60,6 +63,8 @@ function tokensIn({ usage }: ResponseBody): TokenCounts {
     inputTokens: usage?.input_tokens ?? null,
     outputTokens: usage?.output_tokens ?? null,
     cachedInputTokens: usage?.input_tokens_details?.cached_tokens ?? null,
+    cacheWriteTokens: null,
+    reasoningTokens: usage?.output_tokens_details?.reasoning_tokens ?? null,
   };
 }
 

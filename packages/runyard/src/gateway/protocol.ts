@@ -4,8 +4,8 @@ import { z } from "zod";
 /** The version of the package that the gateway came with; a test compares it with package.json. */
 export const GATEWAY_VERSION = "0.1.0";
 /** Grows when the control API changes in a way that an older server would misunderstand. */
-export const CONTROL_PROTOCOL = 1;
-/** The model name that stands for "the run's model, else the provider's". */
+export const CONTROL_PROTOCOL = 2;
+/** The model name that stands for "the run's model, else the first provider's that has a default one". */
 export const MODEL_ALIAS = "runyard";
 
 const baseUrlSchema = z
@@ -19,36 +19,46 @@ function isPlainHttpUrl(text: string): boolean {
   return (url.protocol === "http:" || url.protocol === "https:") && url.username === "" && url.password === "";
 }
 
-/** `scripted` is the simulated model inside the gateway. */
-export const providerSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    kind: z.literal("openai"),
-    /** What `/chat/completions` and `/responses` are put behind. */
-    baseUrl: baseUrlSchema,
-    apiKey: z
-      .string()
-      .trim()
-      .regex(/^[\x21-\x7e]+$/, "must be one word of visible ASCII characters")
-      .nullable(),
-    /** What the alias `runyard` means where a run names no model. */
-    model: z.string().trim().min(1).max(200).nullable(),
-  }),
-  z.strictObject({ kind: z.literal("scripted") }),
-]);
-/** Where model calls go. */
+/** The families of APIs that providers speak; each has its own paths, its own way to name a key, and its own error bodies. */
+export const PROVIDER_APIS = ["openai", "anthropic", "gemini"] as const;
+export type ProviderApi = (typeof PROVIDER_APIS)[number];
+
+const modelNameSchema = z.string().trim().min(1).max(200);
+
+/** Somebody who answers model calls. */
+export const providerSchema = z.strictObject({
+  /** What stands before the slash in `provider/model`. */
+  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "must be lower-case letters, digits and . _ -, at most 64 characters"),
+  api: z.enum(PROVIDER_APIS),
+  /** As the programs of this API's maker take it: with the version for `openai` (`https://api.openai.com/v1`), without for the others. */
+  baseUrl: baseUrlSchema,
+  apiKey: z
+    .string()
+    .trim()
+    .regex(/^[\x21-\x7e]+$/, "must be one word of visible ASCII characters")
+    .nullable(),
+  /** What the alias `runyard` means where a run names no model. */
+  model: modelNameSchema.nullable(),
+});
 export type Provider = z.infer<typeof providerSchema>;
+
+/** In the order in which they are asked for a model that none of them names as its own. */
+export const providersSchema = z
+  .array(providerSchema)
+  .max(50)
+  .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, "must have names that differ");
 
 export const registerRunSchema = z.strictObject({
   token: z.string().regex(/^[\x21-\x7e]{16,500}$/, "must be 16 to 500 visible ASCII characters"),
-  model: z.string().trim().min(1).max(200).nullable(),
-  /** True: the scripted model answers this run. False: it never does, whatever the provider is. */
+  model: modelNameSchema.nullable(),
+  /** True: the scripted model answers this run. False: it never does. */
   simulated: z.boolean(),
 });
 export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
 export type RegisteredRun = z.infer<typeof runStateSchema>;
 
 /** Everything that a gateway was told; handed from one process to the next, never written anywhere. */
-export const gatewayStateSchema = z.object({ provider: providerSchema.nullable(), runs: z.array(runStateSchema) });
+export const gatewayStateSchema = z.object({ providers: providersSchema, runs: z.array(runStateSchema) });
 export type GatewayState = z.infer<typeof gatewayStateSchema>;
 
 export const gatewayHealthSchema = z.object({

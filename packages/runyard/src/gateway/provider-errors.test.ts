@@ -5,14 +5,14 @@ import { z } from "zod";
 import type { Gateway } from "./client.ts";
 import { call, modelAt, QUESTION } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { answerWell, beginStream, delta, DONE, FINISH, sendJson, useProviders } from "./testing/provider.ts";
+import { answerWell, beginStream, delta, DONE, FINISH, openaiAt, sendJson, useProviders } from "./testing/provider.ts";
 
 const { shared } = useHosts();
 const startProvider = useProviders();
 
 async function openWith(baseUrl: string): Promise<{ host: TestHost; gateway: Gateway; run: ReturnType<typeof newRun> }> {
   const { host, gateway } = await shared();
-  await gateway.setProvider({ kind: "openai", baseUrl, apiKey: "sk-test-errors-123456", model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl, apiKey: "sk-test-errors-123456", model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   return { host, gateway, run };
@@ -171,7 +171,7 @@ test("a base URL may end in a slash and have a query", async () => {
 test("a provider without a key gets none", async () => {
   const provider = await startProvider(answerWell);
   const { gateway, run } = await openWith(provider.baseUrl);
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: null, model: "m" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: null, model: "m" })]);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
   expect(provider.seen[0]?.headers).not.toHaveProperty("authorization");
 });

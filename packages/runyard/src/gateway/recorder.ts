@@ -6,6 +6,7 @@ import { exchangesFile, runDir } from "./files.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
 import type { Redactor } from "./redact.ts";
+import type { TokenCounts } from "./wire-format.ts";
 
 export interface RecorderOptions {
   readonly gatewayDir: string;
@@ -29,6 +30,7 @@ export interface Recorder {
 
 export interface CallStart {
   readonly runId: string;
+  readonly provider: string;
   readonly model: string;
   readonly path: string;
   readonly request: Buffer;
@@ -45,7 +47,7 @@ export interface CallRecord {
 }
 
 export type CallEnd = Pick<ExchangeClose, "status" | "ok" | "complete" | "error"> & {
-  readonly tokens: Pick<ExchangeClose, "inputTokens" | "outputTokens" | "cachedInputTokens">;
+  readonly tokens: TokenCounts;
 };
 
 export function createRecorder(options: RecorderOptions): Recorder {
@@ -76,13 +78,13 @@ export function createRecorder(options: RecorderOptions): Recorder {
   };
 
   return {
-    open({ runId, model, path: doorPath, request, redactor }) {
+    open({ runId, provider, model, path: doorPath, request, redactor }) {
       prepare(runId);
       count += 1;
       const id = `${count}-${tag}`;
       const file = exchangesFile(gatewayDir, runId);
       const startedAt = performance.now();
-      appendLines(file, [{ type: "open", id, at: new Date().toISOString(), model, path: doorPath }]);
+      appendLines(file, [{ type: "open", id, at: new Date().toISOString(), provider, model, path: doorPath }]);
       openBodies += 1;
       const bodies = recordBodies(path.join(runDir(gatewayDir, runId), id), { request, redactor, log });
       return {

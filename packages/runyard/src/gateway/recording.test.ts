@@ -4,7 +4,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { call, QUESTION, until } from "./testing/caller.ts";
 import { newRun, useHosts } from "./testing/host.ts";
-import { answerWell, beginStream, delta, DONE, FINISH, useProviders } from "./testing/provider.ts";
+import { answerWell, beginStream, delta, DONE, FINISH, openaiAt, useProviders } from "./testing/provider.ts";
 
 const { newHost } = useHosts();
 const startProvider = useProviders();
@@ -14,7 +14,7 @@ test("a call that cannot be journalled is not made", async () => {
   const provider = await startProvider(answerWell);
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "m" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "m" })]);
   const run = newRun();
   await gateway.openRun(run);
   const runs = path.join(host.home.gatewayDir, "runs");
@@ -40,7 +40,7 @@ test("an end that cannot be written is written as soon as that is possible; the 
   });
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "m" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "m" })]);
   const run = newRun();
   await gateway.openRun(run);
   const answer = call(gateway, { token: run.token, body: { ...QUESTION, stream: true } });
@@ -67,7 +67,7 @@ test("a recording that cannot be written costs the recording only", async () => 
   const provider = await startProvider(answerWell);
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "m" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "m" })]);
   const run = newRun();
   await gateway.openRun(run);
   await call(gateway, { token: run.token });

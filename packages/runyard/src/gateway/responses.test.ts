@@ -6,7 +6,7 @@ import type { Gateway } from "./client.ts";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-responses.ts";
 import { call, until, type RawAnswer } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { beginStream, sendJson, type SeenRequest, useProviders } from "./testing/provider.ts";
+import { beginStream, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
 import { COMPLETED, CREATED, HELLO, response, RESPONSES_QUESTION, responsesEvent, respondWell } from "./testing/responses.ts";
 
 const { newHost, shared } = useHosts();
@@ -32,7 +32,7 @@ async function openWith(
 ): Promise<Opened> {
   const provider = await startProvider(answer);
   const { host, gateway } = await where;
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   const ask: Opened["ask"] = (body) => call(gateway, { token: run.token, path: "/v1/responses", body: { ...RESPONSES_QUESTION, ...body } });
@@ -212,9 +212,10 @@ test("a call that the gateway's kill -9 broke off is cut for the client and sett
 describe("the format", () => {
   test("a request that needs no change stays as it is, to the byte; else only the model changes", () => {
     const raw = Buffer.from('{ "input": [],\n"seed": 12345678901234567890, "model": "m" }');
-    expect(prepareRequest(raw, (asked) => asked).body).toBe(raw);
+    const provider = openaiAt({ baseUrl: "http://127.0.0.1/v1", apiKey: null, model: null });
+    expect(prepareRequest(raw, (model) => ({ provider, model })).body).toBe(raw);
     const body = { model: "a", input: [{ type: "message", role: "user", odd: { a: [1] } }], store: false, stream: true };
-    const prepared = prepareRequest(Buffer.from(JSON.stringify(body)), () => "b");
+    const prepared = prepareRequest(Buffer.from(JSON.stringify(body)), () => ({ provider, model: "b" }));
     expect(prepared).toMatchObject({ model: "b", stream: true });
     expect(JSON.parse(String(prepared.body))).toEqual({ ...body, model: "b" });
   });

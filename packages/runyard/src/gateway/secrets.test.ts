@@ -3,7 +3,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { call, QUESTION } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
-import { beginStream, chunk, delta, DONE, FINISH, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
+import { beginStream, chunk, delta, DONE, FINISH, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
 
 const { newHost } = useHosts();
 const startProvider = useProviders();
@@ -48,7 +48,7 @@ test.each(["error", "plain", "whole", "stream", "stream-error", "cut"])(
     });
     const host = newHost();
     const gateway = await host.open();
-    await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+    await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
     const run = newRun();
     await gateway.openRun(run);
 
@@ -76,7 +76,7 @@ test("the token that an agent prints is recorded by nobody, and its owner gets i
   );
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   const messages = [{ role: "user", content: `token: ${run.token} ${CANARY}` }];
@@ -92,7 +92,7 @@ test("keys and tokens stay in memory through a crash, a hand-over and refusals",
   );
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" })]);
   const run = newRun();
   await gateway.openRun(run);
   await call(gateway, { token: `${run.token}-wrong` });
@@ -110,8 +110,7 @@ test("keys and tokens stay in memory through a crash, a hand-over and refusals",
 test("what the gateway writes is for its user only", async () => {
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "scripted" });
-  const run = newRun();
+  const run = { ...newRun(), simulated: true };
   await gateway.openRun(run);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 200 });
   const open = readdirSync(host.home.root, { recursive: true, encoding: "utf8" })
@@ -126,7 +125,7 @@ test("a placeholder key of a local server is a word like any other", async () =>
   );
   const host = newHost();
   const gateway = await host.open();
-  await gateway.setProvider({ kind: "openai", baseUrl: provider.baseUrl, apiKey: "ollama", model: "m" });
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: "ollama", model: "m" })]);
   const run = newRun();
   await gateway.openRun(run);
   expect((await call(gateway, { token: run.token })).body).toContain("ollama is a model server");

@@ -1,33 +1,49 @@
 import type { z } from "zod";
+import type { ChosenModel } from "./choose-model.ts";
+import type { ProviderApi } from "./protocol.ts";
 import { Refusal } from "./refusal.ts";
 
 /** What the gateway must know of a provider's API, and nothing else does: one file for each format. */
 export interface WireFormat {
-  /** The path at the door, and what it is below the provider's base URL. */
+  /** The path at the door. */
   readonly doorPath: string;
-  readonly providerPath: string;
+  /** The path below the base URL of a provider of that API; null where that one does not speak the format. */
+  providerPath(api: ProviderApi): string | null;
   /** Puts the real model's name in, and asks for usage where that must be asked for. Throws a Refusal for what is no request of this format. */
-  prepareRequest(raw: Buffer, chooseModel: (asked: string) => string): PreparedRequest;
+  prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest;
   /** Judges an answer that was not streamed. One that is not JSON is taken for cut: nothing else tells when the end of the connection is the end of the answer. */
   readWholeAnswer(body: Buffer): AnswerReport;
   watchStream(request: { readonly wantsUsageEvent: boolean }): StreamWatcher;
 }
 
+/** Who answers the model that a client asks for; throws a Refusal when there is nobody. */
+export type ChooseModel = (asked: string) => ChosenModel;
+
 /** A request as the provider gets it. */
-export interface PreparedRequest {
+export interface PreparedRequest extends ChosenModel {
   readonly body: Buffer;
-  readonly model: string;
   readonly stream: boolean;
   /** False when an event that only tells the usage is for the gateway, because the client did not ask for it. */
   readonly wantsUsageEvent: boolean;
 }
 
+/** As every format's figures are told here, whatever its provider includes where; null: the provider did not say. */
 export interface TokenCounts {
+  /** All of the input, what was read from a cache and what was written to one included. */
   readonly inputTokens: number | null;
+  /** All of the output, reasoning included. */
   readonly outputTokens: number | null;
   readonly cachedInputTokens: number | null;
+  readonly cacheWriteTokens: number | null;
+  readonly reasoningTokens: number | null;
 }
-export const NO_TOKENS: TokenCounts = { inputTokens: null, outputTokens: null, cachedInputTokens: null };
+export const NO_TOKENS: TokenCounts = {
+  inputTokens: null,
+  outputTokens: null,
+  cachedInputTokens: null,
+  cacheWriteTokens: null,
+  reasoningTokens: null,
+};
 
 /** What came of an answer: `error` is null for a good one. */
 export interface AnswerReport {

@@ -110,7 +110,7 @@ const server = await startServer({
   defaultDriver: "process",
   maxRuns: 10,
   databaseUrl: null,
-  provider: null,
+  providers: [],
   allowedHosts: [],
   role: "all",
   timings: { leaseMs: 15_000, pollMs: 1_000 },

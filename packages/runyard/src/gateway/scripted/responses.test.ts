@@ -15,8 +15,7 @@ interface Item {
 /** Asks as a run that is simulated does. */
 async function simulate() {
   const { gateway, host } = await shared();
-  await gateway.setProvider({ kind: "scripted" });
-  const run = newRun();
+  const run = { ...newRun(), simulated: true };
   await gateway.openRun(run);
   const ask = async (body: object) =>
     (await call(gateway, { token: run.token, path: "/v1/responses", body: { model: "runyard", tools: TOOLS, ...body } })).body;

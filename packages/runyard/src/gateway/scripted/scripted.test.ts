@@ -100,8 +100,7 @@ interface Work {
 /** An agent's loop with the client library, the real gateway and real tools. */
 async function work({ task, dir, refuse = [], only }: Work): Promise<{ done: Done[]; text: string; deltas: number; runId: string }> {
   const { gateway } = await shared();
-  await gateway.setProvider({ kind: "scripted" });
-  const run = newRun();
+  const run = { ...newRun(), simulated: true };
   await gateway.openRun(run);
   const done: Done[] = [];
   const all = toolsIn(dir, done, refuse);
@@ -215,8 +214,7 @@ test.each([[[] as string[]], [["run_command"]], [["list_files"]]])(
 
 test("the same request gets the same answer, streamed or whole", async () => {
   const { gateway } = await shared();
-  await gateway.setProvider({ kind: "scripted" });
-  const run = newRun();
+  const run = { ...newRun(), simulated: true };
   await gateway.openRun(run);
   const tools = [{ type: "function", function: { name: "list_files", parameters: {} } }];
   const ask = async (stream: boolean) => (await call(gateway, { token: run.token, body: { ...QUESTION, tools, stream } })).body;
@@ -236,8 +234,7 @@ test("the same request gets the same answer, streamed or whole", async () => {
 
 test("a new message of the person begins the script anew", async () => {
   const { gateway } = await shared();
-  await gateway.setProvider({ kind: "scripted" });
-  const run = newRun();
+  const run = { ...newRun(), simulated: true };
   await gateway.openRun(run);
   const tools = [{ type: "function", function: { name: "list_files", parameters: {} } }];
   const first = [

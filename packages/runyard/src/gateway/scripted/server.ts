@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Target } from "../exchange.ts";
+import type { Provider } from "../protocol.ts";
 import { errorBody } from "../wire-format.ts";
 import { chatDialect } from "./chat.ts";
 import { type Dialect, sendJson } from "./dialect.ts";
@@ -15,7 +15,7 @@ const DIALECTS: readonly Dialect[] = [chatDialect, responsesDialect];
  * Starts the scripted model: an HTTP server on loopback that speaks what the gateway speaks, so that
  * simulated runs take the way that real ones take. It lives as long as its process.
  */
-export async function startScriptedServer(): Promise<Target> {
+export async function startScriptedServer(): Promise<Provider> {
   const apiKey = randomBytes(24).toString("hex");
   const server = createServer((request, response) => {
     response.on("error", () => undefined);
@@ -27,7 +27,8 @@ export async function startScriptedServer(): Promise<Target> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   server.unref();
-  return { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, apiKey };
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+  return { name: "scripted", api: "openai", baseUrl, apiKey, model: SCRIPTED_MODEL };
 }
 
 function sendError(response: ServerResponse, status: number, message: string): void {

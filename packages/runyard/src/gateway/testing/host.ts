@@ -8,6 +8,7 @@ import { type Home, homeAt } from "../../home.ts";
 import { type Gateway, openGateway, stopGateway } from "../client.ts";
 import { type ExchangeClose, type ExchangeLine, parseExchangeLine } from "../exchange-journal.ts";
 import { livingLives } from "../lives.ts";
+import type { RegisteredRun } from "../protocol.ts";
 import { isAlive } from "../../process-identity.ts";
 
 /** The gateway's process as it is shipped, in one file; `mark` makes another program of the same code. */
@@ -128,8 +129,8 @@ function fail(line: string): never {
 let runCount = 0;
 
 /** A run's id and token, different each time. */
-export function newRun(): { runId: string; token: string; model: string | null } {
+export function newRun(): RegisteredRun {
   runCount += 1;
   const digits = String(runCount).padStart(23, "0");
-  return { runId: `run_01k${digits}`, token: `ryg_test_token_${process.pid}_${digits}`, model: null };
+  return { runId: `run_01k${digits}`, token: `ryg_test_token_${process.pid}_${digits}`, model: null, simulated: false };
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type afterAll, afterEach } from "vitest";
+import type { Provider } from "../protocol.ts";
 
 export interface SeenRequest {
   readonly method: string;
@@ -16,6 +17,11 @@ export interface TestProvider {
   readonly baseUrl: string;
   readonly seen: SeenRequest[];
   readonly server: Server;
+}
+
+/** A provider of OpenAI's API, as a server tells the gateway of it. */
+export function openaiAt(at: Pick<Provider, "baseUrl" | "apiKey" | "model">): Provider {
+  return { name: "openai", api: "openai", ...at };
 }
 
 type Answer = (request: SeenRequest, response: ServerResponse) => void | Promise<void>;
