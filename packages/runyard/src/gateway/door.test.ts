@@ -4,6 +4,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { doorSocket } from "./files.ts";
 import type { Gateway } from "./client.ts";
+import { CONTROL_PROTOCOL } from "./protocol.ts";
 import { call, QUESTION } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { answerWell, delta, DONE, FINISH, openaiAt, sendJson, type TestProvider, USAGE_EVENT, useProviders } from "./testing/provider.ts";
@@ -144,7 +145,10 @@ test("agents without isolation reach the same door by TCP", async () => {
   const port = gateway.tcpPort();
   expect(await call(gateway, { port, token: run.token })).toMatchObject({ status: 200, complete: true });
   expect(await call(gateway, { port, token: "ryg_somebody_elses_token" })).toMatchObject({ status: 401 });
-  expect(JSON.parse(readFileSync(path.join(host.home.gatewayDir, "gateway.json"), "utf8"))).toMatchObject({ tcpPort: port, protocol: 1 });
+  expect(JSON.parse(readFileSync(path.join(host.home.gatewayDir, "gateway.json"), "utf8"))).toMatchObject({
+    tcpPort: port,
+    protocol: CONTROL_PROTOCOL,
+  });
 });
 
 test("only tokens of living runs open the door", async () => {

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
 import type { ChosenModel } from "./choose-model.ts";
+import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
 import { createRedactor } from "./redact.ts";
-import { openaiAt } from "./testing/provider.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
+import { openaiAt } from "./testing/provider.ts";
+import { NO_TOKENS } from "./wire-format.ts";
 
 const event = fc.constantFrom(
   "data: one\n\n",
@@ -120,14 +121,13 @@ describe("chat completions", () => {
       `{"choices":[],"usage":${usage(2)}}`,
     );
     expect(fates).toEqual(["forward", "forward", "forward", "drop"]);
-    expect(tokens).toEqual({ inputTokens: 2, outputTokens: 2, cachedInputTokens: null });
+    expect(tokens).toEqual({ ...NO_TOKENS, inputTokens: 2, outputTokens: 2 });
   });
 
   test.each(["-1", "1.5", '"12"', "null", "{}"])("a count of %s is no count", (count) => {
     expect(see(`{"choices":[],"usage":{"prompt_tokens":${count},"completion_tokens":3}}`).tokens).toEqual({
-      inputTokens: null,
+      ...NO_TOKENS,
       outputTokens: 3,
-      cachedInputTokens: null,
     });
   });
 

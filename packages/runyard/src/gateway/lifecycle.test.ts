@@ -6,6 +6,7 @@ import type { ServerResponse } from "node:http";
 import { afterAll, describe, expect, test } from "vitest";
 import { type Gateway, stopGateway } from "./client.ts";
 import { livingLives } from "./lives.ts";
+import { CONTROL_PROTOCOL } from "./protocol.ts";
 import { identifyProcess } from "../process-identity.ts";
 import { call, QUESTION, type RawAnswer, until } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
@@ -344,7 +345,7 @@ test("its sources can be run too", async () => {
   const { fileURLToPath } = await import("node:url");
   const execArgv = ["--import", import.meta.resolve("tsx"), "--conditions=runyard-source"];
   const gateway = await openGateway({ home: host.home, program: fileURLToPath(new URL("main.ts", import.meta.url)), execArgv });
-  expect(await gateway.health()).toMatchObject({ protocol: 1 });
+  expect(await gateway.health()).toMatchObject({ protocol: CONTROL_PROTOCOL });
   gateway.close();
 });
 

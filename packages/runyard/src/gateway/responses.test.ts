@@ -8,6 +8,7 @@ import { call, until, type RawAnswer } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { beginStream, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
 import { COMPLETED, CREATED, HELLO, response, RESPONSES_QUESTION, responsesEvent, respondWell } from "./testing/responses.ts";
+import { NO_TOKENS } from "./wire-format.ts";
 
 const { newHost, shared } = useHosts();
 const startProvider = useProviders();
@@ -15,7 +16,6 @@ const KEY = "sk-test-responses-123456";
 const CUT = "The connection to the model provider broke in the middle of its answer.";
 const EARLY = "The model provider ended its answer before it was complete.";
 const COUNTED = { inputTokens: 1_200, outputTokens: 34, cachedInputTokens: 1_000 };
-const NOT_COUNTED = { inputTokens: null, outputTokens: null, cachedInputTokens: null };
 
 interface Opened {
   readonly host: TestHost;
@@ -61,8 +61,8 @@ test("a whole answer is counted too, and figures that nobody told are null", asy
   for (const body of bodies) expect(JSON.parse((await ask()).body)).toEqual(JSON.parse(JSON.stringify(body)));
   expect(host.closes(runId)).toMatchObject([
     { ok: true, ...COUNTED },
-    { ok: true, ...NOT_COUNTED, inputTokens: 7 },
-    { ok: true, ...NOT_COUNTED },
+    { ok: true, ...NO_TOKENS, inputTokens: 7 },
+    { ok: true, ...NO_TOKENS },
   ]);
 });
 
@@ -99,7 +99,7 @@ test.each(broken)("a stream that %s looks broken", async (_, words, finish) => {
     param: null,
     sequence_number: 2,
   });
-  expect(host.closes(runId)).toMatchObject([{ status: 200, ok: false, complete: false, error: words, ...NOT_COUNTED }]);
+  expect(host.closes(runId)).toMatchObject([{ status: 200, ok: false, complete: false, error: words, ...NO_TOKENS }]);
 });
 
 const FAILED = responsesEvent("response.failed", {
@@ -111,8 +111,8 @@ const INCOMPLETE = responsesEvent("response.incomplete", {
 const MUTE = responsesEvent("response.failed", { response: null });
 
 test.each<[string, string, object]>([
-  ["that the provider says failed", FAILED, { ok: false, complete: true, error: "overloaded", ...NOT_COUNTED }],
-  ["that failed without words", MUTE, { ok: false, error: "The provider reported a failure without words.", ...NOT_COUNTED }],
+  ["that the provider says failed", FAILED, { ok: false, complete: true, error: "overloaded", ...NO_TOKENS }],
+  ["that failed without words", MUTE, { ok: false, error: "The provider reported a failure without words.", ...NO_TOKENS }],
   ["that reached the model's limit", INCOMPLETE, { ok: true, complete: true, error: null, ...COUNTED }],
 ])("an answer %s comes whole, and is judged by its last event", async (_, last, close) => {
   const { host, runId, ask } = await openWith((_request, answer) => {
@@ -204,7 +204,7 @@ test("a call that the gateway's kill -9 broke off is cut for the client and sett
   await until(() => host.closes(runId).length === 1, "the call's end");
   expect(await ask(stream)).toMatchObject({ complete: true });
   expect(host.closes(runId)).toMatchObject([
-    { status: null, ok: false, complete: false, ...NOT_COUNTED, settled: "estimate" },
+    { status: null, ok: false, complete: false, ...NO_TOKENS, settled: "estimate" },
     { ok: true, ...COUNTED, settled: "measured" },
   ]);
 });
@@ -224,14 +224,14 @@ describe("the format", () => {
     const watcher = watchStream();
     const usage = `{"input_tokens":${count},"output_tokens":3,"input_tokens_details":{"cached_tokens":${count}}}`;
     expect(watcher.see(Buffer.from(`data: {"type":"response.completed","response":{"usage":${usage}}}\n\n`))).toBe("last");
-    expect(watcher.report().tokens).toEqual({ inputTokens: null, outputTokens: 3, cachedInputTokens: null });
+    expect(watcher.report().tokens).toEqual({ ...NO_TOKENS, outputTokens: 3 });
   });
 
   test("comments and events of no known type go through", () => {
     const watcher = watchStream();
     expect(watcher.see(Buffer.from(": keep-alive\n\n"))).toBe("forward");
     expect(watcher.see(Buffer.from('data: {"type":"response.new_thing"}\n\n'))).toBe("forward");
-    expect(watcher.report()).toEqual({ complete: false, error: null, tokens: NOT_COUNTED });
+    expect(watcher.report()).toEqual({ complete: false, error: null, tokens: NO_TOKENS });
   });
 
   test("a whole answer is judged by what it says", () => {
