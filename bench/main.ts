@@ -6,6 +6,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findPackage } from "../packages/runyard/src/store/postgres/programs.ts";
+import { benchAgents } from "./agents.ts";
 import { benchCancel } from "./cancel.ts";
 import { benchCold } from "./cold.ts";
 import { benchCreate } from "./create.ts";
@@ -35,6 +36,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   fanout: benchFanout,
   memory: benchMemory,
   cancel: benchCancel,
+  agents: benchAgents,
 };
 const README = fileURLToPath(new URL("./README.md", import.meta.url));
 const MARKERS = ["<!-- figures begin -->", "<!-- figures end -->"] as const;

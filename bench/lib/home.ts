@@ -21,6 +21,8 @@ export interface UpOptions {
   /** Live heap that the server holds besides its own, in megabytes. */
   readonly heapMb?: number;
   readonly port?: number;
+  /** Environment besides what every server has. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface BenchServer {
@@ -62,10 +64,10 @@ export function makeBenchHome(program: string): BenchHome {
   const closing: (() => Promise<void>)[] = [];
   const servers: BenchServer[] = [];
 
-  const launch = ({ heapMb = 0, port = 0 }: UpOptions): ChildProcess => {
+  const launch = ({ heapMb = 0, port = 0, env: more = {} }: UpOptions): ChildProcess => {
     const flags = heapMb > 0 ? ["--import", HOLD_HEAP] : [];
     return spawn(process.execPath, [...flags, program, "up", "--port", String(port), "--json"], {
-      env: { ...env, BENCH_HEAP_MB: String(heapMb) },
+      env: { ...env, ...more, BENCH_HEAP_MB: String(heapMb) },
       stdio: ["ignore", "pipe", "pipe"],
     });
   };

@@ -15,15 +15,18 @@ const BATCH = 100;
  * then. What cannot be done now is tried again.
  */
 export async function watchDuePlans(deps: PlanDeps, leaving: AbortSignal, onError: (error: unknown) => void): Promise<void> {
-  let wake = new AbortController();
-  const unsubscribe = deps.wakes.subscribe(PLANS_DUE, () => wake.abort());
+  let pause = new AbortController();
+  const wake = (): void => pause.abort();
+  const unsubscribe = deps.wakes.subscribe(PLANS_DUE, wake);
+  leaving.addEventListener("abort", wake, { once: true });
   while (!leaving.aborted) {
-    wake = new AbortController();
+    pause = new AbortController();
     const due = await duePlans(deps.db, BATCH).catch((error: unknown): undefined => {
       onError(error);
     });
     for (const plan of due ?? []) await decideDue(deps, plan).catch(onError);
-    await sleep(POLL_MS, undefined, { signal: AbortSignal.any([leaving, wake.signal]) }).catch(() => undefined);
+    // Not by AbortSignal.any: each one that is made of a signal that lives long leaves something behind in it.
+    if (!leaving.aborted) await sleep(POLL_MS, undefined, { signal: pause.signal }).catch(() => undefined);
   }
   unsubscribe();
 }
