@@ -36,7 +36,7 @@ for await (const text of createInterface({ input: process.stdin })) {
 `;
 
 const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
-const [RUNS, KILLS] = isFull ? [60, 30] : [10, 4];
+const [RUNS, KILLS] = isFull ? [40, 20] : [10, 4];
 const FIRST_SEED = Number(process.env["RUNYARD_TEST_SEED"] ?? Date.now() % 1_000_000);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
@@ -181,7 +181,7 @@ function check(log: readonly RunEvent[], run: Run, done: readonly Acknowledged[]
   expect(run.error, story).toBeNull();
   const told = (what: Acknowledged["what"], key: string): number =>
     log.filter((event) => {
-      if (event.type === "plan.approved" || event.type === "plan.rejected")
+      if (event.type === "plan.approved" || event.type === "plan.revised" || event.type === "plan.rejected")
         return event.type === `plan.${what}` && String(event.data.version) === key;
       if (event.type === "permission.resolved") return what === "answered" && event.data.permissionId === key && event.data.by === "person";
       if (event.type === "run.cancelled") return what === "cancelled";

@@ -24,6 +24,12 @@ for await (const text of createInterface({ input: process.stdin })) {
 }
 `;
 
+/** The same, but that it ends its turn when it is told to; it does not leave. */
+const LINGERS = DEAF.replace(
+  'if (method !== "session/prompt") continue;',
+  'if (method === "session/cancel") send({ id: asked, result: { stopReason: "cancelled" } });\n  if (method !== "session/prompt") continue;\n  asked = id;',
+).replace("setInterval", "let asked;\nsetInterval");
+
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `release cannot be tested: ${unavailable}`, () => {
@@ -174,6 +180,31 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
       await line.client.runs.cancel(other.id);
       expect(await line.client.runs.waitForEnd(other.id)).toMatchObject({ status: "cancelled" });
       expect((await line.client.status()).runs).toMatchObject({ running: 0, waiting: 0, queued: 0 });
+    },
+    90_000,
+  );
+
+  // Five seconds until the agent is ended.
+  test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+    "an answer that comes while an agent is parted with is kept when the server is killed just then",
+    async () => {
+      await line.serve([]);
+      const repository = makeRepository(line.home.root, { "lingers.mjs": LINGERS }, `lingers-${(serial += 1)}`);
+      const { id } = await line.client.runs.create({
+        task: "Ask",
+        repositoryUrl: repository,
+        agent: { command: ["node", "lingers.mjs"] },
+        permissionPolicy: { ask: ["execute"] },
+        settings: { sandboxDriver: "bwrap", agentWait: 1_000 },
+      });
+      for await (const event of line.client.runs.events(id)) if (event.type === "turn.ended") break;
+      const { waitingFor } = await line.client.runs.get(id);
+      await line.client.runs.answerPermission(id, waitingFor[0]?.id ?? "", "allow");
+      await line.restart();
+      // It asks again in its next attempt.
+      expect(await line.waiting(id, waitingFor[0]?.id)).toMatchObject({ status: "awaiting_input", attempt: 2, error: null });
+      await line.client.runs.cancel(id);
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled" });
     },
     90_000,
   );

@@ -13,7 +13,7 @@ import { type Ending, enterPublishing, requireSuccess } from "./conclude-turn.ts
 import type { RunnerContext } from "./context.ts";
 import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
-import { Detached, type RunHandle } from "./run-handle.ts";
+import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
 
 /** How long an agent may take to leave once its stdin is closed, before it is killed. */
@@ -44,6 +44,7 @@ export async function workToEnd(
 ): Promise<void> {
   const { row } = handle;
   const { end, stays } = options;
+  if (attemptState(row).parting === true) throw new ReleaseRequest("The agent was being parted with");
   const spec = conversationSpec(ctx, row);
   await ctx.gateway.openRun({ runId: row.id, token: ctx.gatewayToken(row), model: row.spec.model, simulated: row.simulated });
   if (attemptState(row).turn === undefined) {

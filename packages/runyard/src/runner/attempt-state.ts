@@ -25,6 +25,8 @@ export interface AttemptState {
   readonly cachePath?: string;
   /** What people answered to the attempt before, which was let go while it waited. Set with the workspace. */
   readonly answers?: readonly GivenAnswer[];
+  /** The agent was told that its turn is cancelled, because it waits for too long: the run is to be let out of hand. */
+  readonly parting?: true;
   /** The agent's turn. Set once it has begun. */
   readonly turn?: TurnState;
   /** The agent's id of the conversation, for a later turn. Set once its turn has succeeded. */

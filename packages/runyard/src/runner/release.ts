@@ -4,7 +4,7 @@ import { agentWaitOf, type RunRow } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { agentDir } from "./agent-launch.ts";
 import { dismissAgent } from "./agent-turn.ts";
-import { attemptState, freshState } from "./attempt-state.ts";
+import { type AttemptState, attemptState, freshState } from "./attempt-state.ts";
 import { carryReleased } from "./carry-over.ts";
 import type { RunnerContext } from "./context.ts";
 import type { RunHandle } from "./run-handle.ts";
@@ -22,7 +22,9 @@ export async function partWithAgent(ctx: RunnerContext, handle: RunHandle): Prom
   if (conversation === undefined || !isShimAlive(agentDir(ctx, row))) return;
   const open = (await findRun(ctx.db, row.org_id, row.id))?.open ?? [];
   const requests = open.map((request) => request.request as NewRequest);
-  await handle.commit({ lines: cancelLines(conversation, requests) });
+  // Known to whoever goes on from here: an answer that comes now leaves nothing else that tells of it.
+  const state: AttemptState = { ...attemptState(row), parting: true };
+  await handle.commit({ lines: cancelLines(conversation, requests), change: { state } });
   const patience = AbortSignal.timeout(PARTING_MS);
   await dismissAgent(ctx, handle, patience).catch((error: unknown) => {
     // An agent that does not listen is killed.

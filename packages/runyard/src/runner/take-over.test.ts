@@ -170,6 +170,8 @@ describe("around a plan", () => {
     const one = leave(1, "workspace", "home");
     expect(await takeOverWorkspace({ home }, handle)).toEqual({ isTaken: false, copyOf: null });
     expect([leftIn(to.home), leftIn(one.workspace), existsSync(to.workspace)]).toEqual(["home 1", "workspace 1", false]);
+    mkdirSync(to.workspace); // half made, when the server was killed
+    expect(await takeOverWorkspace({ home }, handle)).toEqual({ isTaken: false, copyOf: null });
     expect(await notices()).toEqual([]);
   });
 

@@ -32,9 +32,9 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
   const broken = brokenAttempts(ctx, row, carry);
   const workspaces = [...broken, ...carry.attempts.map(dirsOf)];
   const homes = [...broken, ...(carry.homes ?? carry.attempts).map(dirsOf)];
-  const isMoved = !row.plans && workspaces.length > 0;
+  const isMissed = !row.plans && workspaces.length > 0;
   // Whoever begins the next turn must know that the files may be here from now on.
-  if (isMoved && workspace === undefined) await noteWorkspace(handle, "taken", []);
+  if (isMissed && workspace === undefined) await noteWorkspace(handle, "taken", []);
   for (const from of new Set([...workspaces, ...homes])) await killAttempt(from);
   mkdirSync(dirs.root, { recursive: true, mode: 0o700 });
   moveFirst(
@@ -42,13 +42,15 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
     dirs.home,
   );
   if (row.plans) return { isTaken: false, copyOf: carry.attempts.map((attempt) => dirsOf(attempt).workspace).find(isDirectory) ?? null };
+  // Where there never was one, as behind the first plan of a run, none is missed. What lies here then, a server has begun to
+  // make that was killed.
+  if (!isMissed) return FRESH;
   moveFirst(
     workspaces.map((from) => from.workspace),
     dirs.workspace,
   );
   if (existsSync(dirs.workspace)) return { isTaken: true, copyOf: null };
-  // Where there never was one, as behind the first plan of a run, none is missed.
-  if (isMoved) await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
+  await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
   return FRESH;
 }
 
