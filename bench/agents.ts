@@ -186,8 +186,8 @@ function endGroup(child: ChildProcess): void {
 
 /** The built-in agent as the server of this home has installed it. */
 function builtinProgram({ home }: BenchHome): string {
-  const [version = ""] = readdirSync(home.runtimeDir).filter((name) => !name.startsWith("."));
-  return path.join(home.runtimeDir, version, "agent.mjs");
+  const version = readdirSync(home.runtimeDir).find((name) => !name.startsWith("."));
+  return path.join(home.runtimeDir, version ?? "", "agent.mjs");
 }
 
 /** Looks at the memory of processes again and again; `stop` gives the most that there was at a time. */
