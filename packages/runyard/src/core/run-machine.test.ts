@@ -22,6 +22,7 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
   released: { type: "released", notice: { level: "info", code: "agent-released", message: "Let go." } },
+  left_asking: { type: "left_asking", questions: [{ questionId: "ask_1_1", question: "Which port?" }] },
   plan_proposed: { type: "plan_proposed", plan: { version: 1, text: "Do it.", hash: "h1", source: "message", dueAt: null } },
   plan_approved: { type: "plan_approved", approval: { version: 1, hash: "h1", by: "policy" }, edit: null },
   plan_revised: { type: "plan_revised", revision: { version: 1, feedback: "Shorter.", by: "person", userId: "u" } },
@@ -54,6 +55,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     requeued: "pending",
     asked: "awaiting_input",
     released: "pending",
+    left_asking: "awaiting_input",
     plan_proposed: "awaiting_plan",
     finished: "completed",
     broke: "failed",
@@ -64,6 +66,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     asked: "awaiting_input",
     answered: "running",
     released: "awaiting_input",
+    left_asking: "awaiting_input",
     retried: "running",
     requeued: "pending",
     finished: "completed",
@@ -119,6 +122,17 @@ describe("what else a fact changes", () => {
     expect(after(state("running"), FACTS.released)).toMatchObject({ status: "pending", phase: "queued", inHand: false });
   });
 
+  test("an agent that ended its turn with questions leaves its run waiting for all of them in nobody's hands", () => {
+    const questions = ["ask_1_1", "ask_1_2"].map((questionId) => ({ questionId, question: "Which?" }));
+    const left = after(state("running"), { type: "left_asking", questions });
+    expect(left).toMatchObject({ status: "awaiting_input", openRequests: 2, inHand: false, begun: true, phase: "building" });
+    const once = after(left, FACTS.answered);
+    expect(once).toMatchObject({ status: "awaiting_input", openRequests: 1 });
+    expect(after(once, FACTS.answered)).toMatchObject({ status: "pending", phase: "queued", openRequests: 0 });
+    expect(after(state("awaiting_input"), FACTS.left_asking)).toMatchObject({ openRequests: 2, inHand: false });
+    expect(transition(left, FACTS.left_asking)).toEqual({ ok: false });
+  });
+
   test("a request while another one waits is counted", () => {
     expect(after(state("awaiting_input", { openRequests: 1 }), { type: "asked", requests: 1 })).toMatchObject({ openRequests: 2 });
   });
@@ -157,6 +171,7 @@ describe("the events that tell of a fact", () => {
     ["deadline_passed", ["run.timeout"]],
     ["cancelled", ["run.cancelled"]],
     ["released", ["notice"]],
+    ["left_asking", ["question.asked"]],
     ["plan_proposed", ["plan.proposed"]],
     ["plan_approved", ["plan.approved"]],
     ["plan_revised", ["plan.revised"]],

@@ -50,6 +50,8 @@ export type RunFact =
   | { readonly type: "answered" }
   /** Its agent was let go, because the answers that it waits for did not come for so long. */
   | { readonly type: "released"; readonly notice: EventData<"notice"> }
+  /** Its agent ended its turn with questions, and is gone: the answers will be its next prompt. */
+  | { readonly type: "left_asking"; readonly questions: readonly EventData<"question.asked">[] }
   | { readonly type: "plan_proposed"; readonly plan: EventData<"plan.proposed"> }
   | { readonly type: "plan_approved"; readonly approval: EventData<"plan.approved">; readonly edit: EventData<"plan.edited"> | null }
   | { readonly type: "plan_revised"; readonly revision: EventData<"plan.revised"> }
@@ -76,6 +78,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     asked: "awaiting_input",
     // The answers came in the very moment: it queues to go on with them.
     released: "pending",
+    left_asking: "awaiting_input",
     plan_proposed: "awaiting_plan",
     finished: "completed",
     broke: "failed",
@@ -86,6 +89,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     asked: "awaiting_input",
     answered: "running",
     released: "awaiting_input",
+    left_asking: "awaiting_input",
     retried: "running",
     requeued: "pending",
     finished: "completed",
@@ -138,7 +142,7 @@ export function transition(state: RunState, fact: RunFact): Transition {
 }
 
 /** Facts behind which nobody has the run in hand. */
-const LETS_GO: ReadonlySet<FactType> = new Set(["released", "plan_proposed", "requeued"]);
+const LETS_GO: ReadonlySet<FactType> = new Set(["released", "left_asking", "plan_proposed", "requeued"]);
 
 /** The last answer sets the run going again, where its agent is still there; before that, it still waits. */
 function statusAfterAnswer(state: RunState, openRequests: number): RunStatus {
@@ -157,6 +161,8 @@ function openRequestsAfter(state: RunState, fact: RunFact): number {
   switch (fact.type) {
     case "asked":
       return state.openRequests + fact.requests;
+    case "left_asking":
+      return state.openRequests + fact.questions.length;
     case "answered":
       return state.openRequests - 1;
     case "entered":
@@ -216,6 +222,8 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
       return [{ type: "run.timeout", data: { error: fact.error } }];
     case "released":
       return [{ type: "notice", data: fact.notice }];
+    case "left_asking":
+      return fact.questions.map((data) => ({ type: "question.asked", data }));
     case "plan_proposed":
       return [{ type: "plan.proposed", data: fact.plan }];
     case "plan_approved":

@@ -38,6 +38,8 @@ export async function release(handle: RunHandle): Promise<void> {
   const { tries } = attemptState(row);
   await handle.release({
     fact: { type: "released", notice: { level: "info", code: "agent-released", message: words(row) } },
+    events: [],
+    requests: [],
     carry: carryReleased(row),
     state: { ...freshState(), ...(tries && { tries }) },
   });

@@ -72,8 +72,8 @@ export interface RunHandle {
    * Throws FencedError, or EndRequest where the run is to be cancelled.
    */
   propose(plan: { readonly fact: Extract<RunFact, { type: "plan_proposed" }> } & Omit<NewPlan, "run">): Promise<void>;
-  /** Takes the run out of hand with its requests open, with the events of the fact. Throws as `propose` does. */
-  release(how: { readonly fact: Extract<RunFact, { type: "released" }> } & Omit<Release, "run" | "events">): Promise<void>;
+  /** Takes the run out of hand with its requests open, with the events of the fact and what came before them. Throws as `propose` does. */
+  release(how: { readonly fact: Extract<RunFact, { type: "released" | "left_asking" }> } & Omit<Release, "run">): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
   happen(fact: RunFact, more?: Pick<StepCommit, "events" | "lines" | "change">): Promise<void>;
 }
@@ -111,8 +111,8 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
     async propose({ fact, events, ...plan }) {
       await takeUnlessCancelled(await proposePlan(deps.db, { ...plan, run: row, events: [...events, ...decide(fact).events] }));
     },
-    async release({ fact, ...rest }) {
-      await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, run: row, events: decide(fact).events }));
+    async release({ fact, events, ...rest }) {
+      await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, run: row, events: [...events, ...decide(fact).events] }));
     },
     async happen(fact, more = {}) {
       const decided = decide(fact);

@@ -1,23 +1,28 @@
 import type { NewEvent } from "@runyard/sdk/contract";
 import type { Database } from "./database.ts";
 import type { Carry, RequestRow, RunRow } from "./run-row.ts";
-import { eventArrays } from "./runs.ts";
+import { eventArrays, requestArrays, type StepCommit } from "./runs.ts";
 
 export interface Release {
   /** The run as its runner last saw it: owner and attempt must still be these. */
   readonly run: Pick<RunRow, "id" | "org_id" | "owner" | "attempt">;
   readonly events: readonly NewEvent[];
+  /** What the agent has left to be answered, beside what is open already. */
+  readonly requests: NonNullable<StepCommit["requests"]>;
   readonly carry: Carry;
   readonly state: unknown;
 }
 
-/** Takes a run out of its runner's hands, with its requests still open; undefined: somebody else owns it now, it has ended, or is to be cancelled. */
-export async function releaseRun(db: Database, { run, events, carry, state }: Release): Promise<RunRow | undefined> {
-  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.release_run($1, $2, $3, $4, $5, $6, $7)", [
+const RELEASE_RUN = `select * from runyard.release_run(${Array.from({ length: 11 }, (_, i) => `$${i + 1}`).join(", ")})`;
+
+/** Takes a run out of its runner's hands, with its requests open; undefined: somebody else owns it now, it has ended, or is to be cancelled. */
+export async function releaseRun(db: Database, { run, events, requests, carry, state }: Release): Promise<RunRow | undefined> {
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, RELEASE_RUN, [
     run.id,
     run.owner,
     run.attempt,
     ...eventArrays(events),
+    ...requestArrays(requests),
     JSON.stringify(carry),
     JSON.stringify(state),
   ]);

@@ -205,6 +205,16 @@ export interface StepCommit {
   readonly change?: RunChange;
 }
 
+/** Requests as the arrays that every SQL function takes: ids, kinds, offsets, and the whole as JSON text. */
+export function requestArrays(requests: NonNullable<StepCommit["requests"]>): [string[], string[], number[], string[]] {
+  return [
+    requests.map((request) => request.id),
+    requests.map((request) => request.kind),
+    requests.map((request) => request.offset),
+    requests.map((request) => JSON.stringify(request)),
+  ];
+}
+
 const COMMIT_STEP = `select * from runyard.commit_step(${Array.from({ length: 22 }, (_, i) => `$${i + 1}`).join(", ")})`;
 
 /** The fenced write of a runner, all in one commit; undefined: somebody else owns the run now, or it has ended. */
@@ -220,10 +230,7 @@ export async function commitStep(db: Database, step: StepCommit): Promise<RunRow
     run.usage_cursor,
     step.usageTo ?? run.usage_cursor,
     ...eventArrays(step.events ?? []),
-    requests.map((request) => request.id),
-    requests.map((request) => request.kind),
-    requests.map((request) => request.offset),
-    requests.map((request) => JSON.stringify(request)),
+    ...requestArrays(requests),
     step.lines ?? [],
     change.status ?? null,
     change.phase ?? null,

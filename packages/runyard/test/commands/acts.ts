@@ -174,6 +174,7 @@ const STEPS = [
   "retry",
   "propose",
   "let go",
+  "leave asking",
   "see to its end",
 ] as const;
 const LATE_STEPS = ["late read", "late finish", "late retry"] as const;
@@ -225,6 +226,11 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
     }
     case "let go":
       return { ...plain, fact: { type: "released", notice: { level: "info", code: "agent-released", message: "x" } } };
+    case "leave asking": {
+      const requests = [world.newName("ask"), world.newName("ask")];
+      const questions = requests.map((questionId) => ({ questionId, question: "x" }));
+      return { ...plain, fact: { type: "left_asking", questions }, events: [said("done")], requests };
+    }
     case "see to its end":
       // A runner asks whether the run is still its own before it kills anything.
       return plain;
@@ -236,8 +242,11 @@ async function write(handle: RunHandle, { fact, events, lines, read, requests }:
   if (fact?.type === "plan_proposed") {
     const { text, hash, source } = fact.plan;
     await handle.propose({ fact, events, state: {}, text, hash, source, dueMs: null });
-  } else if (fact?.type === "released") await handle.release({ fact, carry: CARRY, state: {} });
-  else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0, carry: null });
+  } else if (fact?.type === "released") await handle.release({ fact, events, requests: [], carry: CARRY, state: {} });
+  else if (fact?.type === "left_asking") {
+    const left = requests.map((id, n) => ({ id, kind: "question", offset: outTo + 3 + n }));
+    await handle.release({ fact, events, requests: left, carry: CARRY, state: {} });
+  } else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0, carry: null });
   else if (fact === null || fact.type === "asked")
     await handle.commit({ events, lines, outTo, requests: requests.map((id, n) => ({ id, kind: "permission", offset: outTo + n })) });
   else await handle.happen(fact, { events, lines });
@@ -308,7 +317,7 @@ function explainStep(
   if (canBe !== (outcome !== "impossible")) return wrong(outcome, canBe ? "a write" : "a refusal by the machine");
   if (isWritten === null) return null;
   const isMine = run.owner === row.owner && run.state.attempt === row.attempt && isLiving(run);
-  const givesAway = fact?.type === "plan_proposed" || fact?.type === "released";
+  const givesAway = fact?.type === "plan_proposed" || fact?.type === "released" || fact?.type === "left_asking";
   const isFresh = givesAway || fact?.type === "retried" || run.out === row.out_cursor;
   const isWanted = !givesAway || !run.cancelWanted;
   if (isWritten !== (isMine && isFresh && isWanted)) return wrong(isWritten ? "a write" : "a refusal", isWritten ? "a refusal" : "a write");

@@ -51,6 +51,12 @@ describe("a broken rule is caught:", () => {
     ["an approved plan queues its run", "decide_plan", "set queued = s.queued + 1", "set queued = s.queued"],
     ["an answer to an agent that was let go queues its run", "answer_request", "set queued = s.queued + 1", "set queued = s.queued"],
     ["an agent that is let go gives its place back", "release_run", "set active = s.active - 1", "set active = s.active"],
+    [
+      "what an agent has left to be answered is waited for",
+      "release_run",
+      "open_requests = x.open_requests + asked",
+      "open_requests = x.open_requests",
+    ],
     ["a lost runner's run is taken from its owner once", "end_lost_attempt", "and x.owner = p_owner and x.attempt = p_attempt", ""],
     ["a lost run gives its place back", "end_lost_attempt", "set active = s.active - 1", "set active = s.active"],
     ["whoever adopts is the owner", "adopt_runs", "set owner = p_owner", "set owner = owner"],

@@ -52,7 +52,7 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   if (fact.type === "claimed" || fact.type === "retried") [run.out, run.in] = [0, 0];
   if (next.state.openRequests === 0) for (const [id, is] of run.requests) if (is === "open") run.requests.set(id, "closed");
   if (fact.type === "continued") run.cancelWanted = false;
-  if (fact.type === "released") run.owner = null;
+  if (fact.type === "released" || fact.type === "left_asking") run.owner = null;
   tellPlans(run, fact);
   return true;
 }
