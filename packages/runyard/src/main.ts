@@ -252,6 +252,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         driver: sandboxDriver,
         profile: resolveProfile,
         builtinAgentProgram: runtime.builtinAgentProgram,
+        runToolsProgram: runtime.runToolsProgram,
         hostMemoryBytes,
         gatewayToken: (run) => gatewayToken(secret, run),
         now: Date.now,

@@ -54,6 +54,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
       ...mounts,
       { source: cachePath, target: cachePath, mode: "ro" },
       { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" },
+      { source: ctx.runToolsProgram, target: ctx.runToolsProgram, mode: "ro" },
     ],
     network: true,
   });

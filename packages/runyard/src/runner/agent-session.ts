@@ -7,6 +7,7 @@ import { pathsInside, profileOf } from "./agent-launch.ts";
 import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
+import { runToolsFor } from "./run-tools.ts";
 
 /** What a run's conversation needs to know from outside. */
 export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationSpec {
@@ -18,6 +19,7 @@ export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationS
     attempt: row.attempt,
     policy: policyInForce(row),
     profileQuirks: profileOf(ctx, row).quirks,
+    mcpServers: runToolsFor(ctx, row),
   };
 }
 

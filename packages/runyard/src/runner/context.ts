@@ -26,6 +26,8 @@ export interface RunnerContext {
   readonly profile: (name: string) => AgentProfile | undefined;
   /** The bundled built-in agent, on the host. */
   readonly builtinAgentProgram: string;
+  /** The bundled MCP server with the tools that agents get, on the host. */
+  readonly runToolsProgram: string;
   readonly hostMemoryBytes: () => number;
   /** The token with which a run's agent is known to the gateway; the same after a restart. */
   readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;

@@ -29,11 +29,12 @@ beforeEach(() => {
   mkdirSync(home.root);
   put("agent.ts", 'import { word } from "./word.ts";\nconsole.log("agent", word);\n');
   put("gateway.ts", 'import { word } from "./word.ts";\nconsole.log("gateway", word, typeof require);\n');
+  put("run-tools.ts", 'console.log("run tools");\n');
   put("word.ts", 'export const word: string = "one";\n');
   for (const name of ["shim.sh", "spawner.sh"]) put(name, `#!/bin/sh\necho ${name}\n`);
   chmodSync(path.join(dir, "shim.sh"), 0o600);
   sources = {
-    bundled: { agent: path.join(dir, "agent.ts"), gateway: path.join(dir, "gateway.ts") },
+    bundled: Object.fromEntries(["agent", "gateway", "run-tools"].map((name) => [name, path.join(dir, `${name}.ts`)])),
     copied: [path.join(dir, "shim.sh"), path.join(dir, "spawner.sh")],
   };
 });
@@ -68,9 +69,10 @@ test("the first install makes a directory by content, with programs that run", a
   const { runtime, built } = await install();
   expect(built).toBe(true);
   expect(runtime.dir).toBe(path.join(home.runtimeDir, runtime.hash));
-  expect(readdirSync(runtime.dir)).toEqual(["agent.mjs", "gateway.mjs", "shim.sh", "spawner.sh"]);
+  expect(readdirSync(runtime.dir)).toEqual(["agent.mjs", "gateway.mjs", "run-tools.mjs", "shim.sh", "spawner.sh"]);
   expect(run(runtime.builtinAgentProgram)).toBe("agent one\n");
   expect(run(runtime.gatewayProgram)).toBe("gateway one function\n");
+  expect(run(runtime.runToolsProgram)).toBe("run tools\n");
   expect(execFileSync(runtime.shimProgram, { encoding: "utf8" })).toBe("shim.sh\n");
   expect(run(runtime.spawnerProgram)).toBe("spawner.sh\n");
   expect(unfinished()).toEqual([]);
@@ -203,6 +205,18 @@ describe("Runyard's own programs", () => {
     agent.stdout.on("data", (chunk: Buffer) => (answer += chunk.toString()));
     await once(agent, "close");
     expect(JSON.parse(answer)).toMatchObject({ id: 1, result: { protocolVersion: 1, agentInfo: { version: runtimeVersion() } } });
+
+    const tools = spawn(process.execPath, [path.join(away, "run-tools.mjs"), "plans"], {
+      cwd: away,
+      env,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const call = { name: "submit_plan", arguments: { plan: "# Plan" } };
+    tools.stdin.end(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: call })}\n`);
+    let said = "";
+    tools.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    await once(tools, "close");
+    expect(said).toMatch(/^\{.*The plan was handed in\..*\}\n$/);
 
     // Says how it is called once all that it imports has been found.
     const gateway = spawn(process.execPath, [path.join(away, "gateway.mjs")], { cwd: away, env, stdio: ["ignore", "ignore", "pipe"] });

@@ -11,6 +11,7 @@ export interface Runtime {
   readonly dir: string;
   readonly gatewayProgram: string;
   readonly builtinAgentProgram: string;
+  readonly runToolsProgram: string;
   readonly shimProgram: string;
   readonly spawnerProgram: string;
   /** Of the contents; the directory's name. */
@@ -29,7 +30,7 @@ export interface RuntimeSources {
   readonly copied: readonly string[];
 }
 
-const PROGRAMS = ["agent.mjs", "gateway.mjs", "shim.sh", "spawner.sh"] as const;
+const PROGRAMS = ["agent.mjs", "gateway.mjs", "run-tools.mjs", "shim.sh", "spawner.sh"] as const;
 /** Left over from an install that was killed: by then it is no longer being written. */
 const STALE_MS = 3_600_000;
 
@@ -53,10 +54,11 @@ function ownSources(): RuntimeSources {
   const shells = [beside("../sandbox/programs/shim.sh"), beside("../sandbox/programs/spawner.sh")];
   const isClone = Object.values(PROGRAM_SOURCES).every((file) => existsSync(file));
   if (isClone) return { bundled: PROGRAM_SOURCES, copied: shells };
-  return { bundled: {}, copied: [beside("../programs/agent.mjs"), beside("../programs/gateway.mjs"), ...shells] };
+  const bundles = Object.keys(PROGRAM_SOURCES).map((name) => beside(`../programs/${name}.mjs`));
+  return { bundled: {}, copied: [...bundles, ...shells] };
 }
 
-/** The same from given sources, which together must make the four programs. */
+/** The same from given sources, which together must make all of the programs. */
 export async function installFrom(sources: RuntimeSources, options: InstallOptions): Promise<Runtime> {
   const { runtimeDir } = options.home;
   makePrivateDir(runtimeDir);
@@ -91,6 +93,7 @@ function runtimeAt(runtimeDir: string, hash: string): Runtime {
     hash,
     gatewayProgram: path.join(dir, "gateway.mjs"),
     builtinAgentProgram: path.join(dir, "agent.mjs"),
+    runToolsProgram: path.join(dir, "run-tools.mjs"),
     shimProgram: path.join(dir, "shim.sh"),
     spawnerProgram: path.join(dir, "spawner.sh"),
   };

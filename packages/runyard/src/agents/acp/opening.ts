@@ -24,11 +24,11 @@ export function beginReopening(draft: Draft, capabilities: JsonObject | null): v
 
 /** Asks for the earlier conversation by the next way that is left, else for a new one. */
 export function openSession(draft: Draft): void {
-  const { cwd } = draft.spec;
+  const { cwd, mcpServers = [] } = draft.spec;
   const way = draft.state.reopenings?.shift();
   const sessionId = sessionToReopen(draft);
-  if (way === undefined || sessionId === null) sendRequest(draft, "session/new", { cwd, mcpServers: [] });
-  else sendRequest(draft, way, { sessionId, cwd, mcpServers: [] });
+  if (way === undefined || sessionId === null) sendRequest(draft, "session/new", { cwd, mcpServers });
+  else sendRequest(draft, way, { sessionId, cwd, mcpServers });
 }
 
 /** The earlier conversation is there again: it goes on with the prompt alone. */

@@ -1,4 +1,5 @@
 import type { EventData, ToolKind } from "@runyard/sdk/contract";
+import { MAX_HANDED_IN_CHARS } from "../run-tools/calls.ts";
 import { emit, type Draft } from "./draft.ts";
 import { cutText, readArray, readLabel, readObject, readText, readWord, type Json, type JsonObject } from "./json.ts";
 
@@ -22,9 +23,6 @@ export function updatePlanFromTool(draft: Draft, call: JsonObject, title: string
   if (planTool === undefined || title !== planTool || !Array.isArray(todos)) return;
   updatePlan(draft, todos);
 }
-
-/** Longest plan that is kept, in characters: a little more than a stored one has, so that its end is seen to be cut off. */
-const MAX_HANDED_IN_CHARS = 70_000;
 
 /** A tool call that asks to leave the planning, with the plan: how agents with a plan mode hand one in. */
 export function takePlan(draft: Draft, call: JsonObject, kind: ToolKind): void {

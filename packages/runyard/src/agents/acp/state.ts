@@ -9,6 +9,10 @@ export type JournalLine = { readonly offset: number; readonly text: string } | {
 export interface ProfileQuirks {
   /** Name of a tool whose `rawInput.todos` is the plan, for agents that send no plan of their own. */
   readonly planTool?: string;
+  /** The agent has tools of its own for plans and questions, and is not given Runyard's. */
+  readonly hasRunTools?: true;
+  /** The agent does not report what it passes to a tool: Runyard's tools repeat it in their answers. */
+  readonly tellsNoInput?: true;
 }
 
 /** The conversation that a turn goes on with. */
@@ -18,6 +22,14 @@ export interface Earlier {
   /** The prompt for an agent that does not know of it any more. */
   readonly retold: string;
 }
+
+/** A server of the Model Context Protocol in the words of ACP: one that the agent starts. */
+export type AcpMcpServer = {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: readonly { readonly name: string; readonly value: string }[];
+};
 
 /** What a conversation needs to know from outside; the same for all its steps. */
 export interface ConversationSpec {
@@ -32,6 +44,7 @@ export interface ConversationSpec {
   /** As it stands when a step is taken: answers that are remembered add to it. */
   readonly policy: NormalPolicy;
   readonly profileQuirks?: ProfileQuirks;
+  readonly mcpServers?: readonly AcpMcpServer[];
 }
 
 /** A permission or a question that a person must answer. */

@@ -4,7 +4,7 @@ import { baseEnv, openaiEnv, type AgentProfile } from "./profile.ts";
 export const builtinProfile: AgentProfile = {
   name: "builtin",
   needsModel: true,
-  quirks: {},
+  quirks: { hasRunTools: true },
   argv: (c) => [c.nodeProgram, c.builtinProgram],
   env: (c) => ({ ...baseEnv(c), ...openaiEnv(c), ...contextLimit(process.env) }),
   homeFiles: () => [],
