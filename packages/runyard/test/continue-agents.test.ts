@@ -30,6 +30,8 @@ for (const { name, reason } of AGENTS)
     let home: TestHome;
     let model: ScriptedModel;
     let client: RunyardClient;
+    /** The name under which the model knows a tool of Runyard's. */
+    const tool = (word: string): string => (name === "opencode" ? `runyard_${word}` : word);
 
     beforeAll(async () => {
       database = await createTestDatabase();
@@ -38,6 +40,15 @@ for (const { name, reason } of AGENTS)
         // Whatever becomes of the call that nobody answered: it is made again.
         wait: [...Array.from({ length: 3 }, () => ({ run: "touch asked.txt" })), { say: "It is touched." }],
         lost: [...Array.from({ length: 3 }, () => ({ run: "test -e again || { touch again; sleep 600; }" })), { say: "It is there." }],
+        tools: [
+          { calls: [{ name: tool("submit_plan"), input: { plan: "# Plan", steps: ["Write port.txt"] } }] },
+          { say: "It is handed in." },
+          { calls: [{ name: tool("report_progress"), input: { percentage: 50, message: "Half of it" } }] },
+          { calls: [{ name: tool("ask_user"), input: { question: "Which port?", options: ["4600", "4700"] } }] },
+          { say: "I wait." },
+          { write: ["port.txt", "4600\n"] },
+          { say: "The port is written." },
+        ],
         second: [{ run: "cat one.txt" }, { write: ["two.txt", "two\n"] }, { say: "The second turn is done." }],
       });
       home = makeTestHome({
@@ -88,6 +99,35 @@ for (const { name, reason } of AGENTS)
       for (const words of ["Write one", "The first turn is done.", "Now two"]) expect(shown).toContain(words);
       expect(JSON.stringify(log)).not.toContain("sk-decoy");
     }, 300_000);
+
+    test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+      "hands in a plan, tells progress and asks, with the tools that it is given",
+      async () => {
+        const { id } = await client.runs.create({
+          task: "[[tools]] Write the port",
+          repositoryUrl: makeRepository(home.root, { "README.md": "# x\n" }, "tools"),
+          agent: { profile: name },
+          plan: true,
+          // Nobody is asked about Runyard's own tools.
+          permissionPolicy: { default: "ask", rules: [{ decision: "allow", kinds: ["edit"] }] },
+        });
+        for await (const event of client.runs.events(id)) if (event.type === "plan.proposed") break;
+        expect((await client.runs.plan(id)).data).toMatchObject([{ source: "tool", text: "# Plan\n\n- Write port.txt" }]);
+        await client.runs.confirmPlan(id);
+        for await (const event of client.runs.events(id)) if (event.type === "question.asked") break;
+        const asking = await client.runs.get(id);
+        expect(asking).toMatchObject({ status: "awaiting_input", progress: { percentage: 50 } });
+        expect(asking.waitingFor).toMatchObject([{ kind: "question", title: "Which port?\n- 4600\n- 4700" }]);
+        await client.runs.answerQuestion(id, asking.waitingFor[0]?.id ?? "", "4600");
+        const run = await client.runs.waitForEnd(id);
+        expect(run).toMatchObject({ status: "completed", error: null, turn: 1, attempt: 3, result: { filesChanged: 1 } });
+        const log = await readLog(client, id);
+        expect(new Set(log.flatMap((event) => (event.type === "agent.started" ? [event.data.sessionId] : []))).size).toBe(1);
+        expect(log.flatMap((event) => (event.type === "notice" ? [event.data.message] : []))).toEqual([]);
+        expect(JSON.stringify(model.requests.at(-1)?.messages)).toContain("The answer: 4600");
+      },
+      300_000,
+    );
 
     test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
       "is let go while it waits for a person, and goes on with the answer",

@@ -65,6 +65,8 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return behind(paint("dim", "agent  "), [event.data.name, event.data.version].filter(Boolean).join(" ") || "started");
     case "plan.updated":
       return event.data.entries.map((entry) => behind(planMark(entry.status, paint), oneLine(entry.content, 300))).join("\n");
+    case "progress.reported":
+      return behind(paint("cyan", `${event.data.percentage} %`), oneLine(event.data.message, 300));
     case "tool.finished":
       return event.data.kind === "think" ? "" : renderTool(event.data, paint, options.width);
     case "permission.requested":

@@ -33,7 +33,7 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   lines.push(...renderPlanSummary(run, paint, width));
   lines.push(...renderAttempts(run, paint, width));
   if (run.finishedAt === null) {
-    const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % of its plan`;
+    const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % done`;
     const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);
     lines.push(
       `${paintStatus(run, paint)}, ${step}${percentage}`,

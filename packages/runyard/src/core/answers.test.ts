@@ -16,6 +16,12 @@ test("every answer is told with what was asked", () => {
   ]);
 });
 
+test("only who asked permission is told that nothing was done", () => {
+  const told = (kind: "permission" | "question") => answersPrompt([{ kind, asked: "x", answer: "allow" }]).split("\n\n")[0];
+  expect(told("permission")).toMatch(/has not been done yet\.$/);
+  expect(told("question")).toBe("Here is what people answered to what you asked. Go on with your work where you were.");
+});
+
 test("an interrupted agent is given its work again", () => {
   expect(interruptedPrompt("Fix it")).toMatch(/^You were stopped [^]*\n\nFix it$/);
 });

@@ -3,7 +3,16 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decidePermission } from "./permission-decision.ts";
 import { defaultPolicy, normalizePolicy } from "./permission-policy.ts";
-import { buildingPrompt, findPlan, type PlanDefaults, planningPolicy, planningPrompt, planSettingsOf, revisionPrompt } from "./plan.ts";
+import {
+  buildingPrompt,
+  findPlan,
+  type PlanDefaults,
+  planningPolicy,
+  planningPrompt,
+  planSettingsOf,
+  revisionPrompt,
+  stillPlanning,
+} from "./plan.ts";
 
 const NOTHING: PlanDefaults = { organizationPlans: false, repositoryPlans: null, statement: null, autoConfirm: false };
 const HELD = { filesystem: "hard", network: "hard", processes: "hard" } as const;
@@ -111,6 +120,12 @@ describe("what the agent is told", () => {
 
   test("the feedback, and which version it is about", () => {
     expect(revisionPrompt(2, "Shorter.")).toMatch(/version 2\)[^]*\n\nShorter\.\n\n/);
+  });
+
+  test("answers that it waited for, and that it still plans", () => {
+    expect(stillPlanning("The answer: 4600")).toMatch(
+      /^The answer: 4600\n\nYou are still to make the plan: [^]*Still nothing may be changed\.$/,
+    );
   });
 
   test("the plan as it was approved, and by whom it was worded", () => {

@@ -58,7 +58,7 @@ export function planningPolicy(policy: NormalPolicy, isolation: Isolation | null
   return withRuleInFront(policy, { decision: "deny", kinds, name: "plan phase" });
 }
 
-/** What the two prompts of a plan phase have, and no other prompt of Runyard's: the scripted model knows them by it. */
+/** What the prompts of a plan phase have, one or the other, and no other prompt of Runyard's: the scripted model knows them by it. */
 export const PLANNING_WORDS = ["Do not carry this out yet: first make a plan for it.", "Still nothing may be changed."] as const;
 const [PLAN_FIRST, PLAN_AGAIN] = PLANNING_WORDS;
 
@@ -75,6 +75,11 @@ export function planningPrompt(task: string, statement: string | null): string {
 /** What the agent is asked when a person sends its plan back. */
 export function revisionPrompt(version: number, feedback: string): string {
   return `Your plan (version ${version}) came back with this feedback:\n\n${feedback}\n\nMake a new plan that respects it, and hand in the whole of it in the same way as before. ${PLAN_AGAIN}`;
+}
+
+/** What an agent is told in a plan phase beside the answers that it waited for. */
+export function stillPlanning(answers: string): string {
+  return `${answers}\n\nYou are still to make the plan: hand in the whole of it, with these answers in mind. ${PLAN_AGAIN}`;
 }
 
 /** What the agent is asked once its plan is approved. The text is part of it: a person may have changed it, and the agent may have forgotten it. */

@@ -1,7 +1,7 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
 import { retell } from "../agents/acp/retell.ts";
 import { answersPrompt, interruptedPrompt } from "../core/answers.ts";
-import { buildingPrompt, planningPrompt, revisionPrompt } from "../core/plan.ts";
+import { buildingPrompt, planningPrompt, revisionPrompt, stillPlanning } from "../core/plan.ts";
 import { type GoingOn, planSettings, promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
 import { attemptState } from "./attempt-state.ts";
@@ -26,7 +26,10 @@ export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationS
 /** What the agent is asked now: the turn's prompt, or what became of its plan, of its questions or of itself. */
 function wordsFor(row: RunRow): string {
   const next = row.carry?.goesOn?.next ?? null;
-  if (next?.type === "answered") return answersPrompt(attemptState(row).answers ?? []);
+  if (next?.type === "answered") {
+    const answers = answersPrompt(attemptState(row).answers ?? []);
+    return row.plans ? stillPlanning(answers) : answers;
+  }
   return next?.type === "lost" ? interruptedPrompt(workOf(row, next)) : workOf(row, next);
 }
 

@@ -13,6 +13,7 @@ import { type Ending, enterPublishing, requireSuccess } from "./conclude-turn.ts
 import type { RunnerContext } from "./context.ts";
 import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
+import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
 
@@ -24,12 +25,16 @@ const LAST_CALLS_MS = 3_000;
 /**
  * Lets the agent do the run's turn, from wherever it stands. Returns when the turn succeeded and the run is in
  * the phase `publishing`, or, where there is something to verify, in the phase `verifying` with the agent alive
- * and waiting for what comes of it; throws RunFailure otherwise.
+ * and waiting for what comes of it; or when the agent left questions, and the run waits for answers in nobody's
+ * hands. Throws RunFailure otherwise.
  */
 export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const isVerified = attemptSettings(handle.row).verify.length > 0;
   await workToEnd(ctx, handle, { end, stays: isVerified });
-  if (isVerified) await handle.happen({ type: "entered", phase: "verifying" });
+  if (questionsOf(handle.row).length > 0) {
+    if (isVerified) await dismissAgent(ctx, handle, end);
+    await leaveAsking(handle, { events: [] });
+  } else if (isVerified) await handle.happen({ type: "entered", phase: "verifying" });
   else await enterPublishing(handle);
 }
 

@@ -67,6 +67,12 @@ export function freshState(): AttemptState {
   return { format: FORMAT };
 }
 
+/** What stays of an attempt's state while its run waits for people without it. */
+export function stateWithoutAttempt(row: Pick<RunRow, "state">): AttemptState {
+  const { tries } = attemptState(row);
+  return { ...freshState(), ...(tries && { tries }) };
+}
+
 /**
  * What is stored of an attempt, or of one that has just begun. Throws RunFailure where another version of
  * Runyard began it in a way that this one does not know.

@@ -1,6 +1,6 @@
 import type { NewEvent } from "@runyard/sdk/contract";
 import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
-import { progressAfter } from "../core/progress.ts";
+import { progressAfter, progressReported } from "../core/progress.ts";
 import { addCall } from "../core/usage.ts";
 import type { ExchangeClose } from "../gateway/exchange-journal.ts";
 import { readShimPid } from "../sandbox/run-directory.ts";
@@ -61,6 +61,9 @@ export function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["ro
 
 function progressChange(before: number | null, events: readonly NewEvent[]): { percentage?: number } {
   let percentage = before;
-  for (const event of events) if (event.type === "plan.updated") percentage = progressAfter(percentage, event.data.entries);
+  for (const event of events) {
+    if (event.type === "plan.updated") percentage = progressAfter(percentage, event.data.entries);
+    if (event.type === "progress.reported") percentage = progressReported(percentage, event.data.percentage);
+  }
   return percentage === null || percentage === before ? {} : { percentage };
 }

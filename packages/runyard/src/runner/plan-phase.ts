@@ -12,14 +12,15 @@ import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import { concludedState } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
+import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 const MAX_NAMED_FILES = 10;
 
 /**
  * Lets the agent make its plan, in a workspace of its own that nobody looks at again, and gives the run out of
- * hand with it: the run waits for a decision. Throws RunFailure where there is no plan, or where the agent
- * changed files and the run is strict about that.
+ * hand with it: the run waits for a decision, or for answers where the agent left questions. Throws RunFailure where
+ * there is no plan, or where the agent changed files and the run is strict about that.
  */
 export async function makePlan(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { row } = handle;
@@ -31,6 +32,8 @@ export async function makePlan(ctx: RunnerContext, handle: RunHandle, end: Abort
     handle.row,
     await changedBetween(ctx.git, { cachePath: cachePathOf(row), base: turnBase(row), before, after }),
   );
+  // The questions come first: what they are answered with belongs into the plan.
+  if (questionsOf(handle.row).length > 0) return leaveAsking(handle, { events });
 
   const conversation = attemptState(handle.row).turn?.conversation;
   const plan = findPlan({

@@ -4,9 +4,10 @@ import { agentWaitOf, type RunRow } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { agentDir } from "./agent-launch.ts";
 import { dismissAgent } from "./agent-turn.ts";
-import { type AttemptState, attemptState, freshState } from "./attempt-state.ts";
+import { type AttemptState, attemptState, stateWithoutAttempt } from "./attempt-state.ts";
 import { carryReleased } from "./carry-over.ts";
 import type { RunnerContext } from "./context.ts";
+import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /** How long an agent has to end its turn and to put its conversation away. */
@@ -35,13 +36,15 @@ export async function partWithAgent(ctx: RunnerContext, handle: RunHandle): Prom
 /** Gives the run out of hand, once nothing of its attempt is alive: it waits for its answers without an agent. */
 export async function release(handle: RunHandle): Promise<void> {
   const { row } = handle;
-  const { tries } = attemptState(row);
+  const notice = { level: "info", code: "agent-released", message: words(row) } as const;
+  // What it asked before, without waiting, is asked now.
+  if (questionsOf(row).length > 0) return leaveAsking(handle, { events: [{ type: "notice", data: notice }] });
   await handle.release({
-    fact: { type: "released", notice: { level: "info", code: "agent-released", message: words(row) } },
+    fact: { type: "released", notice },
     events: [],
     requests: [],
     carry: carryReleased(row),
-    state: { ...freshState(), ...(tries && { tries }) },
+    state: stateWithoutAttempt(row),
   });
 }
 

@@ -65,6 +65,8 @@ export const eventDataSchemas = {
   "message.delta": z.object({ messageId: z.string(), kind: z.enum(["text", "thought"]), text: z.string() }),
   "message.completed": z.object({ messageId: z.string(), kind: z.enum(["text", "thought"]), text: z.string() }),
   "plan.updated": z.object({ entries: z.array(planEntry) }),
+  /** How far the work is in the agent's own words, in percent; the run's `progress.percentage` never goes back. */
+  "progress.reported": z.object({ percentage: z.number().min(0).max(100), message: z.string() }),
   "tool.started": toolData,
   "tool.updated": toolData,
   "tool.finished": toolData,

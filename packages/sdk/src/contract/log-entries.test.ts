@@ -113,6 +113,7 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     },
     ["info", "runyard", "permission remembered for this run: deny all: a, b (Ada)"],
   ],
+  [{ type: "progress.reported", data: { percentage: 40, message: "Half of it" } }, ["info", "agent", "40 %: Half of it"]],
   [{ type: "question.asked", data: { questionId: "ask_1_2", question: "Which?" } }, ["info", "agent", "Which?"]],
   [{ type: "question.answered", data: { questionId: "ask_1_2", answer: "This", by: "person" } }, ["info", "user", "This"]],
   [{ type: "question.answered", data: { questionId: "ask_1_2", answer: null, by: "policy" } }, null],

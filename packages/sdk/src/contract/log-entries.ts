@@ -28,6 +28,8 @@ function words(event: RunEvent): Words | null {
         source: "agent",
         message: event.data.entries.map((entry) => `[${entry.status}] ${entry.content}`).join("\n"),
       };
+    case "progress.reported":
+      return { level: "info", source: "agent", message: `${event.data.percentage} %: ${event.data.message}` };
     case "permission.resolved":
       return {
         level: "info",

@@ -25,7 +25,7 @@ const kind = fc.constantFrom(...TOOL_KINDS, "odd");
 
 const toolFields = fc.record(
   {
-    title: fc.oneof(words, fc.constant("todo")),
+    title: fc.oneof(words, fc.constantFrom("todo", "runyard_submit_plan", "mcp__runyard__ask_user", "mcp.runyard.report_progress")),
     kind,
     status,
     content: fc.oneof(
@@ -40,7 +40,13 @@ const toolFields = fc.record(
       ),
     ),
     locations: fc.oneof(json, fc.array(fc.record({ path: words }))),
-    rawInput: fc.oneof(json, fc.record({ todos: fc.array(json, { maxLength: 3 }), command: words })),
+    rawInput: fc.oneof(
+      json,
+      fc.record({ todos: fc.array(json, { maxLength: 3 }), command: words }),
+      fc.record({ plan: words, steps: fc.array(fc.oneof(words, json), { maxLength: 3 }) }, { requiredKeys: [] }),
+      fc.record({ question: words }),
+      fc.record({ percentage: fc.oneof(fc.integer({ min: -1, max: 101 }), fc.double()), message: words }),
+    ),
     rawOutput: fc.oneof(json, fc.record({ exitCode: fc.integer(), output: words })),
   },
   { requiredKeys: [] },

@@ -17,6 +17,7 @@ import { applyToolCall } from "./tools.ts";
 
 export { permissionAnswer } from "./permissions.ts";
 export { answerProblem, questionAnswer } from "./questions.ts";
+export { questionsAsked, questionsLeft } from "./own-calls.ts";
 export type { ConversationSpec, ConversationState, JournalLine, NewRequest, Step } from "./state.ts";
 
 /** The version of ACP that is spoken here. */
@@ -63,6 +64,7 @@ export function cancelRequest(request: NewRequest): Answer {
 }
 
 function receiveLine(draft: Draft, line: JournalLine): void {
+  draft.offset = line.offset;
   if ("tooLongBytes" in line) {
     emitAside(draft, {
       type: "notice",

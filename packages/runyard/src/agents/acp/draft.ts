@@ -19,10 +19,12 @@ export interface Draft {
   readonly lines: string[];
   /** Text of the open message that no event holds yet: pieces of one batch become one delta. */
   delta: string;
+  /** Where the line begins in the agent's journal that is taken in. */
+  offset: number;
 }
 
 export function openDraft(state: ConversationState, spec: ConversationSpec): Draft {
-  return { spec, state: structuredClone(state), events: [], requests: [], lines: [], delta: "" };
+  return { spec, state: structuredClone(state), events: [], requests: [], lines: [], delta: "", offset: 0 };
 }
 
 export function closeDraft(draft: Draft): Step {

@@ -1,10 +1,11 @@
 import type { NewEvent } from "@runyard/sdk/contract";
-import { decidePermission } from "../../core/permission-decision.ts";
+import { type AskedCall, decidePermission, type PolicyDecision } from "../../core/permission-decision.ts";
 import { readAskedCall } from "./asked-call.ts";
 import { emit, rpcLine, type Draft } from "./draft.ts";
+import { OWN_CALLS_RULE } from "./own-calls.ts";
 import { cutText, readArray, readLabel, readObject, readText, type Json, type JsonObject } from "./json.ts";
 import type { NewRequest } from "./state.ts";
-import { applyToolCall, findTool, MAX_TITLE_CHARS, readToolId, readToolKind, type ToolView } from "./tools.ts";
+import { applyToolCall, findOwnCall, findTool, MAX_TITLE_CHARS, readToolId, readToolKind, type ToolView } from "./tools.ts";
 
 const MAX_OPTIONS = 32;
 const MAX_OPTION_CHARS = 1_000;
@@ -54,7 +55,7 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const id = `perm_${draft.spec.attempt}_${place.offset}`;
   const title = permissionTitle(call, known);
   const asked = readAskedCall(call, { kind: toolKind, known, workspace: draft.spec.cwd });
-  const { verdict, rule } = decidePermission(draft.spec.policy, asked);
+  const { verdict, rule } = decide(draft, call, asked);
   emit(draft, {
     type: "permission.requested",
     data: {
@@ -81,6 +82,14 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const answer = answerPermission(request, verdict, { by: "policy", rule });
   emit(draft, answer.event);
   draft.lines.push(answer.line);
+}
+
+/** Runyard's own tools change nothing. They are known by what is passed too, where agents tell it, so that no other call is let through by its name. */
+function decide(draft: Draft, call: JsonObject, asked: AskedCall): PolicyDecision {
+  const own = findOwnCall(draft, readToolId(call));
+  const isTold = own?.said != null || (draft.spec.profileQuirks?.tellsNoInput === true && call["rawInput"] === undefined);
+  const isOwn = own !== null && isTold && asked.command === null && asked.paths.length === 0 && asked.isWhole;
+  return isOwn ? { verdict: "allow", rule: OWN_CALLS_RULE } : decidePermission(draft.spec.policy, asked);
 }
 
 /** The answer of a person: `allow` once or `deny` once, by the option that comes nearest to it. */

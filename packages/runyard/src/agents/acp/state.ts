@@ -1,5 +1,6 @@
 import type { EventData, NewEvent, ToolKind } from "@runyard/sdk/contract";
 import type { NormalPolicy } from "../../core/permission-policy.ts";
+import type { RunTool, RunToolCall } from "../run-tools/calls.ts";
 import type { Json } from "./json.ts";
 
 /** One whole line of the agent's journal and where it begins, or the length of one that was too long to read. */
@@ -96,10 +97,19 @@ interface ContextUsage {
   readonly sizeTokens: number;
 }
 
+/** A call of one of the tools that Runyard gives to agents. */
+export interface OwnCall {
+  readonly tool: RunTool;
+  /** null: the agent has not told what it passed, or it was nothing that the tool takes. */
+  readonly said: RunToolCall | null;
+}
+
 /** An open tool call: what its events show, merged from all updates, and how many updates of mere output were not told. */
 export interface OpenTool {
   view: EventData<"tool.started">;
   untold: number;
+  /** Set for a call of one of Runyard's tools. */
+  own?: OwnCall;
 }
 
 interface OpenMessage {
@@ -137,6 +147,8 @@ export interface ConversationState {
   plan: EventData<"plan.updated">["entries"];
   /** The plan that was handed in with a tool, in a conversation that is to make one. */
   handedIn?: string;
+  /** What the agent asked with a tool that does not wait, and where in its journal it did. */
+  questions?: { readonly offset: number; readonly question: string }[];
   usage: AgentUsage | null;
   context: ContextUsage | null;
   /** For the outcome. */

@@ -1,8 +1,9 @@
 import { TOOL_KINDS, type EventData, type ToolKind } from "@runyard/sdk/contract";
 import { emit, type Draft } from "./draft.ts";
 import { cutText, readArray, readInteger, readLabel, readObject, readText, readWord, type Json, type JsonObject } from "./json.ts";
+import { readOwnCall, takeOwnCall } from "./own-calls.ts";
 import { takePlan, updatePlanFromTool } from "./plan.ts";
-import type { OpenTool } from "./state.ts";
+import type { OpenTool, OwnCall } from "./state.ts";
 
 export type ToolView = EventData<"tool.started">;
 
@@ -34,6 +35,11 @@ export function findTool(draft: Draft, toolCallId: string | null): ToolView | nu
   return draft.state.tools.find((tool) => tool.view.toolCallId === toolCallId)?.view ?? null;
 }
 
+/** What is known of a call of one of Runyard's tools; null for any other call. */
+export function findOwnCall(draft: Draft, toolCallId: string | null): OwnCall | null {
+  return draft.state.tools.find((tool) => tool.view.toolCallId === toolCallId)?.own ?? null;
+}
+
 /** Merges what the agent says of a tool call into what is known of it: an update without a start makes one. */
 export function applyToolCall(draft: Draft, call: JsonObject, source: Source): void {
   const toolCallId = readToolId(call);
@@ -43,6 +49,8 @@ export function applyToolCall(draft: Draft, call: JsonObject, source: Source): v
   const tool = known ?? openTool(draft, toolCallId);
   const before = tool.view;
   tool.view = merge(before, call, { source, isNew: known === undefined });
+  const own = readOwnCall(tool.own, call);
+  if (own !== undefined) tool.own = own;
   if (!known) emit(draft, { type: "tool.started", data: tool.view });
   updatePlanFromTool(draft, call, known ? before.title : tool.view.title);
   takePlan(draft, call, tool.view.kind);
@@ -81,6 +89,7 @@ function finishTool(draft: Draft, tool: OpenTool): void {
   draft.state.tools = draft.state.tools.filter((other) => other !== tool);
   draft.state.finishedTools.push(tool.view.toolCallId);
   if (draft.state.finishedTools.length > MAX_FINISHED_TOOLS) draft.state.finishedTools.shift();
+  if (tool.own !== undefined && tool.view.status === "completed") takeOwnCall(draft, tool.own);
 }
 
 /**
