@@ -70,6 +70,8 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       const what = error instanceof DatabaseUnavailableError ? "The database is away" : "A run could not be ended";
       ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: errorText(error) });
       current = await takeUpAgain(ctx, row, retryMs);
+      // While the database was away, the lease may have passed, and the run with it.
+      if (current === undefined) await letGoOf(ctx, handle.row);
       // The next attempt may have been committed without an answer: what ended the last one does not end this one.
       if (current?.attempt !== handle.row.attempt) decided = null;
     }
