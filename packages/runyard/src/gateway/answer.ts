@@ -1,14 +1,15 @@
 import { once } from "node:events";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import type { ErrorShape } from "./error-shapes.ts";
 import type { Redactor } from "./redact.ts";
 import type { Refusal } from "./refusal.ts";
-import { errorBody } from "./wire-format.ts";
 
 /** How long a client may take to read the end of an answer that broke. */
 const LAST_WORDS_MS = 5_000;
 
 /** What of a provider's headers is for the client; everything else stays here. */
-const PASSED_HEADERS = /^(?:content-type|retry-after|retry-after-ms|x-should-retry|x-request-id|request-id|x-ratelimit-[a-z-]+)$/;
+const PASSED_HEADERS =
+  /^(?:content-type|retry-after|retry-after-ms|x-should-retry|x-request-id|request-id|x-ratelimit-[a-z-]+|anthropic-ratelimit-[a-z-]+)$/;
 
 export function passedHeaders(headers: IncomingHttpHeaders, redactor: Redactor): Record<string, string> {
   const passed = Object.entries(headers).filter(([name, value]) => PASSED_HEADERS.test(name) && typeof value === "string");
@@ -23,8 +24,8 @@ export function beginAnswer(response: ServerResponse, status: number, headers: R
   response.writeHead(status, { ...headers, "cache-control": "no-store", connection: "close" });
 }
 
-/** Answers with an error of the gateway's own, in the wire format's shape. */
-export function refuse(response: ServerResponse, refusal: Refusal): void {
+/** Answers with an error of the gateway's own. */
+export function refuse(response: ServerResponse, refusal: Refusal, errorBody: ErrorShape): void {
   if (response.destroyed) return;
   const { retryAfterSeconds } = refusal;
   const retry: Record<string, string> =

@@ -1,7 +1,7 @@
 import { MODEL_ALIAS, type Provider, type ProviderApi, type RegisteredRun } from "./protocol.ts";
 import { Refusal } from "./refusal.ts";
 import { SCRIPTED_MODEL } from "./scripted/model.ts";
-import type { WireFormat } from "./wire-format.ts";
+import type { QuestionFormat } from "./wire-format.ts";
 
 /** Who answers a call, and the model's name as they know it. */
 export interface ChosenModel {
@@ -21,7 +21,7 @@ const FAMILIES: readonly (readonly [RegExp, ProviderApi])[] = [
  */
 export function chooseModel(
   asked: string,
-  { run, providers, format }: { run: RegisteredRun; providers: readonly Provider[]; format: WireFormat },
+  { run, providers, format }: { run: RegisteredRun; providers: readonly Provider[]; format: QuestionFormat },
 ): ChosenModel {
   // Every name stands for the scripted model, and a real run never falls back to it.
   if (run.simulated && providers[0] !== undefined) return { provider: providers[0], model: SCRIPTED_MODEL };

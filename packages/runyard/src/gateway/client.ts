@@ -6,9 +6,17 @@ import { exchangesFile, privateSockets } from "./files.ts";
 import { keepGateway, type Told } from "./keeper.ts";
 import { livingLives } from "./lives.ts";
 import { identifyProcess, isAlive, type ProcessIdentity, signalProcess } from "../process-identity.ts";
-import { type GatewayHealth, problemsOf, type Provider, providersSchema, type RegisteredRun, runStateSchema } from "./protocol.ts";
+import {
+  type GatewayHealth,
+  problemsOf,
+  type Provider,
+  type ProviderModels,
+  providersSchema,
+  type RegisteredRun,
+  runStateSchema,
+} from "./protocol.ts";
 
-export type { GatewayHealth, Provider } from "./protocol.ts";
+export type { GatewayHealth, Provider, ProviderModels } from "./protocol.ts";
 
 const STOP_STEP_MS = 3_000;
 const STOP_POLL_MS = 20;
@@ -23,6 +31,8 @@ export interface Gateway {
   health(): Promise<GatewayHealth>;
   /** Where model calls go; none: nowhere. */
   setProviders(providers: readonly Provider[]): Promise<void>;
+  /** What each provider says of its models; kept by the gateway for some minutes. */
+  models(): Promise<ProviderModels[]>;
   /** Lets a run call. */
   openRun(run: RegisteredRun): Promise<void>;
   /** Makes the run's token worthless and breaks off what it has under way. */
@@ -60,6 +70,7 @@ export async function openGateway(options: OpenGatewayOptions): Promise<Gateway>
       told.providers = providers;
       await keeper.say((target) => target.setProviders(providers));
     },
+    models: () => controlClient(home.gatewayControlSocket).models(),
     async openRun(wanted) {
       const run = checked(runStateSchema, wanted);
       told.runs.set(run.runId, run);

@@ -1,16 +1,21 @@
 import http from "node:http";
+import { z } from "zod";
 import {
   type GatewayHealth,
   gatewayHealthSchema,
   type GatewayState,
   gatewayStateSchema,
   type Provider,
+  type ProviderModels,
+  providerModelsSchema,
   type RegisteredRun,
 } from "./protocol.ts";
 
 const TIMEOUT_MS = 5_000;
 /** Taking the name includes waiting for the port of the gateway before. */
 const TAKE_TIMEOUT_MS = 20_000;
+/** Providers are asked meanwhile. */
+const MODELS_TIMEOUT_MS = 20_000;
 
 /** Nobody answers at a control socket, or not in time. */
 export class GatewayAway extends Error {
@@ -24,6 +29,8 @@ export interface ControlClient {
   setProviders(providers: readonly Provider[]): Promise<void>;
   openRun(run: RegisteredRun): Promise<void>;
   closeRun(runId: string): Promise<void>;
+  /** What each provider says of its models. */
+  models(): Promise<ProviderModels[]>;
   /** Makes it the gateway; false when another process was faster. */
   take(replaces: number): Promise<boolean>;
   /** Calls back once when the process behind the socket is gone or leaves. */
@@ -45,6 +52,7 @@ export function controlClient(socketPath: string): ControlClient {
     async closeRun(runId) {
       accepted(await ask("DELETE", `/runs/${runId}`));
     },
+    models: async () => z.array(providerModelsSchema).parse(accepted(await ask("GET", "/models", { timeoutMs: MODELS_TIMEOUT_MS }))),
     async take(replaces) {
       const answer = await ask("POST", "/take", { body: { replaces }, timeoutMs: TAKE_TIMEOUT_MS });
       if (answer.status === 409) return false;

@@ -2,12 +2,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { runIdSchema } from "@runyard/sdk/contract";
 import { z } from "zod";
 import { type GatewayHealth, problemsOf, providersSchema, registerRunSchema, takeSchema } from "./protocol.ts";
+import type { ModelLists } from "./provider-models.ts";
 import type { Registry } from "./registry.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
 export interface ControlOptions {
   readonly registry: Registry;
+  readonly lists: ModelLists;
   readonly health: () => GatewayHealth;
   /** False when another process was faster. */
   readonly take: (replaces: number) => Promise<boolean>;
@@ -28,7 +30,7 @@ function messageOf(error: unknown): string {
   return error instanceof SyntaxError ? "the body is not JSON" : error instanceof Error ? error.message : String(error);
 }
 
-async function serve({ registry, health, take }: ControlOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function serve({ registry, lists, health, take }: ControlOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const runId = /^\/runs\/([^/]+)$/.exec(request.url ?? "")?.[1];
   const route = runId === undefined ? `${request.method} ${request.url}` : `${request.method} /runs`;
   switch (route) {
@@ -36,6 +38,8 @@ async function serve({ registry, health, take }: ControlOptions, request: Incomi
       return send(response, 200, health());
     case "GET /state":
       return send(response, 200, registry.state());
+    case "GET /models":
+      return send(response, 200, await lists.of(registry.providers()));
     case "GET /watch":
       // Never ended: its end is this process's.
       response.writeHead(200).flushHeaders();

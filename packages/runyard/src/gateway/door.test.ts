@@ -130,13 +130,53 @@ test("the client's headers stay here, but for a few", async () => {
   expect(seen).not.toHaveProperty("x-forwarded-for");
 });
 
-test("the list of models is the provider's with the alias in front, and is no model call", async () => {
-  const provider = await startProvider((_, response) => sendJson(response, 200, { object: "list", data: [{ id: "gpt-x" }] }));
+test("the list of models is that of all providers with the alias in front, in the shape that the client reads, and is no model call", async () => {
+  const lists: Record<string, object> = {
+    "/v1/models": { object: "list", data: [{ id: "gpt-x" }, { id: "meta/llama", context_length: 8_192 }] },
+    "/v1/models?limit=1000": { data: [{ id: "claude-x", display_name: "Claude X" }], has_more: true, last_id: "claude x" },
+    "/v1/models?limit=1000&after_id=claude%20x": { data: [{ id: "claude-y" }], has_more: false },
+    "/v1beta/models?pageSize=1000": {
+      models: [
+        { name: "models/gemini-x", inputTokenLimit: 1_048_576, supportedGenerationMethods: ["generateContent"] },
+        { name: "models/embedding-x", supportedGenerationMethods: ["embedContent"] },
+      ],
+    },
+  };
+  const provider = await startProvider((request, response) => sendJson(response, 200, lists[request.url]));
   const { host, gateway, run } = await openWith(provider);
-  const answer = await call(gateway, { token: run.token, method: "GET", path: "/v1/models" });
-  expect(JSON.parse(answer.body)).toMatchObject({ object: "list", data: [{ id: "runyard" }, { id: "gpt-x" }] });
+  const root = provider.baseUrl.replace("/v1", "");
+  const closed = { name: "closed", api: "openai", baseUrl: "http://127.0.0.1:1/v1", apiKey: null, model: null } as const;
+  await gateway.setProviders([
+    openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "gpt-x" }),
+    { ...closed, name: "anthropic", api: "anthropic", baseUrl: root },
+    { ...closed, name: "google", api: "gemini", baseUrl: root },
+    closed,
+  ]);
+  const list = async (url: string, headers: Record<string, string> = {}): Promise<unknown> =>
+    JSON.parse((await call(gateway, { token: run.token, method: "GET", path: url, headers })).body);
+  const ids = ["openai/gpt-x", "openai/meta/llama", "anthropic/claude-x", "anthropic/claude-y", "google/gemini-x"];
+  expect(await list("/v1/models")).toMatchObject({ object: "list", data: ["runyard", ...ids].map((id) => ({ id, object: "model" })) });
+  expect(await list("/v1/models", { "anthropic-version": "2023-06-01" })).toMatchObject({
+    data: [{ id: "runyard" }, { id: "anthropic/claude-x", display_name: "Claude X" }, { id: "anthropic/claude-y" }],
+    has_more: false,
+  });
+  expect(await list("/v1beta/models")).toMatchObject({
+    models: [{ name: "models/runyard" }, { name: "models/google/gemini-x", inputTokenLimit: 1_048_576 }],
+  });
+  // The lists are kept.
+  expect(provider.seen).toHaveLength(4);
   expect(provider.seen[0]).toMatchObject({ url: "/v1/models", headers: { authorization: `Bearer ${KEY}` } });
   expect(() => host.lines(run.runId)).toThrow("ENOENT");
+
+  const told = await gateway.models();
+  expect(told.map((one) => [one.provider, one.models.length, one.problem === null])).toEqual([
+    ["openai", 2, true],
+    ["anthropic", 2, true],
+    ["google", 1, true],
+    ["closed", 0, false],
+  ]);
+  expect(told[0]?.models[1]).toEqual({ id: "meta/llama", name: null, contextTokens: 8_192 });
+  expect(told[3]?.problem).toContain("nothing listens there");
 });
 
 test("agents without isolation reach the same door by TCP", async () => {

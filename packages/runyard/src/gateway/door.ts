@@ -1,18 +1,25 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { anthropicCount, anthropicMessages } from "./anthropic-messages.ts";
 import { refuse } from "./answer.ts";
-import { performExchange } from "./exchange.ts";
+import { askUncounted } from "./ask-uncounted.ts";
 import { chooseModel, noModel } from "./choose-model.ts";
-import { listModels } from "./models.ts";
+import { type DoorPlace, placeOf } from "./door-place.ts";
+import { performExchange } from "./exchange.ts";
+import { geminiCount, geminiGenerate, geminiStream } from "./gemini.ts";
+import { listModels, listShapeAt } from "./models.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { openaiResponses } from "./openai-responses.ts";
 import type { Provider } from "./protocol.ts";
+import type { ModelLists } from "./provider-models.ts";
 import type { Recorder } from "./recorder.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun, Registry } from "./registry.ts";
-import type { WireFormat } from "./wire-format.ts";
+import type { DoorAddress, QuestionFormat, WireFormat } from "./wire-format.ts";
 
-const FORMATS: readonly WireFormat[] = [openaiChat, openaiResponses];
-const SERVED = [...FORMATS.map((format) => `POST ${format.doorPath}`), "GET /v1/models"];
+const FORMATS: readonly WireFormat[] = [openaiChat, openaiResponses, anthropicMessages, geminiGenerate, geminiStream];
+/** Questions that call no model. */
+const COUNTS: readonly QuestionFormat[] = [anthropicCount, geminiCount];
+const SERVED = [...[...FORMATS, ...COUNTS].map((format) => `POST ${format.doorPath}`), "GET /v1/models", "GET /v1beta/models"];
 
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 /** So that one run cannot take all of the gateway; agents with helpers of their own make about ten at a time. */
@@ -24,6 +31,7 @@ export interface DoorOptions {
   readonly recorder: () => Recorder | null;
   /** Who answers runs that are simulated. */
   readonly scripted: () => Promise<Provider>;
+  readonly lists: ModelLists;
   readonly log: (message: string) => void;
 }
 
@@ -35,20 +43,25 @@ export interface Door {
 }
 
 export function createDoor(options: DoorOptions): Door {
-  const { registry, scripted, log } = options;
+  const { registry, scripted, lists, log } = options;
   const calls = countCalls();
 
-  async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function route(request: IncomingMessage, response: ServerResponse, place: DoorPlace): Promise<void> {
     // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
-    const run = authenticate(request, registry);
-    const path = (request.url ?? "").split("?", 1)[0];
-    const format = request.method === "POST" ? FORMATS.find((known) => known.doorPath === path) : undefined;
-    if (format !== undefined) return await callModel(run, format, { request, response });
-    if (request.method === "GET" && path === "/v1/models") {
-      const [provider] = await providersOf(run);
-      if (provider === undefined) throw noModel();
-      return await listModels(run, response, provider);
+    const run = authenticate(tokensOf(request, place.query), registry);
+    const { path } = place;
+    if (request.method === "POST") {
+      const called = place.find(FORMATS);
+      if (called !== null) return await callModel(run, called, { request, response });
+      const counted = place.find(COUNTS);
+      if (counted !== null) return await countTokens(run, counted, { request, response });
+    }
+    const shape = request.method === "GET" ? listShapeAt(path, request.headers["anthropic-version"] !== undefined) : null;
+    if (shape !== null) {
+      const providers = await providersOf(run);
+      if (providers.length === 0) throw noModel();
+      return await listModels(response, { shape, lists, providers });
     }
     throw new Refusal(404, "unknown_url", {
       message: `Runyard's gateway has nothing at ${request.method} ${path}. It serves ${SERVED.slice(0, -1).join(", ")} and ${SERVED.at(-1)}.`,
@@ -59,11 +72,7 @@ export function createDoor(options: DoorOptions): Door {
     return run.simulated ? [await scripted()] : registry.providers();
   }
 
-  async function callModel(
-    run: LiveRun,
-    format: WireFormat,
-    { request, response }: { request: IncomingMessage; response: ServerResponse },
-  ): Promise<void> {
+  async function callModel(run: LiveRun, { format, address }: Asked<WireFormat>, { request, response }: Pair): Promise<void> {
     const recorder = options.recorder();
     if (recorder === null)
       throw new Refusal(503, "starting", { message: "Runyard's gateway is about to start. Try again.", retryAfterSeconds: 1 });
@@ -71,9 +80,21 @@ export function createDoor(options: DoorOptions): Door {
     try {
       const raw = await readBody(request);
       const providers = await providersOf(run);
-      const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }));
+      const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }), address);
       if (response.destroyed) return;
       await performExchange(recorder, { run, format, request: prepared, raw, clientHeaders: request.headers, response });
+    } finally {
+      leave();
+    }
+  }
+
+  async function countTokens(run: LiveRun, { format, address }: Asked<QuestionFormat>, { request, response }: Pair): Promise<void> {
+    const leave = calls.enter(run.runId);
+    try {
+      const raw = await readBody(request);
+      const providers = await providersOf(run);
+      const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }), address);
+      await askUncounted(run, format, { request: prepared, clientHeaders: request.headers, response });
     } finally {
       leave();
     }
@@ -82,18 +103,29 @@ export function createDoor(options: DoorOptions): Door {
   return {
     handle(request, response) {
       response.on("error", () => undefined);
-      route(request, response).catch((error: unknown) => {
+      const place = placeOf(request);
+      route(request, response, place).catch((error: unknown) => {
         // A client that left in the middle of its request is no fault.
         if (response.destroyed) return;
         if (!(error instanceof Refusal)) log(`a request failed: ${error instanceof Error ? error.stack : String(error)}`);
         if (response.headersSent) response.destroy();
-        else refuse(response, error instanceof Refusal ? error : INTERNAL);
+        else refuse(response, error instanceof Refusal ? error : INTERNAL, place.errorBody);
       });
     },
     get openExchanges() {
       return calls.total();
     },
   };
+}
+
+interface Asked<Format> {
+  readonly format: Format;
+  readonly address: DoorAddress;
+}
+
+interface Pair {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
 }
 
 const INTERNAL = new Refusal(500, "internal", { message: "Something went wrong in Runyard's gateway.", retryAfterSeconds: 2 });
@@ -119,11 +151,19 @@ function countCalls(): { enter(runId: string): () => void; total(): number } {
   };
 }
 
-function authenticate(request: IncomingMessage, registry: Registry): LiveRun {
-  const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-  const run = token === undefined ? null : registry.findByToken(token);
-  if (run !== null) return run;
-  if (token !== undefined && registry.isExpected(token)) {
+/** Wherever programs put their key, the run's token may stand. */
+function tokensOf({ headers }: IncomingMessage, query: URLSearchParams): string[] {
+  const bearer = /^Bearer (\S+)$/i.exec(headers.authorization ?? "")?.[1];
+  const told = [bearer, headers["x-api-key"], headers["x-goog-api-key"], query.get("key")];
+  return told.flatMap((token) => (typeof token === "string" && token !== "" ? token : []));
+}
+
+function authenticate(tokens: readonly string[], registry: Registry): LiveRun {
+  for (const token of tokens) {
+    const run = registry.findByToken(token);
+    if (run !== null) return run;
+  }
+  if (tokens.some((token) => registry.isExpected(token))) {
     throw new Refusal(503, "starting", {
       message: "Runyard's gateway has just started and waits to be told of this run. Try again.",
       retryAfterSeconds: 1,

@@ -1,18 +1,14 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { refuse } from "./answer.ts";
-import type { Provider } from "./protocol.ts";
 import type { CallRecord, Recorder } from "./recorder.ts";
 import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
 import { type Ending, Interruption, relayAnswer } from "./relay.ts";
 import { callUpstream, UpstreamFailure, urlBelow } from "./upstream.ts";
-import { NO_TOKENS, type PreparedRequest, type WireFormat } from "./wire-format.ts";
+import { NO_TOKENS, type PreparedRequest, type QuestionFormat, type WireFormat } from "./wire-format.ts";
 
 const RETRY_SECONDS = 2;
-
-/** Headers of the client that the provider gets too; everything else, the client's credentials first, stays here. */
-const PASSED_REQUEST_HEADERS = ["accept", "idempotency-key", "openai-beta"];
 
 export interface Exchange {
   readonly run: LiveRun;
@@ -64,30 +60,36 @@ async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abor
   try {
     const answer = await callUpstream({
       method: "POST",
-      url: urlBelow(provider.baseUrl, format.providerPath(provider.api) ?? ""),
-      headers: { ...passedRequestHeaders(clientHeaders), ...authorization(provider), "content-type": "application/json" },
+      url: providerUrl(format, request),
+      headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
       body: request.body,
       signal: call.abort.signal,
     });
     return await relayAnswer({ answer, response, format, request, redactor, ...call });
   } catch (error) {
-    return unanswered(error, { response, redactor });
+    return unanswered(error, { response, redactor, format });
   }
 }
 
-export function authorization({ apiKey }: Provider): Record<string, string> {
-  return apiKey === null ? {} : { authorization: `Bearer ${apiKey}` };
-}
-
-function passedRequestHeaders(headers: IncomingHttpHeaders): Record<string, string> {
-  return Object.fromEntries(PASSED_REQUEST_HEADERS.flatMap((name) => (typeof headers[name] === "string" ? [[name, headers[name]]] : [])));
+/** Where a provider takes a question of this format. */
+export function providerUrl(format: QuestionFormat, { provider, model, query }: PreparedRequest): URL {
+  const path = format.providerPath(provider.api) ?? "";
+  const url = urlBelow(
+    provider.baseUrl,
+    path.replace("{model}", () => encodeURIComponent(model)),
+  );
+  if (query !== undefined) url.search = url.search === "" ? query : `${url.search}&${query}`;
+  return url;
 }
 
 /** No answer came. Whatever the reason, the call gets its end in the journal. */
-function unanswered(error: unknown, { response, redactor }: { response: ServerResponse; redactor: Redactor }): Ending {
+function unanswered(
+  error: unknown,
+  { response, redactor, format }: Pick<Exchange, "response" | "format"> & { redactor: Redactor },
+): Ending {
   const refusal = unansweredRefusal(error, redactor);
   const end = { status: null, ok: false, complete: false, error: refusal.message, tokens: NO_TOKENS };
-  return { end, finish: () => refuse(response, refusal) };
+  return { end, finish: () => refuse(response, refusal, format.errorBody) };
 }
 
 /** What to tell the client when the provider gave no answer: unreachable (503) or broken off (502); clients try both again. */

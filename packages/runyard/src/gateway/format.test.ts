@@ -72,6 +72,17 @@ describe("redaction", () => {
     );
   });
 
+  test("takes it out of base64 too, whatever stands before and behind it", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary-ascii" }), fc.string({ unit: "binary-ascii" }), fc.boolean(), (before, behind, isUrl) => {
+        const encoded = Buffer.from(before + secret + behind).toString(isUrl ? "base64url" : "base64");
+        const text = createRedactor([secret]).text(`{"basic":"${encoded}"}`);
+        expect(text).toContain("[redacted]");
+        expect(Buffer.from(text.slice(10, -2).replace("[redacted]", ""), "base64").toString()).not.toContain(secret.slice(3, -3));
+      }),
+    );
+  });
+
   test("leaves bytes that are no text alone", () => {
     const bytes = Buffer.from([0, 255, 128, 195, 40]);
     const around = Buffer.concat([bytes, Buffer.from(secret), bytes]);

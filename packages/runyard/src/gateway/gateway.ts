@@ -7,6 +7,7 @@ import { listenOnSocket } from "./listeners.ts";
 import { newestLife, settleDeadLives } from "./lives.ts";
 import { type Place, type PlaceOptions, takePlace } from "./place.ts";
 import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth } from "./protocol.ts";
+import { createModelLists } from "./provider-models.ts";
 import { createRegistry } from "./registry.ts";
 import { startScriptedServer } from "./scripted/server.ts";
 
@@ -31,7 +32,8 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
   const { gatewayDir, controlSocket, programHash, log } = options;
   const registry = createRegistry(openExpectedTokens(gatewayDir));
   let place: Place | null = null;
-  const door = createDoor({ registry, recorder: () => place?.recorder ?? null, scripted: once(startScriptedServer), log });
+  const lists = createModelLists();
+  const door = createDoor({ registry, recorder: () => place?.recorder ?? null, scripted: once(startScriptedServer), lists, log });
   const active = new Set<ServerResponse>();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     active.add(response);
@@ -59,7 +61,11 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
       throw error;
     }
   };
-  const servers = { door: createServer(serve), tcp: createServer(serve), control: createServer(createControl({ registry, health, take })) };
+  const servers = {
+    door: createServer(serve),
+    tcp: createServer(serve),
+    control: createServer(createControl({ registry, lists, health, take })),
+  };
   const leaving = createLeaving({ options, servers, active, door, place: () => place });
 
   function lookAround(): void {

@@ -1,53 +1,80 @@
 import type { ServerResponse } from "node:http";
-import { z } from "zod";
-import { beginAnswer, passedHeaders, refuse } from "./answer.ts";
-import { authorization, unansweredRefusal } from "./exchange.ts";
-import { MODEL_ALIAS, type Provider } from "./protocol.ts";
-import { createRedactor } from "./redact.ts";
-import type { LiveRun } from "./registry.ts";
-import { callUpstream, urlBelow } from "./upstream.ts";
+import { anthropicMessages } from "./anthropic-messages.ts";
+import { beginAnswer } from "./answer.ts";
+import { geminiGenerate } from "./gemini.ts";
+import { openaiChat } from "./openai-chat.ts";
+import { MODEL_ALIAS, type Provider, type ProviderModels } from "./protocol.ts";
+import type { ModelLists } from "./provider-models.ts";
+import type { QuestionFormat } from "./wire-format.ts";
 
-const MAX_LIST_BYTES = 16 * 1024 * 1024;
-const TIMEOUT_MS = 60_000;
-
-const listSchema = z.looseObject({ data: z.array(z.unknown()) });
-
-/** Passes the provider's list of models on, with the alias in front: it is a name that the gateway takes. No model is called, so nothing is journalled. */
-export async function listModels(run: LiveRun, response: ServerResponse, provider: Provider): Promise<void> {
-  const redactor = createRedactor([provider.apiKey]);
-  const signal = AbortSignal.any([run.closed, AbortSignal.timeout(TIMEOUT_MS)]);
-  try {
-    const answer = await callUpstream({
-      method: "GET",
-      url: urlBelow(provider.baseUrl, "/models"),
-      headers: authorization(provider),
-      body: null,
-      signal,
-    });
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of answer) {
-      size += (chunk as Buffer).length;
-      if (size > MAX_LIST_BYTES) throw new Error(`The provider's list of models is longer than ${MAX_LIST_BYTES} bytes.`);
-      chunks.push(chunk as Buffer);
-    }
-    const status = answer.statusCode ?? 502;
-    const isRedirect = status >= 300 && status < 400;
-    if (isRedirect) throw new Error(`The model provider answered with a redirect (${status}), which Runyard does not follow.`);
-    const body = redactor.bytes(Buffer.concat(chunks));
-    beginAnswer(response, status, { "content-type": "application/json", ...passedHeaders(answer.headers, redactor) });
-    response.end(status === 200 ? withAlias(body) : body);
-  } catch (error) {
-    refuse(response, unansweredRefusal(error, redactor));
-  }
+/** A list of models as the programs of one API read it. */
+interface ListShape {
+  /** Only who speaks this is listed. */
+  readonly format: QuestionFormat;
+  write(models: readonly NamedModel[]): object;
 }
 
-function withAlias(body: Buffer): Buffer {
-  try {
-    const list = listSchema.parse(JSON.parse(body.toString()));
-    const alias = { id: MODEL_ALIAS, object: "model", created: 0, owned_by: "runyard" };
-    return Buffer.from(JSON.stringify({ ...list, data: [alias, ...list.data] }));
-  } catch {
-    return body;
-  }
+interface NamedModel {
+  /** The alias, or `provider/model`. */
+  readonly id: string;
+  readonly name: string | null;
+  readonly owner: string;
+  readonly contextTokens: number | null;
+}
+
+const openaiShape: ListShape = {
+  format: openaiChat,
+  write: (models) => ({
+    object: "list",
+    data: models.map(({ id, owner }) => ({ id, object: "model", created: 0, owned_by: owner })),
+  }),
+};
+
+const anthropicShape: ListShape = {
+  format: anthropicMessages,
+  write: (models) => ({
+    data: models.map(({ id, name }) => ({ type: "model", id, display_name: name ?? id, created_at: "1970-01-01T00:00:00Z" })),
+    has_more: false,
+    first_id: models[0]?.id ?? null,
+    last_id: models.at(-1)?.id ?? null,
+  }),
+};
+
+const geminiShape: ListShape = {
+  format: geminiGenerate,
+  write: (models) => ({
+    models: models.map(({ id, name, contextTokens }) => ({
+      name: `models/${id}`,
+      displayName: name ?? id,
+      supportedGenerationMethods: ["generateContent", "countTokens"],
+      ...(contextTokens === null ? {} : { inputTokenLimit: contextTokens }),
+    })),
+  }),
+};
+
+/** The shape of the list at a path of the door, for a client that does or does not speak Anthropic's API; null: there is none. */
+export function listShapeAt(path: string, isAnthropic: boolean): ListShape | null {
+  if (path === "/v1beta/models") return geminiShape;
+  if (path !== "/v1/models") return null;
+  return isAnthropic ? anthropicShape : openaiShape;
+}
+
+/**
+ * Answers with the models of all providers, the alias in front: it is a name that the gateway takes. Providers that do not answer
+ * are left out. No model is called, so nothing is journalled.
+ */
+export async function listModels(
+  response: ServerResponse,
+  { shape, lists, providers }: { shape: ListShape; lists: ModelLists; providers: readonly Provider[] },
+): Promise<void> {
+  const able = providers.filter(({ api }) => shape.format.providerPath(api) !== null);
+  const alias: NamedModel = { id: MODEL_ALIAS, name: "The run's model", owner: "runyard", contextTokens: null };
+  const models = [alias, ...(await lists.of(able)).flatMap(named)];
+  if (response.destroyed) return;
+  beginAnswer(response, 200, { "content-type": "application/json" });
+  response.end(JSON.stringify(shape.write(models)));
+}
+
+function named({ provider, models }: ProviderModels): NamedModel[] {
+  return models.map(({ id, name, contextTokens }) => ({ id: `${provider}/${id}`, name, owner: provider, contextTokens }));
 }

@@ -1,4 +1,7 @@
 import { z } from "zod";
+import { openaiError } from "./error-shapes.ts";
+import { openaiHeaders } from "./provider-headers.ts";
+import { refuseRemoteContent } from "./remote-content.ts";
 import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
@@ -19,7 +22,9 @@ import {
 export const openaiChat: WireFormat = {
   doorPath: "/v1/chat/completions",
   providerPath: (api) => CHAT_PATHS[api],
+  providerHeaders: openaiHeaders,
   prepareRequest,
+  errorBody: openaiError,
   readWholeAnswer,
   watchStream,
 };
@@ -29,6 +34,7 @@ const CHAT_PATHS = {
   openai: "/chat/completions",
   anthropic: "/v1/chat/completions",
   gemini: "/v1beta/openai/chat/completions",
+  scripted: "/v1/chat/completions",
 } as const;
 
 const requestSchema = z.looseObject({
@@ -40,6 +46,7 @@ const requestSchema = z.looseObject({
 
 export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest {
   const data = readRequest(raw, requestSchema, "chat completion");
+  refuseRemoteContent(data.messages);
   const chosen = chooseModel(data.model);
   const { model } = chosen;
   const stream = data.stream === true;
@@ -55,19 +62,28 @@ const usageSchema = z
   .looseObject({
     prompt_tokens: count,
     completion_tokens: count,
-    prompt_tokens_details: z.looseObject({ cached_tokens: count }).nullish().catch(null),
+    total_tokens: count,
+    prompt_tokens_details: z.looseObject({ cached_tokens: count, cache_write_tokens: count }).nullish().catch(null),
     completion_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
+    /** DeepSeek's, and Moonshot's. */
+    prompt_cache_hit_tokens: count,
+    cached_tokens: count,
   })
   .nullish()
   .catch(null);
 
 function tokensIn(usage: z.infer<typeof usageSchema>): TokenCounts {
+  if (!usage) return NO_TOKENS;
+  const { prompt_tokens: input = null, completion_tokens: output = null, total_tokens: total = null } = usage;
+  const { prompt_tokens_details: inputDetails, completion_tokens_details: outputDetails } = usage;
+  // Some leave reasoning out of the completion, and only the total tells.
+  const beside = input === null || total === null ? null : total - input;
   return {
-    inputTokens: usage?.prompt_tokens ?? null,
-    outputTokens: usage?.completion_tokens ?? null,
-    cachedInputTokens: usage?.prompt_tokens_details?.cached_tokens ?? null,
-    cacheWriteTokens: null,
-    reasoningTokens: usage?.completion_tokens_details?.reasoning_tokens ?? null,
+    inputTokens: input,
+    outputTokens: output !== null && beside !== null ? Math.max(output, beside) : output,
+    cachedInputTokens: inputDetails?.cached_tokens ?? usage.prompt_cache_hit_tokens ?? usage.cached_tokens ?? null,
+    cacheWriteTokens: inputDetails?.cache_write_tokens ?? null,
+    reasoningTokens: outputDetails?.reasoning_tokens ?? null,
   };
 }
 
@@ -88,6 +104,8 @@ export function readWholeAnswer(body: Buffer): AnswerReport {
 const chunkSchema = z.looseObject({
   choices: z.array(z.looseObject({ index: z.number().catch(0), finish_reason: z.string().nullish().catch(null) })).catch([]),
   usage: usageSchema,
+  /** Groq's usage, where nobody asked for one. */
+  x_groq: z.looseObject({ usage: usageSchema }).nullish().catch(null),
   error: z.unknown().optional(),
 });
 
@@ -107,12 +125,13 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
   let tokens = NO_TOKENS;
 
   const seeChunk = (chunk: z.infer<typeof chunkSchema>): EventFate => {
-    const { choices, usage } = chunk;
+    const { choices, usage, x_groq: groq } = chunk;
     for (const choice of choices) {
       begun.add(choice.index);
       if (choice.finish_reason) finished.add(choice.index);
     }
     if (chunk.error) error ??= messageIn(chunk) ?? "The provider reported an error without words.";
+    if (!usage && groq?.usage) tokens = tokensIn(groq.usage);
     if (!usage) return "forward";
     tokens = tokensIn(usage);
     const isForGateway = choices.length === 0 && !chunk.error && !request.wantsUsageEvent;

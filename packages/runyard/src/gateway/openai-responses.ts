@@ -1,5 +1,8 @@
 import { z } from "zod";
+import { openaiError } from "./error-shapes.ts";
+import { openaiHeaders } from "./provider-headers.ts";
 import { Refusal } from "./refusal.ts";
+import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
 import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
@@ -18,8 +21,10 @@ import {
 /** OpenAI's Responses. */
 export const openaiResponses: WireFormat = {
   doorPath: "/v1/responses",
-  providerPath: (api) => (api === "openai" ? "/responses" : null),
+  providerPath: (api) => (api === "openai" ? "/responses" : api === "scripted" ? "/v1/responses" : null),
+  providerHeaders: openaiHeaders,
   prepareRequest,
+  errorBody: openaiError,
   readWholeAnswer,
   watchStream,
 };
@@ -28,7 +33,15 @@ const requestSchema = z.looseObject({
   model: z.string().min(1),
   stream: z.boolean().nullish(),
   background: z.boolean().nullish(),
+  input: z.unknown().optional(),
+  tools: z
+    .array(z.looseObject({ type: z.string().nullish().catch(null) }))
+    .nullish()
+    .catch(null),
 });
+
+/** What stands for input that was given before, or elsewhere. */
+const STORED = ["previous_response_id", "conversation", "prompt"] as const;
 
 /** The last event tells the usage unasked, so nothing but the model's name ever changes. */
 export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest {
@@ -36,6 +49,9 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedR
   // Its answer would come later and past the gateway, which could not count it.
   if (data.background === true)
     throw new Refusal(400, "background_not_served", { message: "Runyard's gateway does not serve answers in the background." });
+  for (const field of STORED) if (data[field]) refuseStored(field);
+  if (data.tools?.some(({ type }) => type === "mcp")) refuseTool("mcp");
+  if (Array.isArray(data.input)) refuseRemoteContent(data.input as unknown[]);
   const chosen = chooseModel(data.model);
   const { model } = chosen;
   const body = model === data.model ? raw : Buffer.from(JSON.stringify({ ...data, model }));

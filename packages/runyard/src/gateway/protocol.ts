@@ -19,8 +19,8 @@ function isPlainHttpUrl(text: string): boolean {
   return (url.protocol === "http:" || url.protocol === "https:") && url.username === "" && url.password === "";
 }
 
-/** The families of APIs that providers speak; each has its own paths, its own way to name a key, and its own error bodies. */
-export const PROVIDER_APIS = ["openai", "anthropic", "gemini"] as const;
+/** The families of APIs that providers speak, each with its own paths; `scripted` speaks every format at the door's own paths. */
+export const PROVIDER_APIS = ["openai", "anthropic", "gemini", "scripted"] as const;
 export type ProviderApi = (typeof PROVIDER_APIS)[number];
 
 const modelNameSchema = z.string().trim().min(1).max(200);
@@ -37,6 +37,8 @@ export const providerSchema = z.strictObject({
     .trim()
     .regex(/^[\x21-\x7e]+$/, "must be one word of visible ASCII characters")
     .nullable(),
+  /** The key goes as a bearer token, whatever the API's own way is: so do the tokens of logins and of many proxies. */
+  bearer: z.boolean().optional(),
   /** What the alias `runyard` means where a run names no model. */
   model: modelNameSchema.nullable(),
 });
@@ -60,6 +62,22 @@ export type RegisteredRun = z.infer<typeof runStateSchema>;
 /** Everything that a gateway was told; handed from one process to the next, never written anywhere. */
 export const gatewayStateSchema = z.object({ providers: providersSchema, runs: z.array(runStateSchema) });
 export type GatewayState = z.infer<typeof gatewayStateSchema>;
+
+/** What a provider says of its models; with a `problem`, in plain words, it said nothing. */
+export const providerModelsSchema = z.object({
+  provider: z.string(),
+  models: z.array(
+    z.object({
+      /** As the provider knows it. */
+      id: z.string(),
+      /** For people. */
+      name: z.string().nullable(),
+      contextTokens: z.number().int().nullable(),
+    }),
+  ),
+  problem: z.string().nullable(),
+});
+export type ProviderModels = z.infer<typeof providerModelsSchema>;
 
 export const gatewayHealthSchema = z.object({
   pid: z.number().int(),

@@ -3,7 +3,7 @@ const REPLACEMENT = "[redacted]";
 /** Shorter "keys" are placeholders of local model servers ("none", "ollama"): words that answers may contain. */
 const MIN_SECRET_CHARS = 12;
 
-/** Takes secrets out of bytes and texts, in the spellings in which programs echo them. */
+/** Takes secrets out of bytes and texts, in the spellings in which programs echo them. What is cut into pieces must be put together before. */
 export interface Redactor {
   bytes(input: Buffer): Buffer;
   text(input: string): string;
@@ -26,9 +26,19 @@ function replaceAll(text: string, needles: readonly string[]): string {
   return needles.reduce((rest, needle) => rest.replaceAll(needle, REPLACEMENT), text);
 }
 
-/** As it is, inside a JSON string, and inside a URL. Secrets here are visible ASCII. */
+/** As it is, inside a JSON string, inside a URL, and in base64. Secrets here are visible ASCII. */
 function spellings(secret: string | null): string[] {
   if (secret === null || secret.length < MIN_SECRET_CHARS) return [];
   const inJson = JSON.stringify(secret).slice(1, -1);
-  return [secret, inJson, inJson.replaceAll("/", "\\/"), encodeURIComponent(secret)];
+  return [secret, inJson, inJson.replaceAll("/", "\\/"), encodeURIComponent(secret), ...base64Spellings(secret)];
+}
+
+/** However many bytes stand before it, since three bytes share four characters; without those that its neighbours have a part in. */
+function base64Spellings(secret: string): string[] {
+  const shifted = [0, 1, 2].map((before) => {
+    const length = before + secret.length;
+    const text = Buffer.from("\0".repeat(before) + secret).toString("base64");
+    return text.slice(Math.ceil((before * 4) / 3), Math.floor((length * 4) / 3));
+  });
+  return shifted.flatMap((text) => [text, text.replaceAll("+", "-").replaceAll("/", "_"), text.replaceAll("/", "\\/")]);
 }

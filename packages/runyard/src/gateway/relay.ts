@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { beginAnswer, breakOff, passedHeaders, refuse } from "./answer.ts";
+import { createArraySplitter } from "./json-array.ts";
 import type { CallEnd, CallRecord } from "./recorder.ts";
 import type { Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
@@ -50,19 +51,20 @@ export async function relayAnswer(relay: Relay): Promise<Ending> {
   if (encoding !== "identity")
     return reject(relay, `The model provider's answer is compressed (${encoding}), although it was asked not to compress.`);
   const type = answer.headers["content-type"] ?? "";
-  const isStream = status < 300 && (type.includes("text/event-stream") || (relay.request.stream && !type.includes("json")));
+  const { stream, framing } = relay.request;
+  const isStream = status < 300 && (type.includes("text/event-stream") || (stream && (framing === "json-array" || !type.includes("json"))));
   return isStream ? await relayStream(relay) : await relayWhole(relay);
 }
 
 function reject(relay: Relay, message: string): Ending {
   relay.answer.destroy();
   const end = { status: relay.answer.statusCode ?? null, ok: false, complete: false, error: message, tokens: NO_TOKENS };
-  return { end, finish: () => refuse(relay.response, new Refusal(502, "bad_upstream_answer", { message })) };
+  return { end, finish: () => refuse(relay.response, new Refusal(502, "bad_upstream_answer", { message }), relay.format.errorBody) };
 }
 
 async function relayStream(relay: Relay): Promise<Ending> {
-  const { answer, response, record, redactor } = relay;
-  const watcher = relay.format.watchStream(relay.request);
+  const { answer, response, record, redactor, format } = relay;
+  const watcher = format.watchStream(relay.request);
   const result = await passEvents(relay, watcher).catch((error: unknown) => ({ fault: faultOf(relay, error), tail: Buffer.alloc(0) }));
   const report = watcher.report();
   const { tokens } = report;
@@ -76,7 +78,7 @@ async function relayStream(relay: Relay): Promise<Ending> {
   }
   const message = redactor.text(error ?? "");
   const end = { status, ok: false, complete: false, error, tokens };
-  if (!response.headersSent) return { end, finish: () => refuse(response, interrupted(message)) };
+  if (!response.headersSent) return { end, finish: () => refuse(response, interrupted(message), format.errorBody) };
   const lastWords = watcher.errorEvent(message);
   void record.write(lastWords);
   return { end, finish: () => breakOff(response, lastWords) };
@@ -89,7 +91,7 @@ function beginStream({ answer, response, redactor }: Relay): void {
 /** Passes events on until the stream's last one, which is given back to be sent when the call has been journalled. */
 async function passEvents(relay: Relay, watcher: StreamWatcher): Promise<{ fault: null; tail: Buffer }> {
   const { answer } = relay;
-  const splitter = createSseSplitter();
+  const splitter = relay.request.framing === "json-array" ? createArraySplitter() : createSseSplitter();
   const idle = watchIdle(relay.abort);
   try {
     for await (const chunk of answer.iterator({ destroyOnReturn: false })) {
@@ -163,7 +165,7 @@ async function relayWhole(relay: Relay): Promise<Ending> {
   } catch (error) {
     const message = faultOf(relay, error);
     const end = { status, ok: false, complete: false, error: message, tokens: NO_TOKENS };
-    return { end, finish: () => refuse(response, interrupted(redactor.text(message))) };
+    return { end, finish: () => refuse(response, interrupted(redactor.text(message)), format.errorBody) };
   }
   const report =
     status < 300
@@ -171,7 +173,7 @@ async function relayWhole(relay: Relay): Promise<Ending> {
       : { complete: true, error: errorMessageOf(body) ?? `The model provider answered ${status} without words.`, tokens: NO_TOKENS };
   const { complete, error, tokens } = report;
   const end = { status, ok: error === null, complete, error, tokens };
-  if (!complete) return { end, finish: () => refuse(response, interrupted(error ?? "")) };
+  if (!complete) return { end, finish: () => refuse(response, interrupted(error ?? ""), format.errorBody) };
   void record.write(body);
   return {
     end,

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { call, QUESTION } from "./testing/caller.ts";
+import { asked, beginStreamOf, keyIn, providerOf, sendWhole, STREAMED, WHOLE } from "./testing/formats.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { beginStream, chunk, delta, DONE, FINISH, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
 
@@ -67,6 +68,49 @@ test.each(["error", "plain", "whole", "stream", "stream-error", "cut"])(
     // The recording of an answer may follow the answer.
     await expect.poll(() => filesWith(host, [CANARY]).length, POLL).toBeGreaterThanOrEqual(how === "cut" ? 1 : 2);
     expect(filesWith(host, [...KEY_SPELLINGS, run.token])).toEqual([]);
+  },
+);
+
+test.each([...STREAMED, ...WHOLE.map((format) => ({ ...format, name: `${format.name}, whole`, isWhole: true }))])(
+  "over $name the key is taken out in every spelling, however it is cut into pieces",
+  async (format) => {
+    const provider = await startProvider(async (request, response) => {
+      const key = keyIn(request) as string;
+      const base64 = (text: string): string => Buffer.from(text).toString("base64");
+      const words = [key, encodeURIComponent(key), base64(key), base64(`Bearer ${key}`), base64(`{"k":"${key}"}`)];
+      const text = [...words, base64(`x${key}`).replaceAll("+", "-").replaceAll("/", "_"), CANARY].join(" ");
+      if ("isWhole" in format) return sendWhole(format, response, text);
+      beginStreamOf(format, response);
+      for (const piece of format.begin + format.say(text) + format.end) {
+        if (!response.write(piece)) await new Promise((resolve) => response.once("drain", resolve));
+      }
+      response.end();
+    });
+    const host = newHost();
+    const gateway = await host.open();
+    await gateway.setProviders([providerOf(format, { baseUrl: provider.baseUrl, apiKey: KEY })]);
+    const run = newRun();
+    await gateway.openRun(run);
+    const body = asked(format, !("isWhole" in format));
+    const answer = await call(gateway, {
+      token: run.token,
+      path: `${format.path}${format.path.includes("?") ? "&" : "?"}key=${run.token}`,
+      body,
+    });
+
+    expect(keyIn(provider.seen[0] as SeenRequest)).toBe(KEY);
+    expect(JSON.stringify(provider.seen)).not.toContain(run.token);
+    expect(answer.body).toContain(CANARY);
+    // The middle of it in base64, wherever it begins.
+    const inner = [0, 1, 2].map((before) =>
+      Buffer.from("x".repeat(before) + KEY)
+        .toString("base64")
+        .slice(4, -4),
+    );
+    const spellings = [...KEY_SPELLINGS, ...inner, ...inner.map((text) => text.replaceAll("+", "-").replaceAll("/", "_"))];
+    for (const spelling of spellings) expect(answer.body).not.toContain(spelling);
+    await expect.poll(() => filesWith(host, [CANARY]).length, POLL).toBe(1);
+    expect(filesWith(host, [...spellings, run.token])).toEqual([]);
   },
 );
 

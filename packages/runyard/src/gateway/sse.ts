@@ -1,14 +1,15 @@
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
-/** Splits a stream of bytes into whole server-sent events, each with the blank line that ends it. */
-export interface SseSplitter {
+/** Splits a stream of bytes into events. */
+export interface Splitter {
   push(chunk: Buffer): Buffer[];
-  /** What came after the last blank line; an event of its own when the stream ends well. */
+  /** What came after the last whole event; one of its own when the stream ends well. */
   rest(): Buffer;
 }
 
-export function createSseSplitter(): SseSplitter {
+/** Splits a stream of bytes into whole server-sent events, each with the blank line that ends it. */
+export function createSseSplitter(): Splitter {
   let held: Buffer = Buffer.alloc(0);
   /** Start of the first line of `held` that is not whole yet. */
   let lineStart = 0;

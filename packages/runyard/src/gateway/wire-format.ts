@@ -1,19 +1,35 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { z } from "zod";
 import type { ChosenModel } from "./choose-model.ts";
-import type { ProviderApi } from "./protocol.ts";
+import type { ErrorShape } from "./error-shapes.ts";
+import type { Provider, ProviderApi } from "./protocol.ts";
 import { Refusal } from "./refusal.ts";
 
-/** What the gateway must know of a provider's API, and nothing else does: one file for each format. */
-export interface WireFormat {
-  /** The path at the door. */
+/** What the gateway must know of a question that providers answer. */
+export interface QuestionFormat {
+  /** The path at the door; `{model}` in it stands for a model's name. */
   readonly doorPath: string;
-  /** The path below the base URL of a provider of that API; null where that one does not speak the format. */
+  /** The path below the base URL of a provider of that API, with `{model}` where it has one; null where that one does not speak the format. */
   providerPath(api: ProviderApi): string | null;
+  /** The provider's key, as this format tells it, and what of the client's headers the provider gets besides. */
+  providerHeaders(provider: Provider, client: IncomingHttpHeaders): Record<string, string>;
   /** Puts the real model's name in, and asks for usage where that must be asked for. Throws a Refusal for what is no request of this format. */
-  prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest;
+  prepareRequest(raw: Buffer, chooseModel: ChooseModel, address: DoorAddress): PreparedRequest;
+  readonly errorBody: ErrorShape;
+}
+
+/** What a request says in its URL. */
+export interface DoorAddress {
+  /** The name where the path has one. */
+  readonly model: string | null;
+  readonly query: URLSearchParams;
+}
+
+/** A format of model calls, and nothing else knows of it: one file for each. */
+export interface WireFormat extends QuestionFormat {
   /** Judges an answer that was not streamed. One that is not JSON is taken for cut: nothing else tells when the end of the connection is the end of the answer. */
   readWholeAnswer(body: Buffer): AnswerReport;
-  watchStream(request: { readonly wantsUsageEvent: boolean }): StreamWatcher;
+  watchStream(request: Pick<PreparedRequest, "wantsUsageEvent" | "framing">): StreamWatcher;
 }
 
 /** Who answers the model that a client asks for; throws a Refusal when there is nobody. */
@@ -25,6 +41,10 @@ export interface PreparedRequest extends ChosenModel {
   readonly stream: boolean;
   /** False when an event that only tells the usage is for the gateway, because the client did not ask for it. */
   readonly wantsUsageEvent: boolean;
+  /** How a stream is cut into events; left out: as server-sent events. */
+  readonly framing?: "json-array";
+  /** What the URL asks for behind its `?`. */
+  readonly query?: string;
 }
 
 /** As every format's figures are told here, whatever its provider includes where; null: the provider did not say. */
@@ -81,12 +101,6 @@ export function readRequest<Schema extends z.ZodType>(raw: Buffer, schema: Schem
   const issue = request.error.issues[0];
   const where = issue === undefined || issue.path.length === 0 ? "the body" : `"${issue.path.join(".")}"`;
   throw new Refusal(400, "invalid_request", { message: `This is not a ${what} request. ${where}: ${issue?.message ?? "not valid"}.` });
-}
-
-/** An error body; all formats of OpenAI's have this one. */
-export function errorBody(error: { readonly status: number; readonly code: string; readonly message: string }): Buffer {
-  const type = error.status >= 500 ? "server_error" : "invalid_request_error";
-  return Buffer.from(JSON.stringify({ error: { message: error.message, type, param: null, code: error.code } }));
 }
 
 /** The provider's own words in an error body, or null when there are none. */

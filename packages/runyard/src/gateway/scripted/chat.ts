@@ -17,7 +17,7 @@ import {
 import { SCRIPTED_MODEL } from "./model.ts";
 
 /** Chat completions. */
-export const chatDialect: Dialect = { path: "/v1/chat/completions", read, sendWhole, sendStream };
+export const chatDialect: Dialect = { doorPath: "/v1/chat/completions", read, sendWhole, sendStream };
 
 const messageSchema = z.looseObject({
   role: z.string(),

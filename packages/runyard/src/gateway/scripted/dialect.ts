@@ -10,8 +10,9 @@ const ARGUMENT_PIECE_CHARS = 120;
 
 /** A way to ask the scripted model and to get its answer: the same model speaks them all. */
 export interface Dialect {
-  readonly path: string;
-  read(body: unknown): Question;
+  /** The format's path, here as at the gateway's door. */
+  readonly doorPath: string;
+  read(body: unknown, query: URLSearchParams): Question;
   sendWhole(response: ServerResponse, answer: Answer): void;
   sendStream(response: ServerResponse, answer: Answer): Promise<void>;
 }
@@ -21,6 +22,10 @@ export interface Question {
   readonly stream: boolean;
   /** The client wants an event that only tells the usage; for formats that have one. */
   readonly includeUsage: boolean;
+  /** Streams as one JSON array; for the format that has such. */
+  readonly asArray?: boolean;
+  /** The JSON Schema that the answer must fit; left out: any words do. */
+  readonly schema?: unknown;
   /** What counts as input. */
   readonly counted: readonly unknown[];
 }
@@ -32,6 +37,7 @@ export interface Answer {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly includeUsage: boolean;
+  readonly asArray: boolean;
 }
 
 export const contentSchema = z
@@ -43,6 +49,24 @@ export function textOf(content: z.infer<typeof contentSchema>): string {
   if (typeof content === "string") return content;
   return (content ?? []).map((part) => part.text ?? "").join("\n");
 }
+
+/** Names of declared tools. The script names files by `path`: tools that name them otherwise are others, whatever they are called. */
+export function toolNames(tools: readonly DeclaredTool[]): ReadonlySet<string> {
+  const isAnother = ({ schema }: DeclaredTool): boolean => OTHER_NAMES.some((name) => name in (schema?.properties ?? {}));
+  return new Set(tools.flatMap((tool) => (tool.name == null || isAnother(tool) ? [] : tool.name)));
+}
+const OTHER_NAMES = ["file_path", "absolute_path", "dir_path"];
+
+interface DeclaredTool {
+  readonly name?: string | null | undefined;
+  readonly schema?: { readonly properties?: Readonly<Record<string, unknown>> | null | undefined } | null | undefined;
+}
+
+/** What `DeclaredTool.schema` takes of a tool's JSON Schema. */
+export const toolSchema = z
+  .looseObject({ properties: z.record(z.string(), z.unknown()).nullish().catch(null) })
+  .nullish()
+  .catch(null);
 
 export function callId({ id }: Answer, index: number): string {
   return `call_${id.slice(0, 16)}_${index}`;

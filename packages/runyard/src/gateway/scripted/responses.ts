@@ -17,7 +17,7 @@ import {
 import { SCRIPTED_MODEL } from "./model.ts";
 
 /** OpenAI's Responses. */
-export const responsesDialect: Dialect = { path: "/v1/responses", read, sendWhole, sendStream };
+export const responsesDialect: Dialect = { doorPath: "/v1/responses", read, sendWhole, sendStream };
 
 const itemSchema = z.looseObject({
   type: z.string().nullish().catch(null),

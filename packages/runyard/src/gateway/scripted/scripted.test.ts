@@ -254,7 +254,7 @@ test("a new message of the person begins the script anew", async () => {
 test("the scripted model answers nobody but the gateway", async () => {
   const { startScriptedServer } = await import("./server.ts");
   const { baseUrl, apiKey } = await startScriptedServer();
-  const ask = async (key: string) => (await fetch(`${baseUrl}/models`, { headers: { authorization: `Bearer ${key}` } })).status;
+  const ask = async (key: string) => (await fetch(`${baseUrl}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).status;
   expect(await ask("guess")).toBe(401);
   expect(await ask(apiKey ?? "")).toBe(200);
 });

@@ -4,6 +4,7 @@ import type { LanguageModel } from "ai";
 import { Agent, fetch as undiciFetch } from "undici";
 import { doorSocket } from "../files.ts";
 import type { Gateway } from "../client.ts";
+import { QUESTION_OF_CHAT } from "./provider.ts";
 
 /** What a plain client saw, to the last byte. */
 export interface RawAnswer {
@@ -26,11 +27,11 @@ export interface RawCall {
   readonly port?: number;
 }
 
-export const QUESTION = { model: "runyard", messages: [{ role: "user", content: "Say hello." }] };
+export { QUESTION_OF_CHAT as QUESTION } from "./provider.ts";
 
 /** One request at the gateway's door, without a library that could hide something. */
 export async function call(gateway: Gateway, options: RawCall = {}): Promise<RawAnswer> {
-  const { token, body = QUESTION, path = "/v1/chat/completions", method = "POST", onData, port } = options;
+  const { token, body = QUESTION_OF_CHAT, path = "/v1/chat/completions", method = "POST", onData, port } = options;
   const payload = method === "GET" ? undefined : typeof body === "string" ? body : JSON.stringify(body);
   const headers = {
     "content-type": "application/json",

@@ -66,6 +66,7 @@ async function receive(
   await answer(entry, response);
 }
 
+export const QUESTION_OF_CHAT = { model: "runyard", messages: [{ role: "user", content: "Say hello." }] };
 export const USAGE = { prompt_tokens: 1_200, completion_tokens: 34, total_tokens: 1_234, prompt_tokens_details: { cached_tokens: 1_000 } };
 
 /** One event of a streamed chat completion. */

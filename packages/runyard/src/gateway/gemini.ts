@@ -1,0 +1,195 @@
+import { z } from "zod";
+import { geminiError } from "./error-shapes.ts";
+import { elementIn } from "./json-array.ts";
+import type { ProviderApi } from "./protocol.ts";
+import { geminiHeaders } from "./provider-headers.ts";
+import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
+import { dataOf } from "./sse.ts";
+import {
+  type AnswerReport,
+  type ChooseModel,
+  type DoorAddress,
+  errorMessageOf,
+  messageIn,
+  NO_TOKENS,
+  parseJson,
+  type PreparedRequest,
+  type QuestionFormat,
+  readRequest,
+  type StreamWatcher,
+  type TokenCounts,
+  type WireFormat,
+} from "./wire-format.ts";
+
+const GENERATE = "/v1beta/models/{model}:generateContent";
+const STREAM = "/v1beta/models/{model}:streamGenerateContent";
+const COUNT = "/v1beta/models/{model}:countTokens";
+
+/** Gemini's generateContent. */
+export const geminiGenerate: WireFormat = {
+  doorPath: GENERATE,
+  providerPath: (api) => pathAt(api, GENERATE),
+  providerHeaders: geminiHeaders,
+  prepareRequest,
+  errorBody: geminiError,
+  readWholeAnswer,
+  watchStream,
+};
+
+/** The same as a stream: of server-sent events where `alt=sse` asks for them, else of one JSON array. */
+export const geminiStream: WireFormat = {
+  ...geminiGenerate,
+  doorPath: STREAM,
+  providerPath: (api) => pathAt(api, STREAM),
+  prepareRequest(raw, chooseModel, address) {
+    const prepared = { ...prepareRequest(raw, chooseModel, address), stream: true };
+    return address.query.get("alt") === "sse" ? { ...prepared, query: "alt=sse" } : { ...prepared, framing: "json-array" };
+  },
+};
+
+/** How many tokens a request would have: no model is called for it. */
+export const geminiCount: QuestionFormat = {
+  doorPath: COUNT,
+  providerPath: (api) => pathAt(api, COUNT),
+  providerHeaders: geminiHeaders,
+  prepareRequest: prepareCount,
+  errorBody: geminiError,
+};
+
+function pathAt(api: ProviderApi, path: string): string | null {
+  return api === "gemini" || api === "scripted" ? path : null;
+}
+
+/** By these tools the provider would reach addresses that stand in the conversation, or servers of somebody's. */
+const REFUSED_TOOLS = ["urlContext", "url_context", "mcpServers", "mcp_servers"];
+
+const requestSchema = z.looseObject({
+  contents: z.array(z.unknown()),
+  cachedContent: z.unknown().optional(),
+  cached_content: z.unknown().optional(),
+  tools: z.array(z.looseObject({})).nullish().catch(null),
+});
+type GenerateRequest = z.infer<typeof requestSchema>;
+const countSchema = z.looseObject({
+  contents: requestSchema.shape.contents.nullish(),
+  generateContentRequest: requestSchema.nullish(),
+});
+
+/** The model stands in the path and usage is told unasked, so the body never changes. */
+export function prepareRequest(raw: Buffer, chooseModel: ChooseModel, address: DoorAddress): PreparedRequest {
+  refuseReach(readRequest(raw, requestSchema, "generateContent"));
+  return { ...chooseModel(address.model ?? ""), body: raw, stream: false, wantsUsageEvent: true };
+}
+
+function prepareCount(raw: Buffer, chooseModel: ChooseModel, address: DoorAddress): PreparedRequest {
+  const data = readRequest(raw, countSchema, "countTokens");
+  const { contents, generateContentRequest: whole } = data;
+  refuseReach({ contents: contents ?? [], ...whole });
+  const chosen = chooseModel(address.model ?? "");
+  const request = { ...data, generateContentRequest: { ...whole, model: `models/${chosen.model}` } };
+  return { ...chosen, body: whole ? Buffer.from(JSON.stringify(request)) : raw, stream: false, wantsUsageEvent: true };
+}
+
+function refuseReach({ contents, tools, cachedContent, cached_content }: GenerateRequest): void {
+  if (cachedContent ?? cached_content) refuseStored("cachedContent");
+  const tool = REFUSED_TOOLS.find((name) => tools?.some((one) => name in one));
+  if (tool !== undefined) refuseTool(tool);
+  refuseRemoteContent(contents);
+}
+
+const count = z.number().int().min(0).nullish().catch(null);
+const usageSchema = z
+  .looseObject({
+    promptTokenCount: count,
+    candidatesTokenCount: count,
+    thoughtsTokenCount: count,
+    toolUsePromptTokenCount: count,
+    cachedContentTokenCount: count,
+    totalTokenCount: count,
+  })
+  .nullish()
+  .catch(null);
+
+/** Thoughts stand beside the candidates, and what tools put in beside the prompt; what is 0 may be left out, and then only the total tells. */
+function tokensIn(usage: z.infer<typeof usageSchema>): TokenCounts {
+  if (!usage) return NO_TOKENS;
+  const { promptTokenCount: prompt = null, candidatesTokenCount: said = null, thoughtsTokenCount: thoughts = null } = usage;
+  const input = prompt === null ? null : prompt + (usage.toolUsePromptTokenCount ?? 0);
+  const beside = input === null || usage.totalTokenCount == null ? null : Math.max(0, usage.totalTokenCount - input);
+  return {
+    inputTokens: input,
+    outputTokens: said === null ? beside : said + (thoughts ?? 0),
+    cachedInputTokens: usage.cachedContentTokenCount ?? null,
+    cacheWriteTokens: null,
+    reasoningTokens: thoughts,
+  };
+}
+
+const answerSchema = z.looseObject({
+  candidates: z
+    .array(z.looseObject({ index: z.number().catch(0), finishReason: z.string().nullish().catch(null) }))
+    .nullish()
+    .catch(null),
+  /** Where the prompt was refused, there are no candidates. */
+  promptFeedback: z
+    .looseObject({ blockReason: z.string().nullish().catch(null) })
+    .nullish()
+    .catch(null),
+  usageMetadata: usageSchema,
+  error: z.unknown().optional(),
+});
+
+export function readWholeAnswer(body: Buffer): AnswerReport {
+  const value = parseJson(body);
+  const answer = answerSchema.safeParse(value).data;
+  if (answer?.candidates || answer?.promptFeedback) return { complete: true, error: null, tokens: tokensIn(answer.usageMetadata) };
+  const words = errorMessageOf(body);
+  return {
+    complete: value !== undefined,
+    error: `The provider's answer is not one of generateContent${words === null ? "." : `: ${words}`}`,
+    tokens: NO_TOKENS,
+  };
+}
+
+/**
+ * An answer is whole when the provider ended the stream properly after a `finishReason` for each candidate that it began, or after
+ * it refused the prompt. Each event tells the usage up to then.
+ */
+export function watchStream({ framing }: Pick<PreparedRequest, "framing">): StreamWatcher {
+  const isArray = framing === "json-array";
+  const begun = new Set<number>();
+  const finished = new Set<number>();
+  let isBlocked = false;
+  let error: string | null = null;
+  let tokens = NO_TOKENS;
+
+  const seePart = (part: z.infer<typeof answerSchema>): void => {
+    for (const candidate of part.candidates ?? []) {
+      begun.add(candidate.index);
+      if (candidate.finishReason) finished.add(candidate.index);
+    }
+    if (part.promptFeedback?.blockReason) isBlocked = true;
+    if (part.usageMetadata) tokens = tokensIn(part.usageMetadata);
+    if (part.error) error ??= messageIn(part) ?? "The provider reported an error without words.";
+  };
+
+  return {
+    see(event) {
+      const data = isArray ? elementIn(event) : dataOf(event);
+      if (data === null) return "forward";
+      const part = answerSchema.safeParse(parseJson(Buffer.from(data)));
+      if (part.success) seePart(part.data);
+      else error ??= "The provider sent an event that is not one of generateContent.";
+      return "forward";
+    },
+    report: () => ({
+      complete: error === null && (isBlocked || (begun.size > 0 && begun.size === finished.size)),
+      error,
+      tokens,
+    }),
+    errorEvent(message) {
+      const words = geminiError({ status: 502, code: "upstream_interrupted", message });
+      return Buffer.concat([Buffer.from(isArray ? "," : "data: "), words, Buffer.from("\n\n")]);
+    },
+  };
+}
