@@ -35,10 +35,10 @@ const SERVER_ROOMS: Table = {
   api: ["engine", "runtime", ...LEAVES],
   integrations: ["engine", "runtime", ...LEAVES],
   forge: ["runtime", ...LEAVES],
-  cli: ["runtime", ...LEAVES, "configuration.ts", "doctor.ts"],
+  cli: ["runtime", ...LEAVES, "configuration.ts", "providers.ts", "doctor.ts"],
   runtime: LEAVES,
 };
-const SERVER_FILES = ["main.ts", "doctor.ts", "configuration.ts", "server-log.ts", ...LEAVES];
+const SERVER_FILES = ["main.ts", "doctor.ts", "configuration.ts", "providers.ts", "proxy.ts", "server-log.ts", ...LEAVES];
 const SERVER_PLACES = [...Object.keys(SERVER_ROOMS), "testing", ...GATEWAY_CLIENT, ...SERVER_FILES];
 
 /** The same for packages/sdk/src. */
@@ -155,6 +155,8 @@ describe("rooms of the server", () => {
       { file: `${SERVER}/main.ts`, code: importsOf(["testing"]), isForbidden: true },
       ...LEAVES.map((leaf) => ({ file: `${SERVER}/${leaf}`, code: importsOf(["core"]), isForbidden: true })),
       { file: `${SERVER}/configuration.ts`, code: importsOf(["core"]), isForbidden: true },
+      { file: `${SERVER}/providers.ts`, code: importsOf(["gateway"]), isForbidden: true },
+      { file: `${SERVER}/proxy.ts`, code: importsOf(["gateway"]), isForbidden: true },
       { file: `${SERVER}/server-log.ts`, code: importsOf(["engine"]), isForbidden: true },
     ]);
   });

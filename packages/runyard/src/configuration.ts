@@ -38,8 +38,16 @@ export interface ModelProvider {
   readonly api: "openai" | "anthropic" | "gemini";
   readonly baseUrl: string;
   readonly apiKey: string | null;
+  /** The key goes as a bearer token, whatever the API's own way is. */
+  readonly bearer?: boolean | undefined;
   /** For runs that name none. */
   readonly model: string | null;
+  /** Its models, for one that does not list them itself. */
+  readonly models?: readonly string[] | undefined;
+  /** The URL of the proxy by which it is reached. */
+  readonly proxy?: string | undefined;
+  /** Certificates, in PEM, of authorities that vouch for it beside those whom everybody trusts. */
+  readonly ca?: string | undefined;
 }
 
 export const DEFAULT_PORT = 4600;
@@ -52,25 +60,6 @@ export const ON_STOP = ["leave", "stop", "kill"] as const;
 export type OnStop = (typeof ON_STOP)[number];
 const MOST_RUNS = 1_000;
 const DEFAULT_TIMINGS: Timings = { leaseMs: 15_000, pollMs: 1_000 };
-const OPENAI_BASE_URL = "https://api.openai.com/v1";
-
-/** The model endpoint that the environment names, or none: `OPENAI_BASE_URL`, `OPENAI_API_KEY`, `RUNYARD_MODEL`. */
-export function providersFromEnvironment(env: NodeJS.ProcessEnv): ModelProvider[] {
-  const baseUrl = env["OPENAI_BASE_URL"] || undefined;
-  const apiKey = env["OPENAI_API_KEY"] || undefined;
-  if (baseUrl === undefined && apiKey === undefined) return [];
-  const url = baseUrl ?? OPENAI_BASE_URL;
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
-    throw new Error(`OPENAI_BASE_URL must be an http or https URL, for example http://127.0.0.1:11434/v1: got ${JSON.stringify(url)}`);
-  }
-  return [{ name: "openai", api: "openai", baseUrl: url.replace(/\/+$/, ""), apiKey: apiKey ?? null, model: env["RUNYARD_MODEL"] || null }];
-}
-
-/** The model of runs that name none: the first that a provider has as its own. */
-export function defaultModel(providers: readonly ModelProvider[]): string | null {
-  const found = providers.find(({ model }) => model !== null);
-  return found?.model ?? null;
-}
 
 /** The PostgreSQL that `DATABASE_URL` names, or null: the built-in one. What is wrong is told without the URL, which holds a password. */
 export function databaseUrlFromEnvironment(env: NodeJS.ProcessEnv): string | null {

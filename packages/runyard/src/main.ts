@@ -5,7 +5,7 @@ import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
-import { defaultModel, type ServerConfiguration } from "./configuration.ts";
+import type { ServerConfiguration } from "./configuration.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
@@ -20,6 +20,7 @@ import { inspectRepository } from "./git/local-repository.ts";
 import { runChanges } from "./git/run-changes.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { defaultModel } from "./providers.ts";
 import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { type Runner, startRunner } from "./runner/runner.ts";
@@ -170,7 +171,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         startedAt: new Date().toISOString(),
         database: config.databaseUrl === null ? "embedded" : "external",
         role: config.role,
-        modelHost: () => (config.simulate || config.providers[0] === undefined ? null : new URL(config.providers[0].baseUrl).host),
+        providers: () =>
+          (config.simulate ? [] : config.providers).map(({ name, api, baseUrl }) => ({ name, api, host: new URL(baseUrl).host })),
         probeLimits,
         probeAgents: probeProfiles,
       },

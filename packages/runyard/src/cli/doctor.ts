@@ -20,7 +20,11 @@ export const doctor = command("doctor", {
     const { lookAround } = await import("../doctor.ts");
     const [env, home] = [process.env, homeAt(defaultHomeRoot())];
     const server: ServerLook = await lookAtServer(env, home);
-    const [system, rooms, model] = await Promise.all([lookAtSystem(home), lookAround({ home, env }), lookAtModel(env, server.status)]);
+    const [system, rooms, model] = await Promise.all([
+      lookAtSystem(home),
+      lookAround({ home, env }),
+      lookAtModel({ env, home, server: server.status }),
+    ]);
     const findings = [...system, ...rooms, ...model, server.finding];
     const problems = findings.filter((finding) => finding.state === "problem").length;
     if (options.json === true) printJson({ ready: problems === 0, findings });

@@ -1,7 +1,10 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { homeAt } from "../home.ts";
 import { findModelServers, lookAtModel } from "./look-at-model.ts";
+
+const home = homeAt("/nowhere/runyard");
 
 const closing: (() => void)[] = [];
 afterEach(() => {
@@ -38,14 +41,17 @@ test("the environment's connection is described by its host; no key and no passw
     OPENAI_BASE_URL: "http://user:decoy-password@127.0.0.1:9/v1",
     OPENAI_API_KEY: "sk-decoy",
     ANTHROPIC_API_KEY: "sk-decoy-2",
+    CLAUDE_CODE_OAUTH_TOKEN: "sk-decoy-3",
     RUNYARD_MODEL: "m1",
   };
-  const findings = await lookAtModel(env, null);
+  const findings = await lookAtModel({ env, home, server: null });
   expect(findings.find((finding) => finding.name === "connection")).toMatchObject({
     state: "ok",
-    found: expect.stringContaining("m1 at 127.0.0.1:9"),
+    found: expect.stringContaining("openai/m1 at 127.0.0.1:9, api.anthropic.com"),
   });
-  expect(findings.find((finding) => finding.name === "keys")?.found).toBe("OPENAI_API_KEY is set; not used: ANTHROPIC_API_KEY");
+  expect(findings.find((finding) => finding.name === "keys")?.found).toBe(
+    "OPENAI_API_KEY, ANTHROPIC_API_KEY; not used beside them: CLAUDE_CODE_OAUTH_TOKEN",
+  );
   expect(JSON.stringify(findings)).not.toContain("decoy");
 });
 
@@ -54,6 +60,6 @@ test.each([
   [{ OPENAI_API_KEY: "x" }, "warning", "RUNYARD_MODEL"],
   [{ OPENAI_BASE_URL: "ftp://x" }, "problem", "http or https"],
 ])("with %j the connection is a %s, and says what to do", async (env, state, advice) => {
-  const [connection] = await lookAtModel(env, null);
+  const [connection] = await lookAtModel({ env, home, server: null });
   expect(connection).toMatchObject({ name: "connection", state, advice: expect.stringContaining(advice) });
 });

@@ -1,6 +1,9 @@
 import type { ServerStatus } from "@runyard/sdk/contract";
-import { providersFromEnvironment } from "../configuration.ts";
+import { existsSync } from "node:fs";
+import type { ModelProvider } from "../configuration.ts";
 import type { Finding } from "../doctor.ts";
+import type { Home } from "../home.ts";
+import { defaultModel, keysIn, providersFile, readProviders, showsKeys } from "../providers.ts";
 
 /** Time for a local model server to answer: one that is at work has little of it, and a closed port takes none. */
 const TIMEOUT_MS = 1_500;
@@ -23,21 +26,17 @@ const PLACES: readonly ModelPlace[] = [
   { name: "vLLM", host: "127.0.0.1:8000", probe: "/v1/models", field: "data" },
 ];
 
-/** Keys that people have for models; only their names are looked at. */
-const KEYS = [
-  "OPENAI_API_KEY",
-  "ANTHROPIC_API_KEY",
-  "GEMINI_API_KEY",
-  "GOOGLE_API_KEY",
-  "OPENROUTER_API_KEY",
-  "MISTRAL_API_KEY",
-  "GROQ_API_KEY",
-];
+export interface LookAtModelOptions {
+  readonly env: NodeJS.ProcessEnv;
+  readonly home: Home;
+  /** Null where none answered. */
+  readonly server: ServerStatus | null;
+}
 
-/** The model that a server would be connected to, keys in the environment, and model servers on this machine. */
-export async function lookAtModel(env: NodeJS.ProcessEnv, server: ServerStatus | null): Promise<Finding[]> {
+/** The models that a server would be connected to, keys in the environment, and model servers on this machine. */
+export async function lookAtModel(options: LookAtModelOptions): Promise<Finding[]> {
   const local = await findModelServers(PLACES);
-  return [lookAtConnection(env, { server, local }), lookAtKeys(env), describeLocal(local)];
+  return [lookAtConnection(options, local), lookAtKeys(options.env), ...lookAtFile(options.home), describeLocal(local)];
 }
 
 /** Those of some places where such a program answers. */
@@ -56,55 +55,65 @@ async function isThere({ host, probe, field }: ModelPlace, timeoutMs: number): P
   }
 }
 
-interface Known {
-  readonly server: ServerStatus | null;
-  readonly local: readonly ModelPlace[];
-}
-
 /** A running server's connection counts; without one, what the next `up` from this environment would have. */
-function lookAtConnection(env: NodeJS.ProcessEnv, { server, local }: Known): Finding {
+function lookAtConnection({ env, home, server }: LookAtModelOptions, local: readonly ModelPlace[]): Finding {
   if (server?.simulated === true) return about("connection", "ok", "the running server is simulated: a scripted model, no AI");
   if (server?.model.connected === true) {
     const name = server.model.name ?? "no default model";
-    return about("connection", "ok", `the running server is connected: ${name} at ${server.model.host ?? "an unknown place"}`);
+    const hosts = server.model.providers.map(({ host }) => host);
+    return about("connection", "ok", `the running server is connected: ${name} at ${hosts.join(", ") || "an unknown place"}`);
   }
-  const providers = (() => {
+  const providers = ((): ModelProvider[] | string => {
     try {
-      return providersFromEnvironment(env);
+      return readProviders(home, env);
     } catch (error) {
       return (error as Error).message;
     }
   })();
-  if (typeof providers === "string") return { ...about("connection", "problem", "OPENAI_BASE_URL is not usable"), advice: providers };
-  const [provider] = providers;
-  if (provider === undefined) return { ...about("connection", "problem", "no model is connected"), advice: howToConnect(local) };
-  const host = new URL(provider.baseUrl).host;
+  if (typeof providers === "string") return { ...about("connection", "problem", "the providers are not usable"), advice: providers };
+  if (providers.length === 0) return { ...about("connection", "problem", "no model is connected"), advice: howToConnect(local) };
+  const hosts = providers.map(({ baseUrl }) => new URL(baseUrl).host).join(", ");
   if (server !== null)
     return {
-      ...about("connection", "problem", `the running server has no model; this environment names ${host}`),
+      ...about("connection", "problem", `the running server has no model; this environment names ${hosts}`),
       advice: "Start it again from here: runyard down, then runyard up",
     };
-  if (provider.model === null)
+  const model = defaultModel(providers);
+  if (model === null)
     return {
-      ...about("connection", "warning", `${host}, and no model is named`),
+      ...about("connection", "warning", `${hosts}, and no model is named`),
       advice: "Set RUNYARD_MODEL, or name one for each run with --model.",
     };
-  return about("connection", "ok", `${provider.model} at ${host}, for a server started from here`);
+  return about("connection", "ok", `${model} at ${hosts}, for a server started from here`);
 }
 
 function howToConnect(local: readonly ModelPlace[]): string {
   const [first] = local;
   const baseUrl = first === undefined ? "<endpoint>/v1" : `http://${first.host}/v1`;
-  const other = first === undefined ? "any OpenAI-compatible endpoint; OPENAI_API_KEY where it needs a key" : `${first.name} runs here`;
+  const other =
+    first === undefined
+      ? "any OpenAI-compatible endpoint, or the key of a provider such as OPENAI_API_KEY or ANTHROPIC_API_KEY alone"
+      : `${first.name} runs here`;
   return `Start the server with one (${other}): OPENAI_BASE_URL=${baseUrl} RUNYARD_MODEL=<model> runyard up`;
 }
 
 function lookAtKeys(env: NodeJS.ProcessEnv): Finding {
-  const there = KEYS.filter((name) => env[name]);
-  if (there.length === 0) return about("keys", "none", "none in the environment");
-  const unused = there.filter((name) => name !== "OPENAI_API_KEY");
-  const note = unused.length === 0 ? "" : `; not used: ${unused.join(", ")}`;
-  return about("keys", "ok", `${there.includes("OPENAI_API_KEY") ? "OPENAI_API_KEY is set" : "OPENAI_API_KEY is not set"}${note}`);
+  const { used, unused } = keysIn(env);
+  if (used.length === 0) return about("keys", "none", "none in the environment");
+  const note = unused.length === 0 ? "" : `; not used beside them: ${unused.join(", ")}`;
+  return about("keys", "ok", `${used.join(", ")}${note}`);
+}
+
+function lookAtFile(home: Home): Finding[] {
+  const file = providersFile(home);
+  if (!existsSync(file)) return [];
+  try {
+    if (!showsKeys(home)) return [about("providers", "ok", file)];
+    return [{ ...about("providers", "warning", `others can read the keys in ${file}`), advice: `chmod 600 ${file}` }];
+  } catch {
+    // What is wrong with it is the connection's problem.
+    return [];
+  }
 }
 
 function describeLocal(local: readonly ModelPlace[]): Finding {

@@ -61,16 +61,21 @@ function describeRunners({ runners }: ServerStatus): string {
   return shown.length === 0 ? "none: runs wait until there is one" : shown.join("; ");
 }
 
+const NONE_NAMED = "each run must name one with --model (RUNYARD_MODEL is not set)";
+
 export function describeModel({ model, simulated }: ServerStatus, paint: Paint): string {
   if (simulated) return paint("yellow", "scripted-1, simulated: no AI answers");
   if (!model.connected) {
     return paint(
       "yellow",
-      "none is connected: set OPENAI_BASE_URL (or OPENAI_API_KEY) and RUNYARD_MODEL and start `runyard up` again; until then runs fail with no-model-configured",
+      "none is connected: set OPENAI_BASE_URL, or a key such as OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, and RUNYARD_MODEL and start `runyard up` again; until then runs fail with no-model-configured",
     );
   }
-  const where = model.host === null ? "" : ` at ${model.host}`;
-  return model.name === null ? `each run must name one with --model (RUNYARD_MODEL is not set)${where}` : `${model.name}${where}`;
+  if (model.providers.length > 1) {
+    const list = model.providers.map(({ name, host }) => `${name} at ${host}`).join(", ");
+    return `${model.name ?? NONE_NAMED}; connected: ${list}`;
+  }
+  return `${model.name ?? NONE_NAMED}${model.host === null ? "" : ` at ${model.host}`}`;
 }
 
 function describeSandbox({ sandbox }: ServerStatus, paint: Paint): string {

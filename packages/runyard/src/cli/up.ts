@@ -15,12 +15,12 @@ import {
   parsePort,
   parseRole,
   parseStopTimeout,
-  providersFromEnvironment,
   type ServerConfiguration,
   timingsFromEnvironment,
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import type { RunningServer } from "../main.ts";
+import { readProviders } from "../providers.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { localServer } from "./local-server.ts";
@@ -46,10 +46,11 @@ interface UpOptions {
 export const up = command("up", {
   summary: "Start Runyard on this machine and serve until Ctrl-C",
   group: GROUP.server,
-  more: `A model is connected by the environment of this command:
-  OPENAI_BASE_URL   any OpenAI-compatible endpoint (default with a key alone: OpenAI's)
-  OPENAI_API_KEY    its key; it stays outside of every sandbox
-  RUNYARD_MODEL     the model's name
+  more: `Models are connected by the environment of this command, and by providers.json in RUNYARD_HOME. Keys stay outside of every sandbox:
+  OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, OPENROUTER_API_KEY, MISTRAL_API_KEY, GROQ_API_KEY, DEEPSEEK_API_KEY, XAI_API_KEY
+                    keys of providers; each that is set connects one
+  OPENAI_BASE_URL   any OpenAI-compatible endpoint, with a key or without
+  RUNYARD_MODEL     the model of runs that name none: its name, or provider/name
   DATABASE_URL      a PostgreSQL server to use in place of the embedded one
   RUNYARD_HOME      where everything is kept (default: ~/.runyard)
   RUNYARD_ALLOWED_HOSTS
@@ -154,16 +155,17 @@ function isolationWarning({ sandbox }: ServerStatus): string | null {
 }
 
 function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConfiguration {
+  const home = homeAt(defaultHomeRoot(env));
   const databaseUrl = understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL.");
   return {
-    home: homeAt(defaultHomeRoot(env)),
+    home,
     host: "127.0.0.1",
     port: options.port ?? portOf(env["RUNYARD_PORT"] || String(DEFAULT_PORT)),
     simulate: options.simulate ?? false,
     maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl,
-    providers: understood(() => providersFromEnvironment(env), "Correct it, or leave it out to start without a model."),
+    providers: understood(() => readProviders(home, env), "Correct it, or leave it out to start without a model."),
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
     timings: timingsFromEnvironment(env),

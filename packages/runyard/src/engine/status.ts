@@ -11,8 +11,8 @@ export interface StatusSources {
   readonly startedAt: string;
   readonly database: ServerStatus["database"];
   readonly role: ServerStatus["role"];
-  /** Host and port of the model's endpoint. */
-  readonly modelHost: () => string | null;
+  /** Who answers model calls, whoever has the default model first. */
+  readonly providers: () => ServerStatus["model"]["providers"];
   readonly probeLimits: () => ServerStatus["sandbox"]["limits"];
   readonly probeAgents: () => Promise<ServerStatus["agents"]>;
 }
@@ -38,13 +38,14 @@ export function createStatus(options: StatusOptions): (principal: Principal) => 
 
   return async (principal) => {
     const model = options.model();
+    const providers = sources.providers();
     const { available, reason, isolation } = await options.probeSandbox(options.defaultDriver);
     return {
       version: sources.version,
       startedAt: sources.startedAt,
       draining: options.readiness.isDraining(),
       simulated: model.simulated,
-      model: { connected: model.connected, name: model.model, host: sources.modelHost() },
+      model: { connected: model.connected, name: model.model, host: hostOf(model.model, providers), providers },
       sandbox: { driver: options.defaultDriver, available, reason, isolation, limits: await limits() },
       runs: await countRuns(options.db, principal.orgId),
       agents: await agents(),
@@ -53,6 +54,11 @@ export function createStatus(options: StatusOptions): (principal: Principal) => 
       runners: await showRunners(options.db, principal.orgId),
     };
   };
+}
+
+/** Where the default model is asked. */
+function hostOf(model: string | null, providers: ServerStatus["model"]["providers"]): string | null {
+  return (providers.find(({ name }) => model?.startsWith(`${name}/`)) ?? providers[0])?.host ?? null;
 }
 
 async function showRunners(db: Database, orgId: string): Promise<RunnerView[]> {

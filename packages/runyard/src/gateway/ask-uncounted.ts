@@ -26,6 +26,7 @@ export async function askUncounted(run: LiveRun, format: QuestionFormat, questio
       url: providerUrl(format, request),
       headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
       body: request.body,
+      way: provider,
       signal: AbortSignal.any([run.closed, AbortSignal.timeout(TIMEOUT_MS)]),
     });
     const body = redactor.bytes(await readBounded(answer));

@@ -53,6 +53,12 @@ test("only who speaks the format is asked", () => {
   );
 });
 
+test("a provider that is named and does not speak the format is not replaced by another one", () => {
+  expect(() => choose("anthropic/claude-x", { format: openaiResponses })).toThrow(
+    "The model anthropic/claude-x is anthropic's, who does not answer at /v1/responses. Name a model of one who does: openai, local.",
+  );
+});
+
 test("with no provider no model is configured", () => {
   expect(() => choose("gpt-x", { providers: [] })).toThrow(/No model is connected/);
 });

@@ -33,7 +33,8 @@ export function chooseModel(
       message: `No provider that is connected to Runyard answers at ${format.doorPath}. Connected: ${providers.map(({ name, api }) => `${name} (${api})`).join(", ")}.`,
     });
   const name = asked === MODEL_ALIAS ? aliasOf(run, able) : asked;
-  const named = able.find((provider) => name.startsWith(`${provider.name}/`));
+  const named = providers.find((provider) => name.startsWith(`${provider.name}/`));
+  if (named !== undefined && !able.includes(named)) throw notServedBy(named, { name, format, able });
   if (named !== undefined) return { provider: named, model: name.slice(named.name.length + 1) };
   const maker = FAMILIES.find(([pattern]) => pattern.test(name))?.[1];
   const provider = able.find(({ model }) => model === name) ?? able.find(({ api }) => api === maker) ?? first;
@@ -43,6 +44,16 @@ export function chooseModel(
 export function noModel(): Refusal {
   return new Refusal(400, "no_model_configured", {
     message: "No model is connected to Runyard. Connect one in the server's settings and start the run again.",
+  });
+}
+
+function notServedBy(
+  provider: Provider,
+  { name, format, able }: { name: string; format: QuestionFormat; able: readonly Provider[] },
+): Refusal {
+  const others = able.map((one) => one.name).join(", ");
+  return new Refusal(400, "format_not_served", {
+    message: `The model ${name} is ${provider.name}'s, who does not answer at ${format.doorPath}. Name a model of one who does: ${others}.`,
   });
 }
 

@@ -5,7 +5,8 @@ import { type GatewayHealth, problemsOf, providersSchema, registerRunSchema, tak
 import type { ModelLists } from "./provider-models.ts";
 import type { Registry } from "./registry.ts";
 
-const MAX_BODY_BYTES = 1024 * 1024;
+/** Certificates take much of it. */
+const MAX_BODY_BYTES = 64 * 1024 * 1024;
 
 export interface ControlOptions {
   readonly registry: Registry;

@@ -5,7 +5,8 @@ import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
 import { type Ending, Interruption, relayAnswer } from "./relay.ts";
-import { callUpstream, UpstreamFailure, urlBelow } from "./upstream.ts";
+import { callUpstream, urlBelow } from "./upstream.ts";
+import { UpstreamFailure } from "./upstream-failure.ts";
 import { NO_TOKENS, type PreparedRequest, type QuestionFormat, type WireFormat } from "./wire-format.ts";
 
 const RETRY_SECONDS = 2;
@@ -63,6 +64,7 @@ async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abor
       url: providerUrl(format, request),
       headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
       body: request.body,
+      way: provider,
       signal: call.abort.signal,
     });
     return await relayAnswer({ answer, response, format, request, redactor, ...call });

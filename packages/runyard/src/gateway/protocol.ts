@@ -41,6 +41,12 @@ export const providerSchema = z.strictObject({
   bearer: z.boolean().optional(),
   /** What the alias `runyard` means where a run names no model. */
   model: modelNameSchema.nullable(),
+  /** Listed in place of what it would answer when asked for its models. */
+  models: z.array(modelNameSchema).readonly().optional(),
+  /** The URL of the proxy by which it is reached. */
+  proxy: z.url({ protocol: /^https?$/ }).optional(),
+  /** Certificates, in PEM, of authorities that vouch for it beside those whom Node.js trusts. */
+  ca: z.string().optional(),
 });
 export type Provider = z.infer<typeof providerSchema>;
 

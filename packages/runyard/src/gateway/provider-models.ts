@@ -42,7 +42,8 @@ export function createModelLists(now: () => number = Date.now): ModelLists {
 
 /** Never rejects: a provider that does not answer is one with a problem. */
 async function askProvider(provider: Provider): Promise<ProviderModels> {
-  const { name, apiKey } = provider;
+  const { name, apiKey, models: own } = provider;
+  if (own !== undefined) return { provider: name, models: own.map((id) => ({ id, name: null, contextTokens: null })), problem: null };
   const { text } = createRedactor([apiKey]);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
@@ -70,7 +71,7 @@ async function askPage(provider: Provider, query: string, signal: AbortSignal): 
   const { path, headers, read } = LISTS[provider.api];
   const url = urlBelow(provider.baseUrl, path);
   if (query !== "") url.search = url.search === "" ? query : `${url.search}&${query}`;
-  const answer = await callUpstream({ method: "GET", url, headers: headers(provider, {}), body: null, signal });
+  const answer = await callUpstream({ method: "GET", url, headers: headers(provider, {}), body: null, signal, way: provider });
   const body = (await readBounded(answer)).toString();
   const value = ((): unknown => {
     try {

@@ -1,32 +1,20 @@
 import http from "node:http";
 import https from "node:https";
+import type { Provider } from "./protocol.ts";
+import { UpstreamFailure } from "./upstream-failure.ts";
+import { wayTo } from "./way.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Until the status line: without streaming, a model may think for minutes before it says anything. */
 const HEADERS_TIMEOUT_MS = 600_000;
-/** Providers close idle connections at their own times; a short idle time of ours rarely meets theirs. */
-const IDLE_CONNECTION_MS = 4_000;
-
-const agentOptions = { keepAlive: true, timeout: IDLE_CONNECTION_MS, autoSelectFamilyAttemptTimeout: 2_500 };
-const agents = { "http:": new http.Agent(agentOptions), "https:": new https.Agent(agentOptions) };
-
-/** No usable answer: `sent` tells whether the provider may have seen the request. The message is a plain sentence. */
-export class UpstreamFailure extends Error {
-  override readonly name = "UpstreamFailure";
-  readonly sent: boolean;
-
-  constructor(message: string, options: { sent: boolean; cause?: unknown }) {
-    super(message, { cause: options.cause });
-    this.sent = options.sent;
-  }
-}
-
 export interface UpstreamCall {
   readonly method: "GET" | "POST";
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer | null;
   readonly signal: AbortSignal;
+  /** How the provider is reached. */
+  readonly way: Pick<Provider, "proxy" | "ca">;
 }
 
 /** The address below a base URL; a query of the base URL stays. */
@@ -56,16 +44,15 @@ class StaleConnection extends UpstreamFailure {}
 
 async function send(call: UpstreamCall): Promise<http.IncomingMessage> {
   return await new Promise((resolve, reject) => {
-    const protocol = call.url.protocol === "https:" ? "https:" : "http:";
-    const module = protocol === "https:" ? https : http;
-    const request = module.request(call.url, {
+    const { isTls, headers, ...options } = wayTo(call.url, call.way);
+    const request = (isTls ? https : http).request(call.url, {
       method: call.method,
-      headers: headersOf(call),
-      agent: agents[protocol],
+      headers: { ...headersOf(call), ...headers },
       signal: call.signal,
+      ...options,
     });
     const progress = { connected: false };
-    const stopTimers = limitWaiting(request, { call, protocol, progress });
+    const stopTimers = limitWaiting(request, { call, isTls, progress });
     request.once("response", (response) => {
       stopTimers();
       resolve(response);
@@ -87,12 +74,12 @@ function headersOf(call: UpstreamCall): Record<string, string> {
 
 interface Waiting {
   readonly call: UpstreamCall;
-  readonly protocol: "http:" | "https:";
+  readonly isTls: boolean;
   readonly progress: { connected: boolean };
 }
 
 /** Ends a request that does not connect, or is not answered, in time. */
-function limitWaiting(request: http.ClientRequest, { call, protocol, progress }: Waiting): () => void {
+function limitWaiting(request: http.ClientRequest, { call, isTls, progress }: Waiting): () => void {
   const { origin } = call.url;
   const failAfter = (ms: number, options: { sent: boolean; what: string }): NodeJS.Timeout =>
     setTimeout(
@@ -100,12 +87,12 @@ function limitWaiting(request: http.ClientRequest, { call, protocol, progress }:
       ms,
     );
   const answerTimer = failAfter(HEADERS_TIMEOUT_MS, { sent: true, what: "did not answer" });
-  let connectTimer: NodeJS.Timeout | undefined;
+  // From the beginning: before there is a socket, a proxy may be spoken to.
+  const connectTimer = failAfter(CONNECT_TIMEOUT_MS, { sent: false, what: "could not be reached" });
   request.once("socket", (socket) => {
     progress.connected = request.reusedSocket;
-    if (request.reusedSocket) return;
-    connectTimer = failAfter(CONNECT_TIMEOUT_MS, { sent: false, what: "could not be reached" });
-    socket.once(protocol === "https:" ? "secureConnect" : "connect", () => {
+    if (request.reusedSocket) return clearTimeout(connectTimer);
+    socket.once(isTls ? "secureConnect" : "connect", () => {
       progress.connected = true;
       clearTimeout(connectTimer);
     });

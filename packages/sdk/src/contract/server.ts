@@ -17,6 +17,11 @@ export const runnerViewSchema = z.object({
 });
 export type RunnerView = z.infer<typeof runnerViewSchema>;
 
+/** The families of APIs that providers of models speak. */
+export const PROVIDER_APIS = ["openai", "anthropic", "gemini"] as const;
+export const providerApiSchema = z.enum(PROVIDER_APIS);
+export type ProviderApi = z.infer<typeof providerApiSchema>;
+
 /** How the server stands: answer of `GET /v1/status`. */
 export const serverStatusSchema = z.object({
   version: z.string(),
@@ -27,10 +32,20 @@ export const serverStatusSchema = z.object({
   simulated: z.boolean(),
   model: z.object({
     connected: z.boolean(),
-    /** The model of runs that name none. */
+    /** The model of runs that name none; with several providers as `provider/model`. */
     name: z.string().nullable(),
     /** Where requests to it go: host and port, never a key. */
     host: z.string().nullable(),
+    /** Everybody who answers model calls of this server's runs, in the order in which they are asked for a model that is nobody's own. */
+    providers: z.array(
+      z.object({
+        /** What stands before the slash in `provider/model`. */
+        name: z.string(),
+        api: providerApiSchema,
+        /** Host and port. */
+        host: z.string(),
+      }),
+    ),
   }),
   /** What runs get that name no sandbox. */
   sandbox: z.object({

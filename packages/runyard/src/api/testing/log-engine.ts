@@ -140,7 +140,7 @@ const STATUS: ServerStatus = {
   startedAt: "2026-11-20T10:00:00.000Z",
   draining: false,
   simulated: false,
-  model: { connected: false, name: null, host: null },
+  model: { connected: false, name: null, host: null, providers: [] },
   sandbox: {
     driver: "bwrap",
     available: true,

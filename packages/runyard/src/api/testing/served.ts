@@ -141,7 +141,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     startedAt: "2026-11-20T10:00:00.000Z",
     database: "external",
     role: "all",
-    modelHost: () => "127.0.0.1:11434",
+    providers: () => [{ name: "openai", api: "openai", host: "127.0.0.1:11434" }],
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
     probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null }],
   },
