@@ -66,40 +66,40 @@ class TunnelAgent extends https.Agent {
   }
 
   override createConnection(options: tls.ConnectionOptions, callback: (error: Error | null, stream: Duplex) => void): undefined {
-    openTunnel(this.#proxy, `${options.host?.includes(":") ? `[${options.host}]` : options.host}:${options.port}`).then(
-      (socket) => callback(null, tls.connect({ ...options, socket })),
-      (error: unknown) => (callback as (error: unknown) => void)(error),
-    );
+    const target = `${options.host?.includes(":") ? `[${options.host}]` : options.host}:${options.port}`;
+    openTunnel(this.#proxy, target, {
+      onOpen: (socket) => callback(null, tls.connect({ ...options, socket })),
+      // Where there is an error, nobody asks for a stream.
+      onFailure: callback as (error: Error) => void,
+    });
   }
 }
 
-async function openTunnel(proxy: string, target: string): Promise<Duplex> {
+interface TunnelEnds {
+  readonly onOpen: (socket: Duplex) => void;
+  readonly onFailure: (error: Error) => void;
+}
+
+function openTunnel(proxy: string, target: string, { onOpen, onFailure }: TunnelEnds): void {
   const { protocol, hostname, port, origin } = new URL(proxy);
   const isTls = protocol === "https:";
-  return await new Promise((resolve, reject) => {
-    const request = (isTls ? https : http).request({
-      method: "CONNECT",
-      host: bare(hostname),
-      port: port || (isTls ? 443 : 80),
-      path: target,
-      headers: { host: target, ...proxyAuthorization(proxy) },
-      agent: false,
-    });
-    const fail = (what: string, cause?: unknown): void =>
-      reject(new UpstreamFailure(`The proxy at ${origin} ${what}.`, { sent: false, cause }));
-    request.once("connect", (answer, socket) => {
-      if (answer.statusCode === 200) return resolve(socket);
-      socket.destroy();
-      fail(`answered ${answer.statusCode} when it was asked to connect to ${target}`);
-    });
-    // An answer of another kind than one to CONNECT.
-    request.once("response", (answer) => {
-      answer.destroy();
-      fail(`answered ${answer.statusCode} when it was asked to connect to ${target}`);
-    });
-    request.once("error", (error) => fail(`could not be reached: ${error.message}`, error));
-    request.end();
+  const request = (isTls ? https : http).request({
+    method: "CONNECT",
+    host: bare(hostname),
+    port: port || (isTls ? 443 : 80),
+    path: target,
+    headers: { host: target, ...proxyAuthorization(proxy) },
+    agent: false,
   });
+  const fail = (what: string, cause?: unknown): void =>
+    onFailure(new UpstreamFailure(`The proxy at ${origin} ${what}.`, { sent: false, cause }));
+  request.once("connect", (answer, socket) => {
+    if (answer.statusCode === 200) return onOpen(socket);
+    socket.destroy();
+    fail(`answered ${answer.statusCode} when it was asked to connect to ${target}`);
+  });
+  request.once("error", (error) => fail(`could not be reached: ${error.message}`, error));
+  request.end();
 }
 
 function proxyAuthorization(proxy: string): Record<string, string> {
