@@ -3,13 +3,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chatWire } from "./scripted-chat.ts";
+import { exampleOf } from "../gateway/scripted/example.ts";
+import { geminiWire } from "./scripted-gemini.ts";
+import { messagesWire } from "./scripted-messages.ts";
 import { responsesWire } from "./scripted-responses.ts";
 import { toolCalls, type ToolCall } from "./scripted-tools.ts";
 import { type ModelMessage, sendJson, type Wire } from "./scripted-wire.ts";
 
 export { SCRIPTED_USAGE } from "./scripted-wire.ts";
 
-const WIRES: readonly Wire[] = [chatWire, responsesWire];
+const WIRES: readonly Wire[] = [chatWire, responsesWire, messagesWire, geminiWire];
 
 /**
  * One answer of the model. Actions become calls of whatever tools the agent declares; a step without
@@ -46,18 +49,21 @@ export type ModelScript = readonly ModelStep[] | Readonly<Record<string, readonl
 
 interface ModelRequest {
   readonly path: string;
+  /** As it stands in whatever header the format puts the key into: `Bearer sk-…`, or the key alone. */
   readonly authorization: string | null;
   readonly model: string;
   /** Names of the tools that were declared. */
   readonly tools: readonly string[];
   readonly messages: readonly ModelMessage[];
-  /** The step that was answered; null for a request without tools, such as one for a title. */
+  /** The step that was answered; null for a request for the agent's own ends: without tools, such as one for a title, or for JSON. */
   readonly step: number | null;
 }
 
 export interface ScriptedModel {
-  /** With `/v1`, as programs take it for a base URL. */
+  /** With `/v1`, as programs of OpenAI's API take it for a base URL. */
   readonly url: string;
+  /** Without, as those of Anthropic's and Gemini's do. */
+  readonly root: string;
   readonly requests: readonly ModelRequest[];
   /** From now on it answers by another script, and has seen no request. */
   play(script: ModelScript): void;
@@ -65,7 +71,7 @@ export interface ScriptedModel {
 }
 
 /**
- * Plays the model of an OpenAI-compatible provider on loopback, over chat completions and Responses. It keeps no conversation in mind: the
+ * Plays the model of a provider on loopback, over chat completions, Responses, Messages and Gemini's generateContent. It keeps no conversation in mind: the
  * step follows from the messages of the request, so any number of agents may talk to it, and a call that
  * is made again gets the same answer.
  */
@@ -82,6 +88,7 @@ export async function startScriptedModel(script: ModelScript): Promise<ScriptedM
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}/v1`,
+    root: `http://127.0.0.1:${port}`,
     requests: playing.requests,
     play(next) {
       playing.script = next;
@@ -103,13 +110,19 @@ interface Playing {
 }
 
 async function answer(playing: Playing, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = request.url ?? "/";
-  const wire = WIRES.find((known) => path.endsWith(known.path));
+  const path = (request.url ?? "/").split("?")[0] ?? "";
+  const wire = WIRES.find((known) => [known.path, known.streamPath].some((end) => end !== undefined && path.endsWith(end)));
+  const count = WIRES.find((known) => known.count !== undefined && path.endsWith(known.count.path))?.count;
   if (path.endsWith("/models")) {
     sendJson(response, 200, { object: "list", data: [{ id: "scripted", object: "model", created: 1, owned_by: "runyard" }] });
+  } else if (count) {
+    await readBody(request);
+    sendJson(response, 200, count.answer);
   } else if (wire) {
     const body: unknown = JSON.parse(await readBody(request));
-    await answerCall(playing, { path, authorization: request.headers.authorization ?? null, wire, body }, response);
+    const { authorization, "x-api-key": anthropicKey, "x-goog-api-key": geminiKey } = request.headers;
+    const key = authorization ?? [anthropicKey, geminiKey].flat().find((header) => header !== undefined) ?? null;
+    await answerCall(playing, { path, authorization: key, wire, body }, response);
   } else sendError(response, 404, "not scripted");
 }
 
@@ -122,8 +135,10 @@ interface ModelCall {
 
 async function answerCall(playing: Playing, call: ModelCall, response: ServerResponse): Promise<void> {
   const { path, authorization, wire } = call;
-  const { model = "scripted", stream, tools, messages } = wire.read(call.body);
-  const at = tools.length === 0 ? { script: "", index: null, step: { say: "A scripted title" } } : findStep(playing.script, messages);
+  const { model = "scripted", stream, tools, messages, schema } = wire.read(call.body, path);
+  const isOwn = tools.length === 0 || schema !== undefined;
+  const own = schema === undefined ? "A scripted title" : JSON.stringify(exampleOf(schema));
+  const at = isOwn ? { script: "", index: null, step: { say: own } } : findStep(playing.script, messages);
   const step: ModelStep = at.step;
   playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages, step: at.index });
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});

@@ -18,11 +18,11 @@ export interface ToolCall {
   readonly input: Readonly<Record<string, unknown>>;
 }
 
-const SHELLS = ["bash", "run_command", "Bash", "shell", "execute", "exec_command"];
+const SHELLS = ["bash", "run_command", "Bash", "shell", "execute", "exec_command", "run_shell_command"];
 const WRITERS = ["write", "write_file", "Write", "create_file"];
 const READERS = ["read", "read_file", "Read"];
-const EDITORS = ["edit", "edit_file", "Edit", "str_replace"];
-const PLANNERS = ["todowrite", "update_plan", "TodoWrite"];
+const EDITORS = ["edit", "edit_file", "Edit", "str_replace", "replace"];
+const PLANNERS = ["todowrite", "update_plan", "TodoWrite", "write_todos"];
 const ASKERS = ["ask_user", "question"];
 /** Codex's one tool for changes to files. */
 const PATCHERS = ["apply_patch"];
@@ -69,7 +69,7 @@ function marked(mark: "+" | "-", text: string): string[] {
 
 /** Every name that agents have for the same thing; `fill` leaves those out that a tool does not take. */
 function pathIn(path: string): Record<string, unknown> {
-  return { path, filePath: path, file_path: path };
+  return { path, filePath: path, file_path: path, absolute_path: path };
 }
 
 function replacement(from: string, to: string): Record<string, unknown> {

@@ -21,8 +21,13 @@ export interface Said {
 
 /** A format that the scripted model speaks. */
 export interface Wire {
+  /** How its path ends. */
   readonly path: string;
-  read(body: unknown): WireRequest;
+  /** The same of its streams, where that differs. */
+  readonly streamPath?: string;
+  /** The question how many tokens a request has. */
+  readonly count?: { readonly path: string; readonly answer: object };
+  read(body: unknown, path: string): WireRequest;
   sendStream(response: ServerResponse, said: Said): void;
   sendWhole(response: ServerResponse, said: Said): void;
 }
@@ -33,6 +38,8 @@ export interface WireRequest {
   readonly tools: readonly DeclaredTool[];
   /** One for each thing that a person or a tool said, and one for each turn of the model. */
   readonly messages: readonly ModelMessage[];
+  /** The answer must be JSON of this schema: such requests are for the agent's own ends. */
+  readonly schema?: unknown;
 }
 
 let lastId = 0;
