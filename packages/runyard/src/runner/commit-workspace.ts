@@ -3,11 +3,11 @@ import { promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { cachePathOf, turnHead } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
-import { attemptDirs, resultBranch, type StepName } from "./directories.ts";
+import { attemptDirs, type RepeatableStep, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
 import { lastLine } from "./prepare.ts";
 import { RunFailure } from "./run-handle.ts";
-import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
+import { runRepeatably, type SandboxStep } from "./sandbox-step.ts";
 
 const COMMIT_TIMEOUT_MS = 600_000;
 
@@ -23,7 +23,7 @@ export function turnBase(row: RunRow): string {
 export async function commitWorkspace(
   ctx: RunnerContext,
   row: RunRow,
-  options: { readonly name: StepName; readonly resultsDir: string; readonly end: AbortSignal },
+  options: { readonly name: RepeatableStep; readonly resultsDir: string; readonly end: AbortSignal },
 ): Promise<string> {
   const { name, resultsDir, end } = options;
   const dirs = attemptDirs(ctx.home, row);
@@ -33,7 +33,7 @@ export async function commitWorkspace(
     // Nothing holds that tree's configuration back: its files are copied, its git is left alone.
     return copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: turnBase(row), signal: end });
   }
-  const step: SandboxStep = {
+  const step: SandboxStep & { readonly name: RepeatableStep } = {
     name,
     argv: commitArgv({ ...what, workspace: pathsInside(ctx, row).workspace, commit: turnBase(row) }),
     env: {},
@@ -43,10 +43,9 @@ export async function commitWorkspace(
     ],
     network: false,
   };
-  const prepared = await prepareSandbox(ctx, row, step);
-  const committed = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: COMMIT_TIMEOUT_MS, signal: end });
+  const { result: committed } = await runRepeatably(ctx, row, { step, timeoutMs: COMMIT_TIMEOUT_MS, signal: end });
   if (committed.code === 0) return resultsDir;
-  const reason = lastLine(committed.stderr) || `git ended with code ${committed.code ?? "unknown"}`;
+  const reason = lastLine(committed.stderr) || `git ended with code ${committed.code}`;
   const message = `What the agent left could not be committed: ${reason}`;
   throw new RunFailure(diskFullError(committed.stderr, dirs.root) ?? { type: "agent-error", message });
 }

@@ -3,8 +3,15 @@ import path from "node:path";
 import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
 
+/** Steps that can be done again, behind one whose outcome nobody knows. */
+export type RepeatableStep = "prepare" | "commit" | "plan-before" | "plan-after";
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
-export type StepName = "prepare" | "agent" | "commit" | "plan-before" | "plan-after" | `verify-${number}-${number}`;
+export type StepName = RepeatableStep | `${RepeatableStep}-${2 | 3}` | "agent" | `verify-${number}-${number}`;
+
+/** The names under which a step that can be repeated is done, in this order: further ones where the process that watched over it died. */
+export function namesOf(step: RepeatableStep): readonly StepName[] {
+  return [step, `${step}-2`, `${step}-3`];
+}
 
 /** Where an attempt of a run lives: `runs/<id>/<attempt>/`. */
 export interface AttemptDirs {

@@ -13,7 +13,7 @@ import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
-import { prepareSandbox, runSandboxStep, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
+import { runRepeatably, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
 import { takeOverWorkspace } from "./take-over.ts";
 
 const PREPARE_TIMEOUT_MS = 600_000;
@@ -36,7 +36,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const branch = resultBranch(row.id);
   // Without isolation an agent's repository is let alone: what it configured would be run.
   const goOn = { cachePath, workspace, branch, keep: row.spec.sandboxDriver !== "process" };
-  const step: SandboxStep = {
+  const step: SandboxStep & { readonly name: "prepare" } = {
     name: "prepare",
     argv: isTaken
       ? goOnArgv({ ...goOn, commit: head })
@@ -50,10 +50,9 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
     ],
     network: false,
   };
-  const prepared = await prepareSandbox(ctx, row, step);
-  const result = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
+  const { result, prepared } = await runRepeatably(ctx, row, { step, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
   if (result.code !== 0) {
-    const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code ?? "unknown"}`;
+    const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code}`;
     const message = `The workspace could not be made: ${reason}`;
     throw new RunFailure(diskFullError(result.stderr, dirs.root) ?? { type: "sandbox-unavailable", message });
   }

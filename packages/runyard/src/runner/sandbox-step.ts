@@ -6,7 +6,7 @@ import { runStep, type StepResult } from "../sandbox/step.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
-import { attemptDirs, type StepName } from "./directories.ts";
+import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
 
 /** A step of a run in its sandbox: the words, and what they may see. */
@@ -55,18 +55,37 @@ export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: P
   return { driver: driver.name, isolation, requested: limitsOf(row), granted: prepared.granted };
 }
 
-/** Runs a short step to its end; a restarted server goes on waiting for the same one. */
-export async function runSandboxStep(
+interface StepRun {
+  readonly step: SandboxStep;
+  readonly prepared: PreparedSandbox;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly maxOutputBytes?: number;
+}
+
+/**
+ * Runs a step that can be repeated, again where the process that watched over it died; fails the run as `lost` where
+ * that happens three times. Resolves with the result and what was granted.
+ */
+export async function runRepeatably(
   ctx: RunnerContext,
   row: RunRow,
-  options: {
-    readonly step: SandboxStep;
-    readonly prepared: PreparedSandbox;
-    readonly timeoutMs: number;
-    readonly signal: AbortSignal;
-    readonly maxOutputBytes?: number;
-  },
-): Promise<StepResult> {
+  options: Omit<StepRun, "step" | "prepared"> & { readonly step: SandboxStep & { readonly name: RepeatableStep } },
+): Promise<{ readonly result: StepResult & { readonly code: number }; readonly prepared: PreparedSandbox }> {
+  for (const name of namesOf(options.step.name)) {
+    const step = { ...options.step, name };
+    const prepared = await prepareSandbox(ctx, row, step);
+    const result = await runSandboxStep(ctx, row, { ...options, step, prepared });
+    const { code } = result;
+    if (code !== null) return { result: { ...result, code }, prepared };
+    ctx.log("warn", "The process that watched over a step of a run died; the step is done again", { run: row.id, step: name });
+  }
+  const message = `The process that watches over the step "${options.step.name}" died three times. Start the run again.`;
+  throw new RunFailure({ type: "lost", message });
+}
+
+/** Runs a short step to its end; a restarted server goes on waiting for the same one. */
+export async function runSandboxStep(ctx: RunnerContext, row: RunRow, options: StepRun): Promise<StepResult> {
   const { step, prepared, ...rest } = options;
   return runStep({
     spawner: ctx.spawner,

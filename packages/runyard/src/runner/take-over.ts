@@ -6,7 +6,7 @@ import { readExitCode } from "../sandbox/run-directory.ts";
 import type { Carry, RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
-import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
+import { type AttemptDirs, attemptDirs, namesOf, stepsOf } from "./directories.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /** What an attempt's workspace is made of. */
@@ -66,7 +66,7 @@ function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, carry: Ca
   const found: AttemptDirs[] = [];
   for (let attempt = row.attempt - 1; attempt > last; attempt -= 1) {
     const dirs = attemptDirs(ctx.home, { id: row.id, attempt });
-    if (readExitCode(dirs.step("prepare")) === 0) found.push(dirs);
+    if (namesOf("prepare").some((name) => readExitCode(dirs.step(name)) === 0)) found.push(dirs);
   }
   return found;
 }
