@@ -173,6 +173,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         role: config.role,
         providers: () =>
           (config.simulate ? [] : config.providers).map(({ name, api, baseUrl }) => ({ name, api, host: new URL(baseUrl).host })),
+        models: () => gateway?.models() ?? null,
         probeLimits,
         probeAgents: probeProfiles,
       },

@@ -71,6 +71,16 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
     }
   }
 
+  test("models lists what each provider says of itself, and those that have a text in their name", async () => {
+    expect(await ok("models")).toBe("MODEL            CONTEXT  INPUT  OUTPUT\nopenai/scripted        -      -       -\n");
+    expect(JSON.parse(await ok("models", "SCRIPT", "--json"))).toMatchObject({
+      data: [{ id: "openai/scripted", provider: "openai", inputUsdPerMillion: null }],
+      providers: [{ name: "openai", models: 1, problem: null }],
+    });
+    const { code, stdout, stderr } = await cli("models", "nothing");
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "", stderr: 'No model has "nothing" in its name.\n' });
+  });
+
   test("a plan is shown where its run is watched, decided about elsewhere, and carried out", async () => {
     const watching = cli("run", "Write one [[work]]", "--plan");
     const { id, plan } = await waits((await newest()).id);

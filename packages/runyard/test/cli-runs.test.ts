@@ -51,6 +51,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
     return stdout;
   }
 
+  test("a server that simulates has no models to list, and says so", async () => {
+    const { code, stdout, stderr } = await home.cli(["models"]);
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "", stderr: "This server simulates: every run has its scripted model.\n" });
+  });
+
   test("status says where the server is and how it stands, for people and as one document", async () => {
     const text = await ok("status");
     expect(text).toContain(`running at ${server.url}`);

@@ -9,6 +9,7 @@ import type {
   FileList,
   listRepositoriesSchema,
   listRunsSchema,
+  ModelList,
   Organization,
   PlanList,
   RateLimit,
@@ -87,6 +88,8 @@ export interface ApiEngine {
   getOrganization(principal: Principal): Promise<Organization>;
   changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization>;
   status(principal: Principal): Promise<ServerStatus>;
+  /** Every provider's models; the same for all organizations. */
+  listModels(): Promise<ModelList>;
   readEvents(principal: Principal, id: string, options: { after: number; limit: number }): Promise<LogRead>;
   /** Calls `wake` after new events of this run were committed; the returned function ends that. */
   subscribe(runId: string, wake: () => void): () => void;

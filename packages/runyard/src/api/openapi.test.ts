@@ -200,7 +200,7 @@ describe("real answers", () => {
     await look("runLogs", { id }, { headers: { accept: "text/plain" } });
     await look("runEvents", { id });
     expect((await look("runStream", { id })).status).toBe(426);
-    for (const name of ["listRuns", "serverStatus", "openapi", "home", "livez", "readyz"] as const) await look(name);
+    for (const name of ["listRuns", "serverStatus", "listModels", "openapi", "home", "livez", "readyz"] as const) await look(name);
     expect((await look("runFile", { id, path: "src/a.ts" })).status).toBe(404);
     expect((await look("answerPermission", { id, pid: "perm_1_2" }, { body: { decision: "allow" } })).status).toBe(404);
     expect((await look("answerQuestion", { id, qid: "ask_1_2" }, { body: { answer: "yes" } })).status).toBe(404);

@@ -4,7 +4,15 @@ import { type IncomingMessage, request } from "node:http";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { RunyardClient } from "@runyard/sdk";
-import { fileListSchema, type LogEntry, logPageSchema, type NewEvent, runDiffSchema, serverStatusSchema } from "@runyard/sdk/contract";
+import {
+  fileListSchema,
+  type LogEntry,
+  logPageSchema,
+  modelListSchema,
+  type NewEvent,
+  runDiffSchema,
+  serverStatusSchema,
+} from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { changedFiles, diffFiles } from "../git/changed-files.ts";
 import { patch } from "../git/diff.ts";
@@ -243,7 +251,17 @@ test("the status counts the asker's runs", async () => {
     );
     const status = serverStatusSchema.parse(await counting.client.status());
     expect(status).toMatchObject({ version: "1.2.3", runs: { running: 1, waiting: 1, awaitingPlan: 0, queued: 2 }, database: "external" });
-    expect(status.model).toEqual({ connected: true, name: "some-model", host: "127.0.0.1:11434" });
+    const host = "127.0.0.1:11434";
+    expect(status.model).toEqual({
+      connected: true,
+      name: "some-model",
+      host,
+      providers: [{ name: "openai", api: "openai", host }],
+    });
+    expect(modelListSchema.parse(await counting.client.models.list())).toMatchObject({
+      data: [{ id: "openai/gpt-x", provider: "openai", contextTokens: 128_000, inputUsdPerMillion: 1.25 }],
+      providers: [{ name: "openai", models: 1, problem: null }],
+    });
     expect(status.sandbox).toMatchObject({ driver: "process", available: true, limits: { memory: true, cpus: false, pids: true } });
     expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 });
   } finally {

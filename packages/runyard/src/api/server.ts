@@ -3,7 +3,7 @@ import { accepts } from "hono/accepts";
 import type { ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 
-type ServerRoute = "home" | "livez" | "readyz" | "serverStatus";
+type ServerRoute = "home" | "livez" | "readyz" | "serverStatus" | "listModels";
 
 const LINKS = { docs: "/docs", openapi: "/openapi.json", runs: "/v1/agent-runs", status: "/v1/status" } as const;
 
@@ -24,5 +24,6 @@ export function serverHandlers(engine: ApiEngine, version: string): Record<Serve
       return c.json({ status: "ok", checks: [...checks] } satisfies Readiness);
     },
     serverStatus: async (c) => c.json(await engine.status(c.var.principal)),
+    listModels: async (c) => c.json(await engine.listModels()),
   };
 }

@@ -12,6 +12,7 @@ import { down } from "./down.ts";
 import { events } from "./events.ts";
 import { files } from "./files.ts";
 import { logs } from "./logs.ts";
+import { models } from "./models.ts";
 import { open } from "./open.ts";
 import { organization } from "./organization.ts";
 import { paintFor } from "./output.ts";
@@ -48,6 +49,7 @@ const commands = [
   cancel,
   repositories,
   organization,
+  models,
   up,
   down,
   status,

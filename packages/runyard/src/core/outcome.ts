@@ -140,7 +140,7 @@ function providerError(lastError: ModelCallError | null): RunError {
   if (status === 404)
     return error(
       "agent-error",
-      `${answered}: the model, or the address, was not found. It said: ${words} Check the model's name and the base URL.`,
+      `${answered}: the model, or the address, was not found. It said: ${words} Check the model's name and the base URL: runyard models lists what there is.`,
     );
   if (status === 429) return error("rate-limit", `${answered}: too many requests, or the quota is used up. It said: ${words}`);
   if (status === 408 || status >= 500) return error("network-error", `${answered}: ${words}`);

@@ -33,6 +33,7 @@ import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./cr
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel } from "./model.ts";
+import { listModels } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
@@ -213,6 +214,7 @@ export function createEngine(options: EngineOptions) {
     ...createPlans(options, load),
     ...createSettings(options),
     status: createStatus(options),
+    listModels: () => listModels(options.status),
     createRun,
     cancelRun: cancel,
 

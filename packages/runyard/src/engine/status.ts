@@ -3,6 +3,7 @@ import type { Database } from "../store/database.ts";
 import { countRuns } from "../store/run-counts.ts";
 import { allRunners, countRunsByRunner } from "../store/runners.ts";
 import type { Principal } from "./identity.ts";
+import type { AskModels } from "./models.ts";
 import type { ReadinessSources } from "./readiness.ts";
 
 /** What does not change while the server lives, and how to look at what does; main wires it. */
@@ -13,6 +14,7 @@ export interface StatusSources {
   readonly role: ServerStatus["role"];
   /** Who answers model calls, whoever has the default model first. */
   readonly providers: () => ServerStatus["model"]["providers"];
+  readonly models: AskModels;
   readonly probeLimits: () => ServerStatus["sandbox"]["limits"];
   readonly probeAgents: () => Promise<ServerStatus["agents"]>;
 }

@@ -175,7 +175,7 @@ test("the list of models is that of all providers with the alias in front, in th
     ["google", 1, true],
     ["closed", 0, false],
   ]);
-  expect(told[0]?.models[1]).toEqual({ id: "meta/llama", name: null, contextTokens: 8_192 });
+  expect(told[0]?.models[1]).toMatchObject({ id: "meta/llama", name: null, contextTokens: 8_192 });
   expect(told[3]?.problem).toContain("nothing listens there");
 });
 

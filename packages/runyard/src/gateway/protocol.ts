@@ -79,6 +79,9 @@ export const providerModelsSchema = z.object({
       /** For people. */
       name: z.string().nullable(),
       contextTokens: z.number().int().nullable(),
+      inputUsdPerMillion: z.number().nullable(),
+      outputUsdPerMillion: z.number().nullable(),
+      cachedInputUsdPerMillion: z.number().nullable(),
     }),
   ),
   problem: z.string().nullable(),

@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { messageIn } from "./wire-format.ts";
+import { modelFacts } from "./model-facts.ts";
 import type { Provider, ProviderApi, ProviderModels } from "./protocol.ts";
 import { anthropicHeaders, geminiHeaders, openaiHeaders } from "./provider-headers.ts";
 import { readBounded } from "./read-bounded.ts";
 import { createRedactor } from "./redact.ts";
 import { callUpstream, urlBelow } from "./upstream.ts";
+import { messageIn } from "./wire-format.ts";
 
 const TIMEOUT_MS = 10_000;
 const MAX_PAGES = 20;
@@ -43,26 +44,42 @@ export function createModelLists(now: () => number = Date.now): ModelLists {
 /** Never rejects: a provider that does not answer is one with a problem. */
 async function askProvider(provider: Provider): Promise<ProviderModels> {
   const { name, apiKey, models: own } = provider;
-  if (own !== undefined) return { provider: name, models: own.map((id) => ({ id, name: null, contextTokens: null })), problem: null };
+  if (own !== undefined) return { provider: name, models: await Promise.all(own.map((id) => withFacts(provider, { id }))), problem: null };
   const { text } = createRedactor([apiKey]);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const models: ProviderModels["models"] = [];
+    const models: ToldModel[] = [];
     let query: string | null = LISTS[provider.api].query;
     for (let page = 0; query !== null && page < MAX_PAGES; page += 1) {
       const answer = await askPage(provider, query, signal);
       models.push(...answer.models);
       query = answer.next;
     }
-    return { provider: name, models, problem: null };
+    return { provider: name, models: await Promise.all(models.map((model) => withFacts(provider, model))), problem: null };
   } catch (error) {
     const message = signal.aborted ? `It did not list its models within ${TIMEOUT_MS / 1_000} seconds.` : (error as Error).message;
     return { provider: name, models: [], problem: text(message) };
   }
 }
 
+/** What a list says of a model. */
+type ToldModel = Pick<ProviderModels["models"][number], "id"> & Partial<ProviderModels["models"][number]>;
+
+/** What the provider says itself comes first. */
+async function withFacts(provider: Provider, told: ToldModel): Promise<ProviderModels["models"][number]> {
+  const known = await modelFacts(provider, told.id);
+  return {
+    id: told.id,
+    name: told.name ?? null,
+    contextTokens: told.contextTokens ?? known.contextTokens,
+    inputUsdPerMillion: told.inputUsdPerMillion ?? known.inputUsdPerMillion,
+    outputUsdPerMillion: told.outputUsdPerMillion ?? known.outputUsdPerMillion,
+    cachedInputUsdPerMillion: told.cachedInputUsdPerMillion ?? known.cachedInputUsdPerMillion,
+  };
+}
+
 interface Page {
-  readonly models: ProviderModels["models"];
+  readonly models: readonly ToldModel[];
   /** The query of the next page. */
   readonly next: string | null;
 }
@@ -88,6 +105,14 @@ async function askPage(provider: Provider, query: string, signal: AbortSignal): 
 
 const count = z.number().int().positive().nullish().catch(null);
 
+/** US dollars for one token, as a text. */
+const perToken = z
+  .string()
+  .transform((text) => Math.round(Number(text) * 1e12) / 1e6)
+  .pipe(z.number().min(0))
+  .nullish()
+  .catch(null);
+
 /** As OpenAI has it, with what others tell of a model besides: OpenRouter, Mistral, Groq, vLLM, llama.cpp. */
 const openaiListSchema = z.looseObject({
   data: z.array(
@@ -98,6 +123,8 @@ const openaiListSchema = z.looseObject({
       context_window: count,
       max_model_len: count,
       meta: z.looseObject({ n_ctx_train: count }).nullish().catch(null),
+      name: z.string().nullish().catch(null),
+      pricing: z.looseObject({ prompt: perToken, completion: perToken, input_cache_read: perToken }).nullish().catch(null),
     }),
   ),
 });
@@ -107,7 +134,10 @@ function readOpenai(value: unknown): Page | null {
   if (list === undefined) return null;
   const models = list.data.map(({ id, ...told }) => ({
     id,
-    name: null,
+    name: told.name ?? null,
+    inputUsdPerMillion: told.pricing?.prompt ?? null,
+    outputUsdPerMillion: told.pricing?.completion ?? null,
+    cachedInputUsdPerMillion: told.pricing?.input_cache_read ?? null,
     contextTokens:
       told.context_length ?? told.max_context_length ?? told.context_window ?? told.max_model_len ?? told.meta?.n_ctx_train ?? null,
   }));

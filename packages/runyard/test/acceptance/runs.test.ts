@@ -236,7 +236,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cann
       [
         404,
         "agent-error",
-        `The model provider answered 404: the model, or the address, was not found. It said: ${words}. Check the model's name and the base URL.`,
+        `The model provider answered 404: the model, or the address, was not found. It said: ${words}. Check the model's name and the base URL: runyard models lists what there is.`,
       ],
       [429, "rate-limit", `The model provider answered 429: too many requests, or the quota is used up. It said: ${words}.`],
       [500, "network-error", `The model provider answered 500: ${words}.`],

@@ -1,6 +1,7 @@
 import type { LoginLink, ServerStatus } from "../contract/server.ts";
 import { checked } from "./answers.ts";
 import { IDLE_MS } from "./event-stream.ts";
+import { createModels, type Models } from "./models.ts";
 import { pathOf } from "./paths.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { createOrganization, createRepositories, type OrganizationSettings, type Repositories } from "./settings.ts";
@@ -46,6 +47,8 @@ export class RunyardClient {
   readonly runs: Runs;
   /** Repositories, and what holds for their runs. */
   readonly repositories: Repositories;
+  /** The models that runs can have. */
+  readonly models: Models;
   /** What holds for the runs of the token's organization. */
   readonly organization: OrganizationSettings;
   /** The address in use, without a slash at its end. */
@@ -65,6 +68,7 @@ export class RunyardClient {
     });
     this.runs = createRuns(this.#transport, options.idleTimeoutMs ?? IDLE_MS);
     this.repositories = createRepositories(this.#transport);
+    this.models = createModels(this.#transport);
     this.organization = createOrganization(this.#transport);
   }
 

@@ -4,6 +4,7 @@ export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./ids.ts";
 export * from "./log-entries.ts";
+export * from "./models.ts";
 export * from "./permission-policy.ts";
 export * from "./plan.ts";
 export * from "./results.ts";

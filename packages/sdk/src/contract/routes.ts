@@ -146,6 +146,7 @@ export const ROUTES = {
     policy: { scope: "organization:admin" },
     summary: "Change what holds for the organization's runs",
   },
+  listModels: { method: "GET", path: "/v1/models", policy: { scope: "agent:read" }, summary: "List the models that runs can have" },
   serverStatus: {
     method: "GET",
     path: "/v1/status",

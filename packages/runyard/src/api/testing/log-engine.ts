@@ -120,6 +120,7 @@ export function createLogEngine(): LogEngine {
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
     ...createLogSettings(() => newId("repo")),
     status: async () => STATUS,
+    listModels: async () => ({ data: [], providers: [] }),
     readEvents: async (principal, id, { after, limit }) => {
       const entry = find(principal, id);
       const events = entry.events.slice(after, after + limit);

@@ -142,6 +142,23 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     database: "external",
     role: "all",
     providers: () => [{ name: "openai", api: "openai", host: "127.0.0.1:11434" }],
+    models: () =>
+      Promise.resolve([
+        {
+          provider: "openai",
+          models: [
+            {
+              id: "gpt-x",
+              name: "GPT X",
+              contextTokens: 128_000,
+              inputUsdPerMillion: 1.25,
+              outputUsdPerMillion: 10,
+              cachedInputUsdPerMillion: null,
+            },
+          ],
+          problem: null,
+        },
+      ]),
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
     probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null }],
   },
