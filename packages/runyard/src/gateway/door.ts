@@ -9,6 +9,7 @@ import { geminiCount, geminiGenerate, geminiStream } from "./gemini.ts";
 import { listModels, listShapeAt } from "./models.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { openaiResponses } from "./openai-responses.ts";
+import { createPacer } from "./pacing.ts";
 import type { Provider } from "./protocol.ts";
 import type { ModelLists } from "./provider-models.ts";
 import type { Recorder } from "./recorder.ts";
@@ -45,6 +46,7 @@ export interface Door {
 export function createDoor(options: DoorOptions): Door {
   const { registry, scripted, lists, log } = options;
   const calls = countCalls();
+  const pacer = createPacer();
 
   async function route(request: IncomingMessage, response: ServerResponse, place: DoorPlace): Promise<void> {
     // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
@@ -82,7 +84,7 @@ export function createDoor(options: DoorOptions): Door {
       const providers = await providersOf(run);
       const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }), address);
       if (response.destroyed) return;
-      await performExchange(recorder, { run, format, request: prepared, raw, clientHeaders: request.headers, response });
+      await performExchange(recorder, { run, format, request: prepared, raw, clientHeaders: request.headers, response, pacer });
     } finally {
       leave();
     }

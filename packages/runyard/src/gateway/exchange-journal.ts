@@ -37,6 +37,8 @@ export const exchangeCloseSchema = z.object({
   reasoningTokens: tokens.default(null),
   /** Null when nobody saw the end. */
   durationMs: z.number().int().min(0).nullable(),
+  /** How often the provider was asked: more than once where it was too busy at first. */
+  tries: z.number().int().min(0).nullable().default(null),
   /** What went wrong, in plain words, the provider's own where it gave some. */
   error: z.string().nullable(),
   /** `measured`: the gateway saw the call to its end. `estimate`: it died in the middle, and this line was written by a later one. */

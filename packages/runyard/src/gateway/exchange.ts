@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { refuse } from "./answer.ts";
+import type { Pacer } from "./pacing.ts";
 import type { CallRecord, Recorder } from "./recorder.ts";
 import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
 import { type Ending, Interruption, relayAnswer } from "./relay.ts";
-import { callUpstream, urlBelow } from "./upstream.ts";
+import { type UpstreamCall, urlBelow } from "./upstream.ts";
 import { UpstreamFailure } from "./upstream-failure.ts";
 import { NO_TOKENS, type PreparedRequest, type QuestionFormat, type WireFormat } from "./wire-format.ts";
 
@@ -19,6 +20,7 @@ export interface Exchange {
   readonly raw: Buffer;
   readonly clientHeaders: IncomingHttpHeaders;
   readonly response: ServerResponse;
+  readonly pacer: Pacer;
 }
 
 /** One model call, from its journalled beginning to its journalled end. Throws a Refusal when nothing could be journalled, and so nothing was called. */
@@ -55,22 +57,23 @@ function openRecord(recorder: Recorder, { run, format, request, raw }: Exchange)
 }
 
 async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abort: AbortController }): Promise<Ending> {
-  const { format, request, response, clientHeaders } = exchange;
+  const { format, request, response, clientHeaders, pacer } = exchange;
   const { provider } = request;
   const redactor = createRedactor([provider.apiKey]);
-  try {
-    const answer = await callUpstream({
-      method: "POST",
-      url: providerUrl(format, request),
-      headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
-      body: request.body,
-      way: provider,
-      signal: call.abort.signal,
-    });
-    return await relayAnswer({ answer, response, format, request, redactor, ...call });
-  } catch (error) {
-    return unanswered(error, { response, redactor, format });
-  }
+  const upstream: UpstreamCall = {
+    method: "POST",
+    url: providerUrl(format, request),
+    headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
+    body: request.body,
+    way: provider,
+    signal: call.abort.signal,
+  };
+  let tries = 0;
+  const asked = pacer.call(provider.name, upstream, () => (tries += 1));
+  const { end, finish } = await asked
+    .then((answer) => relayAnswer({ answer, response, format, request, redactor, ...call }))
+    .catch((error: unknown) => unanswered(error, { response, redactor, format }));
+  return { end: { ...end, tries }, finish };
 }
 
 /** Where a provider takes a question of this format. */

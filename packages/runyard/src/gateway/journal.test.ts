@@ -23,6 +23,7 @@ const close = (id: string): ExchangeClose => ({
   status: 200,
   ok: true,
   complete: true,
+  tries: 1,
   inputTokens: 1,
   outputTokens: 2,
   cacheWriteTokens: null,

@@ -103,6 +103,7 @@ function settleRun(file: string, tag: string): void {
       status: null,
       ok: false,
       complete: false,
+      tries: null,
       ...NO_TOKENS,
       durationMs: null,
       error: "Runyard's gateway was ended in the middle of this model call, so what the provider counted for it is not known.",

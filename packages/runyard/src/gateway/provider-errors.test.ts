@@ -27,7 +27,8 @@ test.each([
 ])("the provider's %i goes to the client as it is", async (status, message) => {
   const body = { error: { message, type: "some_error", param: null, code: null } };
   const headers = {
-    "retry-after": "7",
+    // Longer than the gateway waits itself.
+    "retry-after": "77",
     "x-ratelimit-remaining-requests": "0",
     "x-request-id": "req_1",
     "set-cookie": "session=1",
@@ -44,7 +45,7 @@ test.each([
     expect(answer).toMatchObject({
       status,
       complete: true,
-      headers: { "content-type": "application/json", "retry-after": "7", "x-ratelimit-remaining-requests": "0", "x-request-id": "req_1" },
+      headers: { "content-type": "application/json", "retry-after": "77", "x-ratelimit-remaining-requests": "0", "x-request-id": "req_1" },
     });
     expect(JSON.parse(answer.body)).toEqual(body);
     expect(answer.headers).not.toHaveProperty("set-cookie");

@@ -48,6 +48,8 @@ export interface CallRecord {
 
 export type CallEnd = Pick<ExchangeClose, "status" | "ok" | "complete" | "error"> & {
   readonly tokens: TokenCounts;
+  /** How often the provider was asked; left out: nobody counted. */
+  readonly tries?: number;
 };
 
 export function createRecorder(options: RecorderOptions): Recorder {
@@ -90,10 +92,20 @@ export function createRecorder(options: RecorderOptions): Recorder {
       return {
         id,
         write: (bytes) => bodies.write(bytes),
-        close({ tokens, ...end }) {
+        close({ tokens, tries = null, ...end }) {
           const durationMs = Math.round(performance.now() - startedAt);
           const error = end.error === null ? null : redactor.text(end.error).slice(0, 2_000);
-          journal(file, { type: "close", id, at: new Date().toISOString(), ...end, ...tokens, durationMs, error, settled: "measured" });
+          journal(file, {
+            type: "close",
+            id,
+            at: new Date().toISOString(),
+            ...end,
+            tries,
+            ...tokens,
+            durationMs,
+            error,
+            settled: "measured",
+          });
           void bodies.finish().then(() => (openBodies -= 1));
         },
       };

@@ -1,5 +1,6 @@
 import type { ConversationState } from "../agents/acp/conversation.ts";
 import type { VerifyResult } from "@runyard/sdk/contract";
+import type { Outage } from "../core/outages.ts";
 import type { Tries } from "../core/attempts.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { RunFailure } from "./run-handle.ts";
@@ -58,6 +59,8 @@ export interface TurnState {
   readonly conversation: ConversationState;
   /** The last model call that failed, for the verdict. */
   readonly lastError: { readonly status: number | null; readonly message: string } | null;
+  /** What the log was told of the provider that is not over. Set with the first calls. */
+  readonly outage?: Outage | null;
   /** Totals of the calls before this turn, so that the verdict goes by this turn's. */
   readonly before: { readonly calls: number; readonly failed: number };
 }

@@ -1,5 +1,6 @@
 import type { NewEvent } from "@runyard/sdk/contract";
 import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
+import { seeOutages } from "../core/outages.ts";
 import { progressAfter, progressReported } from "../core/progress.ts";
 import { addCall } from "../core/usage.ts";
 import type { ExchangeClose } from "../gateway/exchange-journal.ts";
@@ -19,12 +20,14 @@ export async function digest(
   const step = receive(turn.conversation, spec, lines);
   const usage = batch.calls.reduce(addCall, handle.row.usage);
   const failed = batch.calls.findLast((call) => !call.ok);
+  const { outage, events: outages } = seeOutages(turn.outage ?? null, batch.calls);
   const next: TurnState = {
     ...turn,
     conversation: step.state,
+    outage,
     lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
   };
-  const events = [...step.events.map((event) => withPid(event, dir)), ...callEvents(batch.calls, usage)];
+  const events = [...step.events.map((event) => withPid(event, dir)), ...outages, ...callEvents(batch.calls, usage)];
   const change: RunChange = {
     state: { ...attemptState(handle.row), turn: next } satisfies AttemptState,
     usage,
@@ -43,18 +46,7 @@ function withPid(event: NewEvent, dir: string): NewEvent {
 /** What model calls that have ended add to the log. */
 export function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["usage"]): NewEvent[] {
   if (calls.length === 0) return [];
-  const failures = calls
-    .filter((call) => !call.ok)
-    .map((call): NewEvent => ({
-      type: "notice",
-      data: {
-        level: "warning",
-        code: "model-call-failed",
-        message: `A model call failed${call.status === null ? "" : ` (${call.status})`}: ${call.error ?? "no answer"}`,
-      },
-    }));
   return [
-    ...failures,
     { type: "usage.updated", data: { source: calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway", ...usage } },
   ];
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NewEvent } from "@runyard/sdk/contract";
 import { decideNext, leftToWaitMs, type Next } from "../core/attempts.ts";
+import { seeOutages } from "../core/outages.ts";
 import type { RunFact } from "../core/run-machine.ts";
 import { addCall } from "../core/usage.ts";
 import type { ExchangeClose } from "../gateway/exchange-journal.ts";
@@ -8,7 +9,7 @@ import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { openExchanges } from "./agent-output.ts";
-import { type AttemptState, freshState } from "./attempt-state.ts";
+import { type AttemptState, freshState, knownState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
 import { callEvents } from "./digest.ts";
@@ -85,7 +86,8 @@ async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void>
     }
     if (usageTo === handle.row.usage_cursor) return;
     const usage = calls.reduce(addCall, handle.row.usage);
-    await handle.commit({ usageTo, events: callEvents(calls, usage), change: { usage } });
+    const { events } = seeOutages(knownState(handle.row).turn?.outage ?? null, calls);
+    await handle.commit({ usageTo, events: [...events, ...callEvents(calls, usage)], change: { usage } });
   } finally {
     exchanges.close();
   }
