@@ -13,6 +13,7 @@ import { benchCreate } from "./create.ts";
 import { benchFanout } from "./fanout.ts";
 import { benchFeed } from "./feed.ts";
 import { benchIdle } from "./idle.ts";
+import { benchGateway } from "./gateway.ts";
 import type { Bench } from "./lib/bench.ts";
 import { closeHomes } from "./lib/home.ts";
 import { installBuilt } from "./lib/installation.ts";
@@ -37,6 +38,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   memory: benchMemory,
   cancel: benchCancel,
   agents: benchAgents,
+  gateway: benchGateway,
 };
 const README = fileURLToPath(new URL("./README.md", import.meta.url));
 const MARKERS = ["<!-- figures begin -->", "<!-- figures end -->"] as const;

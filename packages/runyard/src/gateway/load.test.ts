@@ -100,6 +100,50 @@ test("clients that do not read hold the provider up, not the gateway's memory; w
   }
 });
 
+test.runIf(process.env["RUNYARD_TEST_FULL"])(
+  "1,000 streams at once take no more memory the longer they are",
+  async () => {
+    const [streams, runs, pieces] = [1_000, 20, 64];
+    const piece = delta("x".repeat(16 * 1024));
+    const open = new Set<ServerResponse>();
+    let begin = (): void => undefined;
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const provider = await startProvider(async (_, response) => {
+      beginStream(response);
+      open.add(response);
+      await begun;
+      for (let count = 0; count < pieces; count += 1) {
+        if (!response.write(piece)) await new Promise((resolve) => response.once("drain", resolve));
+      }
+      response.end(FINISH + USAGE_EVENT + DONE);
+    });
+    const { host, gateway } = await openWith(provider);
+    const callers = Array.from({ length: runs }, newRun);
+    await Promise.all(callers.map((run) => gateway.openRun(run)));
+    let bytes = 0;
+    const answers = callers.flatMap((run) =>
+      Array.from({ length: streams / runs }, () =>
+        call(gateway, { token: run.token, body: STREAMED, isKept: false, onData: (data) => void (bytes += data.length) }),
+      ),
+    );
+    await until(() => open.size === streams, "all streams to be open");
+    const { pid } = await gateway.health();
+    const resident: number[] = [];
+    const looking = setInterval(() => resident.push(residentBytes(pid)), 100);
+    begin();
+    for (const answer of await Promise.all(answers)) expect(answer).toMatchObject({ status: 200, complete: true });
+    clearInterval(looking);
+    const total = streams * pieces * piece.length;
+    expect(bytes).toBeGreaterThanOrEqual(total);
+    // A gigabyte went through.
+    const [first = 0] = resident;
+    expect(Math.max(...resident) - first).toBeLessThan(total / 4);
+    expect(callers.flatMap((run) => host.closes(run.runId)).every((close) => close.ok)).toBe(true);
+    expect(await gateway.health()).toMatchObject({ openExchanges: 0 });
+  },
+  300_000,
+);
+
 /** Memory of a process; 0 where the system does not tell it in this way. */
 function residentBytes(pid: number): number {
   const file = `/proc/${pid}/status`;

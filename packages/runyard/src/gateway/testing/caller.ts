@@ -23,6 +23,8 @@ export interface RawCall {
   readonly headers?: Record<string, string>;
   /** Called with each piece of the answer; the answer's stream can be paused or destroyed through it. */
   readonly onData?: (piece: Buffer, response: http.IncomingMessage) => void;
+  /** False: the answer's body is thrown away as it comes. */
+  readonly isKept?: boolean;
   /** Use the TCP port instead of the socket. */
   readonly port?: number;
 }
@@ -31,7 +33,7 @@ export { QUESTION_OF_CHAT as QUESTION } from "./provider.ts";
 
 /** One request at the gateway's door, without a library that could hide something. */
 export async function call(gateway: Gateway, options: RawCall = {}): Promise<RawAnswer> {
-  const { token, body = QUESTION_OF_CHAT, path = "/v1/chat/completions", method = "POST", onData, port } = options;
+  const { token, body = QUESTION_OF_CHAT, path = "/v1/chat/completions", method = "POST", onData, port, isKept = true } = options;
   const payload = method === "GET" ? undefined : typeof body === "string" ? body : JSON.stringify(body);
   const headers = {
     "content-type": "application/json",
@@ -45,7 +47,7 @@ export async function call(gateway: Gateway, options: RawCall = {}): Promise<Raw
     request.once("response", (response) => {
       const pieces: Buffer[] = [];
       response.on("data", (piece: Buffer) => {
-        pieces.push(piece);
+        if (isKept) pieces.push(piece);
         onData?.(piece, response);
       });
       response.on("error", () => undefined);

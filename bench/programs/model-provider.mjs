@@ -1,0 +1,25 @@
+// A model provider that streams as many events as it is asked for (`max_tokens`), as fast as they are taken. Says its port on stdout.
+import { createServer } from "node:http";
+
+/** @param {object} choice */
+const event = (choice) =>
+  `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [choice] })}\n\n`;
+const PIECE = event({ index: 0, delta: { content: "some words of an answer " }, finish_reason: null });
+const END = `${event({ index: 0, delta: {}, finish_reason: "stop" })}data: [DONE]\n\n`;
+/** Events in one write: a provider's come one by one, but not so fast. */
+const JOINED = 16;
+
+const server = createServer((request, response) => {
+  /** @type {Buffer[]} */
+  const chunks = [];
+  request.on("data", (chunk) => chunks.push(chunk));
+  request.on("end", async () => {
+    const { max_tokens: count } = JSON.parse(Buffer.concat(chunks).toString());
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    for (let sent = 0; sent < count; sent += JOINED) {
+      if (!response.write(PIECE.repeat(Math.min(JOINED, count - sent)))) await new Promise((resolve) => response.once("drain", resolve));
+    }
+    response.end(END);
+  });
+});
+server.listen(0, "127.0.0.1", () => process.stdout.write(`${/** @type {import("node:net").AddressInfo} */ (server.address()).port}\n`));
