@@ -13,13 +13,14 @@ const server = createServer((request, response) => {
   /** @type {Buffer[]} */
   const chunks = [];
   request.on("data", (chunk) => chunks.push(chunk));
-  request.on("end", async () => {
+  request.on("end", () => void answer());
+  const answer = async () => {
     const { max_tokens: count } = JSON.parse(Buffer.concat(chunks).toString());
     response.writeHead(200, { "content-type": "text/event-stream" });
     for (let sent = 0; sent < count; sent += JOINED) {
       if (!response.write(PIECE.repeat(Math.min(JOINED, count - sent)))) await new Promise((resolve) => response.once("drain", resolve));
     }
     response.end(END);
-  });
+  };
 });
 server.listen(0, "127.0.0.1", () => process.stdout.write(`${/** @type {import("node:net").AddressInfo} */ (server.address()).port}\n`));

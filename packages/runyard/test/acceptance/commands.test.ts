@@ -1,7 +1,7 @@
 // Commands that are told something wrong, and commands whose surroundings go away: each ends with a code and a
 // sentence. The rows stand in docs/acceptance.md.
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, get, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -77,6 +77,20 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     expect(await run(home, ["up", "--port", "0"], { env })).toEqual(
       failure(2, message, "Correct it, or leave it out to start without a model."),
     );
+  });
+
+  test("up, with a providers.json that is none, and the doctor", async () => {
+    const root = path.join(home.root, "other-home");
+    mkdirSync(root);
+    writeFileSync(path.join(root, "providers.json"), "sk-decoy");
+    const env = { RUNYARD_HOME: root };
+    const message = `${path.join(root, "providers.json")} is not JSON: it must be a list of providers`;
+    expect(await run(home, ["up", "--port", "0"], { env })).toEqual(
+      failure(2, message, "Correct it, or leave it out to start without a model."),
+    );
+    const { stdout } = await run(home, ["doctor"], { env });
+    expect(stdout.replaceAll(/\s+/g, " ")).toContain("the providers are not usable");
+    expect(stdout).not.toContain("decoy");
   });
 
   test("with a wrong token, and the doctor", async () => {
