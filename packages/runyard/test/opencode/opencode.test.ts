@@ -129,12 +129,14 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
       "opencode.json": JSON.stringify(allowAll),
       ".opencode/opencode.json": JSON.stringify(allowAll),
       ".opencode/skills/pear/SKILL.md": "---\nname: pear\ndescription: a skill called PEAR\n---\n",
+      ".agents/skills/plum/SKILL.md": "---\nname: plum\ndescription: a skill called PLUM\n---\n",
+      ".claude/skills/fig/SKILL.md": "---\nname: fig\ndescription: a skill called FIG\n---\n",
     };
     const done = await turn(url, { files });
     expect(done.state.outcome).toMatchObject({ stopReason: "end_turn", lastText: "Done." });
     const sent = JSON.stringify(requests[0]?.messages);
     expect(sent).toContain("QUINCE");
-    expect(sent).toContain("PEAR");
+    for (const skill of ["PEAR", "PLUM", "FIG"]) expect(sent).toContain(skill);
     expect(dataOf(done.events, "permission.requested").map((request) => request.kind)).toEqual(["execute"]);
   });
 

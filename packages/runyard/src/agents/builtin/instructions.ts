@@ -1,14 +1,8 @@
-import { cutMiddle } from "./text.ts";
-import { readText } from "./tools/read-files.ts";
-import { resolveInside } from "./tools/workspace.ts";
+import { projectSays } from "./project.ts";
 
-const MAX_PROJECT_BYTES = 32 * 1024;
-
-/** The system prompt for a workspace: how to work, and what the project says in its AGENTS.md. */
+/** The system prompt for a workspace: how to work, and what the project says to agents. */
 export async function instructionsFor(root: string): Promise<string> {
-  const project = await projectInstructions(root);
-  if (project === undefined) return howToWork(root);
-  return `${howToWork(root)}\n\nThe project says in its AGENTS.md how to work on it:\n\n<agents_md>\n${project}\n</agents_md>`;
+  return [howToWork(root), ...(await projectSays(root))].join("\n\n");
 }
 
 function howToWork(root: string): string {
@@ -28,13 +22,4 @@ How to work:
 - Ask with ask_user only when you cannot go on without the answer.
 
 When you are done, end with a short summary: what you changed, how you checked it, and what is left open.`;
-}
-
-async function projectInstructions(root: string): Promise<string | undefined> {
-  try {
-    const text = await readText(await resolveInside(root, "AGENTS.md"), "AGENTS.md");
-    return text.trim() === "" ? undefined : cutMiddle(text, MAX_PROJECT_BYTES);
-  } catch {
-    return undefined;
-  }
 }

@@ -74,6 +74,6 @@ function opencodeConfig(c: ProfileContext): object {
     experimental: { continue_loop_on_deny: true },
     // Named, because the project's configuration is off: what a repository says to agents still counts.
     instructions: [`${c.workspace}/AGENTS.md`],
-    skills: { paths: [`${c.workspace}/.opencode/skills`] },
+    skills: { paths: [".opencode", ".agents", ".claude"].map((folder) => `${c.workspace}/${folder}/skills`) },
   };
 }

@@ -112,6 +112,7 @@ describe("opencode", () => {
         },
       },
       instructions: ["/workspace/AGENTS.md"],
+      skills: { paths: ["/workspace/.opencode/skills", "/workspace/.agents/skills", "/workspace/.claude/skills"] },
     });
     expect(Object.values(env).join("\n")).not.toContain("run-token");
   });
