@@ -36,7 +36,7 @@ export async function benchGateway(context: BenchContext): Promise<Row[]> {
     await gateway.setProviders([
       { name: "bench", api: "openai", baseUrl: `http://127.0.0.1:${direct.port}/v1`, apiKey: direct.token, model: "m" },
     ]);
-    await gateway.openRun({ ...RUN, model: null, simulated: false });
+    await gateway.openRun({ ...RUN, model: null, simulated: false, mcpServers: [] });
     const through: Target = { port: gateway.tcpPort(), token: RUN.token };
     return [...(await firstBytes(context, { through, direct })), ...(await throughput(context, { through, direct, gateway }))];
   } finally {

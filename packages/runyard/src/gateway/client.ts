@@ -16,6 +16,7 @@ import {
   runStateSchema,
 } from "./protocol.ts";
 
+export type { RemoteMcpServer } from "./mcp-server.ts";
 export type { GatewayHealth, Provider, ProviderModels } from "./protocol.ts";
 
 const STOP_STEP_MS = 3_000;

@@ -345,9 +345,7 @@ test("what the gateway cannot use is refused in words, without the values, and n
   await expect(
     gateway.setProviders([openaiAt({ baseUrl: `http://user:${encodeURIComponent(secret)}@x/`, apiKey: null, model: null })]),
   ).rejects.toThrow(/^(?!.*sk-secret).*baseUrl/);
-  await expect(gateway.openRun({ runId: "../../etc", token: newRun().token, model: null, simulated: false })).rejects.toThrow(
-    /must look like run_/,
-  );
+  await expect(gateway.openRun({ ...newRun(), runId: "../../etc" })).rejects.toThrow(/must look like run_/);
   await expect(gateway.openRun({ ...newRun(), token: "short" })).rejects.toThrow(/token must be/);
   const run = newRun();
   await gateway.openRun(run);

@@ -6,6 +6,7 @@ import { chooseModel, noModel } from "./choose-model.ts";
 import { type DoorPlace, placeOf } from "./door-place.ts";
 import { performExchange } from "./exchange.ts";
 import { geminiCount, geminiGenerate, geminiStream } from "./gemini.ts";
+import { createMcpPass, MCP_PATH } from "./mcp.ts";
 import { listModels, listShapeAt } from "./models.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { openaiResponses } from "./openai-responses.ts";
@@ -47,12 +48,14 @@ export function createDoor(options: DoorOptions): Door {
   const { registry, scripted, lists, log } = options;
   const calls = countCalls();
   const pacer = createPacer();
+  const passMcp = createMcpPass();
 
   async function route(request: IncomingMessage, response: ServerResponse, place: DoorPlace): Promise<void> {
     // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
     const run = authenticate(tokensOf(request, place.query), registry);
     const { path } = place;
+    if (path.startsWith(MCP_PATH)) return await passMcp(run, { path, request, response, body: await readBody(request) });
     if (request.method === "POST") {
       const called = place.find(FORMATS);
       if (called !== null) return await callModel(run, called, { request, response });

@@ -1,5 +1,6 @@
 import { runIdSchema } from "@runyard/sdk/contract";
 import { z } from "zod";
+import { remoteMcpServerSchema } from "./mcp-server.ts";
 
 /** The version of the package that the gateway came with; a test compares it with package.json. */
 export const GATEWAY_VERSION = "0.1.0";
@@ -61,6 +62,8 @@ export const registerRunSchema = z.strictObject({
   model: modelNameSchema.nullable(),
   /** True: the scripted model answers this run. False: it never does. */
   simulated: z.boolean(),
+  /** Its agent reaches them at `/mcp/<name>`. */
+  mcpServers: z.array(remoteMcpServerSchema).default([]),
 });
 export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
 export type RegisteredRun = z.infer<typeof runStateSchema>;

@@ -42,3 +42,35 @@ function base64Spellings(secret: string): string[] {
   });
   return shifted.flatMap((text) => [text, text.replaceAll("+", "-").replaceAll("/", "_"), text.replaceAll("/", "\\/")]);
 }
+
+/** Takes secrets out of bytes that come in pieces, also where a piece ends in the middle of one. */
+export interface StreamRedactor {
+  /** What can be passed on: all but an end that may be the beginning of a secret. */
+  push(piece: Buffer): Buffer;
+  /** The rest. */
+  end(): Buffer;
+}
+
+export function createStreamRedactor(secrets: readonly string[]): StreamRedactor {
+  const needles = [...new Set(secrets.flatMap(spellings))];
+  let held = "";
+  return {
+    push(piece) {
+      const text = replaceAll(held + piece.toString("latin1"), needles);
+      const passed = text.length - beginningAtEnd(text, needles);
+      held = text.slice(passed);
+      return Buffer.from(text.slice(0, passed), "latin1");
+    },
+    end: () => Buffer.from(held, "latin1"),
+  };
+}
+
+/** How many of the last characters may be the beginning of a needle that goes on. */
+function beginningAtEnd(text: string, needles: readonly string[]): number {
+  const longest = Math.max(0, ...needles.map((needle) => needle.length - 1));
+  for (let length = Math.min(longest, text.length); length > 0; length -= 1) {
+    const end = text.slice(-length);
+    if (needles.some((needle) => needle.length > length && needle.startsWith(end))) return length;
+  }
+  return 0;
+}

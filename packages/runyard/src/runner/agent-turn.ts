@@ -51,7 +51,13 @@ export async function workToEnd(
   const { end, stays } = options;
   if (attemptState(row).parting === true) throw new ReleaseRequest("The agent was being parted with");
   const spec = conversationSpec(ctx, row);
-  await ctx.gateway.openRun({ runId: row.id, token: ctx.gatewayToken(row), model: row.spec.model, simulated: row.simulated });
+  await ctx.gateway.openRun({
+    runId: row.id,
+    token: ctx.gatewayToken(row),
+    model: row.spec.model,
+    simulated: row.simulated,
+    mcpServers: [],
+  });
   if (attemptState(row).turn === undefined) {
     const first = begin(spec);
     const turn: TurnState = { conversation: first.state, lastError: null, before: callsBefore(row) };

@@ -132,5 +132,5 @@ let runCount = 0;
 export function newRun(): RegisteredRun {
   runCount += 1;
   const digits = String(runCount).padStart(23, "0");
-  return { runId: `run_01k${digits}`, token: `ryg_test_token_${process.pid}_${digits}`, model: null, simulated: false };
+  return { runId: `run_01k${digits}`, token: `ryg_test_token_${process.pid}_${digits}`, model: null, simulated: false, mcpServers: [] };
 }
