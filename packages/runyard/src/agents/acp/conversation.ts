@@ -1,7 +1,16 @@
 import { addText, closeDraft, emit, emitAside, openDraft, rpcLine, sendRequest, type Draft } from "./draft.ts";
 import { cutText, parseJson, readInteger, readLabel, readObject, readText, type Json, type JsonObject } from "./json.ts";
 import { cancelledPermission, receivePermission, type Answer, type RequestPlace } from "./permissions.ts";
-import { beginReopening, isReopening, isReopeningMethod, openSession, receiveReopened, reopeningRefused, startPrompt } from "./opening.ts";
+import {
+  beginReopening,
+  isReopening,
+  isReopeningMethod,
+  openSession,
+  receiveReopened,
+  reopeningRefused,
+  startPrompt,
+  whyNoMcp,
+} from "./opening.ts";
 import { updatePlan } from "./plan.ts";
 import { cancelledQuestion, receiveQuestion } from "./questions.ts";
 import {
@@ -186,8 +195,14 @@ function receiveInitialized(draft: Draft, result: JsonObject): void {
   }
   const info = readObject(result["agentInfo"]);
   draft.state.agent = { name: readLabel(info?.["name"], MAX_LABEL_CHARS), version: readLabel(info?.["version"], MAX_LABEL_CHARS) };
+  const capabilities = readObject(result["agentCapabilities"]);
+  const problem = whyNoMcp(draft, capabilities);
+  if (problem !== null) {
+    breakOff(draft, problem);
+    return;
+  }
   draft.state.phase = "opening";
-  beginReopening(draft, readObject(result["agentCapabilities"]));
+  beginReopening(draft, capabilities);
   openSession(draft);
 }
 

@@ -94,6 +94,40 @@ describe("taking up an earlier conversation", () => {
   });
 });
 
+describe("the servers of a run", () => {
+  const started = { name: "local", command: "/usr/bin/docs", args: ["--stdio"], env: [{ name: "A", value: "b" }] };
+  const remote = { type: "http", name: "docs", url: "http://gateway/mcp/docs", headers: [] } as const;
+  const given = (played: Played): unknown[] =>
+    played.lines.flatMap((line) => {
+      const { params } = JSON.parse(line) as { params: { mcpServers?: unknown } };
+      return params.mcpServers === undefined ? [] : [params.mcpServers];
+    });
+  const TAKES_HTTP: Json = { ...(BOTH as object), mcpCapabilities: { http: true } };
+
+  it("are given to each session, new or taken up", () => {
+    const mcpServers = [started, remote];
+    const first = play(journal([initialized(TAKES_HTTP), rpc({ id: 1, result: { sessionId: "s1" } })]), { spec: { ...SPEC, mcpServers } });
+    expect(given(first)).toEqual([mcpServers]);
+    const refusals = [initialized(TAKES_HTTP), refused(1), refused(2), rpc({ id: 3, result: { sessionId: "new" } })];
+    expect(given(play(journal(refusals), { spec: { ...LATER, mcpServers } }))).toEqual([mcpServers, mcpServers, mcpServers]);
+    expect(given(play(journal([initialized(BOTH)])))).toEqual([[]]);
+  });
+
+  it.each<[string, Json]>([
+    ["says so", { mcpCapabilities: { http: false } }],
+    ["says nothing of it", {}],
+  ])("over HTTP end the run of an agent that takes none and %s", (_, capabilities) => {
+    const played = play(journal([initialized(capabilities)]), { spec: { ...SPEC, mcpServers: [started, remote] } });
+    expect(played.state).toMatchObject({
+      phase: "broken",
+      outcome: { error: expect.stringMatching(/takes no MCP servers over HTTP.*\(docs\)/) as string },
+    });
+    expect(given(played)).toEqual([]);
+    // The control: what it starts itself, it takes.
+    expect(play(journal([initialized(capabilities)]), { spec: { ...SPEC, mcpServers: [started] } }).state.phase).toBe("opening");
+  });
+});
+
 describe("telling what was before", () => {
   it("says the task, the last prompt and the last words, and each once", () => {
     const story = { task: "Build it", lastPrompt: "Paint it", lastWords: "Painted.", prompt: "Sell it" };

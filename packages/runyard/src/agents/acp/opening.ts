@@ -11,6 +11,13 @@ export function isReopening(draft: Draft): boolean {
   return draft.state.waiting.some((request) => isReopeningMethod(request.method));
 }
 
+/** Why the agent cannot have the servers that it is to be given; null: it can. */
+export function whyNoMcp(draft: Draft, capabilities: JsonObject | null): string | null {
+  const overHttp = (draft.spec.mcpServers ?? []).filter((server) => "url" in server).map((server) => server.name);
+  if (overHttp.length === 0 || readObject(capabilities?.["mcpCapabilities"])?.["http"] === true) return null;
+  return `The agent takes no MCP servers over HTTP, and is to have some (${overHttp.join(", ")}). Choose an agent that does, or servers that are started by a command.`;
+}
+
 /** Notes which ways the agent offers to take up the earlier conversation, where there is one. */
 export function beginReopening(draft: Draft, capabilities: JsonObject | null): void {
   if (sessionToReopen(draft) === null) return;

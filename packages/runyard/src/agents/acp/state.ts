@@ -24,13 +24,20 @@ export interface Earlier {
   readonly retold: string;
 }
 
-/** A server of the Model Context Protocol in the words of ACP: one that the agent starts. */
-export type AcpMcpServer = {
-  readonly name: string;
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly env: readonly { readonly name: string; readonly value: string }[];
-};
+/** A server of the Model Context Protocol in the words of ACP: one that the agent starts, or one that it reaches over HTTP. */
+export type AcpMcpServer =
+  | {
+      readonly name: string;
+      readonly command: string;
+      readonly args: readonly string[];
+      readonly env: readonly { readonly name: string; readonly value: string }[];
+    }
+  | {
+      readonly type: "http";
+      readonly name: string;
+      readonly url: string;
+      readonly headers: readonly { readonly name: string; readonly value: string }[];
+    };
 
 /** What a conversation needs to know from outside; the same for all its steps. */
 export interface ConversationSpec {

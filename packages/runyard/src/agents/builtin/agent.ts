@@ -6,18 +6,22 @@ import {
   type AgentApp,
   type AgentContext,
   type ContentBlock,
+  type McpServer,
   type PromptResponse,
 } from "@agentclientprotocol/sdk";
 import { randomUUID } from "node:crypto";
 import manifest from "../../../package.json" with { type: "json" };
 import { clientLink, type ClientLink } from "./client-link.ts";
 import { conversationStore, type Conversation } from "./conversation.ts";
+import type { McpTools } from "./mcp/tools.ts";
 import { openWorkspace } from "./tools/workspace.ts";
 import type { runTurn, TurnUsage } from "./turn.ts";
 
 interface Session {
   readonly root: string;
   readonly conversation: Conversation;
+  /** Of the session's MCP servers. */
+  readonly moreTools: McpTools;
   /** Aborts the turn that is under way. */
   turn: AbortController | null;
 }
@@ -37,16 +41,18 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
   const store = conversationStore(settings.home);
   let canAsk = false;
 
-  const open = async (conversation: Conversation, cwd: string): Promise<void> => {
-    const root = await openWorkspace(cwd).catch((error: Error) => {
+  const open = async (conversation: Conversation, { cwd, mcpServers }: Place): Promise<void> => {
+    const refuse = (error: Error): never => {
       throw RequestError.invalidParams(undefined, error.message);
-    });
-    sessions.set(conversation.sessionId, { root, conversation, turn: null });
+    };
+    const root = await openWorkspace(cwd).catch(refuse);
+    const moreTools = await connectServers(mcpServers ?? [], root).catch(refuse);
+    sessions.set(conversation.sessionId, { root, conversation, moreTools, turn: null });
   };
-  const reopen = async (params: { sessionId: string; cwd: string }): Promise<Conversation> => {
+  const reopen = async (params: Place & { sessionId: string }): Promise<Conversation> => {
     const conversation = await store.load(params.sessionId);
     if (conversation === undefined) throw RequestError.sessionNotFound(params.sessionId);
-    await open(conversation, params.cwd);
+    await open(conversation, params);
     return conversation;
   };
 
@@ -57,14 +63,19 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
       setImmediate(() => void loadTurns());
       return {
         protocolVersion: PROTOCOL_VERSION,
-        agentCapabilities: { loadSession: true, promptCapabilities: { embeddedContext: true }, sessionCapabilities: { resume: {} } },
+        agentCapabilities: {
+          loadSession: true,
+          promptCapabilities: { embeddedContext: true },
+          sessionCapabilities: { resume: {} },
+          mcpCapabilities: { http: true },
+        },
         agentInfo: { name: "runyard-builtin", title: "Runyard", version: manifest.version },
         authMethods: [],
       };
     })
     .onRequest(methods.agent.session.new, async ({ params }) => {
       const sessionId = randomUUID();
-      await open({ sessionId, messages: [] }, params.cwd);
+      await open({ sessionId, messages: [] }, params);
       return { sessionId };
     })
     .onRequest(methods.agent.session.resume, async ({ params }) => {
@@ -89,6 +100,18 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
     });
 }
 
+/** Where a session works, and with which servers. */
+interface Place {
+  readonly cwd: string;
+  readonly mcpServers?: readonly McpServer[] | null | undefined;
+}
+
+/** The client of MCP is loaded by sessions that need it. */
+async function connectServers(servers: readonly McpServer[], cwd: string): Promise<McpTools> {
+  if (servers.length === 0) return {};
+  return (await import("./mcp/tools.ts")).connectMcpServers(servers, cwd);
+}
+
 function loadTurns(): Promise<{ runTurn: typeof runTurn }> {
   return import("./turn.ts");
 }
@@ -103,7 +126,7 @@ interface Prompt {
 }
 
 async function promptSession(session: Session, prompt: Prompt): Promise<PromptResponse> {
-  const { conversation, root } = session;
+  const { conversation, root, moreTools } = session;
   if (session.turn !== null) throw RequestError.invalidRequest(undefined, "a prompt of this session is still being worked on");
   const turn = new AbortController();
   session.turn = turn;
@@ -115,7 +138,15 @@ async function promptSession(session: Session, prompt: Prompt): Promise<PromptRe
     await save();
     const { runTurn } = await loadTurns();
     const signal = AbortSignal.any([turn.signal, prompt.signal]);
-    const { stopReason, usage } = await runTurn({ root, conversation, link: prompt.link, signal, env: prompt.settings.env, save });
+    const { stopReason, usage } = await runTurn({
+      root,
+      conversation,
+      moreTools,
+      link: prompt.link,
+      signal,
+      env: prompt.settings.env,
+      save,
+    });
     return { stopReason, ...usageField(usage) };
   } catch (error) {
     throw await promptError(error);

@@ -10,7 +10,7 @@ import {
   type ToolSet,
 } from "ai";
 import { ModelFailure, readModelFailure } from "./model-failure.ts";
-import { TOOLS } from "./tools/index.ts";
+import type { AgentTool } from "./tools/tool.ts";
 
 /** A tool call as the model asked for it; `problem` says why it cannot be carried out at all. */
 export interface RequestedCall {
@@ -32,6 +32,8 @@ export interface ModelQuestion {
   readonly model: LanguageModel;
   readonly system: string;
   readonly messages: readonly ModelMessage[];
+  /** By the names that the model calls them by. */
+  readonly tools: Readonly<Record<string, AgentTool<unknown>>>;
   readonly signal: AbortSignal;
   onDelta(kind: "text" | "thought", text: string): void;
 }
@@ -48,9 +50,11 @@ export function configuredModel(env: NodeJS.ProcessEnv): LanguageModel {
 }
 
 /** The tools without their doing: what a model asks for is carried out after its answer has come whole. */
-const OFFERED_TOOLS: ToolSet = Object.fromEntries(
-  Object.entries(TOOLS).map(([name, { description, inputSchema }]) => [name, tool({ description, inputSchema })]),
-);
+function offered(tools: ModelQuestion["tools"]): ToolSet {
+  return Object.fromEntries(
+    Object.entries(tools).map(([name, { description, inputSchema }]) => [name, tool({ description, inputSchema })]),
+  );
+}
 
 /**
  * One model call. Throws a `ModelFailure` for whatever goes wrong with it, a broken stream included, and
@@ -63,7 +67,7 @@ export async function askModel(question: ModelQuestion): Promise<ModelAnswer> {
     model: question.model,
     system: question.system,
     messages: [...question.messages],
-    tools: OFFERED_TOOLS,
+    tools: offered(question.tools),
     maxRetries: 2,
     abortSignal: AbortSignal.any([question.signal, call.signal]),
     // Errors come as parts of the stream; what the SDK does by default is to print them.

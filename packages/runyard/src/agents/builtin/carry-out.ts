@@ -4,7 +4,6 @@ import type { ToolResultPart } from "ai";
 import type { RequestedCall } from "./ask-model.ts";
 import type { ClientLink } from "./client-link.ts";
 import { cutMiddle, cutStrings } from "./text.ts";
-import { TOOLS } from "./tools/index.ts";
 import { problemText, ToolProblem } from "./tools/problem.ts";
 import { textContent, type AgentTool, type ToolContext, type ToolOutcome } from "./tools/tool.ts";
 
@@ -14,6 +13,7 @@ const CANCELLED = "Not carried out: the turn was cancelled.";
 
 export interface CallSurroundings {
   readonly root: string;
+  readonly tools: Readonly<Record<string, AgentTool<unknown>>>;
   readonly link: ClientLink;
   readonly signal: AbortSignal;
 }
@@ -28,7 +28,8 @@ export async function carryOut(requested: RequestedCall, surroundings: CallSurro
   if (surroundings.signal.aborted) return notCarriedOut(requested, CANCELLED);
   const call = { ...requested, shownId: randomUUID() };
   // Models call any name, those that every object has as well.
-  const tool = Object.hasOwn(TOOLS, call.toolName) ? TOOLS[call.toolName] : undefined;
+  const { tools } = surroundings;
+  const tool = Object.hasOwn(tools, call.toolName) ? tools[call.toolName] : undefined;
   announce(call, tool, surroundings.link);
   const outcome = await attempt(call, tool, surroundings).catch((error: unknown) => ({
     text: surroundings.signal.aborted ? CANCELLED : problemText(error),

@@ -9,6 +9,8 @@ import { fitContext } from "./context-size.ts";
 import type { Conversation } from "./conversation.ts";
 import { instructionsFor } from "./instructions.ts";
 import { ModelFailure } from "./model-failure.ts";
+import { TOOLS } from "./tools/index.ts";
+import type { AgentTool } from "./tools/tool.ts";
 
 const MAX_STEPS = 100;
 /** How often a step is asked for when its answer breaks off: nothing of it had been carried out. */
@@ -28,6 +30,8 @@ export interface Turn {
   /** Real path of the workspace. */
   readonly root: string;
   readonly conversation: Conversation;
+  /** Tools of the session beside the agent's own. */
+  readonly moreTools: Readonly<Record<string, AgentTool<unknown>>>;
   readonly link: ClientLink;
   readonly signal: AbortSignal;
   readonly env: NodeJS.ProcessEnv;
@@ -42,8 +46,9 @@ export async function runTurn(turn: Turn): Promise<{ stopReason: StopReason; usa
   const usage: TurnUsage = { inputTokens: null, outputTokens: null, totalTokens: null, cachedReadTokens: null };
   const model = configuredModel(turn.env);
   const system = await instructionsFor(turn.root);
+  const tools = { ...TOOLS, ...turn.moreTools };
   for (let step = 0; step < MAX_STEPS; step += 1) {
-    const stopReason = await takeStep(turn, { model, system, usage });
+    const stopReason = await takeStep(turn, { model, system, tools, usage });
     await turn.save();
     if (turn.signal.aborted) return { stopReason: "cancelled", usage };
     if (stopReason !== null) return { stopReason, usage };
@@ -51,15 +56,18 @@ export async function runTurn(turn: Turn): Promise<{ stopReason: StopReason; usa
   return { stopReason: "max_turn_requests", usage };
 }
 
+/** What all model calls of a turn have in common. */
+type Terms = Pick<ModelQuestion, "model" | "system" | "tools">;
+
 /** One model call and what it asks for. Returns why the turn ends, or null when it goes on. */
-async function takeStep(turn: Turn, step: Pick<ModelQuestion, "model" | "system"> & { usage: TurnUsage }): Promise<StopReason | null> {
+async function takeStep(turn: Turn, step: Terms & { usage: TurnUsage }): Promise<StopReason | null> {
   const { messages } = turn.conversation;
   messages.splice(0, messages.length, ...fitContext(messages, contextLimit(turn.env)));
   const answer = await askPatiently(turn, step);
   if (answer === null) return "cancelled";
   addUsage(step.usage, answer.usage);
   if (answer.message !== null) messages.push(answer.message);
-  if (answer.calls.length > 0) messages.push({ role: "tool", content: await carryOutAll(turn, answer) });
+  if (answer.calls.length > 0) messages.push({ role: "tool", content: await carryOutAll(turn, step.tools, answer) });
   return stopReasonOf(answer);
 }
 
@@ -69,10 +77,10 @@ function stopReasonOf({ finishReason, calls }: ModelAnswer): StopReason | null {
   return calls.length > 0 ? null : "end_turn";
 }
 
-async function carryOutAll(turn: Turn, answer: ModelAnswer): Promise<ToolResultPart[]> {
+async function carryOutAll(turn: Turn, tools: Terms["tools"], answer: ModelAnswer): Promise<ToolResultPart[]> {
   const results: ToolResultPart[] = [];
   for (const call of answer.calls) {
-    results.push(answer.finishReason === "length" ? cutShort(call) : await carryOut(call, turn));
+    results.push(answer.finishReason === "length" ? cutShort(call) : await carryOut(call, { ...turn, tools }));
   }
   return results;
 }
@@ -83,7 +91,7 @@ function cutShort(call: RequestedCall): ToolResultPart {
 }
 
 /** The model's answer, or null when the turn was cancelled; what it had said by then stays in the conversation. */
-async function askPatiently(turn: Turn, step: Pick<ModelQuestion, "model" | "system">): Promise<ModelAnswer | null> {
+async function askPatiently(turn: Turn, step: Terms): Promise<ModelAnswer | null> {
   for (let tries = 1; ; tries += 1) {
     const heard = hearing(turn.link);
     try {

@@ -5,6 +5,7 @@ import {
   type ClientConnection,
   type CreateElicitationRequest,
   type InitializeResponse,
+  type McpServer,
   type NewSessionResponse,
   type PromptResponse,
   type RequestPermissionRequest,
@@ -27,6 +28,7 @@ export interface AgentOptions {
   readonly workspace: string;
   readonly home: string;
   readonly env?: Record<string, string>;
+  readonly mcpServers?: McpServer[];
   /** The option that is chosen; default: "allow". */
   onPermission?(request: RequestPermissionRequest): Promise<string> | string;
   /** Makes the client one that can ask people. */
@@ -129,7 +131,7 @@ async function openSession(
     protocolVersion: 1,
     clientCapabilities: options.onQuestion === undefined ? {} : { elicitation: { form: {} } },
   });
-  const place = { cwd: options.workspace, mcpServers: [] };
+  const place = { cwd: options.workspace, mcpServers: options.mcpServers ?? [] };
   const sessionId = options.load ?? options.resume;
   if (sessionId === undefined) {
     const made: NewSessionResponse = await agent.request(methods.agent.session.new, place);

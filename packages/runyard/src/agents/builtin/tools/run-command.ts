@@ -20,6 +20,11 @@ const WRAPPER = '{ sh -c "$1" 3>&-; echo "$?" >&3; } 2>&1 | cat 3>&-';
 /** The agent's own way to the model: no business of the commands that it runs. */
 const PRIVATE_VARIABLES = new Set(["OPENAI_API_KEY", "OPENAI_BASE_URL", "RUNYARD_MODEL"]);
 
+/** What the programs that the agent starts are given. */
+export function commandEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !PRIVATE_VARIABLES.has(name)));
+}
+
 export const runCommandTool = defineTool({
   description:
     "Run a command with `sh -c` in the working directory, without a terminal and without input. Returns its output (stdout and stderr together; of long output the beginning and the end) and its exit code.",
@@ -74,7 +79,7 @@ async function runCommand(command: string, options: { timeoutMs: number; context
 
 async function execute(command: string, options: { output: OutputKeeper; context: ToolContext; timeoutMs: number }): Promise<Ending> {
   const { output, context } = options;
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !PRIVATE_VARIABLES.has(name)));
+  const env = commandEnvironment();
   const child = spawn("sh", ["-c", WRAPPER, "sh", command], {
     cwd: context.root,
     env,

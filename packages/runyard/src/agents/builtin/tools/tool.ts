@@ -1,5 +1,5 @@
 import type { ToolCallContent, ToolCallLocation, ToolKind } from "@agentclientprotocol/sdk";
-import type { z } from "zod";
+import type { FlexibleSchema } from "ai";
 
 /** What a tool needs of the turn that it runs in. */
 export interface ToolContext {
@@ -33,7 +33,7 @@ export interface PreparedCall {
 
 export interface AgentTool<Input> {
   readonly description: string;
-  readonly inputSchema: z.ZodType<Input>;
+  readonly inputSchema: FlexibleSchema<Input>;
   readonly kind: ToolKind;
   /** True for tools that change something: the client is asked first. */
   readonly needsPermission: boolean;
