@@ -17,6 +17,7 @@ import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { inspectRepository } from "./git/local-repository.ts";
+import { missingFiles } from "./git/missing-files.ts";
 import { runChanges } from "./git/run-changes.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
@@ -152,6 +153,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       describeAgent: resolveProfile,
       agentNames: profileNames,
       inspectRepository: (url, branch) => inspectRepository(git, url, branch),
+      missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       defaultDriver: config.defaultDriver,
       answers: {

@@ -17,7 +17,7 @@ import { type CliResult, makeTestHome, type TestHome } from "../src/testing/serv
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
 const COMMANDS = [
   ["run", "runs", "show", "logs", "events", "diff", "files", "pull", "answer", "cancel"],
-  ["plan", "confirm", "revise", "reject", "continue", "repositories", "organization"],
+  ["plan", "confirm", "revise", "reject", "continue", "agents", "repositories", "organization"],
   ["up", "down", "status", "open", "token", "doctor", "demo", "completion"],
 ].flat();
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;

@@ -2,6 +2,7 @@ import { RequestError } from "@hono/node-server";
 import { ROUTES, RunyardError } from "@runyard/sdk/contract";
 import { Hono, type MiddlewareHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { agentHandlers } from "./agents.ts";
 import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate, Logins } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { createOpenStreams, eventsHandler, type EventsOptions } from "./events.ts";
@@ -100,6 +101,7 @@ export function createApi(options: ApiOptions): Api {
       ...runHandlers(engine),
       ...planHandlers(engine),
       ...settingsHandlers(engine),
+      ...agentHandlers(engine),
       ...resultHandlers(engine),
       ...loginHandlers(logins),
       ...docsHandlers({ credentials, version }),

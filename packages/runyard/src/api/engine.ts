@@ -1,12 +1,15 @@
 import type {
   AnswerPermissionRequest,
+  changeAgentSchema,
   changeOrganizationSchema,
   changeRepositorySchema,
   continueRunSchema,
   confirmPlanSchema,
+  createAgentSchema,
   createRepositorySchema,
   createRunSchema,
   FileList,
+  listAgentsSchema,
   listRepositoriesSchema,
   listRunsSchema,
   ModelList,
@@ -22,6 +25,8 @@ import type {
   RunDiff,
   RunPage,
   RunStatus,
+  SavedAgent,
+  SavedAgentPage,
   Scope,
   ServerStatus,
 } from "@runyard/sdk/contract";
@@ -80,6 +85,12 @@ export interface ApiEngine {
   diff(principal: Principal, id: string): Promise<RunDiff>;
   /** A file as the run left it. */
   file(principal: Principal, id: string, path: string): Promise<Uint8Array>;
+  listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage>;
+  createAgent(principal: Principal, input: z.output<typeof createAgentSchema>): Promise<SavedAgent>;
+  /** By its id or its name, here and below. */
+  getAgent(principal: Principal, idOrName: string): Promise<SavedAgent>;
+  changeAgent(principal: Principal, idOrName: string, change: z.output<typeof changeAgentSchema>): Promise<SavedAgent>;
+  deleteAgent(principal: Principal, idOrName: string): Promise<void>;
   listRepositories(principal: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage>;
   /** Makes a repository known; one that is known already is answered as it is. */
   createRepository(principal: Principal, input: z.output<typeof createRepositorySchema>): Promise<Repository>;

@@ -2,10 +2,12 @@ import {
   answerPermissionSchema,
   answerQuestionSchema,
   type ApiErrorCode,
+  changeAgentSchema,
   changeOrganizationSchema,
   changeRepositorySchema,
   confirmPlanSchema,
   continueRunSchema,
+  createAgentSchema,
   createLoginLinkSchema,
   createRepositorySchema,
   createRunSchema,
@@ -15,6 +17,7 @@ import {
   type EventType,
   fileListSchema,
   idempotencyKeySchema,
+  listAgentsSchema,
   listLogsSchema,
   listRepositoriesSchema,
   listRunsSchema,
@@ -34,6 +37,8 @@ import {
   runDiffSchema,
   runPageSchema,
   runSchema,
+  savedAgentPageSchema,
+  savedAgentSchema,
   serverHomeSchema,
   serverStatusSchema,
 } from "@runyard/sdk/contract";
@@ -41,7 +46,7 @@ import { z } from "zod";
 
 /** What a route takes and answers, beside what its entry in the route table says. */
 export interface Operation {
-  readonly tag: "Runs" | "Plans" | "Results" | "Settings" | "Signing in" | "Server";
+  readonly tag: "Runs" | "Plans" | "Results" | "Agents" | "Settings" | "Signing in" | "Server";
   readonly description?: string;
   readonly query?: z.ZodObject;
   /** Headers that it takes, and headers that its answer has, beside those that every route has. */
@@ -81,6 +86,8 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   FileList: fileListSchema,
   RunDiff: runDiffSchema,
   PlanList: planListSchema,
+  SavedAgent: savedAgentSchema,
+  SavedAgentPage: savedAgentPageSchema,
   Repository: repositorySchema,
   RepositoryPage: repositoryPageSchema,
   Organization: organizationSchema,
@@ -221,6 +228,26 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: ["repository_not_usable"],
   },
   runPatch: { tag: "Results", status: 200, answers: { "text/x-diff": "text" }, errors: ["repository_not_usable"] },
+  listAgents: { tag: "Agents", query: listAgentsSchema, status: 200, answers: json(savedAgentPageSchema) },
+  createAgent: {
+    tag: "Agents",
+    description: "A run that names it (`agent.name`) is what it says, where the run does not say otherwise itself.",
+    body: createAgentSchema,
+    status: 201,
+    answers: json(savedAgentSchema),
+    errors: ["agent_exists", "unknown_agent"],
+  },
+  getAgent: { tag: "Agents", status: 200, answers: json(savedAgentSchema), errors: ["agent_not_found"] },
+  changeAgent: {
+    tag: "Agents",
+    description:
+      "What is left out stays, null takes it away, and the rest is replaced as a whole. It holds for runs that are created from then on.",
+    body: changeAgentSchema,
+    status: 200,
+    answers: json(savedAgentSchema),
+    errors: ["agent_not_found", "agent_exists", "unknown_agent"],
+  },
+  deleteAgent: { tag: "Agents", status: 204, answers: {}, errors: ["agent_not_found"] },
   listRepositories: { tag: "Settings", query: listRepositoriesSchema, status: 200, answers: json(repositoryPageSchema) },
   createRepository: {
     tag: "Settings",

@@ -213,6 +213,23 @@ describe("real answers", () => {
     expect((await look("getRepository", { rid })).status).toBe(200);
     expect((await look("getRepository", { rid: "repo_x" })).status).toBe(404);
     await look("listRepositories");
+    const mcpServers = [{ name: "docs", url: "http://docs.test/mcp", headers: { authorization: "Bearer x" } }];
+    const agent = {
+      name: "whole",
+      model: "m",
+      permissionPolicy: { ask: ["edit"] },
+      mcpServers,
+      settings: { timeout: 5_000 },
+      budget: { usd: 1 },
+    };
+    const { id: aid } = (await (await look("createAgent", {}, { body: agent })).json()) as { id: string };
+    expect((await look("createAgent", {}, { body: agent })).status).toBe(409);
+    expect((await look("changeAgent", { aid }, { body: { plan: true } })).status).toBe(200);
+    await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", agent: { name: "whole" }, context: { a: [1] }, files: ["a"] } });
+    await look("listAgents");
+    expect((await look("getAgent", { aid: "whole" })).status).toBe(200);
+    expect((await look("deleteAgent", { aid })).status).toBe(204);
+    expect((await look("getAgent", { aid })).status).toBe(404);
     await look("changeOrganization", {}, { body: { planFirst: false } });
     await look("getOrganization");
     await look("cancelRun", { id });

@@ -1,4 +1,5 @@
 import {
+  agentNameSchema,
   API_ERRORS,
   type ApiErrorCode,
   permissionIdSchema,
@@ -8,6 +9,7 @@ import {
   type RouteName,
   ROUTES,
   runIdSchema,
+  savedAgentIdSchema,
 } from "@runyard/sdk/contract";
 import { z } from "zod";
 import { NAMED_SCHEMAS, type Operation, OPERATIONS } from "./openapi-operations.ts";
@@ -18,6 +20,7 @@ type Json = Readonly<Record<string, unknown>>;
 const PATH_PARAMETERS: Readonly<Record<string, { readonly schema: z.ZodType; readonly description: string }>> = {
   id: { schema: runIdSchema, description: "A run." },
   rid: { schema: repositoryIdSchema, description: "A repository." },
+  aid: { schema: z.union([savedAgentIdSchema, agentNameSchema]), description: "A saved agent: its id or its name." },
   pid: { schema: permissionIdSchema, description: "A permission that is asked for: see `waitingFor` of the run." },
   qid: { schema: questionIdSchema, description: "A question that is asked: see `waitingFor` of the run." },
   path: { schema: z.string(), description: "A file's path from the top of the repository. It may hold slashes." },

@@ -40,8 +40,9 @@ describe("the route table", () => {
     const door = await openDoor();
     const { id } = door.engine.addRun(OWNER.orgId);
     const { id: rid } = await door.engine.createRepository(OWNER, { repositoryUrl: "/r" });
+    const { id: aid } = await door.engine.createAgent(OWNER, { name: "agent" });
     for (const route of Object.values<Route>(ROUTES)) {
-      const path = pathOf(route, { id, rid });
+      const path = pathOf(route, { id, rid, aid });
       const call = (headers: Record<string, string>) => fetch(`${door.url}${path}`, { method: route.method, headers, redirect: "manual" });
       const served = await call({ authorization: "Bearer owner" });
       expect([path, [200, 202, 204, 409, 410, 415, 422, 426].includes(served.status)]).toEqual([path, true]);
@@ -112,7 +113,7 @@ function bodyOf({ path }: Route): object | undefined {
 }
 
 /** A path of the route, with something in the place of every parameter. */
-function pathOf(route: Route, ids: { readonly id?: string; readonly rid?: string }): string {
+function pathOf(route: Route, ids: { readonly id?: string; readonly rid?: string; readonly aid?: string }): string {
   const values: Record<string, string> = { ...ids, pid: "perm_1_2", qid: "ask_1_2", path: "src/index.ts", file: "start.js" };
   return route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "");
 }

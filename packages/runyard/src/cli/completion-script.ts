@@ -33,7 +33,7 @@ function readCommand(one: Command): CompletedCommand {
     name: one.name(),
     summary: one.description(),
     options: help.visibleOptions(one).map(readOption),
-    words: argument?.argChoices ?? (takesRun ? ["last"] : []),
+    words: argument?.argChoices ?? (takesRun ? ["last"] : one.commands.map((below) => below.name())),
   };
 }
 

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { agents } from "./agents.ts";
 import { answer } from "./answer.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
@@ -47,6 +48,7 @@ const commands = [
   answer,
   continueRun,
   cancel,
+  agents,
   repositories,
   organization,
   models,
@@ -83,6 +85,8 @@ export function createProgram(): Command {
 
   for (const one of [...commands, completion(() => program)]) {
     program.addCommand(one.copyInheritedSettings(program).showHelpAfterError(`  See: runyard ${one.name()} --help`));
+    for (const below of one.commands)
+      below.copyInheritedSettings(one).showHelpAfterError(`  See: runyard ${one.name()} ${below.name()} --help`);
   }
   program.showHelpAfterError("  See: runyard --help");
   return program;

@@ -20,8 +20,8 @@ function describeRule(rule: PermissionRule, paint: Paint): string {
   return `${oneLine(words, RULE_CHARS)}${name}`;
 }
 
-/** For a server without rules. */
-function listRules({ ask, deny }: PermissionPolicy): PermissionRule[] {
+/** The lists of kinds as rules: for a server without rules, and for a policy as it was asked for. */
+export function listRules({ ask, deny }: PermissionPolicy): PermissionRule[] {
   const lists: PermissionRule[] = [
     { decision: "deny", kinds: deny },
     { decision: "ask", kinds: ask },

@@ -18,11 +18,16 @@ export function renderHead(run: Run, paint: Paint, width: number): string {
   const model = run.model === null ? "" : ` · ${run.model}`;
   const simulated = run.simulated ? ` · ${paint("yellow", "simulated, no AI")}` : "";
   return [
-    wrap(`${paint("bold", run.id)}  ${run.agent.profile}${model}${simulated}`, { width, indent: "" }),
+    wrap(`${paint("bold", run.id)}  ${agentWords(run)}${model}${simulated}`, { width, indent: "" }),
     wrap(oneLine(run.task, 400), { width, indent: "  " }),
     ...(run.turn === 1 ? [] : [wrapBehind(`  ${paint("dim", `turn ${run.turn}`)} `, oneLine(run.prompt, 400), width)]),
     paint("dim", `  ${run.repositoryUrl} · ${run.branch ?? "detached head"} at ${run.baseCommit.slice(0, 10)}`),
   ].join("\n");
+}
+
+/** The saved agent and what it works as, or what the run itself named. */
+function agentWords({ agent }: Run): string {
+  return agent.name === null ? agent.profile : `${agent.name} (${agent.profile})`;
 }
 
 /** What a run waits for, each with the command that answers it. */

@@ -7,14 +7,18 @@ import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { handOver, type HandOverOptions } from "./hand-over.ts";
+import { parseJsonOption } from "./json-option.ts";
 import { count } from "./output.ts";
+import { parseCommand } from "./parse-command.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
-import { splitWords } from "./words.ts";
 
 interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions {
   readonly repo?: string;
   readonly branch?: string;
+  readonly context?: CreateRunRequest["context"];
+  readonly file?: string[];
+  readonly mcpServers?: CreateRunRequest["mcpServers"];
   readonly agent?: string;
   readonly agentCommand?: string[];
   readonly model?: string;
@@ -37,6 +41,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     'runyard run "fix the failing test"',
     'runyard run "move the parser to its own package" --plan',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
+    'runyard run "fix it" --context \'{"issue": "LIN-123"}\' --file src/login.ts --file src/auth.ts',
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     "runyard run - --detach --json < task.md",
@@ -45,9 +50,16 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .argument("<task>", 'what to do; "-" reads it from stdin')
   .option("--repo <path>", "a git repository on this machine (default: the one of the current folder)")
   .option("--branch <name>", "the branch to start from (default: HEAD)")
-  .addOption(new Option("--agent <name>", "the agent's profile, for example builtin or opencode").conflicts("agentCommand"))
+  .option("--context <json>", "what else the agent is to know: a JSON object, or @file", parseJsonOption)
+  .option("--file <path>", "a file that the agent is to look at first, from the top of the repository; may be repeated", collectFile)
+  .addOption(
+    new Option("--agent <name>", "the agent: a saved one, or a profile such as builtin or opencode (default: builtin)").conflicts(
+      "agentCommand",
+    ),
+  )
   .option("--agent-command <words>", "any program that speaks ACP, run in the workspace, for example 'node my-agent.mjs'", parseCommand)
-  .option("--model <name>", "the model (default: the server's RUNYARD_MODEL)")
+  .option("--model <name>", "the model (default: the agent's, or the server's RUNYARD_MODEL)")
+  .option("--mcp-servers <json>", "MCP servers for the agent: a JSON list, or @file", parseJsonOption)
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--agent-wait <seconds>", "how long the agent is kept waiting for an answer before it is let go (default: 600)", parseSeconds)
@@ -83,7 +95,10 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
-    ...(options.agent === undefined ? {} : { agent: { profile: options.agent } }),
+    ...(options.agent === undefined ? {} : { agent: { name: options.agent } }),
+    ...(options.context === undefined ? {} : { context: options.context }),
+    ...(options.file === undefined ? {} : { files: options.file }),
+    ...(options.mcpServers === undefined ? {} : { mcpServers: options.mcpServers }),
     ...(options.model === undefined ? {} : { model: options.model }),
     ...(permissionPolicy === undefined ? {} : { permissionPolicy }),
     ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
@@ -114,14 +129,8 @@ function checkLength(task: string): string {
   });
 }
 
-function parseCommand(line: string): string[] {
-  try {
-    const words = splitWords(line);
-    if (words.length > 0) return words;
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
-  throw new InvalidArgumentError("It names no program.");
+function collectFile(file: string, before: string[] = []): string[] {
+  return [...before, file];
 }
 
 function parseKey(value: string): string {

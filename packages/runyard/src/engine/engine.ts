@@ -19,11 +19,12 @@ import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
 import { planSettingsOf } from "../core/plan.ts";
 import { QUEUED, transition } from "../core/run-machine.ts";
+import { withAgent } from "../core/saved-agent.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type Carry, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
+import { type Carry, firstPromptOf, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
@@ -38,6 +39,7 @@ import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { type ChangeReader, createResults } from "./results.ts";
+import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
 import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -52,6 +54,8 @@ export interface EngineOptions {
   readonly agentNames: () => readonly string[];
   /** Throws RunyardError `repository_not_usable`. */
   readonly inspectRepository: (url: string, branch: string | undefined) => Promise<InspectedRepository>;
+  /** Those of the paths that the commit does not have. */
+  readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
@@ -123,28 +127,37 @@ export function createEngine(options: EngineOptions) {
     // Before anything else is looked at: a run that was made needs neither its repository nor its agent to be shown again.
     const before = await replay(principal, await lookBeforeCreate(db, request));
     if (before !== null) return before;
-    const agent = resolveAgent(options, input.agent);
-    const sandboxDriver = input.settings?.sandboxDriver ?? options.defaultDriver;
+    const agent = await resolveAgent(options, principal.orgId, input.agent);
+    const { definition } = agent;
+    const asked = withAgent(input, definition);
+    const { settings } = asked;
+    const sandboxDriver = settings.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
     if (!sandbox.available)
       throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
-    const attempts = attemptSettingsOf({ ...input.settings, verify: input.verify, verifyRetries: input.verifyRetries });
+    const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
     const repository = await options.inspectRepository(input.repositoryUrl, input.branch);
+    const missing = await options.missingFiles(repository, input.files ?? []);
     const connection = options.model();
-    const model = input.model ?? connection.model;
+    const model = asked.model ?? connection.model;
     const spec: RunSpec = {
-      agent: { profile: agent.profile, command: agent.command },
+      agent: { name: agent.name, profile: definition.profile, command: definition.command },
       model,
-      permissionPolicy: input.permissionPolicy
-        ? normalizePolicy(input.permissionPolicy, sandbox.isolation)
+      permissionPolicy: asked.permissionPolicy
+        ? normalizePolicy(asked.permissionPolicy, sandbox.isolation)
         : defaultPolicy(sandbox.isolation),
-      timeoutMs: input.settings?.timeout ?? DEFAULT_TIMEOUT_MS,
+      timeoutMs: settings.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
-      agentWaitMs: input.settings?.agentWait ?? DEFAULT_AGENT_WAIT_MS,
+      agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,
       attempts,
-      plan: planSettingsOf({ plan: input.plan, ...input.settings }, await planDefaults(db, principal.orgId, repository.root)),
+      plan: planSettingsOf({ plan: asked.plan, ...settings }, await planDefaults(db, principal.orgId, repository.root)),
+      ...(definition.instructions !== null && { instructions: definition.instructions }),
+      ...(input.context !== undefined && { context: input.context }),
+      ...(input.files !== undefined && { files: input.files }),
+      ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
+      ...(definition.budget !== null && { budget: definition.budget }),
     };
     const error = agent.needsModel ? missingModel(connection, model) : null;
     const newRun: NewRun = {
@@ -161,7 +174,7 @@ export function createEngine(options: EngineOptions) {
       usage: NO_USAGE,
       status: error === null ? "pending" : "failed",
       error,
-      events: creationEvents({ task: input.task, repository, spec, simulated: connection.simulated, error }),
+      events: creationEvents({ task: input.task, repository, missing, spec, simulated: connection.simulated, error }),
     };
     const created = await createRunOnce(db, newRun, request);
     const sameKey = await replay(principal, created);
@@ -213,6 +226,7 @@ export function createEngine(options: EngineOptions) {
     ...createResults(options.changes, load),
     ...createPlans(options, load),
     ...createSettings(options),
+    ...createSavedAgents(options),
     status: createStatus(options),
     listModels: () => listModels(options.status),
     createRun,
@@ -279,31 +293,15 @@ export function createEngine(options: EngineOptions) {
   };
 }
 
-function resolveAgent(
-  options: EngineOptions,
-  asked: { profile?: string | undefined; command?: string[] | undefined } | undefined,
-): { profile: string; command: string[] | null; needsModel: boolean } {
-  if (asked?.command !== undefined) return { profile: "custom", command: asked.command, needsModel: false };
-  const profile = asked?.profile ?? "builtin";
-  const known = profile === "custom" ? undefined : options.describeAgent(profile);
-  if (known === undefined) {
-    const names = options.agentNames().filter((name) => name !== "custom");
-    throw new RunyardError(
-      "unknown_agent",
-      `There is no agent "${profile}". Known agents: ${names.join(", ")}; or give a command that speaks ACP.`,
-    );
-  }
-  return { profile, command: null, needsModel: known.needsModel };
-}
-
 function creationEvents(created: {
   task: string;
   repository: InspectedRepository;
+  missing: readonly string[];
   spec: RunSpec;
   simulated: boolean;
   error: RunError | null;
 }): NewEvent[] {
-  const { task, repository, spec, simulated, error } = created;
+  const { task, repository, missing, spec, simulated, error } = created;
   const events: NewEvent[] = [
     {
       type: "run.created",
@@ -318,11 +316,22 @@ function creationEvents(created: {
         permissionPolicy: spec.permissionPolicy,
       },
     },
-    { type: "message.user", data: { text: task } },
+    { type: "message.user", data: { text: firstPromptOf({ task, spec }) } },
   ];
-  for (const notice of repository.notices) events.push({ type: "notice", data: { level: "warning", ...notice } });
+  for (const notice of [...repository.notices, ...missingNotice(missing, repository.commit)])
+    events.push({ type: "notice", data: { level: "warning", ...notice } });
   if (error !== null) events.push({ type: "run.failed", data: { error } });
   return events;
+}
+
+const MISSING_NAMED = 10;
+
+function missingNotice(missing: readonly string[], commit: string): InspectedRepository["notices"] {
+  if (missing.length === 0) return [];
+  const more = missing.length - MISSING_NAMED;
+  const names = `${missing.slice(0, MISSING_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  const message = `The agent is told to look at what the commit ${commit.slice(0, 10)} does not have: ${names}`;
+  return [{ code: "file-missing", message }];
 }
 
 function cancelEvents(reason: string): readonly NewEvent[] {

@@ -2,11 +2,12 @@ import type { ConversationSpec } from "../agents/acp/conversation.ts";
 import { retell } from "../agents/acp/retell.ts";
 import { answersPrompt, interruptedPrompt } from "../core/answers.ts";
 import { buildingPrompt, planningPrompt, revisionPrompt, stillPlanning } from "../core/plan.ts";
-import { type GoingOn, planSettings, promptOf, type RunRow } from "../store/run-row.ts";
+import { firstPromptOf, type GoingOn, planSettings, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
 import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
+import { mcpServersFor } from "./mcp-servers.ts";
 import { runToolsFor } from "./run-tools.ts";
 
 /** What a run's conversation needs to know from outside. */
@@ -19,7 +20,7 @@ export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationS
     attempt: row.attempt,
     policy: policyInForce(row),
     profileQuirks: profileOf(ctx, row).quirks,
-    mcpServers: runToolsFor(ctx, row),
+    mcpServers: [...runToolsFor(ctx, row), ...mcpServersFor(ctx, row)],
   };
 }
 
@@ -38,16 +39,19 @@ function workOf(row: RunRow, next: GoingOn["next"] | null): string {
   if (next?.type === "answered" || next?.type === "lost") return workOf(row, next.before);
   if (next?.type === "build") return buildingPrompt(next);
   if (next?.type === "revise") return revisionPrompt(next.version, next.feedback);
-  return row.plans ? planningPrompt(promptOf(row), planSettings(row).statement) : promptOf(row);
+  const asked = row.prompt ?? firstPromptOf(row);
+  return row.plans ? planningPrompt(asked, planSettings(row).statement) : asked;
 }
 
 /** What the conversation goes on with, where it is not the run's first. */
 function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
-  const { task, carry } = row;
+  const { carry } = row;
   if (carry === null) return {};
+  const first = firstPromptOf(row);
+  const lastPrompt = carry.prompt === row.task ? first : carry.prompt;
   const next = carry.goesOn?.next ?? null;
   const prompt = next?.type === "answered" ? `${workOf(row, next)}\n\n---\n\n${wordsFor(row)}` : wordsFor(row);
-  const retold = retell({ task, lastPrompt: carry.prompt, lastWords: carry.lastWords, prompt });
+  const retold = retell({ task: first, lastPrompt, lastWords: carry.lastWords, prompt });
   return { earlier: { sessionId: carry.sessionId, retold } };
 }
 

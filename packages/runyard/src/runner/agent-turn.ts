@@ -14,6 +14,7 @@ import type { RunnerContext } from "./context.ts";
 import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
+import { remoteServersOf } from "./mcp-servers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
 
@@ -51,12 +52,13 @@ export async function workToEnd(
   const { end, stays } = options;
   if (attemptState(row).parting === true) throw new ReleaseRequest("The agent was being parted with");
   const spec = conversationSpec(ctx, row);
+  const { model } = row.spec;
   await ctx.gateway.openRun({
     runId: row.id,
     token: ctx.gatewayToken(row),
-    model: row.spec.model,
+    model,
     simulated: row.simulated,
-    mcpServers: [],
+    mcpServers: remoteServersOf(row),
   });
   if (attemptState(row).turn === undefined) {
     const first = begin(spec);

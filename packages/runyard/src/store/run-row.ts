@@ -1,6 +1,8 @@
 import {
+  type Budget,
   DEFAULT_AGENT_WAIT_MS,
   isTerminal,
+  type McpServer,
   type PendingRequest,
   type PermissionPolicy,
   type PlanSummary,
@@ -12,11 +14,13 @@ import {
   type SandboxDriverName,
   type SandboxReport,
   type ToolKind,
+  withoutSecrets,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings, Tries } from "../core/attempts.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
+import { firstPrompt } from "../core/prompt.ts";
 import type { RunState } from "../core/run-machine.ts";
 import type { UsageTotals } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
@@ -24,7 +28,8 @@ import { type PlanShown, timesOf } from "./plans-shown.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
 export interface RunSpec {
-  readonly agent: { readonly profile: string; readonly command: string[] | null };
+  /** `name`: of the saved agent that it was given; not there in runs of earlier versions. */
+  readonly agent: { readonly name?: string | null; readonly profile: string; readonly command: string[] | null };
   readonly model: string | null;
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
@@ -34,6 +39,14 @@ export interface RunSpec {
   /** Not there in runs of earlier versions. */
   readonly attempts?: AttemptSettings;
   readonly plan?: PlanSettings;
+  /** What else the first prompt is made of; left out where there is none of it. */
+  readonly instructions?: string;
+  readonly context?: Readonly<Record<string, unknown>>;
+  readonly files?: readonly string[];
+  /** With their secrets; left out where there are none. */
+  readonly mcpServers?: readonly McpServer[];
+  /** What the run may use at most; left out: there is no limit. */
+  readonly budget?: Budget;
 }
 
 /** What a turn goes on from: what the turns before left behind. */
@@ -178,6 +191,12 @@ export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
   return row.prompt ?? row.task;
 }
 
+/** The first prompt of the run, with all that stands around its task. */
+export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): string {
+  const { instructions = null, context = null, files = [] } = spec;
+  return firstPrompt({ instructions, task, context, files });
+}
+
 /** The run as the native API shows it. */
 export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
   const { usage } = row;
@@ -196,7 +215,11 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     repositoryUrl: row.repository_url,
     branch: row.branch,
     baseCommit: row.base_commit,
-    agent: row.spec.agent,
+    agent: { name: null, ...row.spec.agent },
+    instructions: row.spec.instructions ?? null,
+    context: row.spec.context ?? null,
+    files: [...(row.spec.files ?? [])],
+    mcpServers: (row.spec.mcpServers ?? []).map(withoutSecrets),
     model: row.spec.model,
     simulated: row.simulated,
     permissionPolicy: normalizePolicy(row.spec.permissionPolicy),

@@ -1,4 +1,5 @@
 import type { LoginLink, ServerStatus } from "../contract/server.ts";
+import { type Agents, createAgents } from "./agents.ts";
 import { checked } from "./answers.ts";
 import { IDLE_MS } from "./event-stream.ts";
 import { createModels, type Models } from "./models.ts";
@@ -45,6 +46,8 @@ const MAX_RETRIES = 2;
 export class RunyardClient {
   /** Runs: create, read, follow, answer, cancel. */
   readonly runs: Runs;
+  /** Saved agents. */
+  readonly agents: Agents;
   /** Repositories, and what holds for their runs. */
   readonly repositories: Repositories;
   /** The models that runs can have. */
@@ -67,6 +70,7 @@ export class RunyardClient {
       retryDelayMs: options.retryDelayMs ?? FIRST_DELAY_MS,
     });
     this.runs = createRuns(this.#transport, options.idleTimeoutMs ?? IDLE_MS);
+    this.agents = createAgents(this.#transport);
     this.repositories = createRepositories(this.#transport);
     this.models = createModels(this.#transport);
     this.organization = createOrganization(this.#transport);

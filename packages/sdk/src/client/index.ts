@@ -1,3 +1,4 @@
+export type { AgentList, Agents } from "./agents.ts";
 export { RunyardClient, type RunyardClientOptions } from "./client.ts";
 export { RunyardApiError, RunyardConnectionError } from "./errors.ts";
 export { type EventsOptions, isKnownEvent, type UnknownEvent } from "./event-stream.ts";

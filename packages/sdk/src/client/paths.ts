@@ -11,7 +11,7 @@ export function pathOf(route: RouteName, params: PathParams = {}): string {
 }
 
 function id(value: string): string {
-  if (!/^\w+$/.test(value)) throw new TypeError(`Not an id of Runyard: ${JSON.stringify(value)}`);
+  if (!/^[\w-]+$/.test(value)) throw new TypeError(`Not an id of Runyard: ${JSON.stringify(value)}`);
   return value;
 }
 

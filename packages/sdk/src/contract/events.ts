@@ -38,7 +38,8 @@ export const eventDataSchemas = {
     repositoryUrl: z.string(),
     branch: z.string().nullable(),
     baseCommit: z.string(),
-    agent: z.object({ profile: z.string(), command: z.array(z.string()).nullable() }),
+    /** `name`: of a saved agent. */
+    agent: z.object({ name: z.string().nullable().optional(), profile: z.string(), command: z.array(z.string()).nullable() }),
     model: z.string().nullable(),
     simulated: z.boolean(),
     permissionPolicy: permissionPolicySchema,

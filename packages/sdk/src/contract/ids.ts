@@ -11,3 +11,10 @@ export const repositoryIdSchema = z.string().regex(new RegExp(`^repo_${ULID}$`),
 export const permissionIdSchema = z.string().regex(/^perm_\d{1,9}_\d{1,15}$/, "must look like perm_1_2048");
 /** `ask_<attempt>_<byte offset of the request's line>`. */
 export const questionIdSchema = z.string().regex(/^ask_\d{1,9}_\d{1,15}$/, "must look like ask_1_2048");
+/** `agent_` and a ULID: a saved agent. */
+export const savedAgentIdSchema = z.string().regex(new RegExp(`^agent_${ULID}$`), "must look like agent_01k…");
+/** The name of a saved agent. No id looks like one. */
+export const agentNameSchema = z
+  .string()
+  .max(64)
+  .regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/, "must be small letters and digits, with single - between them");

@@ -8,7 +8,7 @@ export type Scope = (typeof SCOPES)[number];
 export type RoutePolicy = "public" | { readonly scope: Scope };
 
 export interface Route {
-  readonly method: "GET" | "POST" | "PATCH";
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   /** With parameters in braces; `{path}` may hold slashes. */
   readonly path: string;
   readonly policy: RoutePolicy;
@@ -147,6 +147,21 @@ export const ROUTES = {
     summary: "Change what holds for the organization's runs",
   },
   listModels: { method: "GET", path: "/v1/models", policy: { scope: "agent:read" }, summary: "List the models that runs can have" },
+  listAgents: { method: "GET", path: "/v1/agents", policy: { scope: "agent:read" }, summary: "List saved agents, newest first" },
+  createAgent: { method: "POST", path: "/v1/agents", policy: { scope: "organization:admin" }, summary: "Save an agent under a name" },
+  getAgent: { method: "GET", path: "/v1/agents/{aid}", policy: { scope: "agent:read" }, summary: "Read a saved agent, by its id or name" },
+  changeAgent: {
+    method: "PATCH",
+    path: "/v1/agents/{aid}",
+    policy: { scope: "organization:admin" },
+    summary: "Change a saved agent",
+  },
+  deleteAgent: {
+    method: "DELETE",
+    path: "/v1/agents/{aid}",
+    policy: { scope: "organization:admin" },
+    summary: "Delete a saved agent; its runs stay as they are",
+  },
   serverStatus: {
     method: "GET",
     path: "/v1/status",

@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { idempotencyKeySchema } from "./creating.ts";
-import { runIdSchema } from "./ids.ts";
+import { agentNameSchema, runIdSchema } from "./ids.ts";
+import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
+import { contextSchema, filesSchema } from "./prompt.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 
@@ -25,39 +27,52 @@ export const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
 const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL");
 
+/** How a run is carried out; what is left out has a default. */
+export const runSettingsSchema = z.strictObject({
+  /** Active time that the run may use, in milliseconds; waiting for people does not count. */
+  timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
+  /**
+   * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
+   * it is let go, and the run goes on with the answer once that has come.
+   */
+  agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
+  /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
+  sandboxDriver: sandboxDriverSchema.optional(),
+  ...attemptSettings,
+  ...planSettings,
+});
+export type RunSettings = z.infer<typeof runSettingsSchema>;
+
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
 export const createRunSchema = z.strictObject({
   task: taskSchema,
   repositoryUrl: repositoryUrlSchema,
   /** The branch to start from; default: the repository's HEAD. */
   branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
+  /** What else the agent is to know: it stands in the prompt as JSON. */
+  context: contextSchema.optional(),
+  /** What the agent is to look at first: paths from the top of the repository. */
+  files: filesSchema.optional(),
   agent: z
     .strictObject({
+      /** A saved agent's name, or a profile's. */
+      name: agentNameSchema.optional(),
       /** A profile's name, for example `builtin` or `opencode`. */
       profile: z.string().min(1).max(64).optional(),
       /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
-      command: z.array(z.string().min(1).max(4096).refine(noNul, "must not contain NUL")).min(1).max(64).optional(),
+      command: commandWordsSchema.optional(),
     })
-    .refine((agent) => !(agent.profile !== undefined && agent.command !== undefined), "give a profile or a command, not both")
+    .refine(
+      (agent) => Object.values(agent).filter((part) => part !== undefined).length < 2,
+      "give a name, a profile or a command, one of them",
+    )
     .optional(),
   model: z.string().min(1).max(200).refine(noNul, "must not contain NUL").optional(),
   permissionPolicy: permissionPolicyRequestSchema.optional(),
-  settings: z
-    .strictObject({
-      /** Active time that the run may use, in milliseconds; waiting for people does not count. */
-      timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
-      /**
-       * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
-       * it is let go, and the run goes on with the answer once that has come.
-       */
-      agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
-      /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
-      sandboxDriver: sandboxDriverSchema.optional(),
-      ...attemptSettings,
-      ...planSettings,
-    })
-    .optional(),
-  /** Whether the agent makes a plan first, about which a person decides before anything may be changed; default: as the repository or the organization has it. */
+  /** Servers for the agent, beside those of a saved agent; of two with one name the run's counts. */
+  mcpServers: mcpServersSchema.optional(),
+  settings: runSettingsSchema.optional(),
+  /** Whether the agent makes a plan first, about which a person decides before anything may be changed; default: as the saved agent, the repository or the organization has it. */
   plan: z.boolean().optional(),
   verify: verifySchema.optional(),
   /** How often a failure of `verify` goes back to the agent; default 1. */
@@ -174,7 +189,14 @@ export const runSchema = z.object({
   /** The branch the run started from; null for a detached head. */
   branch: z.string().nullable(),
   baseCommit: z.string(),
-  agent: z.object({ profile: z.string(), command: z.array(z.string()).nullable() }),
+  /** `name`: of the saved agent that the run was given; it is as that was then, whatever became of it since. */
+  agent: z.object({ name: z.string().nullable(), profile: z.string(), command: z.array(z.string()).nullable() }),
+  /** What the saved agent puts in front of the run's first prompt. */
+  instructions: z.string().nullable(),
+  context: z.record(z.string(), z.unknown()).nullable(),
+  files: z.array(z.string()),
+  /** Without the values of headers and variables. */
+  mcpServers: z.array(mcpServerViewSchema),
   model: z.string().nullable(),
   /** True when a scripted model of Runyard answered instead of a real one. */
   simulated: z.boolean(),

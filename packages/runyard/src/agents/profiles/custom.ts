@@ -23,7 +23,8 @@ function customArgv(c: ProfileContext): string[] {
   return [placeProgram(program, c), ...words];
 }
 
-function placeProgram(program: string, c: ProfileContext): string {
+/** A path from the top of the workspace as an absolute one; `node` as the one that Runyard runs on. */
+export function placeProgram(program: string, c: Pick<ProfileContext, "workspace" | "nodeProgram">): string {
   if (program === "node") return c.nodeProgram;
   if (!program.includes("/")) return program;
   return path.posix.resolve(c.workspace, program);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { isTerminal, isTerminalEventType, type Run, RunyardError, type RunStatus, type ServerStatus } from "@runyard/sdk/contract";
 import type { ApiEngine, Principal, StoredEvent } from "../engine.ts";
+import { createLogAgents } from "./log-agents.ts";
 import { createLogSettings } from "./log-settings.ts";
 
 interface Entry {
@@ -119,6 +120,7 @@ export function createLogEngine(): LogEngine {
     diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
     ...createLogSettings(() => newId("repo")),
+    ...createLogAgents(() => newId("agent")),
     status: async () => STATUS,
     listModels: async () => ({ data: [], providers: [] }),
     readEvents: async (principal, id, { after, limit }) => {
@@ -161,7 +163,7 @@ export function newRunId(): string {
   return newId("run");
 }
 
-function newId(kind: "run" | "repo"): string {
+function newId(kind: "run" | "repo" | "agent"): string {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
   return `${kind}_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
 }
@@ -180,7 +182,11 @@ function blankRun(number: number): Run {
     repositoryUrl: "/tmp/repository",
     branch: "main",
     baseCommit: "0".repeat(40),
-    agent: { profile: "builtin", command: null },
+    agent: { name: null, profile: "builtin", command: null },
+    instructions: null,
+    context: null,
+    files: [],
+    mcpServers: [],
     model: null,
     simulated: false,
     permissionPolicy: { ask: [], deny: [] },

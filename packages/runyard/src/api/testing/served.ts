@@ -120,6 +120,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   describeAgent: (profile) => (profile === "builtin" ? { needsModel: true } : undefined),
   agentNames: () => ["builtin", "custom"],
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
+  missingFiles: async () => [],
   model: () => ({ connected: true, simulated: false, model: "some-model" }),
   defaultDriver: "process",
   probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),

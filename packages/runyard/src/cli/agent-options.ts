@@ -1,0 +1,92 @@
+import type { ChangeAgentRequest } from "@runyard/sdk/contract";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseJsonOption } from "./json-option.ts";
+import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
+import { parseCommand } from "./parse-command.ts";
+import { readText } from "./read-text.ts";
+
+/** What the options of `agents create` and `agents update` say of an agent. */
+export interface AgentOptions {
+  readonly description?: string;
+  readonly profile?: string;
+  readonly agentCommand?: string[];
+  readonly model?: string;
+  readonly instructions?: string;
+  readonly instructionsFile?: string;
+  readonly plan?: boolean;
+  readonly planDefault?: boolean;
+  readonly mcpServers?: ChangeAgentRequest["mcpServers"];
+  readonly settings?: ChangeAgentRequest["settings"];
+  /** False: none any more. */
+  readonly budget?: false;
+  readonly budgetUsd?: number;
+  readonly budgetTokens?: number;
+}
+
+/** Adds the options; what comes back reads the part of a request that they make. */
+export function addAgentOptions(command: Command): (options: AgentOptions) => Promise<ChangeAgentRequest> {
+  const permissions = permissionOptions();
+  command
+    .option("--description <text>", "what it is for")
+    .addOption(new Option("--profile <name>", "the profile that it works as (default: builtin)").conflicts("agentCommand"))
+    .option("--agent-command <words>", "in its place: any program that speaks ACP, run in the workspace", parseCommand)
+    .option("--model <name>", "the model")
+    .option("--instructions <text>", "what stands in front of the first prompt of each of its runs")
+    .addOption(new Option("--instructions-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("instructions"))
+    .option("--plan", "its runs make a plan first")
+    .option("--no-plan", "they do not")
+    .addOption(new Option("--plan-default", "they do as the repository or the organization has it").conflicts("plan"))
+    .addOption(permissions.allow)
+    .addOption(permissions.ask)
+    .addOption(permissions.deny)
+    .option("--mcp-servers <json>", "MCP servers for it: a JSON list, or @file", parseJsonOption)
+    .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
+    .option("--budget-usd <dollars>", "what each of its runs may cost at most", parsePositive)
+    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens)
+    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetUsd", "budgetTokens"]));
+  return (options) => changeOf(options, permissions);
+}
+
+async function changeOf(options: AgentOptions, permissions: PermissionOptions): Promise<ChangeAgentRequest> {
+  const { description, profile, agentCommand: words, model, plan, mcpServers, settings } = options;
+  const instructions = options.instructionsFile === undefined ? options.instructions : await readText(options.instructionsFile);
+  const permissionPolicy = permissions.policy();
+  const budget = budgetOf(options);
+  return {
+    ...(description !== undefined && { description: orNull(description) }),
+    ...(profile !== undefined && { profile }),
+    ...(words !== undefined && { command: words }),
+    ...(model !== undefined && { model: orNull(model) }),
+    ...(instructions !== undefined && { instructions: orNull(instructions) }),
+    ...(plan !== undefined && { plan }),
+    ...(options.planDefault === true && { plan: null }),
+    ...(permissionPolicy !== undefined && { permissionPolicy }),
+    ...(mcpServers !== undefined && { mcpServers }),
+    ...(settings !== undefined && { settings }),
+    ...(budget !== undefined && { budget }),
+  };
+}
+
+function budgetOf({ budget, budgetUsd: usd, budgetTokens: tokens }: AgentOptions): ChangeAgentRequest["budget"] {
+  if (budget === false) return null;
+  if (usd === undefined && tokens === undefined) return undefined;
+  return { ...(usd !== undefined && { usd }), ...(tokens !== undefined && { tokens }) };
+}
+
+/** An empty text takes away what was there. */
+function orNull(text: string): string | null {
+  return text.trim() === "" ? null : text;
+}
+
+function parsePositive(value: string): number {
+  const number = Number(value);
+  if (value.trim() === "" || !Number.isFinite(number) || number <= 0) throw new InvalidArgumentError("It must be a number above 0.");
+  return number;
+}
+
+function parseTokens(value: string): number {
+  const tokens = Number(value);
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(tokens) || tokens < 1)
+    throw new InvalidArgumentError("It must be a whole number, at least 1.");
+  return tokens;
+}

@@ -1,0 +1,30 @@
+/** What a run's first prompt is made of. */
+export interface PromptParts {
+  /** Of the saved agent. */
+  readonly instructions: string | null;
+  readonly task: string;
+  /** A JSON object. */
+  readonly context: Readonly<Record<string, unknown>> | null;
+  /** Paths from the top of the repository. */
+  readonly files: readonly string[];
+}
+
+/**
+ * The first prompt of a run: the instructions of its agent, the task, the context as JSON, the files to look at
+ * first. A task with nothing around it is the prompt as it is.
+ */
+export function firstPrompt({ instructions, task, context, files }: PromptParts): string {
+  return [
+    ...(instructions === null ? [] : [instructions, "---"]),
+    task,
+    ...(context === null ? [] : [`Context:\n\n${fenced(JSON.stringify(context, null, 2))}`]),
+    ...(files.length === 0 ? [] : [`Look at these files first:\n\n${files.map((file) => `- ${file}`).join("\n")}`]),
+  ].join("\n\n");
+}
+
+/** A block of JSON that nothing in it can end: its fence is longer than any row of backticks inside. */
+function fenced(json: string): string {
+  const longest = Math.max(2, ...Array.from(json.matchAll(/`+/g), ([row]) => row.length));
+  const fence = "`".repeat(longest + 1);
+  return `${fence}json\n${json}\n${fence}`;
+}

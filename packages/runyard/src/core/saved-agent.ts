@@ -1,0 +1,107 @@
+import type { Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+
+/** What a saved agent is, beside its name; with the secrets of its servers. */
+export interface AgentDefinition {
+  readonly description: string | null;
+  readonly profile: string;
+  /** The words of a command, for the profile `custom`; else null. */
+  readonly command: string[] | null;
+  readonly model: string | null;
+  readonly instructions: string | null;
+  /** As it was asked for: what it comes to depends on the sandbox of each run. */
+  readonly permissionPolicy: PermissionPolicy | null;
+  readonly mcpServers: readonly McpServer[];
+  readonly settings: RunSettings;
+  readonly plan: boolean | null;
+  readonly budget: Budget | null;
+}
+
+type Change<T> = T | null | undefined;
+
+/** What a request says of an agent: what is left out stays, null takes it away. */
+export interface AgentChange {
+  readonly description?: Change<string>;
+  readonly profile?: Change<string>;
+  readonly command?: Change<string[]>;
+  readonly model?: Change<string>;
+  readonly instructions?: Change<string>;
+  readonly permissionPolicy?: Change<PermissionPolicy>;
+  readonly mcpServers?: Change<readonly McpServer[]>;
+  readonly settings?: Change<RunSettings>;
+  readonly plan?: Change<boolean>;
+  readonly budget?: Change<Budget>;
+}
+
+export const DEFAULT_PROFILE = "builtin";
+
+/** An agent of which nothing was said. */
+export const PLAIN_AGENT: AgentDefinition = {
+  description: null,
+  profile: DEFAULT_PROFILE,
+  command: null,
+  model: null,
+  instructions: null,
+  permissionPolicy: null,
+  mcpServers: [],
+  settings: {},
+  plan: null,
+  budget: null,
+};
+
+/** The agent after a change. A profile takes the place of a command, and a command that of a profile. */
+export function changeAgent(before: AgentDefinition, change: AgentChange): AgentDefinition {
+  const after = <Key extends keyof AgentChange & keyof AgentDefinition>(key: Key, empty: AgentDefinition[Key]): AgentDefinition[Key] => {
+    const given = change[key] as AgentDefinition[Key] | null | undefined;
+    return given === undefined ? before[key] : (given ?? empty);
+  };
+  return {
+    description: after("description", null),
+    ...programAfter(before, change),
+    model: after("model", null),
+    instructions: after("instructions", null),
+    permissionPolicy: after("permissionPolicy", null),
+    mcpServers: after("mcpServers", []),
+    settings: after("settings", {}),
+    plan: after("plan", null),
+    budget: after("budget", null),
+  };
+}
+
+function programAfter(before: AgentDefinition, { profile, command }: AgentChange): Pick<AgentDefinition, "profile" | "command"> {
+  if (command != null) return { profile: "custom", command };
+  if (profile != null) return { profile, command: null };
+  // What was taken away is what there was: the other of the two was not there.
+  const isTaken = (profile === null && before.command === null) || (command === null && before.command !== null);
+  return isTaken ? { profile: DEFAULT_PROFILE, command: null } : { profile: before.profile, command: before.command };
+}
+
+/** The part of a new run's request that a saved agent may have said already. */
+export interface RunWishes {
+  readonly model?: string | undefined;
+  readonly permissionPolicy?: PermissionPolicy | undefined;
+  readonly mcpServers?: readonly McpServer[] | undefined;
+  readonly settings?: RunSettings | undefined;
+  readonly plan?: boolean | undefined;
+}
+
+/** What a run is asked to be that was given an agent: what it says itself, and where it says nothing, what the agent says. */
+export interface ResolvedWishes {
+  readonly model: string | undefined;
+  readonly permissionPolicy: PermissionPolicy | undefined;
+  readonly mcpServers: readonly McpServer[];
+  readonly settings: RunSettings;
+  readonly plan: boolean | undefined;
+}
+
+/** Settings are joined one by one, and servers by their names; the rest is the run's, or else the agent's. */
+export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWishes {
+  const own = wishes.mcpServers ?? [];
+  const names = new Set(own.map((server) => server.name));
+  return {
+    model: wishes.model ?? agent.model ?? undefined,
+    permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
+    mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
+    settings: { ...agent.settings, ...wishes.settings },
+    plan: wishes.plan ?? agent.plan ?? undefined,
+  };
+}

@@ -1,0 +1,136 @@
+import {
+  type changeAgentSchema,
+  type createAgentSchema,
+  type listAgentsSchema,
+  RunyardError,
+  type SavedAgent,
+  type SavedAgentPage,
+} from "@runyard/sdk/contract";
+import type { z } from "zod";
+import { type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
+import {
+  changeSavedAgent,
+  deleteSavedAgent,
+  findSavedAgent,
+  insertSavedAgent,
+  listSavedAgents,
+  savedAgentNames,
+  toSavedAgent,
+} from "../store/saved-agents.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
+import type { EngineOptions } from "./engine.ts";
+import type { Principal } from "./identity.ts";
+import { newId } from "./ids.ts";
+
+type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
+
+/** Most names in the words of an error. */
+const NAMES_TOLD = 20;
+
+/** The saved agents of an organization. Runs that exist keep what they were given. */
+export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles) {
+  const { db } = options;
+  return {
+    async listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
+      const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
+      const rows = await listSavedAgents(db, { orgId: principal.orgId, before, limit: query.limit + 1 });
+      const page = rows.slice(0, query.limit);
+      const last = page.at(-1);
+      const hasMore = rows.length > page.length;
+      return { data: page.map(toSavedAgent), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.num) : null };
+    },
+
+    async createAgent(principal: Principal, { name, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
+      requireFreeName(options, name);
+      const definition = checked(options, changeAgent(PLAIN_AGENT, input));
+      const row = await insertSavedAgent(db, { orgId: principal.orgId, id: newId("agent"), name, definition });
+      if (row === undefined) throw taken(name);
+      return toSavedAgent(row);
+    },
+
+    async getAgent(principal: Principal, idOrName: string): Promise<SavedAgent> {
+      const row = await findSavedAgent(db, principal.orgId, idOrName);
+      if (row === undefined) throw notFound(idOrName);
+      return toSavedAgent(row);
+    },
+
+    async changeAgent(
+      principal: Principal,
+      idOrName: string,
+      { name, ...change }: z.output<typeof changeAgentSchema>,
+    ): Promise<SavedAgent> {
+      if (name !== undefined) requireFreeName(options, name);
+      const row = await changeSavedAgent(db, { orgId: principal.orgId, idOrName }, (before) => ({
+        name: name ?? before.name,
+        definition: checked(options, changeAgent(before.definition, change)),
+      }));
+      if (row === "missing") throw notFound(idOrName);
+      if (row === "taken") throw taken(name ?? idOrName);
+      return toSavedAgent(row);
+    },
+
+    async deleteAgent(principal: Principal, idOrName: string): Promise<void> {
+      if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw notFound(idOrName);
+    },
+  };
+}
+
+/** Which agent a new run gets, and whether it needs a model. */
+export interface ResolvedAgent {
+  /** Of the saved agent; null: it is none. */
+  readonly name: string | null;
+  readonly definition: AgentDefinition;
+  readonly needsModel: boolean;
+}
+
+/** The agent that a new run names: by a name of either kind, a profile or a command. Throws `unknown_agent`. */
+export async function resolveAgent(
+  options: Pick<EngineOptions, "db"> & Profiles,
+  orgId: string,
+  asked: { readonly name?: string | undefined; readonly profile?: string | undefined; readonly command?: string[] | undefined } = {},
+): Promise<ResolvedAgent> {
+  const saved = asked.name === undefined ? undefined : await findSavedAgent(options.db, orgId, asked.name);
+  const definition = saved?.definition ?? changeAgent(PLAIN_AGENT, { profile: asked.name ?? asked.profile, command: asked.command });
+  const needsModel = whetherItNeedsModel(options, definition);
+  if (needsModel !== null) return { name: saved?.name ?? null, definition, needsModel };
+  throw unknownProfile(
+    options,
+    definition.profile,
+    asked.name === undefined ? [] : await savedAgentNames(options.db, orgId, NAMES_TOLD + 1),
+  );
+}
+
+/** Null for a profile that there is none of. */
+function whetherItNeedsModel({ describeAgent }: Profiles, { profile, command }: AgentDefinition): boolean | null {
+  if (command !== null) return false;
+  return (profile === "custom" ? undefined : describeAgent(profile))?.needsModel ?? null;
+}
+
+function checked(profiles: Profiles, definition: AgentDefinition): AgentDefinition {
+  if (whetherItNeedsModel(profiles, definition) === null) throw unknownProfile(profiles, definition.profile, []);
+  return definition;
+}
+
+function unknownProfile({ agentNames }: Profiles, name: string, saved: readonly string[]): RunyardError {
+  const names = [...saved.slice(0, NAMES_TOLD), ...agentNames().filter((profile) => profile !== "custom")];
+  const more = saved.length > NAMES_TOLD ? ", and more saved ones" : "";
+  return new RunyardError(
+    "unknown_agent",
+    `There is no agent "${name}". Known agents: ${names.join(", ")}${more}; or give a command that speaks ACP.`,
+  );
+}
+
+/** Saved agents and profiles share their names, so that one word names an agent. */
+function requireFreeName({ agentNames }: Profiles, name: string): void {
+  if (!agentNames().includes(name)) return;
+  const message = `must not be ${name}: that is a profile of Runyard's`;
+  throw new RunyardError("invalid_request", `name: ${message}`, { errors: [{ path: "name", message }] });
+}
+
+function taken(name: string): RunyardError {
+  return new RunyardError("agent_exists", `There is a saved agent ${name} already. Change it, or take another name.`);
+}
+
+function notFound(idOrName: string): RunyardError {
+  return new RunyardError("agent_not_found", `There is no saved agent ${idOrName}. Saved agents are listed by GET /v1/agents.`);
+}

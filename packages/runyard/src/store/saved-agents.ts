@@ -1,0 +1,104 @@
+import { type SavedAgent, withoutSecrets } from "@runyard/sdk/contract";
+import type { AgentDefinition } from "../core/saved-agent.ts";
+import type { Database } from "./database.ts";
+
+/** A row of `agents`, as PostgreSQL gives it. */
+export interface SavedAgentRow {
+  readonly id: string;
+  readonly num: number;
+  readonly name: string;
+  readonly definition: AgentDefinition;
+  readonly created_at: string;
+  readonly updated_at: string;
+}
+
+/** Saved agents of an organization, the newest first. */
+export async function listSavedAgents(
+  db: Database,
+  page: { readonly orgId: string; readonly before: number | null; readonly limit: number },
+): Promise<SavedAgentRow[]> {
+  return db.queryInOrganization(
+    page.orgId,
+    "select * from runyard.agents a where a.org_id = runyard.current_org() and ($1::bigint is null or a.num < $1) order by a.num desc limit $2",
+    [page.before, page.limit],
+  );
+}
+
+/** The saved agent of this id or name, or undefined; that of another organization is not there. */
+export async function findSavedAgent(db: Database, orgId: string, idOrName: string): Promise<SavedAgentRow | undefined> {
+  const rows = await db.queryInOrganization<SavedAgentRow>(orgId, SELECT_ONE, [idOrName]);
+  return rows[0];
+}
+
+// No id is a name.
+const SELECT_ONE = "select * from runyard.agents a where a.org_id = runyard.current_org() and (a.id = $1 or a.name = $1)";
+
+interface NewAgent {
+  readonly orgId: string;
+  readonly id: string;
+  readonly name: string;
+  readonly definition: AgentDefinition;
+}
+
+/** Saves an agent; undefined: another one has its name. */
+export async function insertSavedAgent(db: Database, agent: NewAgent): Promise<SavedAgentRow | undefined> {
+  const rows = await db.queryInOrganization<SavedAgentRow>(
+    agent.orgId,
+    "insert into runyard.agents (id, org_id, name, definition) values ($1, $2, $3, $4) on conflict (org_id, name) do nothing returning *",
+    [agent.id, agent.orgId, agent.name, JSON.stringify(agent.definition)],
+  );
+  return rows[0];
+}
+
+/** What `change` makes of the agent, which nobody else changes meanwhile; what it throws leaves it as it was. */
+export async function changeSavedAgent(
+  db: Database,
+  agent: { readonly orgId: string; readonly idOrName: string },
+  change: (before: SavedAgentRow) => Pick<SavedAgentRow, "name" | "definition">,
+): Promise<SavedAgentRow | "missing" | "taken"> {
+  return db.inOrganization(agent.orgId, async (tx) => {
+    const [before] = await tx.query<SavedAgentRow>(`${SELECT_ONE} for update`, [agent.idOrName]);
+    if (before === undefined) return "missing";
+    const { name, definition } = change(before);
+    // Where the name is another one's, this changes nothing instead of failing.
+    const [after] = await tx.query<SavedAgentRow>(
+      `update runyard.agents a set name = $2, definition = $3, updated_at = now()
+       where a.id = $1 and not exists (select from runyard.agents o where o.org_id = a.org_id and o.name = $2 and o.id <> a.id) returning *`,
+      [before.id, name, JSON.stringify(definition)],
+    );
+    return after ?? "taken";
+  });
+}
+
+/** False where there is no such agent. Runs that were given it are left as they are. */
+export async function deleteSavedAgent(db: Database, orgId: string, idOrName: string): Promise<boolean> {
+  const rows = await db.queryInOrganization(
+    orgId,
+    "delete from runyard.agents a where a.org_id = runyard.current_org() and (a.id = $1 or a.name = $1) returning a.id",
+    [idOrName],
+  );
+  return rows.length > 0;
+}
+
+/** The names of an organization's saved agents, in order, at most so many. */
+export async function savedAgentNames(db: Database, orgId: string, limit: number): Promise<string[]> {
+  const rows = await db.queryInOrganization<{ name: string }>(
+    orgId,
+    "select a.name from runyard.agents a where a.org_id = runyard.current_org() order by a.name limit $1",
+    [limit],
+  );
+  return rows.map((row) => row.name);
+}
+
+/** The agent as the API shows it. */
+export function toSavedAgent(row: SavedAgentRow): SavedAgent {
+  const { mcpServers, ...definition } = row.definition;
+  return {
+    id: row.id,
+    name: row.name,
+    ...definition,
+    mcpServers: mcpServers.map(withoutSecrets),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
