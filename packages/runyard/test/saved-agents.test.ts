@@ -8,21 +8,10 @@ import { useLine } from "../src/testing/line.ts";
 import { startMcpServer, type TestMcpServer } from "../src/testing/mcp-server.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 import { readSource } from "./docs/sources.ts";
+import { STDIO_MCP_SERVER } from "./stdio-mcp-server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const SECRET = "sk-canary-of-the-mcp-server";
-
-/** Speaks MCP on its standard streams; its one tool tells what it was started with. */
-const STDIO_SERVER = `
-import { createInterface } from "node:readline";
-const say = (id, result) => console.log(JSON.stringify({ jsonrpc: "2.0", id, result }));
-createInterface({ input: process.stdin }).on("line", (line) => {
-  const { id, method, params } = JSON.parse(line);
-  if (method === "initialize") say(id, { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: "local", version: "1" } });
-  if (method === "tools/list") say(id, { tools: [{ name: "tell", description: "Tells", inputSchema: { type: "object", properties: {} } }] });
-  if (method === "tools/call") say(id, { content: [{ type: "text", text: "given: " + process.env.GIVEN }] });
-});
-`;
 
 test("the prompt in the page about saved agents is the one that its command makes", () => {
   const [, block = ""] = /\ngives:\n\n((?: {4}.*\n|\n)+)/.exec(readSource("docs/saved-agents.md")) ?? [];
@@ -52,7 +41,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a saved agent" : `
       { write: ["out.txt", "done\n"] },
       { say: "Done." },
     ]);
-    const repository = makeRepository(line.home.root, { "README.md": "# x\n", "tools/server.mjs": STDIO_SERVER }, "mcp");
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n", "tools/server.mjs": STDIO_MCP_SERVER }, "mcp");
     const docs = { name: "docs", url: server.url, headers: { authorization: `Bearer ${SECRET}` } };
     const words = [
       "agents",

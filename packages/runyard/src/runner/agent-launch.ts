@@ -39,6 +39,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     token: ctx.gatewayToken(row),
     model: row.spec.model,
     command: row.spec.agent.command,
+    mcpServers: (row.spec.mcpServers ?? []).map((server) => server.name),
     builtinProgram: ctx.builtinAgentProgram,
     nodeProgram: realpathSync(process.execPath),
   };

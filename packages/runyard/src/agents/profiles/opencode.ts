@@ -45,8 +45,13 @@ function opencodeEnv(c: ProfileContext): Record<string, string> {
     OPENCODE_DISABLE_MODELS_FETCH: "1",
     OPENCODE_DISABLE_LSP_DOWNLOAD: "1",
     // Asking is what lets Runyard's policy decide; without it opencode asks nobody.
-    OPENCODE_PERMISSION: JSON.stringify({ edit: "ask", bash: "ask" }),
+    OPENCODE_PERMISSION: JSON.stringify({ edit: "ask", bash: "ask", ...askAboutServers(c) }),
   };
+}
+
+/** Its names for the tools of an MCP server begin with the server's. */
+function askAboutServers({ mcpServers = [] }: ProfileContext): Record<string, "ask"> {
+  return Object.fromEntries(mcpServers.map((name) => [`${name}_*`, "ask"]));
 }
 
 function opencodeConfig(c: ProfileContext): object {

@@ -11,6 +11,8 @@ export interface ProfileContext {
   readonly model: string | null;
   /** The user's words for the profile `custom`, else null. */
   readonly command: readonly string[] | null;
+  /** Names of the MCP servers that it is given; left out: none. */
+  readonly mcpServers?: readonly string[];
   /** The bundled built-in agent. */
   readonly builtinProgram: string;
   readonly nodeProgram: string;

@@ -117,6 +117,11 @@ describe("opencode", () => {
     expect(Object.values(env).join("\n")).not.toContain("run-token");
   });
 
+  it("asks before it calls tools of MCP servers, too", () => {
+    const env = profile("opencode").env({ ...CONTEXT, mcpServers: ["docs", "local"] });
+    expect(JSON.parse(env["OPENCODE_PERMISSION"] ?? "")).toEqual({ edit: "ask", bash: "ask", "docs_*": "ask", "local_*": "ask" });
+  });
+
   it("says what to do where it is not installed", async () => {
     const missing = profile("opencode", { RUNYARD_OPENCODE: "/nowhere" });
     expect(() => missing.argv(CONTEXT)).toThrow(/RUNYARD_OPENCODE is \/nowhere.*Install it/);
