@@ -4,6 +4,7 @@ import { createDoor, type Door } from "./door.ts";
 import { openExpectedTokens } from "./expected-tokens.ts";
 import { privateName } from "./files.ts";
 import { listenOnSocket } from "./listeners.ts";
+import { isMcpListening } from "./mcp.ts";
 import { newestLife, settleDeadLives } from "./lives.ts";
 import { type Place, type PlaceOptions, takePlace } from "./place.ts";
 import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth } from "./protocol.ts";
@@ -111,6 +112,8 @@ function createLeaving({ options, servers, active, door, place }: LeavingOptions
       // At once: the next gateway waits for the port.
       servers.tcp.close();
       servers.control.close();
+      // They have no end of their own, and are opened again at the next gateway.
+      for (const response of active) if (isMcpListening(response.req)) response.destroy();
       const lastClose = (): void => {
         servers.control.closeAllConnections();
         servers.door.close();

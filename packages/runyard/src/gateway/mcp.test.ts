@@ -5,6 +5,7 @@ import path from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { identifyProcess } from "../process-identity.ts";
 import { startMcpServer, type TestMcpServer } from "../testing/mcp-server.ts";
 import type { Gateway } from "./client.ts";
 import { createStreamRedactor } from "./redact.ts";
@@ -12,7 +13,7 @@ import { call } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { type SeenRequest, useProviders } from "./testing/provider.ts";
 
-const { shared } = useHosts(afterAll);
+const { newHost, shared } = useHosts(afterAll);
 const startUpstream = useProviders(afterAll);
 
 const SECRET = 'sk-canary/0123456789"+=';
@@ -196,6 +197,35 @@ test("the end of a run, and an agent that leaves, end what is under way", async 
     request.on("error", () => undefined);
   });
   await expect.poll(() => upstream.seen[1]?.aborted).toBe(true);
+});
+
+test("a gateway that is replaced waits for calls, and not for agents that only listen", async () => {
+  const other = newHost();
+  const first = await other.open();
+  let finish = (): void => undefined;
+  const upstream = await startUpstream((request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write("data: begun\n\n");
+    if (request.method === "POST") finish = () => void response.end("data: done\n\n");
+  });
+  const run = newRun();
+  await first.openRun({ ...run, mcpServers: [{ name: "docs", url: upstream.baseUrl, headers: {} }] });
+  const { pid } = await first.health();
+  const begun = { token: run.token, path: "/mcp/docs" };
+  const listening = call(first, { ...begun, method: "GET" });
+  const calling = call(first, { ...begun, body: {} });
+  await expect.poll(() => upstream.seen.length).toBe(2);
+  const next = await other.open({ mark: "b" });
+  expect((await next.health()).pid).not.toBe(pid);
+  expect(await listening).toMatchObject({ complete: false });
+  finish();
+  expect(await calling).toMatchObject({ complete: true, body: "data: begun\n\ndata: done\n\n" });
+  await expect.poll(() => identifyProcess(pid), { timeout: 50_000 }).toBeNull();
+  // What it was told, the next one knows.
+  const again = call(next, { ...begun, body: {} });
+  await expect.poll(() => upstream.seen.length).toBe(3);
+  finish();
+  expect(await again).toMatchObject({ status: 200, complete: true });
 });
 
 test("one run has so many requests under way and no more", async () => {

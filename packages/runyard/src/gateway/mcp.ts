@@ -21,6 +21,11 @@ const MAX_OPEN_OF_RUN = 64;
 
 export const MCP_PATH = "/mcp/";
 
+/** True for a request that only listens to a server, for as long as there is an agent. */
+export function isMcpListening({ method, url }: IncomingMessage): boolean {
+  return method === "GET" && url?.startsWith(MCP_PATH) === true;
+}
+
 export interface McpCall {
   /** Of the request, without its query: `/mcp/<name>`. */
   readonly path: string;

@@ -122,10 +122,12 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
   });
 
   it("reads what a repository says to agents, and not how it would configure opencode", async () => {
-    const { url, requests } = await model([{ run: "true" }, { say: "Done." }]);
+    const { url, requests } = await model([{ run: "true" }, { read: "/workspace/below/a.txt" }, { say: "Done." }]);
     const allowAll = { permission: { bash: "allow" }, model: "foo/bar", agent: { build: { permission: { bash: "allow" } } } };
     const files = {
       "AGENTS.md": "Words for agents: QUINCE.\n",
+      "below/AGENTS.md": "Words for agents: MEDLAR.\n",
+      "below/a.txt": "a\n",
       "opencode.json": JSON.stringify(allowAll),
       ".opencode/opencode.json": JSON.stringify(allowAll),
       ".opencode/skills/pear/SKILL.md": "---\nname: pear\ndescription: a skill called PEAR\n---\n",
@@ -136,6 +138,9 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     expect(done.state.outcome).toMatchObject({ stopReason: "end_turn", lastText: "Done." });
     const sent = JSON.stringify(requests[0]?.messages);
     expect(sent).toContain("QUINCE");
+    // That of a folder comes with the first file that is read there.
+    expect(sent).not.toContain("MEDLAR");
+    expect(JSON.stringify(requests.at(-1)?.messages)).toContain("MEDLAR");
     for (const skill of ["PEAR", "PLUM", "FIG"]) expect(sent).toContain(skill);
     expect(dataOf(done.events, "permission.requested").map((request) => request.kind)).toEqual(["execute"]);
   });
