@@ -106,9 +106,12 @@ test("names are one to an organization, and none is a profile's", async () => {
     await expect(agents.update("other", { name })).rejects.toMatchObject({ status: 422, errors: [{ path: "name" }] });
   }
   expect(await ask("POST", "/agents", { token: "token-b", body: { name: "taken" } })).toMatchObject({ status: 201 });
-  // Of many at once, one is saved.
+  // Of many at once, one is saved, and one gets a name that many want.
   const answers = await Promise.all(Array.from({ length: 8 }, () => ask("POST", "/agents", { body: { name: "race" } })));
   expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, ...Array.from({ length: 7 }, () => 409)]);
+  for (let index = 0; index < 8; index += 1) await agents.create({ name: `race-${index}` });
+  const renamed = await Promise.all(answers.map((_, index) => ask("PATCH", `/agents/race-${index}`, { body: { name: "wanted" } })));
+  expect(renamed.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, ...Array.from({ length: 7 }, () => 409)]);
 });
 
 test("who may not, may not; what is another's is not there; what is not known is refused", async () => {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { identifyProcess } from "../process-identity.ts";
 import { startMcpServer, type TestMcpServer } from "../testing/mcp-server.ts";
 import type { Gateway } from "./client.ts";
+import { ForbiddenAddress, guardedLookup } from "./guarded-lookup.ts";
 import { createStreamRedactor } from "./redact.ts";
 import { call } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
@@ -241,6 +242,20 @@ test("one run has so many requests under way and no more", async () => {
   await expect.poll(() => waiting.length, { timeout: 50_000 }).toBe(1);
   waiting[0]?.();
   expect(await after).toMatchObject({ status: 200 });
+});
+
+test.each([
+  ["169.254.169.254", false],
+  ["fd00:ec2::254", false],
+  ["::ffff:169.254.0.1", false],
+  ["127.0.0.1", true],
+  ["localhost", true],
+  ["192.168.0.1", true],
+])("what stands for %s may be called: %s", async (name, isAllowed) => {
+  for (const all of [true, false]) {
+    const error = await new Promise((resolve) => guardedLookup(name, { all }, (failure) => resolve(failure)));
+    expect(error).toEqual(isAllowed ? null : expect.any(ForbiddenAddress));
+  }
 });
 
 test("a secret in pieces of any size is taken out, and nothing else is held back or changed", () => {

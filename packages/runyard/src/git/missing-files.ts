@@ -7,7 +7,7 @@ export async function missingFiles(
   files: readonly string[],
 ): Promise<string[]> {
   if (files.length === 0) return [];
-  const words = ["--literal-pathspecs", "ls-tree", "-z", "--name-only", "--full-tree", place.commit, "--", ...files];
+  const words = ["--literal-pathspecs", "ls-tree", "-z", "-t", "--name-only", "--full-tree", place.commit, "--", ...files];
   const found = new Set((await git(host, words, { cwd: place.root })).split("\0"));
   return files.filter((file) => !found.has(file));
 }

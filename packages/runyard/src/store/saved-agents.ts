@@ -1,4 +1,5 @@
 import { type SavedAgent, withoutSecrets } from "@runyard/sdk/contract";
+import pg from "pg";
 import type { AgentDefinition } from "../core/saved-agent.ts";
 import type { Database } from "./database.ts";
 
@@ -33,6 +34,8 @@ export async function findSavedAgent(db: Database, orgId: string, idOrName: stri
 // No id is a name.
 const SELECT_ONE = "select * from runyard.agents a where a.org_id = runyard.current_org() and (a.id = $1 or a.name = $1)";
 
+const UNIQUE_VIOLATION = "23505";
+
 interface NewAgent {
   readonly orgId: string;
   readonly id: string;
@@ -56,17 +59,19 @@ export async function changeSavedAgent(
   agent: { readonly orgId: string; readonly idOrName: string },
   change: (before: SavedAgentRow) => Pick<SavedAgentRow, "name" | "definition">,
 ): Promise<SavedAgentRow | "missing" | "taken"> {
-  return db.inOrganization(agent.orgId, async (tx) => {
+  const changed = db.inOrganization(agent.orgId, async (tx) => {
     const [before] = await tx.query<SavedAgentRow>(`${SELECT_ONE} for update`, [agent.idOrName]);
     if (before === undefined) return "missing";
     const { name, definition } = change(before);
-    // Where the name is another one's, this changes nothing instead of failing.
     const [after] = await tx.query<SavedAgentRow>(
-      `update runyard.agents a set name = $2, definition = $3, updated_at = now()
-       where a.id = $1 and not exists (select from runyard.agents o where o.org_id = a.org_id and o.name = $2 and o.id <> a.id) returning *`,
+      "update runyard.agents set name = $2, definition = $3, updated_at = now() where id = $1 returning *",
       [before.id, name, JSON.stringify(definition)],
     );
-    return after ?? "taken";
+    return after ?? "missing";
+  });
+  return changed.catch((error: unknown) => {
+    if (error instanceof pg.DatabaseError && error.code === UNIQUE_VIOLATION) return "taken";
+    throw error;
   });
 }
 
