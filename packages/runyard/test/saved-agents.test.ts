@@ -89,6 +89,43 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a saved agent" : `
     expect(filesWith(line.home.root, "You look things up.").length).toBeGreaterThan(0);
   }, 90_000);
 
+  test("that cannot take up its conversation is told the whole first prompt again, also when it was changed since", async () => {
+    const client = await line.serve([]);
+    // Keeps what it is told, one file for each turn.
+    const program = `import { existsSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+const say = (message) => console.log(JSON.stringify({ jsonrpc: "2.0", ...message }));
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const { id, method, params } = JSON.parse(line);
+  if (method === "initialize") say({ id, result: { protocolVersion: 1 } });
+  if (method === "session/new") say({ id, result: { sessionId: "s1" } });
+  if (method === "session/prompt") {
+    writeFileSync(existsSync("first.md") ? "second.md" : "first.md", params.prompt[0].text);
+    say({ method: "session/update", params: { sessionId: "s1", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text: "Kept." } } } });
+    say({ id, result: { stopReason: "end_turn" } });
+  }
+});`;
+    const repository = makeRepository(line.home.root, { "agent.mjs": program }, "forgetful");
+    await client.agents.create({ name: "forgetful", command: ["node", "agent.mjs"], instructions: "You forget." });
+    const { id } = await client.runs.create({
+      task: "Remember",
+      repositoryUrl: repository,
+      agent: { name: "forgetful" },
+      context: { issue: "LIN-1" },
+    });
+    const first = await client.runs.waitForEnd(id);
+    expect(first).toMatchObject({ status: "completed", task: "Remember", prompt: "Remember" });
+    await client.agents.update("forgetful", { instructions: "You remember." });
+    await client.runs.continue(id, "And now?");
+    const { result } = await client.runs.waitForEnd(id);
+    const told = (name: string): string => gitIn(repository, "show", `${result?.headBranch}:${name}`);
+    expect(told("first.md")).toMatch(/^You forget\.\n\n---\n\nRemember\n\nContext:\n/);
+    const second = told("second.md");
+    expect(second).toContain(`The task was:\n${told("first.md")}`);
+    expect(second).toMatch(/What you said last:\nKept\.\n\nWhat to do now:\nAnd now\?$/);
+    expect(second.split("LIN-1")).toHaveLength(2);
+  }, 60_000);
+
   test("with a server over HTTP ends plainly where its program takes none", async () => {
     const client = await line.serve([]);
     const program = `import { createInterface } from "node:readline";

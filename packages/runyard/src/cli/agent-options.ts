@@ -35,16 +35,21 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .addOption(new Option("--instructions-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("instructions"))
     .option("--plan", "its runs make a plan first")
     .option("--no-plan", "they do not")
-    .addOption(new Option("--plan-default", "they do as the repository or the organization has it").conflicts("plan"))
     .addOption(permissions.allow)
     .addOption(permissions.ask)
     .addOption(permissions.deny)
     .option("--mcp-servers <json>", "MCP servers for it: a JSON list, or @file", parseJsonOption)
     .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
     .option("--budget-usd <dollars>", "what each of its runs may cost at most", parsePositive)
-    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens)
-    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetUsd", "budgetTokens"]));
+    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens);
   return (options) => changeOf(options, permissions);
+}
+
+/** Options that take away what there was; texts are taken away by empty ones. */
+export function addRemovingOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
+    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetUsd", "budgetTokens"]));
 }
 
 async function changeOf(options: AgentOptions, permissions: PermissionOptions): Promise<ChangeAgentRequest> {

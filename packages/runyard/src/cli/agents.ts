@@ -1,5 +1,5 @@
 import type { SavedAgent } from "@runyard/sdk/contract";
-import { type AgentOptions, addAgentOptions } from "./agent-options.ts";
+import { type AgentOptions, addAgentOptions, addRemovingOptions } from "./agent-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -59,7 +59,7 @@ const update = command("update", {
   examples: ["runyard agents update reviewer --model gpt-5.5", 'runyard agents update reviewer --description "" --no-budget'],
 }).argument("<agent>", AGENT_ARGUMENT);
 const readUpdate = addAgentOptions(update);
-update
+addRemovingOptions(update)
   .option("--name <name>", "another name")
   .addOption(jsonOption())
   .action(async (agent: string, options: AgentOptions & { name?: string; json?: boolean }) => {
