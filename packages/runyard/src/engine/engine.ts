@@ -159,7 +159,7 @@ export function createEngine(options: EngineOptions) {
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(definition.budget !== null && { budget: definition.budget }),
     };
-    const error = agent.needsModel ? missingModel(connection, model) : null;
+    const error = agent.needs.needsModel ? missingModel(connection, model) : null;
     const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,

@@ -75,12 +75,17 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
   };
 }
 
-/** Which agent a new run gets, and whether it needs a model. */
+type AgentNeeds = NonNullable<ReturnType<EngineOptions["describeAgent"]>>;
+
+/** What a program of the user's own needs that is told of none. */
+const NO_NEEDS: AgentNeeds = { needsModel: false };
+
+/** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {
   /** Of the saved agent; null: it is none. */
   readonly name: string | null;
   readonly definition: AgentDefinition;
-  readonly needsModel: boolean;
+  readonly needs: AgentNeeds;
 }
 
 /** The agent that a new run names: by a name of either kind, a profile or a command. Throws `unknown_agent`. */
@@ -91,8 +96,8 @@ export async function resolveAgent(
 ): Promise<ResolvedAgent> {
   const saved = asked.name === undefined ? undefined : await findSavedAgent(options.db, orgId, asked.name);
   const definition = saved?.definition ?? changeAgent(PLAIN_AGENT, { profile: asked.name ?? asked.profile, command: asked.command });
-  const needsModel = whetherItNeedsModel(options, definition);
-  if (needsModel !== null) return { name: saved?.name ?? null, definition, needsModel };
+  const needs = needsOf(options, definition);
+  if (needs !== undefined) return { name: saved?.name ?? null, definition, needs };
   throw unknownProfile(
     options,
     definition.profile,
@@ -100,14 +105,14 @@ export async function resolveAgent(
   );
 }
 
-/** Null for a profile that there is none of. */
-function whetherItNeedsModel({ describeAgent }: Profiles, { profile, command }: AgentDefinition): boolean | null {
-  if (command !== null) return false;
-  return (profile === "custom" ? undefined : describeAgent(profile))?.needsModel ?? null;
+/** Undefined for a profile that there is none of. */
+function needsOf({ describeAgent }: Profiles, { profile, command }: AgentDefinition): AgentNeeds | undefined {
+  if (command !== null) return NO_NEEDS;
+  return profile === "custom" ? undefined : describeAgent(profile);
 }
 
 function checked(profiles: Profiles, definition: AgentDefinition): AgentDefinition {
-  if (whetherItNeedsModel(profiles, definition) === null) throw unknownProfile(profiles, definition.profile, []);
+  if (needsOf(profiles, definition) === undefined) throw unknownProfile(profiles, definition.profile, []);
   return definition;
 }
 
