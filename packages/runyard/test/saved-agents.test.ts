@@ -65,6 +65,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a saved agent" : `
     const { id, result } = JSON.parse(run.stdout) as { id: string; result: { headBranch: string } };
     expect(gitIn(repository, "show", `${result.headBranch}:out.txt`)).toBe("done");
 
+    expect((await line.home.cli(["show", id])).stdout).toMatch(
+      /librarian \(builtin\)[^]*context \{"issue":"LIN-1"\}\n {2}files {3}README\.md, gone\.md\n {2}mcp {5}docs, local\n/,
+    );
+
     const [first] = line.model.requests;
     const prompt = first?.messages.find((message) => message.role === "user")?.content;
     expect(prompt).toBe(

@@ -30,6 +30,16 @@ function agentWords({ agent }: Run): string {
   return agent.name === null ? agent.profile : `${agent.name} (${agent.profile})`;
 }
 
+/** What the run was given beside its task; nothing of it by servers that do not know of it. */
+export function renderGiven({ context, files, mcpServers }: Partial<Run>, paint: Paint, width: number): string[] {
+  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, oneLine(text, 400), width);
+  return [
+    ...(context == null ? [] : [row("context", JSON.stringify(context))]),
+    ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
+    ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
+  ];
+}
+
 /** What a run waits for, each with the command that answers it. */
 export function renderWaiting(run: Run, paint: Paint, width: number): string[] {
   const several = run.waitingFor.length > 1;

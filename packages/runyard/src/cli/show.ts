@@ -7,7 +7,7 @@ import { renderAttempts } from "./render-attempts.ts";
 import { describeSandbox } from "./render-event.ts";
 import { renderDecide, renderPlanSummary } from "./render-plan.ts";
 import { renderPolicy } from "./render-policy.ts";
-import { paintStatus, renderEnd, renderHead, renderWaiting } from "./render-run.ts";
+import { paintStatus, renderEnd, renderGiven, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrap, wrapBehind } from "./text.ts";
@@ -28,6 +28,7 @@ export const show = command("show", {
 
 function renderRun(run: Run, paint: Paint, width: number): string {
   const lines = [renderHead(run, paint, width)];
+  lines.push(...renderGiven(run, paint, width));
   if (run.sandbox !== null) lines.push(wrapBehind(`  ${paint("dim", "sandbox")} `, describeSandbox(run.sandbox), width));
   lines.push(renderPolicy(run.permissionPolicy, paint, width));
   lines.push(...renderPlanSummary(run, paint, width));
