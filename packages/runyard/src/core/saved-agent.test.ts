@@ -58,6 +58,7 @@ describe("a run that was given an agent", () => {
       mcpServers: REVIEWER.mcpServers,
       settings: REVIEWER.settings,
       plan: true,
+      budget: { usd: 2 },
     });
     expect(withAgent({}, PLAIN_AGENT)).toEqual({
       model: undefined,
@@ -65,15 +66,27 @@ describe("a run that was given an agent", () => {
       mcpServers: [],
       settings: {},
       plan: undefined,
+      budget: null,
     });
   });
 
-  it("is what it says itself: settings one by one, servers by name", () => {
+  it("is what it says itself: settings and limits one by one, servers by name", () => {
     const own = { name: "docs", command: ["docs-server"] };
     const other = { name: "issues", url: "http://issues.test/" };
     const policy = { ask: [], deny: [] };
-    const wishes = { model: "m-2", permissionPolicy: policy, mcpServers: [own, other], settings: { timeout: 5_000 }, plan: false };
-    expect(withAgent(wishes, REVIEWER)).toEqual({ ...wishes, settings: { timeout: 5_000, sandboxType: "high-cpu" } });
+    const wishes = {
+      model: "m-2",
+      permissionPolicy: policy,
+      mcpServers: [own, other],
+      settings: { timeout: 5_000 },
+      plan: false,
+      budget: { tokens: 9 },
+    };
+    expect(withAgent(wishes, REVIEWER)).toEqual({
+      ...wishes,
+      settings: { timeout: 5_000, sandboxType: "high-cpu" },
+      budget: { usd: 2, tokens: 9 },
+    });
     expect(withAgent({ mcpServers: [other] }, REVIEWER).mcpServers).toEqual([...REVIEWER.mcpServers, other]);
   });
 });

@@ -82,6 +82,7 @@ export interface RunWishes {
   readonly mcpServers?: readonly McpServer[] | undefined;
   readonly settings?: RunSettings | undefined;
   readonly plan?: boolean | undefined;
+  readonly budget?: Budget | undefined;
 }
 
 /** What a run is asked to be that was given an agent: what it says itself, and where it says nothing, what the agent says. */
@@ -91,9 +92,11 @@ export interface ResolvedWishes {
   readonly mcpServers: readonly McpServer[];
   readonly settings: RunSettings;
   readonly plan: boolean | undefined;
+  /** null: there is no limit. */
+  readonly budget: Budget | null;
 }
 
-/** Settings are joined one by one, and servers by their names; the rest is the run's, or else the agent's. */
+/** Settings and limits of the budget are joined one by one, and servers by their names; the rest is the run's, or else the agent's. */
 export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWishes {
   const own = wishes.mcpServers ?? [];
   const names = new Set(own.map((server) => server.name));
@@ -103,5 +106,6 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
     settings: { ...agent.settings, ...wishes.settings },
     plan: wishes.plan ?? agent.plan ?? undefined,
+    budget: wishes.budget === undefined ? agent.budget : { ...agent.budget, ...wishes.budget },
   };
 }

@@ -157,7 +157,7 @@ export function createEngine(options: EngineOptions) {
       ...(input.context !== undefined && { context: input.context }),
       ...(input.files !== undefined && { files: input.files }),
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
-      ...(definition.budget !== null && { budget: definition.budget }),
+      ...(asked.budget !== null && { budget: asked.budget }),
     };
     const error = agent.needs.needsModel ? missingModel(connection, model) : null;
     const newRun: NewRun = {
