@@ -34,7 +34,7 @@ import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./cr
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel } from "./model.ts";
-import { listModels } from "./models.ts";
+import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
@@ -106,6 +106,7 @@ export type Engine = ReturnType<typeof createEngine>;
 /** The commands that people and programs give, each as load, decide, commit, and then waking who waits. */
 export function createEngine(options: EngineOptions) {
   const { db, wakes, now } = options;
+  const lookUpModel = modelLookUp(options.status.models, now);
 
   const show = (stored: StoredRun): Run => toRun(stored.run, stored.open, now());
 
@@ -138,9 +139,12 @@ export function createEngine(options: EngineOptions) {
     const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
-    const repository = await options.inspectRepository(input.repositoryUrl, input.branch);
-    const missing = await options.missingFiles(repository, input.files ?? []);
+    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch);
+    const missing = await options.missingFiles(inspected, input.files ?? []);
     const connection = options.model();
+    const named = connection.connected && !connection.simulated ? asked.model : undefined;
+    const notices = named === undefined ? [] : await lookUpModel(named);
+    const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? connection.model;
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },

@@ -7,6 +7,7 @@ import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
+  type DoorAddress,
   errorMessageOf,
   type EventFate,
   messageIn,
@@ -57,7 +58,7 @@ const requestSchema = z.looseObject({
 });
 
 /** Usage is told unasked, so nothing but the model's name ever changes. */
-export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedRequest {
+export function prepareRequest(raw: Buffer, chooseModel: ChooseModel, { query }: DoorAddress): PreparedRequest {
   const data = readRequest(raw, requestSchema, "Messages");
   if (data.mcp_servers?.length) refuseTool("mcp_servers");
   const fetcher = data.tools?.find(({ type }) => type?.startsWith("web_fetch"));
@@ -67,7 +68,9 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedR
   const chosen = chooseModel(data.model);
   const { model } = chosen;
   const body = model === data.model ? raw : Buffer.from(JSON.stringify({ ...data, model }));
-  return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true };
+  // Programs that use betas say so in two places.
+  const isBeta = query.get("beta") === "true" ? { query: "beta=true" } : {};
+  return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true, ...isBeta };
 }
 
 const count = z.number().int().min(0).nullish().catch(null);

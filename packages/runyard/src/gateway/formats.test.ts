@@ -255,6 +255,12 @@ test.each<[string, string, Record<string, string>, Record<string, string | undef
   for (const [name, value] of Object.entries(expected)) expect(seen[0]?.headers[name]).toBe(value);
 });
 
+test("Anthropic is told of betas where its own programs tell it, and of nothing else in the URL", async () => {
+  const { seen, ask } = await openWith(messages, (response) => sendWhole(messages, response, "Hello"));
+  expect(await ask({ stream: false, path: "/v1/messages?beta=true&other=1" })).toMatchObject({ status: 200 });
+  expect(seen[0]?.url).toBe("/v1/messages?beta=true");
+});
+
 test("chat completions go to every maker with a bearer token", async () => {
   for (const [format, path] of [
     [messages, "/v1/chat/completions"],
