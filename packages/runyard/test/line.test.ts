@@ -166,6 +166,31 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     );
   });
 
+  test.runIf(process.env["RUNYARD_TEST_FULL"])(
+    "of several providers a run asks the one that it names, with that one's key, and says where nobody lists its model",
+    async () => {
+      await line.serve([{ write: ["a.txt", "a\n"] }, { say: "Written." }]);
+      await line.restart({ ANTHROPIC_BASE_URL: line.model.root, ANTHROPIC_API_KEY: "sk-ant-decoy-of-the-maker" });
+      const { client, model } = line;
+      expect((await client.status()).model).toMatchObject({
+        name: "openai/scripted-1",
+        providers: [{ name: "openai" }, { name: "anthropic", api: "anthropic" }],
+      });
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "several");
+      const { id } = await client.runs.create({ task: "Do it", repositoryUrl: repository, model: "anthropic/claude-x" });
+      expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed", model: "anthropic/claude-x" });
+      expect(new Set(model.requests.map((request) => `${request.path} ${request.model} ${request.authorization}`))).toEqual(
+        new Set(["/v1/chat/completions claude-x Bearer sk-ant-decoy-of-the-maker"]),
+      );
+      const notices = (await readLog(client, id)).filter((event) => event.type === "notice").map((event) => event.data.code);
+      expect(notices).toEqual(["model-unknown"]);
+      const { data, providers } = await client.models.list();
+      expect(data.map((one) => one.id)).toEqual(["openai/scripted", "anthropic/scripted"]);
+      expect(providers).toMatchObject([{ problem: null }, { problem: null }]);
+    },
+    60_000,
+  );
+
   test("without a model a run fails at once and says what to do; an agent's own command is not refused", async () => {
     await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
     const { client, server } = line;

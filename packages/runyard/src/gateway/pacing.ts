@@ -59,7 +59,7 @@ export function createPacer(now: () => number = () => performance.now()): Pacer 
         // Others may know already, and their turns are counted from then.
         paces.set(provider, { nextAt: Math.max(pace?.nextAt ?? 0, resumeAt), until: Math.max(pace?.until ?? 0, resumeAt + SPACED_FOR_MS) });
         if (tries === MAX_TRIES) return answer;
-        answer.resume().on("error", () => undefined);
+        answer.destroy();
       }
     },
   };
