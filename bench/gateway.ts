@@ -11,7 +11,7 @@ import { type Gateway, openGateway, stopGateway } from "../packages/runyard/src/
 import { homeAt } from "../packages/runyard/src/home.ts";
 import type { BenchContext } from "./lib/bench.ts";
 import { cpuMicros } from "./lib/process.ts";
-import { megabytes, micros, ms, perSecond, ratioAtLeast, type Row } from "./lib/report.ts";
+import { micros, ms, perSecond, ratioAtLeast, type Row } from "./lib/report.ts";
 import { interleave, medianOf, quantile } from "./lib/stats.ts";
 
 const PROVIDER = fileURLToPath(new URL("./programs/model-provider.mjs", import.meta.url));
@@ -50,7 +50,7 @@ export async function benchGateway(context: BenchContext): Promise<Row[]> {
 async function firstBytes(context: BenchContext, { through, direct }: { through: Target; direct: Target }): Promise<Row[]> {
   const several = async (target: Target): Promise<number[]> => {
     const times: number[] = [];
-    for (let call = 0; call < context.count(CALLS); call += 1) times.push((await ask(target, 1)).firstByteMs);
+    for (let call = 0; call < context.count(CALLS); call += 1) times.push(await ask(target, 1));
     return times;
   };
   const measured = await interleave(context.rounds, { runyard: () => several(through), floor: () => several(direct) });
@@ -71,7 +71,6 @@ async function firstBytes(context: BenchContext, { through, direct }: { through:
 
 interface Streamed {
   readonly eventsPerSecond: number;
-  readonly bytesPerSecond: number;
   /** Processor time of the gateway. */
   readonly cpuMicros: number;
 }
@@ -84,26 +83,21 @@ async function throughput(
   const events = context.count(EVENTS);
   const stream = async (target: Target, streams: number): Promise<Streamed> => {
     const [cpu, begunAt] = [cpuMicros(pid), performance.now()];
-    const answers = await Promise.all(Array.from({ length: streams }, () => ask(target, events / streams)));
+    await Promise.all(Array.from({ length: streams }, () => ask(target, events / streams)));
     const seconds = (performance.now() - begunAt) / 1_000;
-    const bytes = answers.reduce((sum, answer) => sum + answer.bytes, 0);
-    return { eventsPerSecond: events / seconds, bytesPerSecond: bytes / seconds, cpuMicros: cpuMicros(pid) - cpu };
+    return { eventsPerSecond: events / seconds, cpuMicros: cpuMicros(pid) - cpu };
   };
   const rows: Row[] = [];
   for (const streams of [1, STREAMS]) {
     const measured = await interleave(context.rounds, { runyard: () => stream(through, streams), floor: () => stream(direct, streams) });
-    const speedOf = (all: readonly Streamed[]): string =>
-      `${perSecond(
-        medianOf(all, (one) => one.eventsPerSecond),
-        "events",
-      )} (${megabytes(medianOf(all, (one) => one.bytesPerSecond))}/s)`;
-    const ratio = medianOf(measured.runyard, (one) => one.eventsPerSecond) / medianOf(measured.floor, (one) => one.eventsPerSecond);
+    const speed = (all: readonly Streamed[]): number => medianOf(all, (one) => one.eventsPerSecond);
+    const ratio = speed(measured.runyard) / speed(measured.floor);
     const cpu = (medianOf(measured.runyard, (one) => one.cpuMicros) / events) * 1_000;
     rows.push({
       bench: "gateway",
-      item: `${events} events, ${streams === 1 ? "one stream" : `${streams} streams at once`}; ${micros(cpu)} of CPU for 1,000`,
-      candidate: speedOf(measured.runyard),
-      floor: speedOf(measured.floor),
+      item: `${events} events, ${streams === 1 ? "one stream" : `${streams} streams at once`}`,
+      candidate: `${perSecond(speed(measured.runyard), "events")} (${micros(cpu)} CPU per 1,000)`,
+      floor: perSecond(speed(measured.floor), "events"),
       ratio,
       // A model says some hundred events in a second.
       target: streams === 1 ? ratioAtLeast(0.1, ratio) : null,
@@ -112,8 +106,8 @@ async function throughput(
   return rows;
 }
 
-/** One call for so many events, over a connection of its own, as the gateway has it. */
-async function ask({ port, token }: Target, events: number): Promise<{ firstByteMs: number; bytes: number }> {
+/** One call for so many events, over a connection of its own, as the gateway has it. Gives the milliseconds to the first byte. */
+async function ask({ port, token }: Target, events: number): Promise<number> {
   const agent = new Agent({ keepAlive: false });
   const askedAt = performance.now();
   const call = request({
@@ -129,13 +123,11 @@ async function ask({ port, token }: Target, events: number): Promise<{ firstByte
   );
   const [response] = (await once(call, "response")) as [IncomingMessage];
   let firstByteMs = 0;
-  let bytes = 0;
   let last = "";
   for await (const chunk of response) {
-    if (bytes === 0) firstByteMs = performance.now() - askedAt;
-    bytes += (chunk as Buffer).length;
+    firstByteMs ||= performance.now() - askedAt;
     last = String((chunk as Buffer).subarray(-16));
   }
   if (!last.includes("[DONE]")) throw new Error("An answer was not whole");
-  return { firstByteMs, bytes };
+  return firstByteMs;
 }
