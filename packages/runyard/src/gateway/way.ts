@@ -52,7 +52,9 @@ function agentOf(key: string, make: () => http.Agent): http.Agent {
 
 function newAgent(isTls: boolean, { proxy, ca }: Way): http.Agent {
   if (!isTls) return new http.Agent(AGENT_OPTIONS);
-  const options = ca === undefined ? AGENT_OPTIONS : { ...AGENT_OPTIONS, ca: [...tls.rootCertificates, ca] };
+  // Made once: to read all certificates again for each connection would take longer than the handshake.
+  const trusted = ca === undefined ? {} : { secureContext: tls.createSecureContext({ ca: [...tls.rootCertificates, ca] }) };
+  const options = { ...AGENT_OPTIONS, ...trusted };
   return proxy === undefined ? new https.Agent(options) : new TunnelAgent(proxy, options);
 }
 
