@@ -12,8 +12,8 @@ import {
   type Provider,
   type ProviderModels,
   providersSchema,
-  type RegisteredRun,
   runStateSchema,
+  type RunToRegister,
 } from "./protocol.ts";
 
 export type { RemoteMcpServer } from "./mcp-server.ts";
@@ -34,8 +34,8 @@ export interface Gateway {
   setProviders(providers: readonly Provider[]): Promise<void>;
   /** What each provider says of its models; kept by the gateway for some minutes. */
   models(): Promise<ProviderModels[]>;
-  /** Lets a run call. */
-  openRun(run: RegisteredRun): Promise<void>;
+  /** Lets a run call. One with `replay` is answered from that recording, and nobody is called for it. */
+  openRun(run: RunToRegister): Promise<void>;
   /** Makes the run's token worthless and breaks off what it has under way. */
   closeRun(runId: string): Promise<void>;
   /** The journal of a run's model calls (exchange-journal.ts); made with its first call. */

@@ -7,13 +7,14 @@ import { type DoorPlace, placeOf } from "./door-place.ts";
 import { performExchange } from "./exchange.ts";
 import { geminiCount, geminiGenerate, geminiStream } from "./gemini.ts";
 import { createMcpPass, MCP_PATH } from "./mcp.ts";
-import { listModels, listShapeAt } from "./models.ts";
+import { listModels, listShapeAt, sendModels } from "./models.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { openaiResponses } from "./openai-responses.ts";
 import { createPacer } from "./pacing.ts";
 import type { Provider } from "./protocol.ts";
 import type { ModelLists } from "./provider-models.ts";
 import type { Recorder } from "./recorder.ts";
+import { isReplaying, type Replays } from "./replay.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun, Registry } from "./registry.ts";
 import type { DoorAddress, QuestionFormat, WireFormat } from "./wire-format.ts";
@@ -34,6 +35,8 @@ export interface DoorOptions {
   /** Who answers runs that are simulated. */
   readonly scripted: () => Promise<Provider>;
   readonly lists: ModelLists;
+  /** What answers replays. */
+  readonly replays: Replays;
   readonly log: (message: string) => void;
 }
 
@@ -45,7 +48,7 @@ export interface Door {
 }
 
 export function createDoor(options: DoorOptions): Door {
-  const { registry, scripted, lists, log } = options;
+  const { registry, scripted, lists, replays, log } = options;
   const calls = countCalls();
   const pacer = createPacer();
   const passMcp = createMcpPass();
@@ -64,6 +67,7 @@ export function createDoor(options: DoorOptions): Door {
     }
     const shape = request.method === "GET" ? listShapeAt(path, request.headers["anthropic-version"] !== undefined) : null;
     if (shape !== null) {
+      if (isReplaying(run)) return sendModels(response, shape, replays.models(run));
       const providers = await providersOf(run);
       if (providers.length === 0) throw noModel();
       return await listModels(response, { shape, lists, providers });
@@ -84,6 +88,7 @@ export function createDoor(options: DoorOptions): Door {
     const leave = calls.enter(run.runId);
     try {
       const raw = await readBody(request);
+      if (isReplaying(run)) return await replays.answer(recorder, run, { format, raw, response });
       const providers = await providersOf(run);
       const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }), address);
       if (response.destroyed) return;
@@ -94,6 +99,8 @@ export function createDoor(options: DoorOptions): Door {
   }
 
   async function countTokens(run: LiveRun, { format, address }: Asked<QuestionFormat>, { request, response }: Pair): Promise<void> {
+    if (isReplaying(run))
+      throw new Refusal(400, "not_recorded", { message: "How many tokens something has is not recorded, so a replay cannot tell." });
     const leave = calls.enter(run.runId);
     try {
       const raw = await readBody(request);

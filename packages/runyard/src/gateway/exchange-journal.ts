@@ -1,3 +1,4 @@
+import { divergenceSchema } from "@runyard/sdk/contract";
 import { z } from "zod";
 
 const tokens = z.number().int().min(0).nullable();
@@ -15,6 +16,11 @@ export const exchangeOpenSchema = z.object({
   model: z.string(),
   /** The path at the gateway's door, for example `/v1/chat/completions`. */
   path: z.string(),
+  /** Of the run; null in journals of earlier versions. */
+  turn: z.number().int().nullable().default(null),
+  attempt: z.number().int().nullable().default(null),
+  /** The call of the replayed run whose answer this one gets; null: none, and in every run that is no replay. */
+  replays: z.string().nullable().default(null),
 });
 export type ExchangeOpen = z.infer<typeof exchangeOpenSchema>;
 
@@ -41,17 +47,26 @@ export const exchangeCloseSchema = z.object({
   tries: z.number().int().min(0).nullable().default(null),
   /** What went wrong, in plain words, the provider's own where it gave some. */
   error: z.string().nullable(),
+  /** Of the provider's answer, those that the client got; null when no answer came, and in journals of earlier versions. */
+  headers: z.record(z.string(), z.string()).nullable().default(null),
+  /** How long the recorded bodies are once they are written; null in journals of earlier versions, and when nobody saw the end. */
+  requestBytes: z.number().int().min(0).nullable().default(null),
+  responseBytes: z.number().int().min(0).nullable().default(null),
   /** `measured`: the gateway saw the call to its end. `estimate`: it died in the middle, and this line was written by a later one. */
   settled: z.enum(["measured", "estimate"]),
 });
 export type ExchangeClose = z.infer<typeof exchangeCloseSchema>;
 
+/** Written in a replay with the first call that differs from the recording, and with the first that the recording cannot answer. */
+const divergenceLineSchema = divergenceSchema.extend({ type: z.literal("divergence"), at: z.iso.datetime() });
+export type DivergenceLine = z.infer<typeof divergenceLineSchema>;
+
 /**
  * One line of `exchanges.ndjson`. The file is only ever appended to, in whole lines; every `open` gets
  * exactly one `close` with its id, after it.
  */
-export type ExchangeLine = ExchangeOpen | ExchangeClose;
-const exchangeLineSchema = z.discriminatedUnion("type", [exchangeOpenSchema, exchangeCloseSchema]);
+export type ExchangeLine = ExchangeOpen | ExchangeClose | DivergenceLine;
+const exchangeLineSchema = z.discriminatedUnion("type", [exchangeOpenSchema, exchangeCloseSchema, divergenceLineSchema]);
 
 /** The line without its newline, or null for one that is empty, torn by a crash, or of a kind that this version does not know. */
 export function parseExchangeLine(text: string): ExchangeLine | null {

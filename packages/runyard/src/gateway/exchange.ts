@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
-import { refuse } from "./answer.ts";
+import { passedHeaders, refuse } from "./answer.ts";
 import type { Pacer } from "./pacing.ts";
-import type { CallRecord, Recorder } from "./recorder.ts";
+import type { CallEnd, CallRecord, Recorder } from "./recorder.ts";
 import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
@@ -40,23 +40,26 @@ export async function performExchange(recorder: Recorder, exchange: Exchange): P
 }
 
 function openRecord(recorder: Recorder, { run, format, request, raw }: Exchange): CallRecord {
-  const redactor = createRedactor([request.provider.apiKey, run.token]);
+  const { provider, model } = request;
+  const redactor = createRedactor([provider.apiKey, run.token]);
+  const call = { provider: provider.name, model, path: format.doorPath, replays: null };
+  return orNotMade(() => recorder.open({ run, ...call, request: raw, redactor }));
+}
+
+/** Journals something without which a call must not be made; throws a Refusal where that cannot be written. */
+export function orNotMade<T>(write: () => T): T {
   try {
-    return recorder.open({
-      runId: run.runId,
-      provider: request.provider.name,
-      model: request.model,
-      path: format.doorPath,
-      request: raw,
-      redactor,
-    });
+    return write();
   } catch (error) {
     const message = `Runyard could not record this model call, so it was not made: ${(error as Error).message}`;
     throw new Refusal(503, "not_recorded", { message, retryAfterSeconds: RETRY_SECONDS });
   }
 }
 
-async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abort: AbortController }): Promise<Ending> {
+async function callAndRelay(
+  exchange: Exchange,
+  call: { record: CallRecord; abort: AbortController },
+): Promise<Omit<Ending, "end"> & { readonly end: CallEnd }> {
   const { format, request, response, clientHeaders, pacer } = exchange;
   const { provider } = request;
   const redactor = createRedactor([provider.apiKey]);
@@ -69,11 +72,15 @@ async function callAndRelay(exchange: Exchange, call: { record: CallRecord; abor
     signal: call.abort.signal,
   };
   let tries = 0;
+  let headers: CallEnd["headers"] = null;
   const asked = pacer.call(provider.name, upstream, () => (tries += 1));
   const { end, finish } = await asked
-    .then((answer) => relayAnswer({ answer, response, format, request, redactor, ...call }))
+    .then((answer) => {
+      headers = passedHeaders(answer.headers, redactor);
+      return relayAnswer({ answer, response, format, request, redactor, ...call });
+    })
     .catch((error: unknown) => unanswered(error, { response, redactor, format }));
-  return { end: { ...end, tries }, finish };
+  return { end: { ...end, tries, headers }, finish };
 }
 
 /** Where a provider takes a question of this format. */

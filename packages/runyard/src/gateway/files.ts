@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
+import type { ExchangeSide } from "@runyard/sdk/contract";
 
 /** Where a run's model calls are journalled and recorded. */
 export function runDir(gatewayDir: string, runId: string): string {
@@ -8,6 +9,11 @@ export function runDir(gatewayDir: string, runId: string): string {
 
 export function exchangesFile(gatewayDir: string, runId: string): string {
   return path.join(runDir(gatewayDir, runId), "exchanges.ndjson");
+}
+
+/** What was sent, or answered, in one call of a run. */
+export function bodyFile(gatewayDir: string, body: { readonly runId: string; readonly id: string; readonly side: ExchangeSide }): string {
+  return path.join(runDir(gatewayDir, body.runId), `${body.id}.${body.side === "request" ? "request.json" : "response"}`);
 }
 
 /** What the running gateway tells about itself (JSON, 0600). */

@@ -10,6 +10,7 @@ import { type Place, type PlaceOptions, takePlace } from "./place.ts";
 import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth } from "./protocol.ts";
 import { createModelLists } from "./provider-models.ts";
 import { createRegistry } from "./registry.ts";
+import { createReplays } from "./replay.ts";
 import { startScriptedServer } from "./scripted/server.ts";
 
 /** How long a process without a name waits to be given one: its starter may have died. */
@@ -34,7 +35,14 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
   const registry = createRegistry(openExpectedTokens(gatewayDir));
   let place: Place | null = null;
   const lists = createModelLists();
-  const door = createDoor({ registry, recorder: () => place?.recorder ?? null, scripted: once(startScriptedServer), lists, log });
+  const door = createDoor({
+    registry,
+    recorder: () => place?.recorder ?? null,
+    scripted: once(startScriptedServer),
+    lists,
+    replays: createReplays(gatewayDir),
+    log,
+  });
   const active = new Set<ServerResponse>();
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     active.add(response);

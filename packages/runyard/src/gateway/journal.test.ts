@@ -2,7 +2,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSy
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ExchangeClose, type ExchangeOpen, parseExchangeLine } from "./exchange-journal.ts";
+import { type DivergenceLine, type ExchangeClose, type ExchangeOpen, parseExchangeLine } from "./exchange-journal.ts";
 import { exchangesFile } from "./files.ts";
 import { appendLines, unsettledCalls } from "./journal-file.ts";
 import { claimLife, forgetRuns, livingLives, markRun, newestLife, settleDeadLives } from "./lives.ts";
@@ -15,7 +15,17 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 const AT = "2026-11-20T10:00:00.000Z";
-const open = (id: string): ExchangeOpen => ({ type: "open", id, at: AT, provider: "openai", model: "m", path: "/v1/chat/completions" });
+const open = (id: string): ExchangeOpen => ({
+  type: "open",
+  id,
+  at: AT,
+  provider: "openai",
+  model: "m",
+  path: "/v1/chat/completions",
+  turn: 1,
+  attempt: 1,
+  replays: null,
+});
 const close = (id: string): ExchangeClose => ({
   type: "close",
   id,
@@ -31,12 +41,25 @@ const close = (id: string): ExchangeClose => ({
   cachedInputTokens: null,
   durationMs: 3,
   error: null,
+  headers: { "content-type": "application/json" },
+  requestBytes: 4,
+  responseBytes: 5,
   settled: "measured",
 });
+const divergence: DivergenceLine = {
+  type: "divergence",
+  at: AT,
+  kind: "request",
+  exchange: 1,
+  exchangeId: "1-ab",
+  path: "model",
+  recorded: "m",
+  replayed: "n",
+};
 
 describe("lines of the journal", () => {
   test("come back as they were written", () => {
-    for (const line of [open("1-ab"), close("1-ab")]) expect(parseExchangeLine(JSON.stringify(line))).toEqual(line);
+    for (const line of [open("1-ab"), close("1-ab"), divergence]) expect(parseExchangeLine(JSON.stringify(line))).toEqual(line);
   });
 
   test.each([

@@ -52,6 +52,12 @@ const geminiShape: ListShape = {
   }),
 };
 
+/** What is listed of one provider's models. */
+export interface ListedModels {
+  readonly provider: string;
+  readonly models: readonly Pick<ProviderModels["models"][number], "id" | "name" | "contextTokens">[];
+}
+
 /** The shape of the list at a path of the door, for a client that does or does not speak Anthropic's API; null: there is none. */
 export function listShapeAt(path: string, isAnthropic: boolean): ListShape | null {
   if (path === "/v1beta/models") return geminiShape;
@@ -68,13 +74,18 @@ export async function listModels(
   { shape, lists, providers }: { shape: ListShape; lists: ModelLists; providers: readonly Provider[] },
 ): Promise<void> {
   const able = providers.filter(({ api }) => shape.format.providerPath(api) !== null);
+  sendModels(response, shape, await lists.of(able));
+}
+
+/** Answers with these models, the alias in front. */
+export function sendModels(response: ServerResponse, shape: ListShape, lists: readonly ListedModels[]): void {
   const alias: NamedModel = { id: MODEL_ALIAS, name: "The run's model", owner: "runyard", contextTokens: null };
-  const models = [alias, ...(await lists.of(able)).flatMap(named)];
+  const models = [alias, ...lists.flatMap(named)];
   if (response.destroyed) return;
   beginAnswer(response, 200, { "content-type": "application/json" });
   response.end(JSON.stringify(shape.write(models)));
 }
 
-function named({ provider, models }: ProviderModels): NamedModel[] {
+function named({ provider, models }: ListedModels): NamedModel[] {
   return models.map(({ id, name, contextTokens }) => ({ id: `${provider}/${id}`, name, owner: provider, contextTokens }));
 }

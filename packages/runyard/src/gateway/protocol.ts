@@ -64,9 +64,19 @@ export const registerRunSchema = z.strictObject({
   simulated: z.boolean(),
   /** Its agent reaches them at `/mcp/<name>`. */
   mcpServers: z.array(remoteMcpServerSchema).default([]),
+  /** What the run is at, for its journal; null: not told. */
+  turn: z.number().int().min(1).nullable().default(null),
+  attempt: z.number().int().min(1).nullable().default(null),
+  /** The recorded run whose turn answers this one's calls; then no provider is called, whatever else is said. Null: it is no replay. */
+  replay: z
+    .strictObject({ runId: runIdSchema, turn: z.number().int().min(1) })
+    .nullable()
+    .default(null),
 });
 export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
 export type RegisteredRun = z.infer<typeof runStateSchema>;
+/** The same, with what is null left out. */
+export type RunToRegister = z.input<typeof runStateSchema>;
 
 /** Everything that a gateway was told; handed from one process to the next, never written anywhere. */
 export const gatewayStateSchema = z.object({ providers: providersSchema, runs: z.array(runStateSchema) });

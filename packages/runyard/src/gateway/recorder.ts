@@ -1,11 +1,12 @@
 import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import path from "node:path";
-import type { ExchangeClose, ExchangeLine } from "./exchange-journal.ts";
-import { exchangesFile, runDir } from "./files.ts";
+import type { ExchangeSide } from "@runyard/sdk/contract";
+import type { DivergenceLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
+import { bodyFile, exchangesFile, runDir } from "./files.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
 import type { Redactor } from "./redact.ts";
+import type { RegisteredRun } from "./protocol.ts";
 import type { TokenCounts } from "./wire-format.ts";
 
 export interface RecorderOptions {
@@ -20,6 +21,8 @@ export interface RecorderOptions {
 export interface Recorder {
   /** Journals a call's beginning and keeps its request. Throws when that cannot be written: then nothing may be called. */
   open(call: CallStart): CallRecord;
+  /** Journals how a replay differs. Throws when that cannot be written. */
+  diverged(runId: string, divergence: Omit<DivergenceLine, "type" | "at">): void;
   /** Ends of calls that could not be written, for want of disk space, are tried again. */
   retry(): void;
   /** Bodies that are still being written. */
@@ -28,11 +31,8 @@ export interface Recorder {
   finish(): boolean;
 }
 
-export interface CallStart {
-  readonly runId: string;
-  readonly provider: string;
-  readonly model: string;
-  readonly path: string;
+export interface CallStart extends Pick<ExchangeOpen, "provider" | "model" | "path" | "replays"> {
+  readonly run: Pick<RegisteredRun, "runId" | "turn" | "attempt">;
   readonly request: Buffer;
   /** Takes out the provider's key and the run's token. */
   readonly redactor: Redactor;
@@ -46,7 +46,7 @@ export interface CallRecord {
   close(end: CallEnd): void;
 }
 
-export type CallEnd = Pick<ExchangeClose, "status" | "ok" | "complete" | "error"> & {
+export type CallEnd = Pick<ExchangeClose, "status" | "ok" | "complete" | "error" | "headers"> & {
   readonly tokens: TokenCounts;
   /** How often the provider was asked; left out: nobody counted. */
   readonly tries?: number;
@@ -80,35 +80,30 @@ export function createRecorder(options: RecorderOptions): Recorder {
   };
 
   return {
-    open({ runId, provider, model, path: doorPath, request, redactor }) {
+    open({ run, request, redactor, ...call }) {
+      const { runId, turn, attempt } = run;
       prepare(runId);
       count += 1;
       const id = `${count}-${tag}`;
       const file = exchangesFile(gatewayDir, runId);
       const startedAt = performance.now();
-      appendLines(file, [{ type: "open", id, at: new Date().toISOString(), provider, model, path: doorPath }]);
+      appendLines(file, [{ type: "open", id, at: new Date().toISOString(), turn, attempt, ...call }]);
       openBodies += 1;
-      const bodies = recordBodies(path.join(runDir(gatewayDir, runId), id), { request, redactor, log });
+      const bodies = recordBodies((side) => bodyFile(gatewayDir, { runId, id, side }), { request, redactor, log });
       return {
         id,
         write: (bytes) => bodies.write(bytes),
         close({ tokens, tries = null, ...end }) {
           const durationMs = Math.round(performance.now() - startedAt);
           const error = end.error === null ? null : redactor.text(end.error).slice(0, 2_000);
-          journal(file, {
-            type: "close",
-            id,
-            at: new Date().toISOString(),
-            ...end,
-            tries,
-            ...tokens,
-            durationMs,
-            error,
-            settled: "measured",
-          });
+          const measured = { tries, ...tokens, durationMs, error, ...bodies.sizes(), settled: "measured" } as const;
+          journal(file, { type: "close", id, at: new Date().toISOString(), ...end, ...measured });
           void bodies.finish().then(() => (openBodies -= 1));
         },
       };
+    },
+    diverged(runId, divergence) {
+      appendLines(exchangesFile(gatewayDir, runId), [{ type: "divergence", at: new Date().toISOString(), ...divergence }]);
     },
     retry,
     get openBodies() {
@@ -124,15 +119,22 @@ export function createRecorder(options: RecorderOptions): Recorder {
 
 interface Bodies {
   write(bytes: Buffer): Promise<void>;
+  /** Of what there is to write so far. */
+  sizes(): Pick<ExchangeClose, "requestBytes" | "responseBytes">;
   finish(): Promise<void>;
 }
 
 /** A body that cannot be written costs the recording, never the call. */
-function recordBodies(prefix: string, options: { request: Buffer; redactor: Redactor; log: (message: string) => void }): Bodies {
-  const { request, redactor, log } = options;
+function recordBodies(
+  fileOf: (side: ExchangeSide) => string,
+  options: { request: Buffer; redactor: Redactor; log: (message: string) => void },
+): Bodies {
+  const { redactor, log } = options;
   const complain = (error: unknown): void => log(`a model call could not be recorded: ${String(error)}`);
-  const requestWritten = writeFile(`${prefix}.request.json`, redactor.bytes(request), { mode: 0o600 }).catch(complain);
-  const response: WriteStream = createWriteStream(`${prefix}.response`, { mode: 0o600 });
+  const request = redactor.bytes(options.request);
+  const requestWritten = writeFile(fileOf("request"), request, { mode: 0o600 }).catch(complain);
+  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600 });
+  let responseBytes = 0;
   let failed = false;
   const closed = new Promise<void>((resolve) => response.once("close", resolve));
   response.on("error", (error) => {
@@ -141,9 +143,12 @@ function recordBodies(prefix: string, options: { request: Buffer; redactor: Reda
   });
   return {
     async write(bytes) {
-      if (failed || response.write(redactor.bytes(bytes))) return;
+      const recorded = redactor.bytes(bytes);
+      responseBytes += recorded.length;
+      if (failed || response.write(recorded)) return;
       await Promise.race([new Promise<void>((resolve) => response.once("drain", () => resolve())), closed]);
     },
+    sizes: () => ({ requestBytes: request.length, responseBytes }),
     async finish() {
       response.end();
       await Promise.all([requestWritten, closed]);

@@ -32,7 +32,7 @@ export interface Relay {
 
 /** How a relay came out. `finish` gives the client the end of its answer, and is called once the end has been journalled. */
 export interface Ending {
-  readonly end: CallEnd;
+  readonly end: Omit<CallEnd, "headers">;
   readonly finish: () => Promise<void> | void;
 }
 

@@ -6,7 +6,7 @@ import { build } from "esbuild";
 import { afterAll, afterEach } from "vitest";
 import { type Home, homeAt } from "../../home.ts";
 import { type Gateway, openGateway, stopGateway } from "../client.ts";
-import { type ExchangeClose, type ExchangeLine, parseExchangeLine } from "../exchange-journal.ts";
+import { type DivergenceLine, type ExchangeClose, type ExchangeLine, type ExchangeOpen, parseExchangeLine } from "../exchange-journal.ts";
 import { livingLives } from "../lives.ts";
 import type { RegisteredRun } from "../protocol.ts";
 import { isAlive } from "../../process-identity.ts";
@@ -83,7 +83,9 @@ export interface TestHost {
   readonly log: string[];
   /** Opens the gateway as a server does. */
   open(options?: { mark?: string }): Promise<Gateway>;
-  lines(runId: string): ExchangeLine[];
+  /** Beginnings and ends of calls. */
+  lines(runId: string): (ExchangeOpen | ExchangeClose)[];
+  divergences(runId: string): DivergenceLine[];
   closes(runId: string): ExchangeClose[];
   end(): Promise<void>;
 }
@@ -91,7 +93,8 @@ export interface TestHost {
 function testHost(home: Home, program: (mark?: string) => Promise<string>): TestHost {
   const log: string[] = [];
   const opened: Gateway[] = [];
-  const lines = (runId: string): ExchangeLine[] => journalLines(path.join(home.gatewayDir, "runs", runId, "exchanges.ndjson"));
+  const allLines = (runId: string): ExchangeLine[] => journalLines(path.join(home.gatewayDir, "runs", runId, "exchanges.ndjson"));
+  const lines: TestHost["lines"] = (runId) => allLines(runId).filter((line) => line.type !== "divergence");
   return {
     home,
     log,
@@ -101,6 +104,7 @@ function testHost(home: Home, program: (mark?: string) => Promise<string>): Test
       return gateway;
     },
     lines,
+    divergences: (runId) => allLines(runId).filter((line) => line.type === "divergence"),
     closes: (runId) => lines(runId).filter((line) => line.type === "close"),
     async end() {
       for (const gateway of opened) gateway.close();
@@ -132,5 +136,14 @@ let runCount = 0;
 export function newRun(): RegisteredRun {
   runCount += 1;
   const digits = String(runCount).padStart(23, "0");
-  return { runId: `run_01k${digits}`, token: `ryg_test_token_${process.pid}_${digits}`, model: null, simulated: false, mcpServers: [] };
+  return {
+    runId: `run_01k${digits}`,
+    token: `ryg_test_token_${process.pid}_${digits}`,
+    model: null,
+    simulated: false,
+    mcpServers: [],
+    turn: 1,
+    attempt: 1,
+    replay: null,
+  };
 }
