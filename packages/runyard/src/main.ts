@@ -16,6 +16,7 @@ import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
+import { openRecordings } from "./gateway/recordings.ts";
 import { inspectRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
 import { runChanges } from "./git/run-changes.ts";
@@ -166,6 +167,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         },
       },
       changes: runChanges(git, home.cacheDir),
+      recordings: executes ? { runnerId, ...openRecordings(home.gatewayDir) } : null,
       carryOver,
       carryPlanned,
       status: {

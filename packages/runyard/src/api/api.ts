@@ -13,6 +13,7 @@ import type { Credentials } from "./identify.ts";
 import { loginHandlers } from "./login.ts";
 import { logsHandler } from "./logs.ts";
 import { planHandlers } from "./plans.ts";
+import { recordingHandlers } from "./recordings.ts";
 import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
 import { settingsHandlers } from "./settings.ts";
@@ -100,6 +101,7 @@ export function createApi(options: ApiOptions): Api {
     handlers: {
       ...runHandlers(engine),
       ...planHandlers(engine),
+      ...recordingHandlers(engine),
       ...settingsHandlers(engine),
       ...agentHandlers(engine),
       ...resultHandlers(engine),

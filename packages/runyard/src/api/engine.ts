@@ -8,6 +8,9 @@ import type {
   createAgentSchema,
   createRepositorySchema,
   createRunSchema,
+  ExchangeDetail,
+  ExchangeList,
+  ExchangeSide,
   FileList,
   listAgentsSchema,
   listRepositoriesSchema,
@@ -73,6 +76,12 @@ export interface ApiEngine {
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
   continueRun(principal: Principal, id: string, input: z.output<typeof continueRunSchema>): Promise<Run>;
+  /** Runs again what a run did, on its recording. */
+  replayRun(principal: Principal, id: string): Promise<Run>;
+  exchanges(principal: Principal, id: string): Promise<ExchangeList>;
+  exchange(principal: Principal, id: string, exchangeId: string): Promise<ExchangeDetail>;
+  /** What was sent or answered, byte for byte. */
+  exchangeBytes(principal: Principal, id: string, place: { readonly id: string; readonly side: ExchangeSide }): Promise<Uint8Array>;
   answerPermission(principal: Principal, id: string, permissionId: string, answer: AnswerPermissionRequest): Promise<Run>;
   answerQuestion(principal: Principal, id: string, questionId: string, answer: string): Promise<Run>;
   plan(principal: Principal, id: string): Promise<PlanList>;

@@ -14,6 +14,8 @@ import {
   EVENT_TYPES,
   eventDataSchemas,
   eventEnvelopeSchema,
+  exchangeDetailSchema,
+  exchangeListSchema,
   type EventType,
   fileListSchema,
   idempotencyKeySchema,
@@ -46,7 +48,7 @@ import { z } from "zod";
 
 /** What a route takes and answers, beside what its entry in the route table says. */
 export interface Operation {
-  readonly tag: "Runs" | "Plans" | "Results" | "Agents" | "Settings" | "Signing in" | "Server";
+  readonly tag: "Runs" | "Plans" | "Results" | "Recordings" | "Agents" | "Settings" | "Signing in" | "Server";
   readonly description?: string;
   readonly query?: z.ZodObject;
   /** Headers that it takes, and headers that its answer has, beside those that every route has. */
@@ -86,6 +88,8 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   FileList: fileListSchema,
   RunDiff: runDiffSchema,
   PlanList: planListSchema,
+  ExchangeList: exchangeListSchema,
+  ExchangeDetail: exchangeDetailSchema,
   SavedAgent: savedAgentSchema,
   SavedAgentPage: savedAgentPageSchema,
   Repository: repositorySchema,
@@ -111,7 +115,7 @@ const continueRun: Operation = {
   body: continueRunSchema,
   status: 202,
   answers: json(runSchema),
-  errors: ["run_not_ended", "sandbox_not_available"],
+  errors: ["run_not_ended", "not_for_replays", "sandbox_not_available"],
 };
 
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
@@ -161,6 +165,41 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 101,
     answers: {},
     errors: ["upgrade_required"],
+  },
+  runExchanges: {
+    tag: "Recordings",
+    description: "In the order in which they began. Calls that were made on another runner's machine are recorded there.",
+    status: 200,
+    answers: json(exchangeListSchema),
+    errors: ["recording_not_here"],
+  },
+  runExchange: {
+    tag: "Recordings",
+    description:
+      "Bodies of up to 1 MiB are given as JSON where they are JSON, everything else as text up to there. Keys of providers and the run's token are taken out.",
+    status: 200,
+    answers: json(exchangeDetailSchema),
+    errors: ["exchange_not_found", "recording_not_here"],
+  },
+  runExchangeRequest: {
+    tag: "Recordings",
+    status: 200,
+    answers: { "application/octet-stream": "bytes" },
+    errors: ["exchange_not_found", "recording_not_here"],
+  },
+  runExchangeResponse: {
+    tag: "Recordings",
+    status: 200,
+    answers: { "application/octet-stream": "bytes" },
+    errors: ["exchange_not_found", "recording_not_here"],
+  },
+  replayRun: {
+    tag: "Recordings",
+    description:
+      "A new run with the task and the settings of the first turn, on the same commit, whose agent is answered from the recording. No model is called, nothing is paid, no branch is made. `replay` of the new run says how it differs.",
+    status: 201,
+    answers: json(runSchema),
+    errors: ["run_not_ended", "not_for_replays", "nothing_recorded", "recording_not_here", "sandbox_not_available", "rate_limited"],
   },
   runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
   confirmPlan: {

@@ -1,7 +1,12 @@
 import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { API_ERRORS, type Route, type RouteName, ROUTES } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { openRecordings } from "../gateway/recordings.ts";
+import { plantRecording } from "../gateway/testing/recording.ts";
 import { openApiDocument } from "./openapi.ts";
 import { openEvents, until } from "./testing/door.ts";
 import { serve, type Served } from "./testing/served.ts";
@@ -155,11 +160,15 @@ function described(name: RouteName, response: Response): z.ZodType | undefined {
 }
 
 describe("real answers", () => {
+  const gatewayDir = mkdtempSync(join(tmpdir(), "ry-openapi-"));
   let served: Served;
   beforeAll(async () => {
-    served = await serve();
+    served = await serve({ recordings: { runnerId: "runner", ...openRecordings(gatewayDir) } });
   });
-  afterAll(() => served?.close());
+  afterAll(async () => {
+    await served?.close();
+    rmSync(gatewayDir, { recursive: true, force: true });
+  });
 
   async function call(
     name: RouteName,
@@ -234,6 +243,16 @@ describe("real answers", () => {
     await look("getOrganization");
     await look("cancelRun", { id });
     await served.complete(run);
+    expect((await look("replayRun", { id })).status).toBe(409);
+    plantRecording(gatewayDir, id);
+    await look("runExchanges", { id });
+    for (const xid of ["1-ab", "2-ab", "3-ab"]) expect((await look("runExchange", { id, xid })).status).toBe(200);
+    for (const name of ["runExchangeRequest", "runExchangeResponse"] as const)
+      expect([(await look(name, { id, xid: "1-ab" })).status, (await look(name, { id, xid: "3-ab" })).status]).toEqual([200, 404]);
+    const replay = (await (await look("replayRun", { id })).json()) as { id: string };
+    await look("getRun", { id: replay.id });
+    await served.complete(await served.claim(replay.id));
+    expect((await look("continueRun", { id: replay.id }, { body: { prompt: "Go on" } })).status).toBe(409);
     expect((await look("continueRun", { id }, { body: { prompt: "Go on" } })).status).toBe(202);
     expect((await look("resumeRun", { id }, { body: { prompt: "Go on" } })).status).toBe(409);
     const link = (await (await look("createLoginLink", {}, { body: {} })).json()) as { url: string };

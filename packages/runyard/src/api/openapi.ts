@@ -2,6 +2,7 @@ import {
   agentNameSchema,
   API_ERRORS,
   type ApiErrorCode,
+  exchangeIdSchema,
   permissionIdSchema,
   questionIdSchema,
   repositoryIdSchema,
@@ -23,6 +24,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { readonly schema: z.ZodType; rea
   aid: { schema: z.union([savedAgentIdSchema, agentNameSchema]), description: "A saved agent: its id or its name." },
   pid: { schema: permissionIdSchema, description: "A permission that is asked for: see `waitingFor` of the run." },
   qid: { schema: questionIdSchema, description: "A question that is asked: see `waitingFor` of the run." },
+  xid: { schema: exchangeIdSchema, description: "A model call of the run." },
   path: { schema: z.string(), description: "A file's path from the top of the repository. It may hold slashes." },
   file: { schema: z.string(), description: "One of the page's files." },
 };

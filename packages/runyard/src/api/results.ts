@@ -58,7 +58,7 @@ function decoded(text: string): string | null {
 }
 
 /** A name goes into a header as RFC 6266 writes it: plain for old readers, and exact. */
-function attachment(name: string): string {
+export function attachment(name: string): string {
   const plain = name.replaceAll(/[^\w .()+,@=-]/g, "_");
   const exact = encodeURIComponent(name).replaceAll(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
   return `attachment; filename="${plain}"${plain === name ? "" : `; filename*=UTF-8''${exact}`}`;

@@ -11,6 +11,7 @@ import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { down } from "./down.ts";
 import { events } from "./events.ts";
+import { exchanges } from "./exchanges.ts";
 import { files } from "./files.ts";
 import { logs } from "./logs.ts";
 import { models } from "./models.ts";
@@ -20,6 +21,7 @@ import { paintFor } from "./output.ts";
 import { plan } from "./plan.ts";
 import { pull } from "./pull.ts";
 import { reject } from "./reject.ts";
+import { replay } from "./replay.ts";
 import { repositories } from "./repositories.ts";
 import { revise } from "./revise.ts";
 import { run } from "./run.ts";
@@ -38,6 +40,7 @@ const commands = [
   show,
   logs,
   events,
+  exchanges,
   diff,
   files,
   pull,
@@ -47,6 +50,7 @@ const commands = [
   reject,
   answer,
   continueRun,
+  replay,
   cancel,
   agents,
   repositories,

@@ -2,6 +2,7 @@ import { decidedBy, type EventData, type RunEvent, ruleWords } from "@runyard/sd
 import { oneLine, type Paint, printable } from "./output.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
 import { renderPlanEvent } from "./render-plan.ts";
+import { renderReplayEvent } from "./render-replay.ts";
 import { createWrapper, wrapBehind, type Wrapper } from "./text.ts";
 
 /** Lines of a run's log for people; text that streams in is shown as it comes. */
@@ -88,7 +89,12 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
     case "log":
       return options.verbose ? behind(paint("dim", "|"), oneLine(event.data.text, 400)) : "";
     default:
-      return renderAttemptEvent(event, paint, options.width) ?? renderPlanEvent(event, paint, options.width) ?? "";
+      return (
+        renderAttemptEvent(event, paint, options.width) ??
+        renderPlanEvent(event, paint, options.width) ??
+        renderReplayEvent(event, paint, options.width) ??
+        ""
+      );
   }
 }
 

@@ -17,8 +17,9 @@ export function paintStatus(run: Run, paint: Paint): string {
 export function renderHead(run: Run, paint: Paint, width: number): string {
   const model = run.model === null ? "" : ` · ${run.model}`;
   const simulated = run.simulated ? ` · ${paint("yellow", "simulated, no AI")}` : "";
+  const replays = run.replayOf === null ? "" : ` · ${paint("yellow", `replay of ${run.replayOf}`)}`;
   return [
-    wrap(`${paint("bold", run.id)}  ${agentWords(run)}${model}${simulated}`, { width, indent: "" }),
+    wrap(`${paint("bold", run.id)}  ${agentWords(run)}${model}${simulated}${replays}`, { width, indent: "" }),
     wrap(oneLine(run.task, 400), { width, indent: "  " }),
     ...(run.turn === 1 ? [] : [wrapBehind(`  ${paint("dim", `turn ${run.turn}`)} `, oneLine(run.prompt, 400), width)]),
     paint("dim", `  ${run.repositoryUrl} · ${run.branch ?? "detached head"} at ${run.baseCommit.slice(0, 10)}`),
@@ -67,22 +68,22 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
   if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
   if (run.result !== null) lines.push(...renderResult(run.result, paint));
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
-  if (hints && run.result?.headBranch) {
-    lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
-    lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
-  }
+  if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
+  if (hints && run.result?.headBranch) lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
   return lines.join("\n");
 }
 
 function renderResult(result: NonNullable<Run["result"]>, paint: Paint): string[] {
-  if (result.headBranch === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
+  if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
-  return [`  ${paint("dim", "branch")}  ${paint("bold", result.headBranch)}`, `  ${paint("dim", "change")}  ${change}`];
+  const branch = result.headBranch === null ? paint("dim", "none: this is a replay") : paint("bold", result.headBranch);
+  return [`  ${paint("dim", "branch")}  ${branch}`, `  ${paint("dim", "change")}  ${change}`];
 }
 
 function renderUsage(run: Run): string {
   const { usage } = run;
   if (usage.modelCalls === 0) return isTerminal(run.status) ? "no model call went through the gateway" : "no model call yet";
+  if (run.replayOf !== null) return `nothing: ${plural(usage.modelCalls, "model call")}, answered from the recording`;
   const failed = usage.failedModelCalls === 0 ? "" : ` (${usage.failedModelCalls} failed)`;
   return `${count(usage.inputTokens)} tokens in, ${count(usage.outputTokens)} out, ${plural(usage.modelCalls, "model call")}${failed}${run.simulated ? ", simulated" : ""}`;
 }

@@ -15,6 +15,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   already_answered: "`runyard show <run>` says how it goes on.",
   plan_not_open: "`runyard show <run>` says how its plan stands.",
   stale_plan: "`runyard plan <run>` shows it.",
+  exchange_not_found: "`runyard exchanges <run>` lists them.",
+  recording_not_here: "`runyard status` lists the runners.",
   repository_not_found: "`runyard repositories` lists them.",
   run_ended: "`runyard show <run>` says how it ended.",
   agent_not_found: "`runyard agents` lists them.",

@@ -56,7 +56,7 @@ function renderRow(run: Run, paint: Paint, statusWidth: number): string {
   const status = paintStatus(run, paint) + " ".repeat(statusWidth - run.status.length);
   const head = `${run.id}  ${status}  ${paint("dim", age(run.createdAt).padStart(6))}  `;
   const place = run.queuePosition === null ? "" : `(${placeInLine(run.queuePosition)}) `;
-  const task = oneLine(`${place}${run.simulated ? "(simulated) " : ""}${run.task}`, TASK_CHARS);
+  const task = oneLine(`${place}${run.simulated ? "(simulated) " : ""}${run.replayOf === null ? "" : "(replay) "}${run.task}`, TASK_CHARS);
   const taken = run.id.length + statusWidth + 12;
   // What is left of the line, but enough to recognize a task by: a narrow terminal then wraps it.
   return head + cutToWidth(task, Math.max(20, widthOf(process.stdout) - taken));

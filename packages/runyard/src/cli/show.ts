@@ -7,6 +7,7 @@ import { renderAttempts } from "./render-attempts.ts";
 import { describeSandbox } from "./render-event.ts";
 import { renderDecide, renderPlanSummary } from "./render-plan.ts";
 import { renderPolicy } from "./render-policy.ts";
+import { renderReplay } from "./render-replay.ts";
 import { paintStatus, renderEnd, renderGiven, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -33,6 +34,7 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   lines.push(renderPolicy(run.permissionPolicy, paint, width));
   lines.push(...renderPlanSummary(run, paint, width));
   lines.push(...renderAttempts(run, paint, width));
+  lines.push(...renderReplay(run, paint, width).map((line) => `  ${line}`));
   if (run.finishedAt === null) {
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % done`;
     const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);

@@ -11,6 +11,11 @@ import { missingModel } from "./model.ts";
 export async function continueTurn(options: EngineOptions, run: RunRow, input: z.output<typeof continueRunSchema>): Promise<RunRow> {
   const { prompt } = input;
   const plans = input.plan ?? planSettings(run).wanted;
+  if (run.replay !== null)
+    throw new RunyardError(
+      "not_for_replays",
+      `Run ${run.id} is a replay, which has one turn. Continue the run that it replays: ${run.replay.of}.`,
+    );
   if (!isTerminal(run.status)) throw notEnded(run);
   const { available, reason } = await options.probeSandbox(run.spec.sandboxDriver);
   if (!available)

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { duePlans } from "../store/plans.ts";
-import { planSettings } from "../store/run-row.ts";
+import { duePlans, listPlans } from "../store/plans.ts";
+import type { StoredReplay } from "../store/replays.ts";
+import { planSettings, type RunRow } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { commitDecision, type PlanDeps, type PlanVerdict } from "./plans.ts";
 import { PLANS_DUE } from "./wakes.ts";
@@ -35,9 +36,23 @@ async function decideDue(deps: PlanDeps, due: { readonly org_id: string; readonl
   const run = (await findRun(deps.db, due.org_id, due.id))?.run;
   // Somebody was faster, and what waits now has a time of its own.
   if (run?.status !== "awaiting_plan" || run.plan_version !== due.version) return;
-  const verdict: PlanVerdict =
-    planSettings(run).onTimeout === "approve"
-      ? { type: "approve" }
-      : { type: "reject", reason: "Nobody decided about the plan in time, and the run's policy rejects it then" };
+  const verdict = run.replay === null ? policyOf(run) : await recordedVerdict(deps, run, run.replay);
   await commitDecision(deps, { run, verdict, decider: { by: "policy" } });
+}
+
+function policyOf(run: RunRow): PlanVerdict {
+  return planSettings(run).onTimeout === "approve"
+    ? { type: "approve" }
+    : { type: "reject", reason: "Nobody decided about the plan in time, and the run's policy rejects it then" };
+}
+
+/** What was decided about the same version in the run that is replayed. */
+async function recordedVerdict({ db }: PlanDeps, run: RunRow, { of }: StoredReplay): Promise<PlanVerdict> {
+  const plans = await listPlans(db, run.org_id, of);
+  const at = plans.findIndex(({ version }) => version === run.plan_version);
+  const plan = plans[at];
+  if (plan?.state === "approved") return { type: "approve" };
+  if (plan?.state === "edited") return { type: "approve", text: plans[at + 1]?.text };
+  if (plan?.state === "revised") return { type: "revise", feedback: plan.note ?? "" };
+  return { type: "reject", reason: plan?.note ?? "Nobody decided about this plan in the run that is replayed" };
 }

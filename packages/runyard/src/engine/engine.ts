@@ -37,7 +37,9 @@ import { missingModel } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
+import { createRecordings, type RecordingReader } from "./recordings.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
+import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
 import { createSettings } from "./settings.ts";
@@ -63,6 +65,8 @@ export interface EngineOptions {
   readonly hostMemoryBytes: () => number;
   readonly answers: AnswerLines;
   readonly changes: ChangeReader;
+  /** Null: this server executes nothing, so nothing is recorded on its machine. */
+  readonly recordings: RecordingReader | null;
   /** What the next turn of a run goes on from. */
   readonly carryOver: (run: RunRow) => Carry;
   /** What a turn goes on from once somebody has decided about its plan. */
@@ -228,6 +232,7 @@ export function createEngine(options: EngineOptions) {
 
   return {
     ...createResults(options.changes, load),
+    ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
     ...createSettings(options),
     ...createSavedAgents(options),
@@ -243,6 +248,17 @@ export function createEngine(options: EngineOptions) {
       wakes.notify(runId);
       wakes.notify(CLAIM);
       return show(stored);
+    },
+
+    /** Runs again what a run did, on its recording. */
+    async replayRun(principal: Principal, runId: string): Promise<Run> {
+      const { run: recorded } = await load(principal.orgId, runId);
+      const { task, repository_url: root, branch, base_commit: commit, spec, simulated } = recorded;
+      const repository = { root, branch, commit, notices: [] };
+      const events = creationEvents({ task, repository, missing: [], spec, simulated, error: null, replayOf: recorded.id });
+      const run = await createReplay(options, principal, { recorded, events });
+      wakes.notify(CLAIM);
+      return show({ run, open: [] });
     },
 
     async getRun(principal: Principal, runId: string): Promise<Run> {
@@ -304,8 +320,9 @@ function creationEvents(created: {
   spec: RunSpec;
   simulated: boolean;
   error: RunError | null;
+  replayOf?: string;
 }): NewEvent[] {
-  const { task, repository, missing, spec, simulated, error } = created;
+  const { task, repository, missing, spec, simulated, error, replayOf } = created;
   const events: NewEvent[] = [
     {
       type: "run.created",
@@ -318,6 +335,7 @@ function creationEvents(created: {
         model: spec.model,
         simulated,
         permissionPolicy: spec.permissionPolicy,
+        ...(replayOf !== undefined && { replayOf }),
       },
     },
     { type: "message.user", data: { text: firstPromptOf({ task, spec }) } },

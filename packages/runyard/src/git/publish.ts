@@ -4,4 +4,5 @@ export { copyTreeForCommit } from "./copy-tree.ts";
 export { importResult, type ImportedResult, type ImportOptions } from "./import-result.ts";
 export type { ResultNotice } from "./commit-result.ts";
 export { type CommitPair, type DiffStat, diffStat, patch } from "./diff.ts";
+export { treeOf } from "./tree-of.ts";
 export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";

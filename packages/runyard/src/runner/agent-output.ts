@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { type ExchangeClose, parseExchangeLine } from "../gateway/exchange-journal.ts";
+import { type DivergenceLine, type ExchangeClose, parseExchangeLine } from "../gateway/exchange-journal.ts";
 import { type JournalLine, OutReader } from "../sandbox/journal.ts";
 import type { RunRow } from "../store/run-row.ts";
 
@@ -12,6 +12,8 @@ export interface Batch {
   readonly lines: readonly JournalLine[];
   readonly outTo: number;
   readonly calls: readonly ExchangeClose[];
+  /** How a replay differs. */
+  readonly divergences: readonly DivergenceLine[];
   readonly usageTo: number;
 }
 
@@ -39,6 +41,7 @@ export function openAgentOutput(options: { readonly dir: string; readonly exchan
   let lines: JournalLine[] = [];
   let outTo = options.row.out_cursor;
   let calls: ExchangeClose[] = [];
+  let divergences: DivergenceLine[] = [];
   let usageTo = options.row.usage_cursor;
   let heldSinceMs: number | null = null;
 
@@ -49,16 +52,18 @@ export function openAgentOutput(options: { readonly dir: string; readonly exchan
       outTo = got.next;
       const closed = exchanges.read();
       calls.push(...closed.calls);
+      divergences.push(...closed.divergences);
       usageTo = closed.next;
       return { more: got.bytes > 0 };
     },
     due(nowMs, { flush }) {
-      if (lines.length === 0 && calls.length === 0) return null;
+      if (lines.length === 0 && calls.length === 0 && divergences.length === 0) return null;
       heldSinceMs ??= nowMs;
       if (!flush && nowMs - heldSinceMs < HOLD_MS && calls.length === 0 && lines.every(isPiece)) return null;
-      const batch = { lines, outTo, calls, usageTo };
+      const batch = { lines, outTo, calls, divergences, usageTo };
       lines = [];
       calls = [];
+      divergences = [];
       heldSinceMs = null;
       return batch;
     },
@@ -82,7 +87,7 @@ function isPiece(line: JournalLine): boolean {
 }
 
 export interface Exchanges {
-  read(): { calls: ExchangeClose[]; next: number };
+  read(): { calls: ExchangeClose[]; divergences: DivergenceLine[]; next: number };
   open(): number;
   close(): void;
 }
@@ -94,17 +99,19 @@ export function openExchanges(file: string, cursor: number): Exchanges {
   return {
     read() {
       if (reader === null && existsSync(file)) reader = new OutReader(file, cursor);
-      if (reader === null) return { calls: [], next: cursor };
+      if (reader === null) return { calls: [], divergences: [], next: cursor };
       const calls: ExchangeClose[] = [];
+      const divergences: DivergenceLine[] = [];
       const { lines, next } = reader.read();
       for (const line of lines) {
         const entry = "text" in line ? parseExchangeLine(line.text) : null;
         if (entry?.type === "open") open.add(entry.id);
+        if (entry?.type === "divergence") divergences.push(entry);
         if (entry?.type !== "close") continue;
         open.delete(entry.id);
         calls.push(entry);
       }
-      return { calls, next };
+      return { calls, divergences, next };
     },
     open: () => open.size,
     close: () => reader?.close(),

@@ -15,6 +15,8 @@ import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import { remoteServersOf } from "./mcp-servers.ts";
+import { requireAnswers } from "./replay.ts";
+import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
 
@@ -35,6 +37,7 @@ export async function doTurn(ctx: RunnerContext, handle: RunHandle, end: AbortSi
   if (questionsOf(handle.row).length > 0) {
     if (isVerified) await dismissAgent(ctx, handle, end);
     await leaveAsking(handle, { events: [] });
+    await answerAsRecorded(ctx, handle.row);
   } else if (isVerified) await handle.happen({ type: "entered", phase: "verifying" });
   else await enterPublishing(handle);
 }
@@ -59,6 +62,9 @@ export async function workToEnd(
     model,
     simulated: row.simulated,
     mcpServers: remoteServersOf(row),
+    turn: row.turn,
+    attempt: row.attempt,
+    replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
   });
   if (attemptState(row).turn === undefined) {
     const first = begin(spec);
@@ -74,6 +80,7 @@ export async function workToEnd(
   const oomKills = readOutOfMemoryKills(dir);
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
+  requireAnswers(handle.row);
   requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row) });
 }
 
@@ -134,12 +141,16 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       // First look whether it has ended, then drain: the other order loses the tail.
       const code = readExitCode(dir);
       const gone = code !== null || !isShimAlive(dir);
-      if (bell.takeControl()) await input.flush();
+      if (bell.takeControl()) {
+        await answerAsRecorded(ctx, handle.row);
+        await input.flush();
+      }
       const { more } = output.read();
       const batch = output.due(ctx.now(), { flush: gone });
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
         turn = await digest(handle, { batch, spec: terms, turn, redact, dir });
+        await answerAsRecorded(ctx, handle.row);
         await input.flush();
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };

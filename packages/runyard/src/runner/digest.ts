@@ -8,6 +8,7 @@ import { readShimPid } from "../sandbox/run-directory.ts";
 import type { RunChange } from "../store/runs.ts";
 import type { Batch } from "./agent-output.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
+import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /** Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. */
@@ -18,6 +19,7 @@ export async function digest(
   const { batch, spec, turn, redact, dir } = input;
   const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
   const step = receive(turn.conversation, spec, lines);
+  const diverged = await noteDivergences(handle, batch.divergences);
   const usage = batch.calls.reduce(addCall, handle.row.usage);
   const failed = batch.calls.findLast((call) => !call.ok);
   const { outage, events: outages } = seeOutages(turn.outage ?? null, batch.calls);
@@ -27,7 +29,7 @@ export async function digest(
     outage,
     lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
   };
-  const events = [...step.events.map((event) => withPid(event, dir)), ...outages, ...callEvents(batch.calls, usage)];
+  const events = [...step.events.map((event) => withPid(event, dir)), ...outages, ...callEvents(batch.calls, usage), ...diverged];
   const change: RunChange = {
     state: { ...attemptState(handle.row), turn: next } satisfies AttemptState,
     usage,

@@ -17,6 +17,7 @@ import { awaitAttempt, beginNext, nextAfter } from "./next-attempt.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
+import { concludeBroken } from "./replay.ts";
 import { verifyWork } from "./verify.ts";
 import { partWithAgent, release } from "./release.ts";
 import { Detached, EndRequest, FencedError, ReleaseRequest, type RunHandle, runHandle, RunFailure } from "./run-handle.ts";
@@ -164,8 +165,9 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const next = await nextAfter(ctx, row, { fact, canGoOn: error instanceof RunFailure && error.canGoOn });
   const last = error instanceof RunFailure ? error.last : null;
   const events = [...(last?.events ?? []), ...(await withdrawnRequests(ctx, row))];
-  if (next.again) await beginNext(ctx, handle, { next, events });
-  else await handle.happen(withNote(fact, next.note), { events, change: last === null ? {} : { state: last.state } });
+  if (next.again) return beginNext(ctx, handle, { next, events });
+  const told = [...events, ...(await concludeBroken(ctx, handle, fact))];
+  await handle.happen(withNote(fact, next.note), { events: told, change: last === null ? {} : { state: last.state } });
 }
 
 /** Where somebody cancelled in the meantime, the run ends instead of waiting for people. */

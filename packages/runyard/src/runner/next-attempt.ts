@@ -4,7 +4,7 @@ import { decideNext, leftToWaitMs, type Next } from "../core/attempts.ts";
 import { seeOutages } from "../core/outages.ts";
 import type { RunFact } from "../core/run-machine.ts";
 import { addCall } from "../core/usage.ts";
-import type { ExchangeClose } from "../gateway/exchange-journal.ts";
+import type { DivergenceLine, ExchangeClose } from "../gateway/exchange-journal.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
@@ -13,6 +13,7 @@ import { type AttemptState, freshState, knownState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
 import { callEvents } from "./digest.ts";
+import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /** How long the dead attempt's model calls may take to be journalled once they were broken off. */
@@ -76,10 +77,12 @@ async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void>
   try {
     const giveUpAtMs = ctx.now() + LAST_CALLS_MS;
     const calls: ExchangeClose[] = [];
+    const divergences: DivergenceLine[] = [];
     let usageTo = handle.row.usage_cursor;
     for (;;) {
       const read = exchanges.read();
       calls.push(...read.calls);
+      divergences.push(...read.divergences);
       usageTo = read.next;
       if (exchanges.open() === 0 || ctx.now() >= giveUpAtMs) break;
       await sleep(LOOK_MS);
@@ -87,7 +90,8 @@ async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void>
     if (usageTo === handle.row.usage_cursor) return;
     const usage = calls.reduce(addCall, handle.row.usage);
     const { events } = seeOutages(knownState(handle.row).turn?.outage ?? null, calls);
-    await handle.commit({ usageTo, events: [...events, ...callEvents(calls, usage)], change: { usage } });
+    const diverged = await noteDivergences(handle, divergences);
+    await handle.commit({ usageTo, events: [...events, ...callEvents(calls, usage), ...diverged], change: { usage } });
   } finally {
     exchanges.close();
   }

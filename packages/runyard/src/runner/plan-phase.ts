@@ -13,6 +13,7 @@ import { concludedState } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
+import { answerAsRecorded } from "./replay-answers.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 const MAX_NAMED_FILES = 10;
@@ -33,7 +34,10 @@ export async function makePlan(ctx: RunnerContext, handle: RunHandle, end: Abort
     await changedBetween(ctx.git, { cachePath: cachePathOf(row), base: turnBase(row), before, after }),
   );
   // The questions come first: what they are answered with belongs into the plan.
-  if (questionsOf(handle.row).length > 0) return leaveAsking(handle, { events });
+  if (questionsOf(handle.row).length > 0) {
+    await leaveAsking(handle, { events });
+    return answerAsRecorded(ctx, handle.row);
+  }
 
   const conversation = attemptState(handle.row).turn?.conversation;
   const plan = findPlan({
@@ -59,7 +63,8 @@ async function propose(
 ): Promise<void> {
   const { row } = handle;
   const { text, source } = options.plan;
-  const { timeoutMs: dueMs } = planSettings(row);
+  // About a plan of a replay is decided at once, as it was then.
+  const dueMs = row.replay === null ? planSettings(row).timeoutMs : 0;
   const hash = planHash(text);
   const dueAt = dueMs === null ? null : new Date(ctx.now() + dueMs).toISOString();
   const plan: EventData<"plan.proposed"> = { version: row.plan_version + 1, text, hash, source, dueAt };

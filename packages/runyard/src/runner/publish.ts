@@ -6,6 +6,7 @@ import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attemp
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { concludeReplay } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /**
@@ -24,8 +25,12 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   const unchanged: RunResult = { summary, headBranch: null, headCommit: null, baseCommit: row.base_commit, ...figures };
   // A turn that changed nothing leaves what the turns before have made.
   const commit = head ?? turnHead(row);
-  if (commit === null) return handle.happen({ type: "finished", result: unchanged });
+  const diverged = await concludeReplay(ctx, handle, { status: "completed", head });
+  if (commit === null) return handle.happen({ type: "finished", result: unchanged }, { events: diverged });
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
+  // What a replay made is there to be compared, and belongs to nobody.
+  if (row.replay !== null)
+    return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
   const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
   // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
   await ctx.lease.whenHeld(end);

@@ -4,6 +4,7 @@ import type { Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
 import { nextAttempt } from "../store/attempts.ts";
 import { type NewPlan, proposePlan } from "../store/plans.ts";
+import { noteReplay, type StoredReplay } from "../store/replays.ts";
 import { type Release, releaseRun } from "../store/release.ts";
 import { type Carry, machineState, type RunRow } from "../store/run-row.ts";
 import { commitStep, reloadRun, type RunChange, type StepCommit } from "../store/runs.ts";
@@ -74,6 +75,8 @@ export interface RunHandle {
   propose(plan: { readonly fact: Extract<RunFact, { type: "plan_proposed" }> } & Omit<NewPlan, "run">): Promise<void>;
   /** Takes the run out of hand with its requests open, with the events of the fact and what came before them. Throws as `propose` does. */
   release(how: { readonly fact: Extract<RunFact, { type: "released" | "left_asking" }> } & Omit<Release, "run">): Promise<void>;
+  /** Notes what came of a replay so far; nothing of it is in the log by that. Throws FencedError. */
+  noteReplay(replay: StoredReplay): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
   happen(fact: RunFact, more?: Pick<StepCommit, "events" | "lines" | "change">): Promise<void>;
 }
@@ -113,6 +116,9 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
     },
     async release({ fact, events, ...rest }) {
       await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, run: row, events: [...events, ...decide(fact).events] }));
+    },
+    async noteReplay(replay) {
+      take(await noteReplay(deps.db, { run: row, replay }));
     },
     async happen(fact, more = {}) {
       const decided = decide(fact);

@@ -25,6 +25,7 @@ import type { RunState } from "../core/run-machine.ts";
 import type { UsageTotals } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 import { type PlanShown, timesOf } from "./plans-shown.ts";
+import { showReplay, type StoredReplay } from "./replays.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
 export interface RunSpec {
@@ -114,6 +115,8 @@ export interface RunRow {
   readonly out_cursor: number;
   readonly in_size: number;
   readonly usage_cursor: number;
+  /** How far the journals of runners that had the run before have been read. */
+  readonly usage_cursors: Readonly<Record<string, number>>;
   readonly state: unknown;
   readonly sandbox: SandboxReport | null;
   readonly result: RunResult | null;
@@ -136,6 +139,8 @@ export interface RunRow {
   readonly lost_turn: number | null;
   readonly lost_attempt: number | null;
   readonly resume: Resume | null;
+  /** null: the run is no replay. */
+  readonly replay: StoredReplay | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
@@ -222,6 +227,8 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     mcpServers: (row.spec.mcpServers ?? []).map(withoutSecrets),
     model: row.spec.model,
     simulated: row.simulated,
+    replayOf: row.replay?.of ?? null,
+    replay: showReplay(row),
     permissionPolicy: normalizePolicy(row.spec.permissionPolicy),
     settings: {
       timeout: row.spec.timeoutMs,
@@ -238,7 +245,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     responseType: responseTypeOf(row, plan),
     result: row.result,
     error: row.error,
-    usage: { ...usage, tokensUsed: tokens, totalCost: null, executionTime: activeMs(row, nowMs) },
+    usage: { ...usage, tokensUsed: tokens, totalCost: row.replay === null ? null : 0, executionTime: activeMs(row, nowMs) },
     waitingFor: open.map(toPendingRequest),
     cancelRequested: row.cancel_reason !== null,
     lastSeq: row.last_seq,

@@ -2,6 +2,7 @@ import type { NewEvent, RunPhase, RunResult, RunError, RunStatus, SandboxReport,
 import type { UsageTotals } from "../core/usage.ts";
 import type { Database, Tx } from "./database.ts";
 import { PLAN_SHOWN } from "./plans-shown.ts";
+import type { StoredReplay } from "./replays.ts";
 import { planSettings, type RequestRow, type RunRow, type RunSpec } from "./run-row.ts";
 
 export interface NewRun {
@@ -19,6 +20,9 @@ export interface NewRun {
   readonly status: "pending" | "failed";
   readonly error: RunError | null;
   readonly events: readonly NewEvent[];
+  readonly replay?: StoredReplay;
+  /** The only runner that may take it up; default: any. */
+  readonly onlyRunner?: string;
 }
 
 /** Events as the two arrays that every SQL function takes: types, and data as JSON text that is stored as it is. */
@@ -50,8 +54,8 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
     const rows = await tx.query<RunRow>(
       `with r as (
          insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, branch, base_commit, spec, simulated, usage,
-                                   status, phase, error, last_seq, finished_at, plans)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16)
+                                   status, phase, error, last_seq, finished_at, plans, replay, only_runner)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16, $17, $18)
          returning *
        ), e as (
          insert into runyard.events (run_id, seq, org_id, turn, attempt, type, data)
@@ -75,6 +79,8 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
         types,
         data,
         planSettings(run).wanted,
+        run.replay === undefined ? null : JSON.stringify(run.replay),
+        run.onlyRunner ?? null,
       ],
     );
     return { ...one(rows), queue_position: queuePosition };
@@ -264,7 +270,8 @@ interface RequestAnswer {
   readonly runId: string;
   readonly requestId: string;
   readonly answer: string;
-  readonly by: string;
+  /** A person's id; null: the recording of a replay. */
+  readonly by: string | null;
   readonly line: string;
   readonly event: NewEvent;
 }

@@ -2,7 +2,7 @@ import { NO_USAGE } from "../core/usage.ts";
 import type { Database } from "../store/database.ts";
 import { ensureAdministrator } from "../store/identities.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { insertRun } from "../store/runs.ts";
+import { insertRun, type NewRun } from "../store/runs.ts";
 
 /** An organization with a person and a token, by an id that only this test uses. */
 export async function makeOrganization(db: Database, orgId: string): Promise<void> {
@@ -11,7 +11,10 @@ export async function makeOrganization(db: Database, orgId: string): Promise<voi
 }
 
 /** A queued run of an organization that `makeOrganization` made. */
-export async function queueRun(db: Database, { orgId, id }: { readonly orgId: string; readonly id: string }): Promise<RunRow> {
+export async function queueRun(
+  db: Database,
+  { orgId, id, ...more }: { readonly orgId: string; readonly id: string } & Partial<NewRun>,
+): Promise<RunRow> {
   return insertRun(db, {
     id,
     orgId,
@@ -33,5 +36,6 @@ export async function queueRun(db: Database, { orgId, id }: { readonly orgId: st
     status: "pending",
     error: null,
     events: [{ type: "log", data: { text: "created" } }],
+    ...more,
   });
 }

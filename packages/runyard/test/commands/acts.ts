@@ -71,7 +71,7 @@ interface Create {
   readonly org: number;
   readonly key: string | null;
   /** With no model the run has failed at once. */
-  readonly body: "task" | "other task" | "no model" | "plan first";
+  readonly body: "task" | "other task" | "no model" | "plan first" | "for one runner";
   readonly fault: Fault;
 }
 
@@ -79,6 +79,7 @@ function create({ org, key, body, fault }: Create): Act {
   return act(["create", `org${org}`, key, body, fault], async (world) => {
     const orgId = at(world.orgIds, org) ?? "";
     const error = body === "no model" ? ERROR : null;
+    const onlyRunner = body === "for one runner" ? (world.owners[0]?.runnerId ?? null) : null;
     const events: NewEvent[] = [said("created"), ...(error === null ? [] : [{ type: "run.failed", data: { error } } as const])];
     const run: NewRun = {
       id: world.newName("run"),
@@ -95,6 +96,7 @@ function create({ org, key, body, fault }: Create): Act {
       status: error === null ? "pending" : "failed",
       error,
       events,
+      ...(onlyRunner !== null && { onlyRunner }),
     };
     const bodyHash = createHash("sha256").update(body).digest();
     const { done } = await withFault(world, fault, (db) => createRunOnce(db, run, { orgId, tokenId: `token_${orgId}`, key, bodyHash }));
@@ -115,6 +117,7 @@ function create({ org, key, body, fault }: Create): Act {
         state: { ...QUEUED, plans: body === "plan first" },
         owner: null,
         runnerId: null,
+        onlyRunner,
         cancelWanted: false,
         plans: [],
         out: 0,
@@ -146,7 +149,8 @@ function claim(by: number, fault: Fault): Act {
     if (row !== undefined && !lost) rows.set(row.id, row);
     return (model) => {
       const claimable = world.orgIds.flatMap((orgId) => {
-        const first = runsOf(model, orgId).find((run) => run.state.status === "pending");
+        const isFor = ({ onlyRunner }: ModelRun): boolean => onlyRunner === null || onlyRunner === runnerId;
+        const first = runsOf(model, orgId).find((run) => run.state.status === "pending" && isFor(run));
         return first !== undefined && countsOf(model, orgId).active < MAX_ACTIVE ? [first] : [];
       });
       // What somebody else holds this moment is passed over, and found by the next claim.
@@ -538,7 +542,7 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
       .record({
         org: fc.nat({ max: 1 }),
         key: fc.constantFrom(null, "key1", "key2"),
-        body: fc.constantFrom("task", "task", "plan first", "other task", "no model"),
+        body: fc.constantFrom("task", "task", "plan first", "other task", "no model", "for one runner"),
         fault,
       })
       .map((words) => create(words as Create)),

@@ -38,6 +38,12 @@ describe("a broken rule is caught:", () => {
     ["an end gives the place back", "commit_step", "set active = s.active - 1", "set active = s.active"],
     ["the limit of an organization holds", "claim_run", "and s.active < s.max_active", ""],
     ["the oldest is claimed first", "claim_run", "order by y.num limit 1", "order by y.num desc limit 1"],
+    [
+      "what is for one runner goes to nobody else",
+      "claim_run",
+      "and (y.only_runner is null or y.only_runner = p_runner)\n    order by",
+      "order by",
+    ],
     ["an answer counts once", "answer_request", "and q.closed_at is null", ""],
     ["the last answer sets the run going", "answer_request", "x.open_requests = 1 and", ""],
     ["a queued run that is cancelled leaves the queue", "cancel_run", "set queued = s.queued - 1", "set queued = s.queued"],

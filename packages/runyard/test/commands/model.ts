@@ -10,6 +10,8 @@ export interface ModelRun {
   state: RunState;
   owner: string | null;
   runnerId: string | null;
+  /** The only runner that may take it up; null: any. */
+  readonly onlyRunner: string | null;
   cancelWanted: boolean;
   /** What became of each version of its plan. */
   readonly plans: PlanState[];

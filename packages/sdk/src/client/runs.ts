@@ -7,6 +7,7 @@ import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-str
 import { checkedIdempotencyKey, newIdempotencyKey } from "./idempotency-key.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import { createPlans, type RunPlans } from "./plans.ts";
+import { createRecordings, type RunRecordings } from "./recordings.ts";
 import { createResults, type RunResults } from "./results.ts";
 import type { RequestOptions, Transport } from "./transport.ts";
 
@@ -16,7 +17,7 @@ export type RunList = Promise<RunPage> & AsyncIterable<Run>;
 const JSON_TYPE = "application/json";
 
 /** Runs of the token's organization: `client.runs`. */
-export interface Runs extends RunResults, RunPlans {
+export interface Runs extends RunResults, RunPlans, RunRecordings {
   /**
    * Creates a run. Each call has a key (`idempotencyKey`, else one of its own) under which the server makes
    * one run and no more, so that it is safe to try again, and is. Give a key to repeat a call later, within
@@ -118,6 +119,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
   return {
     ...createResults(transport, idleMs),
     ...createPlans(transport),
+    ...createRecordings(transport),
     get,
     events,
     create: async ({ idempotencyKey = newIdempotencyKey(), ...body }, options) => {

@@ -3,6 +3,7 @@ import { attemptEventSchemas } from "./attempts.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
 import { planEventSchemas } from "./plan.ts";
+import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
 
@@ -43,6 +44,8 @@ export const eventDataSchemas = {
     model: z.string().nullable(),
     simulated: z.boolean(),
     permissionPolicy: permissionPolicySchema,
+    /** The run that is replayed. */
+    replayOf: runIdSchema.optional(),
   }),
   "run.started": z.object({ runnerId: z.string() }),
   "run.phase": z.object({ phase: runPhaseSchema }),
@@ -117,6 +120,7 @@ export const eventDataSchemas = {
   "result.regular": z.object({ result: runResultSchema }),
   ...attemptEventSchemas,
   ...planEventSchemas,
+  ...replayEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

@@ -44,6 +44,8 @@ function words(event: RunEvent): Words | null {
       return event.data.answer === null ? null : { level: "info", source: "user", message: event.data.answer };
     case "notice":
       return { level: event.data.level, source: "runyard", message: event.data.message };
+    case "replay.diverged":
+      return { level: "warning", source: "runyard", message: divergenceWords(event.data) };
     case "log":
       return { level: "debug", source: "agent", message: event.data.text };
     default:
@@ -59,6 +61,12 @@ function rememberedWords({ rule, userName, userId }: EventData<"permission.rule_
 export function decidedBy(data: EventData<"permission.resolved">): string {
   const which = data.by === "policy" ? data.rule : (data.userName ?? data.userId);
   return which === undefined ? data.by : `${data.by}, ${which}`;
+}
+
+function divergenceWords({ exchange, kind, path, recorded, replayed }: EventData<"replay.diverged">): string {
+  const place = `differs from the recording at exchange ${exchange}`;
+  if (kind !== "request") return `${place} (${kind})`;
+  return `${place}, in ${path}:\n- ${recorded ?? "(nothing)"}\n+ ${replayed ?? "(nothing)"}`;
 }
 
 function toolWords(data: Extract<RunEvent, { type: "tool.finished" }>["data"]): Words {

@@ -74,6 +74,36 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run changed, file by file",
   },
+  runExchanges: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/exchanges",
+    policy: { scope: "agent:read" },
+    summary: "List the model calls of a run",
+  },
+  runExchange: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/exchanges/{xid}",
+    policy: { scope: "agent:read" },
+    summary: "Read a model call: what was asked and what was answered",
+  },
+  runExchangeRequest: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/exchanges/{xid}/request",
+    policy: { scope: "agent:read" },
+    summary: "Read what an agent sent to a model, byte for byte",
+  },
+  runExchangeResponse: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/exchanges/{xid}/response",
+    policy: { scope: "agent:read" },
+    summary: "Read what an agent got from a model, byte for byte",
+  },
+  replayRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/replay",
+    policy: { scope: "agent:execute" },
+    summary: "Run again what a run did, on its recording in place of a model",
+  },
   runPlan: {
     method: "GET",
     path: "/v1/agent-runs/{id}/plan",

@@ -6,6 +6,7 @@ import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
+import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 
@@ -151,7 +152,7 @@ export type Usage = z.infer<typeof usageSchema>;
 export const runResultSchema = z.object({
   /** The agent's last words. */
   summary: z.string(),
-  /** The branch in the user's repository, or null when the agent changed nothing. */
+  /** The branch in the user's repository, or null when the agent changed nothing, and in a replay. */
   headBranch: z.string().nullable(),
   headCommit: z.string().nullable(),
   baseCommit: z.string(),
@@ -200,6 +201,9 @@ export const runSchema = z.object({
   model: z.string().nullable(),
   /** True when a scripted model of Runyard answered instead of a real one. */
   simulated: z.boolean(),
+  /** The run whose recording answers in place of a model; null: this is no replay. A replay costs nothing. */
+  replayOf: runIdSchema.nullable(),
+  replay: replaySchema.nullable(),
   permissionPolicy: permissionPolicySchema,
   settings: z.object({
     timeout: z.number().int(),

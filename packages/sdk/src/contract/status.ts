@@ -42,6 +42,7 @@ export const RUN_ERROR_TYPES = [
   "compilation-error",
   "test-failure",
   "lost",
+  "replay-diverged",
 ] as const;
 export type RunErrorType = (typeof RUN_ERROR_TYPES)[number];
 export const runErrorTypeSchema = z.enum(RUN_ERROR_TYPES);

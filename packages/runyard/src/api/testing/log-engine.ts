@@ -1,5 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { isTerminal, isTerminalEventType, type Run, RunyardError, type RunStatus, type ServerStatus } from "@runyard/sdk/contract";
+import {
+  type ExchangeDetail,
+  isTerminal,
+  isTerminalEventType,
+  type Run,
+  RunyardError,
+  type RunStatus,
+  type ServerStatus,
+} from "@runyard/sdk/contract";
 import type { ApiEngine, Principal, StoredEvent } from "../engine.ts";
 import { createLogAgents } from "./log-agents.ts";
 import { createLogSettings } from "./log-settings.ts";
@@ -110,6 +118,17 @@ export function createLogEngine(): LogEngine {
       entry.run = { ...entry.run, status: "pending", turn: entry.run.turn + 1, prompt };
       return entry.run;
     },
+    replayRun: async (principal, id) => addRun(principal.orgId, { replayOf: find(principal, id).run.id }),
+    exchanges: async (principal, id) => {
+      find(principal, id);
+      return { data: [], elsewhere: [] };
+    },
+    exchange: async (principal, id, exchangeId) => {
+      find(principal, id);
+      return blankExchange(exchangeId);
+    },
+    exchangeBytes: async (principal, id, { id: exchangeId, side }) =>
+      Buffer.from(`<script>alert("${find(principal, id).run.task} ${exchangeId} ${side}")</script>`),
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
     patch: async (principal, id) => Buffer.from(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
@@ -189,6 +208,8 @@ function blankRun(number: number): Run {
     mcpServers: [],
     model: null,
     simulated: false,
+    replayOf: null,
+    replay: null,
     permissionPolicy: { ask: [], deny: [] },
     settings: {
       timeout: 3_600_000,
@@ -233,6 +254,36 @@ function blankRun(number: number): Run {
     startedAt: null,
     finishedAt: null,
     updatedAt: "2026-11-20T10:00:00.000Z",
+  };
+}
+
+function blankExchange(id: string): ExchangeDetail {
+  const body = { state: "whole", bytes: 2, json: {}, text: null, truncated: false } as const;
+  return {
+    id,
+    number: 1,
+    at: "2026-11-20T10:00:00.000Z",
+    turn: 1,
+    attempt: 1,
+    provider: "openai",
+    model: "m",
+    path: "/v1/chat/completions",
+    status: 200,
+    ok: true,
+    complete: true,
+    tries: 1,
+    inputTokens: null,
+    outputTokens: null,
+    cachedInputTokens: null,
+    cacheWriteTokens: null,
+    reasoningTokens: null,
+    costUsd: null,
+    durationMs: 1,
+    error: null,
+    replays: null,
+    headers: null,
+    request: body,
+    response: body,
   };
 }
 

@@ -135,6 +135,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
   },
+  recordings: null,
   carryOver: () => ({ attempts: [], head: null, published: null, sessionId: null, prompt: "before", lastWords: null }),
   carryPlanned,
   status: {
