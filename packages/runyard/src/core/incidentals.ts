@@ -3,7 +3,8 @@
 const MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*";
 const WEEKDAY = "(?:\\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +)?";
 const CLOCK = "\\d{1,2}:\\d{2}(?::\\d{2}(?:\\.\\d+)?)?";
-const ZONE = "(?: ?(?:Z|[A-Z]{3,4}|[+-]\\d{2}:?\\d{2}))?";
+/** UTC, CET, CEST, but no other word in capitals: the name of a file may follow a time. */
+const ZONE = "(?: ?(?:Z\\b|UTC\\b|GMT\\b|[A-Z]{2,3}T\\b|[+-]\\d{2}:?\\d{2}))?";
 
 /** In every text of a request, in this order: what fits `pattern` counts as `as`. */
 const INCIDENTAL_TEXT: readonly { readonly pattern: RegExp; readonly as: string }[] = [
@@ -24,6 +25,8 @@ const INCIDENTAL_TEXT: readonly { readonly pattern: RegExp; readonly as: string 
       /\b\d+\.\d+ ?(?:µs|ms|s|secs?|seconds)\b|\b\d+ms\b|(?<=\()\d+ m?s(?=\))|(?<=duration_ms:? )[\d.]+|(?<=\b[Tt]ime: )\d+ seconds\b/g,
     as: "<duration>",
   },
+  // Process ids, where they are called so
+  { pattern: /(?<=\b(?:PGID|PIDs?|pid)(?:: ?| |=))\d+\b/g, as: "<pid>" },
   // Codex names each piece of what a command puts out.
   { pattern: /(?<=\bChunk ID: )[0-9a-f]+\b/g, as: "<name>" },
 ];

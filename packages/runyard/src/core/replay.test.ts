@@ -29,6 +29,7 @@ describe("two requests", () => {
       { at: 1_795_209_378, text: "at 1795209378419" },
       { at: 1_795_209_999, text: "at 1795209391825" },
     ],
+    ["process ids that are called so", "Process Group PGID: 39, pid 7 (pid=8)", "Process Group PGID: 40, pid 17 (pid=18)"],
     ["times and names of a tool", "Chunk ID: d5ff78\nWall time: 0.2738 seconds", "Chunk ID: ea9821\nWall time: 1 seconds"],
     [
       "names, as long as they mean the same",
@@ -66,6 +67,7 @@ describe("two requests", () => {
     ],
     ["an id that is no text", { id: 1 }, { id: 2 }, "id", "1", "2"],
     ["another run's id", { a: ONE }, { a: ONE }, "a", "<run>", ONE],
+    ["the name of a file behind a time", "Nov 20 20:01 README.md", "Dec 21 21:02 READ.md", "$", "<time> README.md", "<time> READ.md"],
     ["a number of a name", { a: "v1.2.3 of 12:30" }, { a: "v1.2.4 of 12:30" }, "a", "v1.2.3 of 12:30", "v1.2.4 of 12:30"],
   ])("differ in %s", (_, recorded, replayed, path, one, other) => {
     expect(differs(recorded, replayed)).toEqual({ path, recorded: one, replayed: other });
