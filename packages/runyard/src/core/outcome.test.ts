@@ -5,6 +5,7 @@ const GOOD: TurnFacts = {
   stopReason: "end_turn",
   error: null,
   sawOutput: true,
+  handedIn: false,
   gateway: { calls: 3, failed: 0, lastError: null },
   exit: null,
   oomKills: 0,
@@ -29,6 +30,7 @@ describe("a turn that succeeds", () => {
     ["an agent that has already exited", { exit: { code: 0 } }],
     ["a child process that was killed for memory, which the agent survived", { oomKills: 1 }],
     ["noise on stderr", { stderrTail: "warning: ENOSPC" }],
+    ["a plan that was handed in, and that nobody took at once", { stopReason: "cancelled", handedIn: true }],
   ])("%s", (_name, facts) => {
     expect(judge(facts)).toEqual({ ok: true });
   });
@@ -59,6 +61,13 @@ describe("a turn that fails", () => {
     ["max_tokens", { stopReason: "max_tokens" }, "agent-error", /output tokens/],
     ["max_turn_requests", { stopReason: "max_turn_requests" }, "agent-error", /model calls in one turn/],
     ["cancelled by itself", { stopReason: "cancelled" }, "agent-error", /by itself/],
+    ["refusal behind a plan", { stopReason: "refusal", handedIn: true }, "agent-error", /refused/],
+    [
+      "a plan of a model that never answered",
+      { stopReason: "cancelled", handedIn: true, ...failedCalls(500, "oops") },
+      "network-error",
+      /500/,
+    ],
     ["a stop reason of tomorrow", { stopReason: "tired" }, "agent-error", /does not know: tired\./],
     ["the agent's own error", { stopReason: null, error: "model blew up" }, "agent-error", /^The agent failed: model blew up$/],
     [

@@ -14,6 +14,8 @@ export interface TurnFacts {
   readonly error: string | null;
   /** The agent sent message text, tool calls or usage. */
   readonly sawOutput: boolean;
+  /** The turn was to make a plan, and one was handed in: some agents call such a turn cancelled, because nobody takes the plan at once. */
+  readonly handedIn: boolean;
   /** Model calls of this turn; null when the agent does not go through the gateway. */
   readonly gateway: { readonly calls: number; readonly failed: number; readonly lastError: ModelCallError | null } | null;
   /** How the agent's process ended; null while it lives. `code` is null when nobody knows it. */
@@ -33,7 +35,8 @@ export type TurnVerdict = { readonly ok: true } | { readonly ok: false; readonly
 export function judgeTurn(facts: TurnFacts): TurnVerdict {
   if (facts.error !== null) return fail(agentErrorReason(facts, facts.error));
   if (facts.stopReason === null) return fail(brokenOffReason(facts));
-  if (facts.stopReason !== "end_turn") return fail(stopReasonError(facts.stopReason));
+  if (facts.stopReason !== "end_turn" && !(facts.handedIn && facts.stopReason === "cancelled"))
+    return fail(stopReasonError(facts.stopReason));
   const cause = causeOfTotalFailure(facts.gateway);
   if (cause) return fail(cause);
   if (!facts.sawOutput && !modelAnswered(facts.gateway)) {

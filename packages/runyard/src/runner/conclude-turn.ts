@@ -33,6 +33,7 @@ export function requireSuccess(
   const { usage } = row;
   const verdict = judgeTurn({
     ...outcome,
+    handedIn: turn.conversation.handedIn !== undefined,
     gateway: {
       calls: usage.modelCalls - turn.before.calls,
       failed: usage.failedModelCalls - turn.before.failed,

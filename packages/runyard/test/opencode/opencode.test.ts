@@ -154,6 +154,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
       stopReason: outcome?.stopReason ?? null,
       error: outcome?.error ?? null,
       sawOutput: outcome?.sawOutput ?? false,
+      handedIn: false,
       gateway: { calls, failed: calls, lastError: { status: 401, message: "no such key" } },
       exit: null,
       oomKills: 0,

@@ -60,6 +60,15 @@ describe("what agents send", () => {
   });
 });
 
+it("takes the title of a command for the command, of an agent that says it nowhere else", () => {
+  const about = { known: null, workspace: "/workspace", titleIsCommand: true };
+  const call = { title: "npm test; ls", locations: [] };
+  expect(readAskedCall(call, { ...about, kind: "execute" })).toMatchObject({ command: "npm test; ls", paths: [] });
+  expect(readAskedCall(call, { ...about, kind: "edit" }).command).toBeNull();
+  expect(readAskedCall({}, { ...about, kind: "execute" }).command).toBeNull();
+  expect(readAskedCall(call, { ...about, kind: "execute", titleIsCommand: false }).command).toBeNull();
+});
+
 describe("what is too much to look at", () => {
   const long = "x".repeat(16_385);
   const many = Array.from({ length: 64 }, (_, index) => `f${index}`);

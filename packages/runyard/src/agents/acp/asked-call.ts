@@ -12,10 +12,12 @@ const PATH_FIELDS = ["path", "file_path", "filePath", "filepath"] as const;
 /** What a request for permission says of its call, as far as rules go by it; `known` is what was said of it before. */
 export function readAskedCall(
   call: JsonObject,
-  about: { readonly kind: ToolKind; readonly known: ToolView | null; readonly workspace: string },
+  about: { readonly kind: ToolKind; readonly known: ToolView | null; readonly workspace: string; readonly titleIsCommand?: boolean },
 ): AskedCall {
   const input = readObject(call["rawInput"]);
-  const command = readCommand(input?.["command"], readText(call["title"]));
+  const title = readText(call["title"]);
+  const isTitle = about.titleIsCommand === true && about.kind === "execute";
+  const command = readCommand(isTitle ? title : input?.["command"], title);
   const own = [
     ...pathsOf(call["locations"]),
     ...pathsOf(call["content"]),

@@ -3,9 +3,10 @@ import { cutText, parseJson, readInteger, readLabel, readObject, readText, type 
 import { cancelledPermission, receivePermission, type Answer, type RequestPlace } from "./permissions.ts";
 import {
   beginReopening,
-  isReopening,
+  isBeingOpened,
   isReopeningMethod,
   openSession,
+  receiveOpened,
   receiveReopened,
   reopeningRefused,
   startPrompt,
@@ -96,7 +97,7 @@ function receiveMessage(draft: Draft, message: JsonObject, offset: number): bool
   if (method === null) return receiveResponse(draft, message);
   if (id === undefined) {
     // Before the prompt an agent can only tell again what the log has already.
-    if (method === "session/update" && !isReopening(draft))
+    if (method === "session/update" && !isBeingOpened(draft))
       receiveUpdate(draft, readObject(readObject(message["params"])?.["update"]) ?? {});
     return true;
   }
@@ -181,6 +182,7 @@ const RESULT_HANDLERS: { readonly [method in RpcMethod]: (draft: Draft, result: 
   "session/new": receiveSession,
   "session/resume": receiveReopened,
   "session/load": receiveReopened,
+  "session/set_mode": startPrompt,
   "session/prompt": receiveTurnEnd,
 };
 
@@ -212,7 +214,7 @@ function receiveSession(draft: Draft, result: JsonObject): void {
     breakOff(draft, "The agent opened a session without an id, so no task can be given to it.");
     return;
   }
-  startPrompt(draft, { sessionId, text: draft.spec.earlier?.retold ?? draft.spec.prompt });
+  receiveOpened(draft, sessionId);
 }
 
 function receiveTurnEnd(draft: Draft, result: JsonObject): void {

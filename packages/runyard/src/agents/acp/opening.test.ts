@@ -128,6 +128,49 @@ describe("the servers of a run", () => {
   });
 });
 
+describe("an agent with modes", () => {
+  const modes = { plan: "look", build: "work" };
+  const sessionMeta = { agent: { careful: true } };
+  const MODAL: ConversationSpec = { ...SPEC, profileQuirks: { modes, sessionMeta } };
+  const opened = rpc({ id: 1, result: { sessionId: "s1" } });
+  const modeSet = rpc({ id: 2, result: {} });
+  const sent = (played: Played): unknown[] => played.lines.slice(1).map((line) => JSON.parse(line) as unknown);
+
+  it.each([
+    ["work", MODAL],
+    ["look", { ...MODAL, plans: true }],
+  ])("is put into the mode %j before it gets its prompt, and takes its settings with the session", (modeId, spec) => {
+    const played = play(journal([initialized({}), opened, modeSet]), { spec });
+    expect(sent(played)).toMatchObject([
+      { method: "session/new", params: { cwd: "/workspace", mcpServers: [], _meta: sessionMeta } },
+      { method: "session/set_mode", params: { sessionId: "s1", modeId } },
+      { method: "session/prompt", params: { sessionId: "s1", prompt: [{ text: "Do it" }] } },
+    ]);
+  });
+
+  it("takes its conversation up in the mode of the new turn", () => {
+    const spec = { ...LATER, profileQuirks: MODAL.profileQuirks ?? {} };
+    const told = update("current_mode_update", { currentModeId: "work" });
+    const played = play(journal([initialized(BOTH), rpc({ id: 1, result: {} }), told, modeSet]), { spec, sizes: [2, 1] });
+    expect(sent(played)).toMatchObject([
+      { method: "session/resume", params: { sessionId: "old", _meta: sessionMeta } },
+      { method: "session/set_mode", params: { sessionId: "old", modeId: "work" } },
+      { method: "session/prompt", params: { sessionId: "old", prompt: [{ text: "Now this" }] } },
+    ]);
+    expect(played.events.map((event) => event.type)).toEqual(["agent.started"]);
+    expect(played.state).not.toHaveProperty("isReopened");
+    const anew = play(journal([initialized({}), opened, modeSet]), { spec });
+    expect(sent(anew).at(-1)).toMatchObject({ params: { prompt: [{ text: "What was before" }] } });
+  });
+
+  it("gets no task in another mode", () => {
+    const played = play(journal([initialized({}), opened, rpc({ id: 2, error: { code: -32602, message: "No such mode" } })]), {
+      spec: MODAL,
+    });
+    expect(played.state).toMatchObject({ phase: "broken", outcome: { error: "The agent refused session/set_mode: No such mode" } });
+  });
+});
+
 describe("telling what was before", () => {
   it("says the task, the last prompt and the last words, and each once", () => {
     const story = { task: "Build it", lastPrompt: "Paint it", lastWords: "Painted.", prompt: "Sell it" };

@@ -6,9 +6,9 @@ export function isReopeningMethod(method: RpcMethod): method is Reopening {
   return (REOPENINGS as readonly RpcMethod[]).includes(method);
 }
 
-/** True while the agent takes up an earlier conversation. */
-export function isReopening(draft: Draft): boolean {
-  return draft.state.waiting.some((request) => isReopeningMethod(request.method));
+/** True while the agent takes up an earlier conversation, or is put into a mode. */
+export function isBeingOpened(draft: Draft): boolean {
+  return draft.state.waiting.some(({ method }) => isReopeningMethod(method) || method === "session/set_mode");
 }
 
 /** Why the agent cannot have the servers that it is to be given; null: it can. */
@@ -31,17 +31,28 @@ export function beginReopening(draft: Draft, capabilities: JsonObject | null): v
 
 /** Asks for the earlier conversation by the next way that is left, else for a new one. */
 export function openSession(draft: Draft): void {
-  const { cwd, mcpServers = [] } = draft.spec;
+  const { cwd, mcpServers = [], profileQuirks } = draft.spec;
+  const params = { cwd, mcpServers, ...(profileQuirks?.sessionMeta && { _meta: profileQuirks.sessionMeta }) };
   const way = draft.state.reopenings?.shift();
   const sessionId = sessionToReopen(draft);
-  if (way === undefined || sessionId === null) sendRequest(draft, "session/new", { cwd, mcpServers });
-  else sendRequest(draft, way, { sessionId, cwd, mcpServers });
+  if (way === undefined || sessionId === null) sendRequest(draft, "session/new", params);
+  else sendRequest(draft, way, { sessionId, ...params });
 }
 
 /** The earlier conversation is there again: it goes on with the prompt alone. */
 export function receiveReopened(draft: Draft): void {
   const sessionId = sessionToReopen(draft);
-  if (sessionId !== null) startPrompt(draft, { sessionId, text: draft.spec.prompt });
+  if (sessionId === null) return;
+  draft.state.isReopened = true;
+  receiveOpened(draft, sessionId);
+}
+
+/** There is a session: it gets the mode of its turn, where the agent has modes, and then its prompt. */
+export function receiveOpened(draft: Draft, sessionId: string): void {
+  const { profileQuirks, plans } = draft.spec;
+  draft.state.sessionId = sessionId;
+  if (profileQuirks?.modes === undefined) startPrompt(draft);
+  else sendRequest(draft, "session/set_mode", { sessionId, modeId: plans === true ? profileQuirks.modes.plan : profileQuirks.modes.build });
 }
 
 export function reopeningRefused(draft: Draft, words: string): void {
@@ -49,10 +60,12 @@ export function reopeningRefused(draft: Draft, words: string): void {
   openSession(draft);
 }
 
-export function startPrompt(draft: Draft, prompt: { readonly sessionId: string; readonly text: string }): void {
-  const { sessionId, text } = prompt;
-  draft.state.sessionId = sessionId;
-  draft.state.phase = "prompting";
+export function startPrompt(draft: Draft): void {
+  const { state, spec } = draft;
+  const sessionId = state.sessionId ?? "";
+  const text = state.isReopened === true ? spec.prompt : (spec.earlier?.retold ?? spec.prompt);
+  delete state.isReopened;
+  state.phase = "prompting";
   emit(draft, { type: "agent.started", data: { ...draft.state.agent, pid: null, sessionId } });
   sendRequest(draft, "session/prompt", { sessionId, prompt: [{ type: "text", text }] });
 }

@@ -1,7 +1,7 @@
 import type { EventData, NewEvent, ToolKind } from "@runyard/sdk/contract";
 import type { NormalPolicy } from "../../core/permission-policy.ts";
 import type { RunTool, RunToolCall } from "../run-tools/calls.ts";
-import type { Json } from "./json.ts";
+import type { Json, JsonObject } from "./json.ts";
 
 /** One whole line of the agent's journal and where it begins, or the length of one that was too long to read. */
 export type JournalLine = { readonly offset: number; readonly text: string } | { readonly offset: number; readonly tooLongBytes: number };
@@ -14,6 +14,12 @@ export interface ProfileQuirks {
   readonly hasRunTools?: true;
   /** The agent does not report what it passes to a tool: Runyard's tools repeat it in their answers. */
   readonly tellsNoInput?: true;
+  /** Ids of modes: that of a turn that is to make a plan, and that of every other turn. Left out: whichever the agent begins in. */
+  readonly modes?: { readonly plan: string; readonly build: string };
+  /** `_meta` of what opens a session, for agents that take settings there. */
+  readonly sessionMeta?: JsonObject;
+  /** Calls of the kind `execute` name their command as their title, and nowhere else. */
+  readonly titleIsCommand?: boolean;
 }
 
 /** The conversation that a turn goes on with. */
@@ -131,7 +137,7 @@ interface OpenMessage {
 export const REOPENINGS = ["session/resume", "session/load"] as const;
 export type Reopening = (typeof REOPENINGS)[number];
 
-export type RpcMethod = "initialize" | "session/new" | Reopening | "session/prompt";
+export type RpcMethod = "initialize" | "session/new" | Reopening | "session/set_mode" | "session/prompt";
 
 /**
  * Everything that must be known to go on in the middle of a turn. Plain JSON, bounded in size, stored
@@ -143,6 +149,8 @@ export interface ConversationState {
   sessionId: string | null;
   /** Ways to take up the earlier conversation that have not been tried; left out where there is none. */
   reopenings?: Reopening[];
+  /** The session is the earlier conversation again, while its mode is set; left out otherwise. */
+  isReopened?: boolean;
   nextId: number;
   /** Our requests that the agent has not answered. */
   waiting: { readonly id: number; readonly method: RpcMethod }[];
