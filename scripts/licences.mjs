@@ -36,7 +36,7 @@ function readPackages(lockfile) {
 }
 
 const LOCKFILE = "package-lock.json";
-const TEST_LOCKFILES = ["test/agents/package-lock.json", "test/agents/codex/package-lock.json"];
+const TEST_LOCKFILES = ["", "claude/", "codex/", "gemini/"].map((folder) => `test/agents/${folder}package-lock.json`);
 
 const packages = readPackages(LOCKFILE);
 for (const [place, entry] of Object.entries(packages)) {

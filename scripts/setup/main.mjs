@@ -7,9 +7,11 @@ import { ensureSystemPrograms, thisMachine } from "./system-programs.mjs";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const UNSAFE_FLAG = "--unsafe-process";
 const VITEST = "node_modules/vitest/vitest.mjs";
+/** Claude Code is proprietary: only whoever says so installs and tests it. */
+const ASKED_FOR = process.env["RUNYARD_TEST_CLAUDE"] ? ["test/agents/claude"] : [];
 /** Folders with the programs that tests run, each with a lockfile of its own; the full tests need those of half a gigabyte too. */
-const TEST_PROGRAMS = ["test/agents"];
-const FULL_TEST_PROGRAMS = [...TEST_PROGRAMS, "test/agents/codex"];
+const TEST_PROGRAMS = ["test/agents", ...ASKED_FOR];
+const FULL_TEST_PROGRAMS = [...TEST_PROGRAMS, "test/agents/codex", "test/agents/gemini"];
 
 /**
  * @typedef {object} Command

@@ -3,7 +3,8 @@ import { execFile } from "node:child_process";
 import { homedir } from "node:os";
 import path from "node:path";
 import pg from "pg";
-import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
+import { knownPrograms } from "./agents/profiles/profiles.ts";
+import type { AgentProfile } from "./agents/profiles/profile.ts";
 import { databaseUrlFromEnvironment } from "./configuration.ts";
 import type { Home } from "./home.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
@@ -126,27 +127,26 @@ async function lookAtEmbedded(home: Home): Promise<Finding> {
   }
 }
 
-async function lookAtAgents(options: LookOptions): Promise<Finding[]> {
-  const names = profileNames().filter((name) => name !== "custom");
-  return [...(await Promise.all(names.map((name) => lookAtAgent(name, options.env)))), ...lookAtLogins(options.env)];
+async function lookAtAgents({ env }: LookOptions): Promise<Finding[]> {
+  const profiles = knownPrograms(env);
+  return [...(await Promise.all(profiles.map((profile) => lookAtAgent(profile, env)))), lookAtLogins(profiles, env)];
 }
 
-async function lookAtAgent(name: string, env: NodeJS.ProcessEnv): Promise<Finding> {
-  const probe = await resolveProfile(name, env)?.probe(env);
-  if (probe?.installed !== true) return { ...finding("agents", name, "none", "not installed"), advice: probe?.reason ?? null };
+async function lookAtAgent(profile: AgentProfile, env: NodeJS.ProcessEnv): Promise<Finding> {
+  const { name } = profile;
+  const probe = await profile.probe(env);
+  if (!probe.installed) return { ...finding("agents", name, "none", "not installed"), advice: probe.reason };
   const version = probe.version ?? (probe.program === null ? "comes with Runyard" : "version unknown");
   return finding("agents", name, "ok", probe.program === null ? version : `${version} at ${probe.program}`);
 }
 
-/** Places of logins, below the user's home. Only whether they are there is looked at: they are never read. */
-const LOGINS = { "Claude Code": ".claude", Codex: ".codex", opencode: ".local/share/opencode/auth.json" } as const;
-
-function lookAtLogins(env: NodeJS.ProcessEnv): Finding[] {
+/** Only whether they are there is looked at: they are never read. */
+function lookAtLogins(profiles: readonly AgentProfile[], env: NodeJS.ProcessEnv): Finding {
   const userHome = env["HOME"] || homedir();
-  const there = Object.entries(LOGINS).filter(([, place]) => existsSync(path.join(userHome, place)));
-  if (there.length === 0) return [finding("agents", "logins", "none", "no agent of this user has a login")];
-  const list = there.map(([name, place]) => `${name} (~/${place})`).join(", ");
-  return [finding("agents", "logins", "ok", `${list}; never read: agents in a sandbox do not see them`)];
+  const there = profiles.filter(({ loginPlace }) => loginPlace !== null && existsSync(path.join(userHome, loginPlace)));
+  if (there.length === 0) return finding("agents", "logins", "none", "no agent of this user has a login");
+  const list = there.map(({ name, loginPlace }) => `${name} (~/${loginPlace})`).join(", ");
+  return finding("agents", "logins", "ok", `${list}; never read: agents in a sandbox do not see them`);
 }
 
 function finding(area: Finding["area"], name: string, state: Finding["state"], found: string): Finding {

@@ -3,7 +3,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
-import { profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
+import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ServerConfiguration } from "./configuration.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
@@ -283,11 +283,10 @@ function freeBytesOf(dir: string): number {
 }
 
 async function probeProfiles(): Promise<ServerStatus["agents"]> {
-  const profiles = profileNames().flatMap((name) => (name === "custom" ? [] : (resolveProfile(name) ?? [])));
   return Promise.all(
-    profiles.map(async (profile) => {
+    knownPrograms().map(async (profile) => {
       const { installed, version, reason } = await profile.probe(process.env);
-      return { name: profile.name, installed, version, reason };
+      return { name: profile.name, installed, version, reason, install: profile.install };
     }),
   );
 }

@@ -173,7 +173,7 @@ describe("doctor", () => {
     rmSync(userHome, { recursive: true });
     expect(text).toContain("OPENAI_API_KEY");
     expect(text).toContain("GEMINI_API_KEY");
-    expect(report.findings.find((finding) => finding.name === "logins")?.found).toMatch(/^Codex \(~\/\.codex\)/);
+    expect(report.findings.find((finding) => finding.name === "logins")?.found).toMatch(/^codex \(~\/\.codex\/auth\.json\)/);
     expect(text).not.toContain("decoy");
   });
 

@@ -133,7 +133,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cann
       expect(await refused({ repositoryUrl: repository(), agent: { profile: "gpt" } })).toEqual([
         422,
         "unknown_agent",
-        'There is no agent "gpt". Known agents: builtin, opencode, codex; or give a command that speaks ACP.',
+        'There is no agent "gpt". Known agents: builtin, claude, codex, opencode, gemini; or give a command that speaks ACP.',
       ]);
     });
 

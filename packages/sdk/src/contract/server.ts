@@ -75,6 +75,8 @@ export const serverStatusSchema = z.object({
       version: z.string().nullable(),
       /** Why it cannot be used, and what to do. */
       reason: z.string().nullable(),
+      /** The one command that installs it; null: there is nothing to install. */
+      install: z.string().nullable(),
     }),
   ),
   database: z.enum(["embedded", "external"]),

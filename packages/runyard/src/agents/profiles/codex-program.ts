@@ -1,13 +1,25 @@
 import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
-import { isNative, onPath, packageAt, packageSeenFrom, realProgram } from "./installed-program.ts";
+import {
+  findScript,
+  isNative,
+  missingScript,
+  onPath,
+  packageAt,
+  packageSeenFrom,
+  realProgram,
+  type ScriptPackage,
+} from "./installed-program.ts";
 
-const ADAPTER = "@agentclientprotocol/codex-acp";
+export const ADAPTER: ScriptPackage = {
+  title: "Codex's adapter for ACP",
+  name: "@agentclientprotocol/codex-acp",
+  install: "npm install -g @agentclientprotocol/codex-acp@2.6.0",
+  script: "dist/index.js",
+  command: "codex-acp",
+  variable: "RUNYARD_CODEX_ACP",
+};
 const CODEX = "@openai/codex";
-/** The release that Runyard is tested with. */
-const ADAPTER_VERSION = "2.6.0";
-const HOW_TO_INSTALL = `Install it (npm install -g ${ADAPTER}@${ADAPTER_VERSION}), or set RUNYARD_CODEX_ACP to its program or to a folder with its node_modules.`;
 const HOW_TO_INSTALL_CODEX =
   "Install it (npm install -g @openai/codex), or set RUNYARD_CODEX to its program or to a folder with its node_modules.";
 
@@ -29,40 +41,16 @@ export type FoundCodex = { readonly found: CodexInstallation; readonly reason: n
  * that came with the adapter).
  */
 export function findCodex(env: NodeJS.ProcessEnv): FoundCodex {
-  const adapterFolder = findAdapter(env);
-  if (adapterFolder === null) {
-    const named = env["RUNYARD_CODEX_ACP"];
-    const what = named ? `RUNYARD_CODEX_ACP is ${named}, and no ${ADAPTER} is there.` : "Codex's adapter for ACP is not installed.";
-    return { found: null, reason: `${what} ${HOW_TO_INSTALL}` };
-  }
-  const adapter = scriptOf(adapterFolder);
-  const codex = findCodexProgram(env, adapter);
+  const adapter = findScript(ADAPTER, env);
+  if (adapter === null) return { found: null, reason: missingScript(ADAPTER, env) };
+  const codex = findCodexProgram(env, adapter.script);
   if (codex === null) {
     const named = env["RUNYARD_CODEX"];
     const what = named ? `RUNYARD_CODEX is ${named}, and no codex for this machine is there.` : "Codex itself is not installed.";
     return { found: null, reason: `${what} ${HOW_TO_INSTALL_CODEX}` };
   }
-  const adapterVersion = packageAt(adapterFolder)?.version ?? "";
-  return { found: { adapter, adapterFolder, adapterVersion, codex, codexFolder: folderOf(codex) }, reason: null };
-}
-
-function scriptOf(adapterFolder: string): string {
-  return path.join(adapterFolder, "dist/index.js");
-}
-
-function findAdapter(env: NodeJS.ProcessEnv): string | null {
-  const named = env["RUNYARD_CODEX_ACP"];
-  const beside = named ? null : packageSeenFrom(fileURLToPath(import.meta.url), ADAPTER);
-  const places = named
-    ? [programFolder(named), named, path.join(named, ADAPTER), path.join(named, "node_modules", ADAPTER)]
-    : [...onPath("codex-acp", env).map(programFolder), beside];
-  return places.find((place) => place !== null && packageAt(place)?.name === ADAPTER && existsSync(scriptOf(place))) ?? null;
-}
-
-/** The package of a program that lies in a folder of it; null for a folder, or for what is not there. */
-function programFolder(file: string): string | null {
-  const real = realProgram(file);
-  return real === null ? null : path.dirname(path.dirname(real));
+  const { script, folder, version } = adapter;
+  return { found: { adapter: script, adapterFolder: folder, adapterVersion: version, codex, codexFolder: folderOf(codex) }, reason: null };
 }
 
 function findCodexProgram(env: NodeJS.ProcessEnv, adapter: string): string | null {

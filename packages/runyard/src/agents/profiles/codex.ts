@@ -1,5 +1,5 @@
 import { codexDoor } from "./codex-door.ts";
-import { type CodexInstallation, findCodex } from "./codex-program.ts";
+import { ADAPTER, type CodexInstallation, findCodex } from "./codex-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
 const CODEX_HOME = ".codex";
@@ -24,6 +24,9 @@ export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
     name: "codex",
     needsModel: true,
     quirks: {},
+    modelPath: "/v1/responses",
+    install: ADAPTER.install,
+    loginPlace: ".codex/auth.json",
     argv: (c) => ["/bin/sh", "-c", LAUNCH, "codex", `${c.home}/${DOOR_FILE}`, c.nodeProgram, installation().adapter],
     env: codexEnv,
     homeFiles: (c) => [

@@ -1,6 +1,7 @@
-import { accessSync, closeSync, constants, openSync, readFileSync, readSync, realpathSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** Every file of that name on `PATH`, where it may be. */
 export function onPath(name: string, env: NodeJS.ProcessEnv): string[] {
@@ -56,4 +57,52 @@ export function packageSeenFrom(file: string, name: string): string | null {
   } catch {
     return null;
   }
+}
+
+/** A package of npm's whose program is a script for Node. */
+export interface ScriptPackage {
+  /** What people call it. */
+  readonly title: string;
+  readonly name: string;
+  /** The command that installs the release that Runyard is tested with. */
+  readonly install: string;
+  /** Where the script lies in the package. */
+  readonly script: string;
+  /** The command that npm makes of it. */
+  readonly command: string;
+  /** The variable that names its program, or a folder with its node_modules. */
+  readonly variable: string;
+}
+
+export interface FoundScript {
+  readonly folder: string;
+  readonly script: string;
+  readonly version: string;
+}
+
+/** Finds such a package: by its variable where that is set, else on `PATH`, else in the node_modules around Runyard; null where it is not. */
+export function findScript({ name, script, command, variable }: ScriptPackage, env: NodeJS.ProcessEnv): FoundScript | null {
+  const named = env[variable];
+  const places = named
+    ? [packageOf(named), named, path.join(named, name), path.join(named, "node_modules", name)]
+    : [...onPath(command, env).map(packageOf), packageSeenFrom(fileURLToPath(import.meta.url), name)];
+  for (const folder of places) {
+    const found = folder === null ? null : packageAt(folder);
+    if (folder !== null && found?.name === name && existsSync(path.join(folder, script)))
+      return { folder, script: path.join(folder, script), version: found.version };
+  }
+  return null;
+}
+
+/** Why such a package was not found, and what to do about it. */
+export function missingScript({ title, name, install, variable }: ScriptPackage, env: NodeJS.ProcessEnv): string {
+  const named = env[variable];
+  const what = named ? `${variable} is ${named}, and no ${name} is there.` : `${title} is not installed.`;
+  return `${what} Install it (${install}), or set ${variable} to its program or to a folder with its node_modules.`;
+}
+
+/** The package of a program that lies in a folder of it; null for a folder, or for what is not there. */
+function packageOf(file: string): string | null {
+  const real = realProgram(file);
+  return real === null ? null : path.dirname(path.dirname(real));
 }

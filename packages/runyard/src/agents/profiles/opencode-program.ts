@@ -3,8 +3,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { isNative, onPath, packageAt, packageSeenFrom, realProgram } from "./installed-program.ts";
 
-const HOW_TO_INSTALL =
-  "Install it (npm install -g opencode-ai), or set RUNYARD_OPENCODE to its program or to a folder with its node_modules.";
+export const INSTALL_OPENCODE = "npm install -g opencode-ai";
+const HOW_TO_INSTALL = `Install it (${INSTALL_OPENCODE}), or set RUNYARD_OPENCODE to its program or to a folder with its node_modules.`;
 
 export type FoundOpencode =
   | { readonly program: string; readonly version: string | null; readonly reason: null }

@@ -1,4 +1,4 @@
-import { findOpencode } from "./opencode-program.ts";
+import { findOpencode, INSTALL_OPENCODE } from "./opencode-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
 const CONFIG_FILE = ".config/runyard/opencode.json";
@@ -23,6 +23,9 @@ export function opencodeProfile(env: NodeJS.ProcessEnv): AgentProfile {
     name: "opencode",
     needsModel: true,
     quirks: { planTool: "todowrite" },
+    modelPath: "/v1/chat/completions",
+    install: INSTALL_OPENCODE,
+    loginPlace: ".local/share/opencode/auth.json",
     argv: (c) => [program(), "acp", "--cwd", c.workspace],
     env: opencodeEnv,
     homeFiles: (c) => [{ path: CONFIG_FILE, content: `${JSON.stringify(opencodeConfig(c), null, 2)}\n` }],

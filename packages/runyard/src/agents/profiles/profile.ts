@@ -46,6 +46,12 @@ export interface AgentProfile {
   /** False for programs that may do without a model: those are never refused for want of one. */
   readonly needsModel: boolean;
   readonly quirks: ProfileQuirks;
+  /** The path at the gateway that it asks its model at; null: nobody knows. */
+  readonly modelPath: string | null;
+  /** The one command that installs it; null for what is always there. */
+  readonly install: string | null;
+  /** Where its makers keep a login of the user's, below their home; null: nowhere. Only looked for, never read. */
+  readonly loginPlace: string | null;
   /** Argument words; throws an Error with a plain sentence when the program is not on this machine. */
   argv(c: ProfileContext): string[];
   /** The whole environment but for `PATH`, which is the sandbox's to make: nothing is inherited. */

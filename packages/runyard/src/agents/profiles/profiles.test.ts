@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ProfileContext } from "./profile.ts";
-import { profileNames, resolveProfile } from "./profiles.ts";
+import { knownPrograms, profileNames, resolveProfile } from "./profiles.ts";
 
 const CONTEXT: ProfileContext = {
   workspace: "/workspace",
@@ -21,13 +21,22 @@ const profile = (name: string, env: NodeJS.ProcessEnv = {}): NonNullable<ReturnT
 
 describe("profiles", () => {
   it("are known by their names, and nothing else is", () => {
-    expect(profileNames()).toEqual(["builtin", "opencode", "codex", "custom"]);
+    expect(profileNames()).toEqual(["builtin", "claude", "codex", "opencode", "gemini", "custom"]);
     expect(profileNames().map((name) => profile(name).name)).toEqual(profileNames());
-    for (const name of ["claude", "", "constructor", "__proto__"]) expect(resolveProfile(name)).toBeUndefined();
+    for (const name of ["gpt", "", "constructor", "__proto__"]) expect(resolveProfile(name)).toBeUndefined();
   });
 
   it("say whether they need a model", () => {
-    expect(profileNames().map((name) => profile(name).needsModel)).toEqual([true, true, true, false]);
+    expect(profileNames().map((name) => profile(name).needsModel)).toEqual([true, true, true, true, true, false]);
+  });
+
+  it("say how to install what may be missing, and where it asks its model", () => {
+    expect(profileNames().map((name) => [profile(name).install === null, profile(name).modelPath === null])).toEqual([
+      [true, false],
+      ...Array.from({ length: 4 }, () => [false, false]),
+      [true, true],
+    ]);
+    expect(knownPrograms({}).map(({ name }) => name)).toEqual(profileNames().filter((name) => name !== "custom"));
   });
 
   it.each(profileNames())("%s has a home of its own and nothing of the server's environment", (name) => {
@@ -36,7 +45,10 @@ describe("profiles", () => {
     expect(
       Object.keys(env).filter(
         (key) =>
-          !/^(HOME|LANG|OPENAI_|RUNYARD_MODEL|OPENCODE_|CODEX_|RUNYARD_GATEWAY_TOKEN|TMPDIR|INITIAL_AGENT_MODE|NO_BROWSER)/.test(key),
+          !/^(HOME|LANG|OPENAI_|RUNYARD_MODEL|OPENCODE_|CODEX_|RUNYARD_GATEWAY_TOKEN|TMPDIR|INITIAL_AGENT_MODE|NO_BROWSER)/.test(key) &&
+          !/^(ANTHROPIC_|CLAUDE_CODE_|DISABLE_AUTOUPDATER|ENABLE_TOOL_SEARCH|MCP_CONNECTION_NONBLOCKING|GEMINI_|GOOGLE_GEMINI_BASE_URL)/.test(
+            key,
+          ),
       ),
     ).toEqual([]);
   });

@@ -162,7 +162,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
         },
       ]),
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
-    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null }],
+    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null, install: null }],
   },
   readiness: { freeBytes: () => 2 ** 40, askGateway: async () => "there", isDraining: () => false },
 };

@@ -1,0 +1,107 @@
+import path from "node:path";
+import { findScript, missingScript, type FoundScript, type ScriptPackage } from "./installed-program.ts";
+import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
+
+const ADAPTER: ScriptPackage = {
+  title: "Claude Code's adapter for ACP",
+  name: "@agentclientprotocol/claude-agent-acp",
+  install: "npm install -g @agentclientprotocol/claude-agent-acp@0.100.0",
+  script: "dist/index.js",
+  command: "claude-agent-acp",
+  variable: "RUNYARD_CLAUDE",
+};
+/** For simulated runs, which may be without a name. */
+const ANY_MODEL = "runyard";
+/** Tries of a model call beyond the first. */
+const MAX_RETRIES = "2";
+
+/**
+ * Claude Code, by way of the ACP adapter that brings it along, from wherever that is installed on this machine:
+ * a script for Node and a native program of 235 MB. They take about 475 MB of memory together.
+ */
+export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
+  const adapter = (): FoundScript => {
+    const found = findScript(ADAPTER, env);
+    if (found === null) throw new Error(missingScript(ADAPTER, env));
+    return found;
+  };
+  return {
+    name: "claude",
+    needsModel: true,
+    quirks: {
+      // The mode that asks before whatever changes something; what Runyard's policy does with it is its own affair.
+      modes: { plan: "plan", build: "default" },
+      sessionMeta: { claudeCode: { options: SESSION_OPTIONS } },
+    },
+    modelPath: "/v1/messages",
+    install: ADAPTER.install,
+    loginPlace: ".claude/.credentials.json",
+    argv: (c) => [c.nodeProgram, adapter().script],
+    env: claudeEnv,
+    homeFiles: (c) => [
+      { path: ".claude/settings.json", content: `${JSON.stringify(SETTINGS, null, 2)}\n` },
+      // It reads the repository's CLAUDE.md by itself.
+      { path: ".claude/CLAUDE.md", content: `@${c.workspace}/AGENTS.md\n` },
+    ],
+    mounts: () => {
+      const modules = modulesAround(adapter().folder);
+      return [{ source: modules, target: modules, mode: "ro" }];
+    },
+    probe: (probeEnv) => {
+      const found = findScript(ADAPTER, probeEnv);
+      return Promise.resolve(
+        found === null
+          ? { installed: false, version: null, program: null, reason: missingScript(ADAPTER, probeEnv) }
+          : { installed: true, version: found.version, program: found.script, reason: null },
+      );
+    },
+  };
+}
+
+/** The user's own settings, which an agent may have changed in an earlier turn. */
+const SETTINGS = { permissions: { disableBypassPermissionsMode: "disable", disableAutoMode: "disable" } };
+
+/** What the adapter passes on to Claude Code. */
+const SESSION_OPTIONS = {
+  // A repository's own settings could start programs (hooks, MCP servers) and allow calls unasked. With the source
+  // "project" its CLAUDE.md count, also those of folders; all the rest is looked for where there is none.
+  settingSources: ["user", "project"],
+  projectConfigRoot: "/usr",
+  strictMcpConfig: true,
+  // As root, Claude Code refuses to start with it.
+  allowDangerouslySkipPermissions: false,
+  // A title, and a guess of what the user might say next, cost model calls, and nobody sees them.
+  title: "Runyard",
+  promptSuggestions: false,
+  // There is no network but the gateway, and another worktree is not what is committed.
+  disallowedTools: ["WebSearch", "WebFetch", "EnterWorktree", "ExitWorktree"],
+};
+
+function claudeEnv(c: ProfileContext): Record<string, string> {
+  const model = c.model ?? ANY_MODEL;
+  return {
+    ...baseEnv(c),
+    ANTHROPIC_BASE_URL: c.gatewayUrl,
+    ANTHROPIC_API_KEY: c.token,
+    ANTHROPIC_MODEL: model,
+    ANTHROPIC_SMALL_FAST_MODEL: model,
+    // Else it tries a name that it does not know with a call of its own.
+    ANTHROPIC_CUSTOM_MODEL_OPTION: model,
+    CLAUDE_CODE_MAX_RETRIES: MAX_RETRIES,
+    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+    DISABLE_AUTOUPDATER: "1",
+    // What it puts off beyond its turn is never done.
+    CLAUDE_CODE_DISABLE_BACKGROUND_TASKS: "1",
+    CLAUDE_CODE_DISABLE_CRON: "1",
+    CLAUDE_CODE_DISABLE_AUTO_MEMORY: "1",
+    // Else tools of MCP servers are not in the first requests.
+    ENABLE_TOOL_SEARCH: "false",
+    MCP_CONNECTION_NONBLOCKING: "false",
+  };
+}
+
+/** The outermost node_modules around a package: what it needs may lie beside it. */
+function modulesAround(folder: string): string {
+  const [before] = folder.split(`${path.sep}node_modules${path.sep}`);
+  return before === folder ? folder : path.join(before ?? "", "node_modules");
+}
