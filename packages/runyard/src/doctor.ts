@@ -3,10 +3,12 @@ import { execFile } from "node:child_process";
 import { homedir } from "node:os";
 import path from "node:path";
 import pg from "pg";
+import { credentialOf, USUAL_KEYS } from "./agents/profiles/credential.ts";
 import { knownPrograms } from "./agents/profiles/profiles.ts";
 import type { AgentProfile } from "./agents/profiles/profile.ts";
-import { databaseUrlFromEnvironment } from "./configuration.ts";
+import { databaseUrlFromEnvironment, type ModelProvider } from "./configuration.ts";
 import type { Home } from "./home.ts";
+import { readProviders } from "./providers.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { findProgram, SYSTEM_PATH } from "./sandbox/toolchains.ts";
@@ -127,17 +129,41 @@ async function lookAtEmbedded(home: Home): Promise<Finding> {
   }
 }
 
-async function lookAtAgents({ env }: LookOptions): Promise<Finding[]> {
+async function lookAtAgents({ home, env }: LookOptions): Promise<Finding[]> {
   const profiles = knownPrograms(env);
-  return [...(await Promise.all(profiles.map((profile) => lookAtAgent(profile, env)))), lookAtLogins(profiles, env)];
+  const found = { providers: connectedProviders(home, env), env };
+  return [...(await Promise.all(profiles.map((profile) => lookAtAgent(profile, found)))), lookAtLogins(profiles, env)];
 }
 
-async function lookAtAgent(profile: AgentProfile, env: NodeJS.ProcessEnv): Promise<Finding> {
+interface Surroundings {
+  readonly providers: readonly ModelProvider[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+async function lookAtAgent(profile: AgentProfile, around: Surroundings): Promise<Finding> {
   const { name } = profile;
-  const probe = await profile.probe(env);
+  const probe = await profile.probe(around.env);
   if (!probe.installed) return { ...finding("agents", name, "none", "not installed"), advice: probe.reason };
   const version = probe.version ?? (probe.program === null ? "comes with Runyard" : "version unknown");
-  return finding("agents", name, "ok", probe.program === null ? version : `${version} at ${probe.program}`);
+  const place = probe.program === null ? version : `${version} at ${probe.program}`;
+  return finding("agents", name, "ok", `${place}; ${whoPays(profile, around)}`);
+}
+
+/** Whose key a server that is started from here would use for an agent. */
+function whoPays(profile: AgentProfile, around: Surroundings): string {
+  const credential = credentialOf(profile, around);
+  if (credential === null) return `no provider for it is connected (${profile.apis.map((api) => USUAL_KEYS[api]).join(" or ")})`;
+  const { provider, from } = credential;
+  return from === null ? `asks ${provider}, without a key` : `asks ${provider}, with the key of ${from}`;
+}
+
+/** Providers that cannot be made sense of are told of elsewhere. */
+function connectedProviders(home: Home, env: NodeJS.ProcessEnv): readonly ModelProvider[] {
+  try {
+    return readProviders(home, env);
+  } catch {
+    return [];
+  }
 }
 
 /** Only whether they are there is looked at: they are never read. */

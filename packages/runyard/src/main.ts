@@ -3,11 +3,12 @@ import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
+import { credentialOf } from "./agents/profiles/credential.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
-import type { ServerConfiguration } from "./configuration.ts";
+import type { ModelProvider, ServerConfiguration } from "./configuration.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
-import { createEngine } from "./engine/engine.ts";
+import { createEngine, type ModelState } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
@@ -122,7 +123,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     if (config.role !== "runner") await limitHomeRuns(db, config.maxRuns);
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
     const own: OfferSources = {
-      model: () => simulatedModel ?? { connected: config.providers.length > 0, simulated: false, model: defaultModel(config.providers) },
+      model: () => simulatedModel ?? modelState(config.providers),
       probeSandbox: (driver) => sandboxDriver(driver).probe(),
       hostMemoryBytes,
     };
@@ -179,7 +180,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           (config.simulate ? [] : config.providers).map(({ name, api, baseUrl }) => ({ name, api, host: new URL(baseUrl).host })),
         models: () => gateway?.models() ?? null,
         probeLimits,
-        probeAgents: probeProfiles,
+        probeAgents: () => probeProfiles(config.simulate ? [] : config.providers),
       },
       readiness: {
         freeBytes: () => Math.min(...[home.root, home.postgresDir].map(freeBytesOf)),
@@ -282,11 +283,18 @@ function freeBytesOf(dir: string): number {
   return bavail * bsize;
 }
 
-async function probeProfiles(): Promise<ServerStatus["agents"]> {
+function modelState(providers: readonly ModelProvider[]): ModelState {
+  const told = providers.map(({ api, model }) => ({ api, model }));
+  return { connected: providers.length > 0, simulated: false, model: defaultModel(providers), providers: told };
+}
+
+async function probeProfiles(providers: readonly ModelProvider[]): Promise<ServerStatus["agents"]> {
+  const { env } = process;
   return Promise.all(
     knownPrograms().map(async (profile) => {
-      const { installed, version, reason } = await profile.probe(process.env);
-      return { name: profile.name, installed, version, reason, install: profile.install };
+      const { installed, version, reason } = await profile.probe(env);
+      const credential = credentialOf(profile, { providers, env });
+      return { name: profile.name, installed, version, reason, install: profile.install, credential };
     }),
   );
 }

@@ -45,10 +45,11 @@ function notEnded(run: RunRow): RunyardError {
 
 /** A simulated run stays one, whatever the server is connected to; and a real one never becomes one. */
 function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "spec" | "simulated">): RunError | null {
-  const needsModel = options.describeAgent(spec.agent.profile)?.needsModel ?? false;
-  if (!needsModel || simulated) return null;
+  const { profile } = spec.agent;
+  const needs = options.describeAgent(profile);
+  if (needs === undefined || needs.apis.length === 0 || simulated) return null;
   const connection = options.model();
-  if (!connection.simulated) return missingModel(connection, spec.model);
+  if (!connection.simulated) return missingModel(connection, { agent: { profile, ...needs }, model: spec.model });
   return {
     type: "no-model-configured",
     message:

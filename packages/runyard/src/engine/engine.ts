@@ -33,7 +33,7 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
-import { missingModel } from "./model.ts";
+import { missingModel, modelFor } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
@@ -52,7 +52,7 @@ export interface EngineOptions {
   readonly wakes: Wakes;
   readonly now: () => number;
   /** What the profile needs, or undefined for an unknown one. */
-  readonly describeAgent: (profile: string) => { readonly needsModel: boolean } | undefined;
+  readonly describeAgent: (profile: string) => AgentNeeds | undefined;
   readonly agentNames: () => readonly string[];
   /** Throws RunyardError `repository_not_usable`. */
   readonly inspectRepository: (url: string, branch: string | undefined) => Promise<InspectedRepository>;
@@ -86,7 +86,18 @@ export interface InspectedRepository {
 export interface ModelState {
   readonly connected: boolean;
   readonly simulated: boolean;
+  /** That of runs that name none. */
   readonly model: string | null;
+  /** Who answers, in order, and the model that each has for runs that name none. Not there in what runners of earlier versions tell. */
+  readonly providers?: readonly { readonly api: string; readonly model: string | null }[];
+}
+
+/** What an agent needs of models. */
+export interface AgentNeeds {
+  /** The families of APIs whose providers can answer it; none: it may do without a model. */
+  readonly apis: readonly string[];
+  /** It takes a model of its own choice where a run names none. */
+  readonly picksModel: boolean;
 }
 
 export interface SandboxState {
@@ -149,7 +160,7 @@ export function createEngine(options: EngineOptions) {
     const named = connection.connected && !connection.simulated ? asked.model : undefined;
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
-    const model = asked.model ?? connection.model;
+    const model = asked.model ?? modelFor(connection, agent.needs).model;
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
       model,
@@ -167,7 +178,7 @@ export function createEngine(options: EngineOptions) {
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
     };
-    const error = agent.needs.needsModel ? missingModel(connection, model) : null;
+    const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,

@@ -78,7 +78,7 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
 type AgentNeeds = NonNullable<ReturnType<EngineOptions["describeAgent"]>>;
 
 /** What a program of the user's own needs that is told of none. */
-const NO_NEEDS: AgentNeeds = { needsModel: false };
+const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };
 
 /** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {

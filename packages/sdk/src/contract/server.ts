@@ -77,6 +77,11 @@ export const serverStatusSchema = z.object({
       reason: z.string().nullable(),
       /** The one command that installs it; null: there is nothing to install. */
       install: z.string().nullable(),
+      /**
+       * Whose key its model calls are paid with, and the variable or file that the server has it from (null: that provider
+       * wants none). The key itself never reaches an agent. Null: nobody who is connected speaks its API, or the server simulates.
+       */
+      credential: z.object({ provider: z.string(), from: z.string().nullable() }).nullable(),
     }),
   ),
   database: z.enum(["embedded", "external"]),

@@ -1,11 +1,11 @@
-import { baseEnv, openaiEnv, type AgentProfile } from "./profile.ts";
+import { baseEnv, CHAT_APIS, openaiEnv, type AgentProfile } from "./profile.ts";
 
 /** Runyard's own agent: a bundle that comes with this package, so it is always there. */
 export const builtinProfile: AgentProfile = {
   name: "builtin",
-  needsModel: true,
   quirks: { hasRunTools: true },
-  modelPath: "/v1/chat/completions",
+  apis: CHAT_APIS,
+  picksModel: false,
   install: null,
   loginPlace: null,
   argv: (c) => [c.nodeProgram, c.builtinProgram],

@@ -10,8 +10,6 @@ const ADAPTER: ScriptPackage = {
   command: "claude-agent-acp",
   variable: "RUNYARD_CLAUDE",
 };
-/** For simulated runs, which may be without a name. */
-const ANY_MODEL = "runyard";
 /** Tries of a model call beyond the first. */
 const MAX_RETRIES = "2";
 
@@ -27,13 +25,13 @@ export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
   };
   return {
     name: "claude",
-    needsModel: true,
     quirks: {
       // The mode that asks before whatever changes something; what Runyard's policy does with it is its own affair.
       modes: { plan: "plan", build: "default" },
       sessionMeta: { claudeCode: { options: SESSION_OPTIONS } },
     },
-    modelPath: "/v1/messages",
+    apis: ["anthropic"],
+    picksModel: true,
     install: ADAPTER.install,
     loginPlace: ".claude/.credentials.json",
     argv: (c) => [c.nodeProgram, adapter().script],
@@ -78,15 +76,11 @@ const SESSION_OPTIONS = {
 };
 
 function claudeEnv(c: ProfileContext): Record<string, string> {
-  const model = c.model ?? ANY_MODEL;
   return {
     ...baseEnv(c),
+    ...(c.model !== null && modelEnv(c.model)),
     ANTHROPIC_BASE_URL: c.gatewayUrl,
     ANTHROPIC_API_KEY: c.token,
-    ANTHROPIC_MODEL: model,
-    ANTHROPIC_SMALL_FAST_MODEL: model,
-    // Else it tries a name that it does not know with a call of its own.
-    ANTHROPIC_CUSTOM_MODEL_OPTION: model,
     CLAUDE_CODE_MAX_RETRIES: MAX_RETRIES,
     CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
     DISABLE_AUTOUPDATER: "1",
@@ -97,6 +91,20 @@ function claudeEnv(c: ProfileContext): Record<string, string> {
     // Else tools of MCP servers are not in the first requests.
     ENABLE_TOOL_SEARCH: "false",
     MCP_CONNECTION_NONBLOCKING: "false",
+  };
+}
+
+/** One model for everything, where the run names one. */
+function modelEnv(model: string): Record<string, string> {
+  return {
+    ANTHROPIC_MODEL: model,
+    ANTHROPIC_SMALL_FAST_MODEL: model,
+    ANTHROPIC_DEFAULT_OPUS_MODEL: model,
+    ANTHROPIC_DEFAULT_SONNET_MODEL: model,
+    ANTHROPIC_DEFAULT_HAIKU_MODEL: model,
+    CLAUDE_CODE_SUBAGENT_MODEL: model,
+    // Else it tries a name that it does not know with a call of its own.
+    ANTHROPIC_CUSTOM_MODEL_OPTION: model,
   };
 }
 

@@ -22,9 +22,9 @@ export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
   };
   return {
     name: "codex",
-    needsModel: true,
     quirks: {},
-    modelPath: "/v1/responses",
+    apis: ["openai"],
+    picksModel: false,
     install: ADAPTER.install,
     loginPlace: ".codex/auth.json",
     argv: (c) => ["/bin/sh", "-c", LAUNCH, "codex", `${c.home}/${DOOR_FILE}`, c.nodeProgram, installation().adapter],

@@ -4,9 +4,9 @@ import { baseEnv, openaiEnv, type AgentProfile, type ProfileContext } from "./pr
 /** Any program that speaks ACP on stdio, by the words of its command. */
 export const customProfile: AgentProfile = {
   name: "custom",
-  needsModel: false,
   quirks: {},
-  modelPath: null,
+  apis: [],
+  picksModel: false,
   install: null,
   loginPlace: null,
   argv: customArgv,

@@ -12,8 +12,6 @@ const CLI: ScriptPackage = {
 };
 const SETTINGS_FILE = ".gemini/settings.json";
 const PRELUDE_FILE = ".gemini/runyard.mjs";
-/** For simulated runs, which may be without a name. With a name it asks no model which model to take. */
-const ANY_MODEL = "runyard";
 /** Tries of a model call in all. */
 const MAX_ATTEMPTS = 3;
 
@@ -29,13 +27,13 @@ export function geminiProfile(env: NodeJS.ProcessEnv): AgentProfile {
   };
   return {
     name: "gemini",
-    needsModel: true,
     quirks: {
       // Its own plan mode has the plan written into a file. Once it is put into a mode, it has told all of an earlier conversation.
       modes: { plan: "default", build: "default" },
       titleIsCommand: true,
     },
-    modelPath: "/v1beta/models",
+    apis: ["gemini"],
+    picksModel: true,
     install: CLI.install,
     loginPlace: ".gemini/oauth_creds.json",
     argv: (c) => [c.nodeProgram, "--import", `${c.home}/${PRELUDE_FILE}`, cli().script, "--acp"],
@@ -65,7 +63,8 @@ function geminiEnv(c: ProfileContext): Record<string, string> {
     ...baseEnv(c),
     GEMINI_API_KEY: c.token,
     GOOGLE_GEMINI_BASE_URL: c.gatewayUrl,
-    GEMINI_MODEL: c.model ?? ANY_MODEL,
+    // With a name it asks no model which model to take.
+    ...(c.model !== null && { GEMINI_MODEL: c.model }),
     // Else AGENTS.md counts for nothing, and no MCP server is connected to.
     GEMINI_CLI_TRUST_WORKSPACE: "true",
     // Else it starts itself a second time, for more memory.

@@ -1,5 +1,5 @@
 import { findOpencode, INSTALL_OPENCODE } from "./opencode-program.ts";
-import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
+import { baseEnv, CHAT_APIS, type AgentProfile, type ProfileContext } from "./profile.ts";
 
 const CONFIG_FILE = ".config/runyard/opencode.json";
 /** The one model that opencode knows here; the gateway puts the real one in its place. */
@@ -21,9 +21,9 @@ export function opencodeProfile(env: NodeJS.ProcessEnv): AgentProfile {
   };
   return {
     name: "opencode",
-    needsModel: true,
     quirks: { planTool: "todowrite" },
-    modelPath: "/v1/chat/completions",
+    apis: CHAT_APIS,
+    picksModel: false,
     install: INSTALL_OPENCODE,
     loginPlace: ".local/share/opencode/auth.json",
     argv: (c) => [program(), "acp", "--cwd", c.workspace],

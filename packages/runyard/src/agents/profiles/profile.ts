@@ -40,14 +40,19 @@ interface ProfileProbe {
   readonly reason: string | null;
 }
 
+type ProviderApi = "openai" | "anthropic" | "gemini";
+
+/** Those that serve chat completions. */
+export const CHAT_APIS: readonly ProviderApi[] = ["openai", "anthropic", "gemini"];
+
 /** How an agent program is launched and spoken to. */
 export interface AgentProfile {
   readonly name: string;
-  /** False for programs that may do without a model: those are never refused for want of one. */
-  readonly needsModel: boolean;
   readonly quirks: ProfileQuirks;
-  /** The path at the gateway that it asks its model at; null: nobody knows. */
-  readonly modelPath: string | null;
+  /** The families of APIs whose providers can answer its model calls, the usual one first; none: it may do without a model. */
+  readonly apis: readonly ProviderApi[];
+  /** It knows models by name, and takes one where a run names none. */
+  readonly picksModel: boolean;
   /** The one command that installs it; null for what is always there. */
   readonly install: string | null;
   /** Where its makers keep a login of the user's, below their home; null: nowhere. Only looked for, never read. */

@@ -26,16 +26,20 @@ describe("profiles", () => {
     for (const name of ["gpt", "", "constructor", "__proto__"]) expect(resolveProfile(name)).toBeUndefined();
   });
 
-  it("say whether they need a model", () => {
-    expect(profileNames().map((name) => profile(name).needsModel)).toEqual([true, true, true, true, true, false]);
+  it("say who can answer them, the usual one first, and whether they know models by themselves", () => {
+    const told = profileNames().map((name) => [profile(name).apis[0], profile(name).picksModel]);
+    expect(told).toEqual([
+      ["openai", false],
+      ["anthropic", true],
+      ["openai", false],
+      ["openai", false],
+      ["gemini", true],
+      [undefined, false],
+    ]);
   });
 
-  it("say how to install what may be missing, and where it asks its model", () => {
-    expect(profileNames().map((name) => [profile(name).install === null, profile(name).modelPath === null])).toEqual([
-      [true, false],
-      ...Array.from({ length: 4 }, () => [false, false]),
-      [true, true],
-    ]);
+  it("say how to install what may be missing", () => {
+    expect(profileNames().map((name) => profile(name).install === null)).toEqual([true, false, false, false, false, true]);
     expect(knownPrograms({}).map(({ name }) => name)).toEqual(profileNames().filter((name) => name !== "custom"));
   });
 

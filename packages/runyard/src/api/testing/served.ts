@@ -117,7 +117,7 @@ const NO_CHANGE: RunResult = {
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   now: Date.now,
-  describeAgent: (profile) => (profile === "builtin" ? { needsModel: true } : undefined),
+  describeAgent: (profile) => (profile === "builtin" ? { apis: ["openai"], picksModel: false } : undefined),
   agentNames: () => ["builtin", "custom"],
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
   missingFiles: async () => [],
@@ -162,7 +162,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
         },
       ]),
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
-    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null, install: null }],
+    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null, install: null, credential: null }],
   },
   readiness: { freeBytes: () => 2 ** 40, askGateway: async () => "there", isDraining: () => false },
 };
