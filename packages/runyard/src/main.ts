@@ -284,7 +284,11 @@ function freeBytesOf(dir: string): number {
 }
 
 function modelState(providers: readonly ModelProvider[]): ModelState {
-  const told = providers.map(({ api, model }) => ({ api, model }));
+  // With several providers a model's name says whose it is.
+  const told = providers.map(({ name, api, model }) => ({
+    api,
+    model: model !== null && providers.length > 1 ? `${name}/${model}` : model,
+  }));
   return { connected: providers.length > 0, simulated: false, model: defaultModel(providers), providers: told };
 }
 

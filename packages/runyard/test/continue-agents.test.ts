@@ -2,27 +2,17 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { RunyardClient } from "@runyard/sdk";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { AgentProfile } from "../src/agents/profiles/profile.ts";
-import { resolveProfile } from "../src/agents/profiles/profiles.ts";
-import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { readShimPid } from "../src/sandbox/run-directory.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/real-agents.ts";
 import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
 
-const folder = (name: string): string => fileURLToPath(new URL(`../../../test/agents/${name}`, import.meta.url));
-const env = { RUNYARD_OPENCODE: folder(""), RUNYARD_CODEX_ACP: folder("codex"), RUNYARD_CODEX: folder("codex") };
-const sandbox = await sandboxDriver("bwrap").probe();
+const AGENTS = await realAgents(["opencode", "codex", "claude", "gemini"], { fullOnly: false });
 
-async function whyNot(name: string): Promise<string | null> {
-  if (name === "codex" && !process.env["RUNYARD_TEST_FULL"]) return "only in the full tests (npm run test:full)";
-  const installation = await (resolveProfile(name, env) as AgentProfile).probe(env);
-  return installation.installed ? sandbox.reason : installation.reason;
-}
-const AGENTS = await Promise.all(["opencode", "codex"].map(async (name) => ({ name, reason: await whyNot(name) })));
+const TOOL_PREFIXES: Readonly<Record<string, string>> = { opencode: "runyard_", claude: "mcp__runyard__", gemini: "mcp_runyard_" };
 
 for (const { name, reason } of AGENTS)
   describe.skipIf(reason !== null)(`${name}${reason === null ? "" : ` (not tested: ${reason})`}`, () => {
@@ -31,7 +21,7 @@ for (const { name, reason } of AGENTS)
     let model: ScriptedModel;
     let client: RunyardClient;
     /** The name under which the model knows a tool of Runyard's. */
-    const tool = (word: string): string => (name === "opencode" ? `runyard_${word}` : word);
+    const tool = (word: string): string => `${TOOL_PREFIXES[name] ?? ""}${word}`;
 
     beforeAll(async () => {
       database = await createTestDatabase();
@@ -52,11 +42,9 @@ for (const { name, reason } of AGENTS)
         second: [{ run: "cat one.txt" }, { write: ["two.txt", "two\n"] }, { say: "The second turn is done." }],
       });
       home = makeTestHome({
-        ...env,
+        ...PINNED_AGENTS,
+        ...scriptedProviders(model),
         DATABASE_URL: database.connectionString,
-        OPENAI_BASE_URL: model.url,
-        OPENAI_API_KEY: "sk-decoy-provider-key",
-        RUNYARD_MODEL: "scripted-1",
       });
       ({ client } = await home.up());
     }, 60_000);
@@ -68,7 +56,12 @@ for (const { name, reason } of AGENTS)
 
     test("knows in the second turn what was said in the first", async () => {
       const repository = makeRepository(home.root, { "README.md": "# x\n" });
-      const { id } = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: repository, agent: { profile: name } });
+      const { id } = await client.runs.create({
+        task: "[[first]] Write one",
+        repositoryUrl: repository,
+        agent: { profile: name },
+        model: "scripted-1",
+      });
       const first = await client.runs.waitForEnd(id);
       expect(first).toMatchObject({ status: "completed", error: null });
       const before = model.requests.length;
@@ -100,13 +93,15 @@ for (const { name, reason } of AGENTS)
       expect(JSON.stringify(log)).not.toContain("sk-decoy");
     }, 300_000);
 
-    test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+    // Gemini CLI keeps every tool from its model that is called ask_user.
+    test.skipIf(!process.env["RUNYARD_TEST_FULL"] || name === "gemini")(
       "hands in a plan, tells progress and asks, with the tools that it is given",
       async () => {
         const { id } = await client.runs.create({
           task: "[[tools]] Write the port",
           repositoryUrl: makeRepository(home.root, { "README.md": "# x\n" }, "tools"),
           agent: { profile: name },
+          model: "scripted-1",
           plan: true,
           // Nobody is asked about Runyard's own tools.
           permissionPolicy: { default: "ask", rules: [{ decision: "allow", kinds: ["edit"] }] },
@@ -137,6 +132,7 @@ for (const { name, reason } of AGENTS)
           task: "[[wait]] Touch it",
           repositoryUrl: repository,
           agent: { profile: name },
+          model: "scripted-1",
           permissionPolicy: { ask: ["execute"] },
           settings: { agentWait: 1_000 },
         });
@@ -159,7 +155,12 @@ for (const { name, reason } of AGENTS)
       "is killed in the middle of a command, and goes on in the same conversation",
       async () => {
         const repository = makeRepository(home.root, { "README.md": "# x\n" }, "lost");
-        const { id } = await client.runs.create({ task: "[[lost]] Make it", repositoryUrl: repository, agent: { profile: name } });
+        const { id } = await client.runs.create({
+          task: "[[lost]] Make it",
+          repositoryUrl: repository,
+          agent: { profile: name },
+          model: "scripted-1",
+        });
         const dirs = path.join(home.root, "home", "runs", id, "1");
         while (!existsSync(path.join(dirs, "workspace", "again"))) await sleep(50);
         process.kill(readShimPid(path.join(dirs, "steps", "agent"))?.pid ?? 0, "SIGKILL");

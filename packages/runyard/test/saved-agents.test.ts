@@ -154,7 +154,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     ).toMatchObject({ code: 0 });
     const listed = await home.cli(["agents"]);
     expect(listed.stdout).toMatch(/^reviewer +builtin +saved/m);
-    expect(listed.stdout).toMatch(/^builtin +profile +ready/m);
+    expect(listed.stdout).toMatch(/^builtin +profile +ready +asks openai, with the key of OPENAI_API_KEY$/m);
     expect((await home.cli(["agents", "show", "reviewer"])).stdout).toMatch(
       /plan +its runs make one first\n.*ask edit\n[^]*at most 2 US dollars/,
     );

@@ -44,14 +44,18 @@ function savedRow(agent: SavedAgent, profiles: readonly Profile[]): Row {
   };
 }
 
-function profileRow({ name, installed, version, reason }: Profile): Row {
+function profileRow({ name, installed, version, reason, credential }: Profile): Row {
   return {
     name,
     kind: "profile",
     state: installed ? (version ?? "ready") : "not installed",
     style: installed ? "green" : "yellow",
-    words: reason ?? "",
+    words: reason ?? (credential === null ? "" : whoPays(credential)),
   };
+}
+
+function whoPays({ provider, from }: NonNullable<Profile["credential"]>): string {
+  return from === null ? `asks ${provider}, without a key` : `asks ${provider}, with the key of ${from}`;
 }
 
 /** Everything that a saved agent says. */

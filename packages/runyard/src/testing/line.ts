@@ -22,7 +22,7 @@ export interface Line {
 }
 
 export interface LineOptions {
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>> | ((model: ScriptedModel) => Readonly<Record<string, string>>);
   /** For `runyard up`. */
   readonly flags?: readonly string[];
 }
@@ -42,7 +42,7 @@ export function useLine({ env = {}, flags = [] }: LineOptions = {}): Line {
       OPENAI_BASE_URL: model.url,
       OPENAI_API_KEY: "sk-decoy-provider-key",
       RUNYARD_MODEL: "scripted-1",
-      ...env,
+      ...(typeof env === "function" ? env(model) : env),
     });
     server = await home.up(...flags);
   }, 120_000);

@@ -55,6 +55,8 @@ interface ModelRequest {
   /** Names of the tools that were declared. */
   readonly tools: readonly string[];
   readonly messages: readonly ModelMessage[];
+  /** The whole body. */
+  readonly text: string;
   /** The step that was answered; null for a request for the agent's own ends: without tools, such as one for a title, or for JSON. */
   readonly step: number | null;
 }
@@ -119,10 +121,10 @@ async function answer(playing: Playing, request: IncomingMessage, response: Serv
     await readBody(request);
     sendJson(response, 200, count.answer);
   } else if (wire) {
-    const body: unknown = JSON.parse(await readBody(request));
+    const text = await readBody(request);
     const { authorization, "x-api-key": anthropicKey, "x-goog-api-key": geminiKey } = request.headers;
     const key = authorization ?? [anthropicKey, geminiKey].flat().find((header) => header !== undefined) ?? null;
-    await answerCall(playing, { path, authorization: key, wire, body }, response);
+    await answerCall(playing, { path, authorization: key, wire, text }, response);
   } else sendError(response, 404, "not scripted");
 }
 
@@ -130,17 +132,17 @@ interface ModelCall {
   readonly path: string;
   readonly authorization: string | null;
   readonly wire: Wire;
-  readonly body: unknown;
+  readonly text: string;
 }
 
 async function answerCall(playing: Playing, call: ModelCall, response: ServerResponse): Promise<void> {
-  const { path, authorization, wire } = call;
-  const { model = "scripted", stream, tools, messages, schema } = wire.read(call.body, path);
+  const { path, authorization, wire, text } = call;
+  const { model = "scripted", stream, tools, messages, schema } = wire.read(JSON.parse(text), path);
   const isOwn = tools.length === 0 || schema !== undefined;
   const own = schema === undefined ? "A scripted title" : JSON.stringify(exampleOf(schema));
   const at = isOwn ? { script: "", index: null, step: { say: own } } : findStep(playing.script, messages);
   const step: ModelStep = at.step;
-  playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages, step: at.index });
+  playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages, text, step: at.index });
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
   if (mustFail(playing.failures, step, `${authorization} ${at.script} ${at.index}`)) {
     sendFailure(response, step);

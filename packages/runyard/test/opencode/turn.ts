@@ -14,6 +14,7 @@ import {
 import type { AgentProfile, ProfileContext } from "../../src/agents/profiles/profile.ts";
 import { normalizePolicy } from "../../src/core/permission-policy.ts";
 import { InWriter, OutReader } from "../../src/sandbox/journal.ts";
+import { killRunDirectory } from "../../src/sandbox/kill.ts";
 import { readExitCode } from "../../src/sandbox/run-directory.ts";
 import type { SandboxDriver } from "../../src/sandbox/driver.ts";
 import { waitFor, type Lab } from "../../src/sandbox/testing/lab.ts";
@@ -40,6 +41,8 @@ export interface TurnOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** What a person says to a request. */
   readonly decide?: (request: NewRequest) => "allow" | "deny";
+  /** Does not wait for the agent to leave by itself. */
+  readonly thenKill?: boolean;
   /** True when the turn is to be cancelled. */
   readonly cancelWhen?: (events: readonly NewEvent[]) => boolean;
 }
@@ -115,7 +118,8 @@ async function converse(dir: string, spec: ConversationSpec, options: TurnOption
   };
   try {
     await waitFor(step);
-    input.closeStdin();
+    if (options.thenKill === true) await killRunDirectory(dir);
+    else input.closeStdin();
     const exitCode = await waitFor(() => readExitCode(dir)?.toString() ?? null);
     return { state, events, exitCode: Number(exitCode) };
   } finally {

@@ -31,6 +31,7 @@ export function geminiProfile(env: NodeJS.ProcessEnv): AgentProfile {
       // Its own plan mode has the plan written into a file. Once it is put into a mode, it has told all of an earlier conversation.
       modes: { plan: "default", build: "default" },
       titleIsCommand: true,
+      tellsNoInput: true,
     },
     apis: ["gemini"],
     picksModel: true,
