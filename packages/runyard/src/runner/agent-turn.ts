@@ -5,7 +5,7 @@ import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
 import { attemptSettings } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AgentInput, openAgentInput } from "./agent-input.ts";
-import { agentDir, startAgent } from "./agent-launch.ts";
+import { agentDir, profileOf, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
 import { conversationSpec, redactor } from "./agent-session.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
@@ -131,7 +131,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
   const { spec, dir, output, input, end, redact, stays } = following;
   let { turn } = following;
   const bell = turnBell(ctx, { runId: handle.row.id, dir, end });
-  const dismissal = dismissOnce(ctx, dir, input);
+  const { leaveMs = LEAVE_MS } = profileOf(ctx, handle.row);
+  const dismissal = dismissOnce(ctx, { dir, input, leaveMs });
   const lastCalls = deadline(ctx, LAST_CALLS_MS);
   try {
     for (;;) {
@@ -157,8 +158,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: null, dismissed: true };
       } else if (!more) {
-        if (!gone && isOver(turn.conversation)) await dismissal.go();
-        await bell.wait(output.heldMs(ctx.now()));
+        const leaveMs = !gone && isOver(turn.conversation) ? await dismissal.go() : null;
+        await bell.wait(soonest(output.heldMs(ctx.now()), leaveMs));
       }
     }
   } finally {
@@ -170,9 +171,20 @@ function isOver(conversation: ConversationState): boolean {
   return conversation.phase === "ended" || conversation.phase === "broken";
 }
 
-/** Closes the stdin of an agent whose turn is over, and kills it when it does not leave. */
-function dismissOnce(ctx: RunnerContext, dir: string, input: AgentInput): { readonly done: boolean; go(): Promise<void> } {
-  const patience = deadline(ctx, LEAVE_MS);
+function soonest(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
+}
+
+/**
+ * Closes the stdin of an agent whose turn is over, and kills it when it has not left in time. `go` gives the
+ * milliseconds until then; null: that is over.
+ */
+function dismissOnce(
+  ctx: RunnerContext,
+  agent: { readonly dir: string; readonly input: AgentInput; readonly leaveMs: number },
+): { readonly done: boolean; go(): Promise<number | null> } {
+  const { dir, input, leaveMs } = agent;
+  const patience = deadline(ctx, leaveMs);
   let done = false;
   return {
     get done() {
@@ -181,18 +193,20 @@ function dismissOnce(ctx: RunnerContext, dir: string, input: AgentInput): { read
     async go() {
       if (!done) input.closeStdin();
       done = true;
-      if (patience.hasPassed()) await killRunDirectory(dir);
+      const leftMs = patience.leftMs();
+      if (leftMs > 0) return leftMs;
+      await killRunDirectory(dir);
+      return null;
     },
   };
 }
 
 /** A time that begins to run when it is first asked for. */
-function deadline(ctx: RunnerContext, ms: number): { hasPassed(): boolean } {
+function deadline(ctx: RunnerContext, ms: number): { hasPassed(): boolean; leftMs(): number } {
   let startedAt: number | null = null;
-  return {
-    hasPassed() {
-      startedAt ??= ctx.now();
-      return ctx.now() - startedAt >= ms;
-    },
+  const leftMs = (): number => {
+    startedAt ??= ctx.now();
+    return startedAt + ms - ctx.now();
   };
+  return { leftMs, hasPassed: () => leftMs() <= 0 };
 }

@@ -23,6 +23,8 @@ export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
   return {
     name: "codex",
     quirks: {},
+    // Codex itself is gone at once; the adapter then waits for a timer of its own that runs for two seconds.
+    leaveMs: 500,
     apis: ["openai"],
     picksModel: false,
     install: ADAPTER.install,

@@ -63,6 +63,8 @@ export interface AgentProfile {
   env(c: ProfileContext): Record<string, string>;
   homeFiles(c: ProfileContext): HomeFile[];
   mounts(): ProfileMount[];
+  /** How long it is waited for once it is told to leave, in milliseconds; default 5,000. Less for one that does nothing more then. */
+  readonly leaveMs?: number;
   /** Looks for the program on this machine, by `PATH` and the profile's own variables. */
   probe(env: NodeJS.ProcessEnv): Promise<ProfileProbe>;
 }
