@@ -158,8 +158,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: null, dismissed: true };
       } else if (!more) {
-        const leaveMs = !gone && isOver(turn.conversation) ? await dismissal.go() : null;
-        await bell.wait(soonest(output.heldMs(ctx.now()), leaveMs));
+        const patienceMs = !gone && isOver(turn.conversation) ? await dismissal.go() : null;
+        await bell.wait(soonest(output.heldMs(ctx.now()), patienceMs));
       }
     }
   } finally {
