@@ -48,6 +48,18 @@ export interface ModelProvider {
   readonly proxy?: string | undefined;
   /** Certificates, in PEM, of authorities that vouch for it beside those whom everybody trusts. */
   readonly ca?: string | undefined;
+  /** What its models cost, where it does not cost what the public lists say of its host. */
+  readonly prices?: "free" | Readonly<Record<string, ModelPrices>> | undefined;
+  /** The id, in the public lists, of the provider behind a proxy. */
+  readonly pricedAs?: string | undefined;
+}
+
+/** US dollars for a million tokens; what is left out costs as much as input. */
+export interface ModelPrices {
+  readonly inputUsdPerMillion: number;
+  readonly outputUsdPerMillion: number;
+  readonly cachedInputUsdPerMillion?: number | undefined;
+  readonly cacheWriteUsdPerMillion?: number | undefined;
 }
 
 export const DEFAULT_PORT = 4600;

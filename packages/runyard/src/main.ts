@@ -18,6 +18,7 @@ import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { openRecordings } from "./gateway/recordings.ts";
+import { costOf, isPriced } from "./gateway/prices.ts";
 import { inspectRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
 import { runChanges } from "./git/run-changes.ts";
@@ -157,6 +158,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       inspectRepository: (url, branch) => inspectRepository(git, url, branch),
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
+      isPriced: (model) => isPriced(config.providers, model),
+      costOf: (model, calls) => costOf(config.providers, model, calls),
       defaultDriver: config.defaultDriver,
       answers: {
         // What the store keeps of a request is what the conversation made of it.

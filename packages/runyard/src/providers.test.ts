@@ -124,6 +124,16 @@ describe("from the file", () => {
     expect(xai).toMatchObject({ ca: PEM, proxy: "http://proxy:1" });
   });
 
+  test("prices are taken as they stand there", () => {
+    const prices = { "house-model": { inputUsdPerMillion: 1, outputUsdPerMillion: 5, cachedInputUsdPerMillion: 0.1 } };
+    write([
+      { name: "a", api: "openai", prices: "free" },
+      { name: "b", api: "openai", prices },
+      { name: "c", api: "anthropic", pricedAs: "anthropic" },
+    ]);
+    expect(readProviders(home, {})).toMatchObject([{ prices: "free" }, { prices }, { pricedAs: "anthropic" }]);
+  });
+
   const provider = { name: "a", api: "openai" };
   test.each<[string, unknown, string]>([
     ["no JSON", "sk-decoy", "is not JSON: it must be a list of providers"],
@@ -141,6 +151,10 @@ describe("from the file", () => {
       "0.apiKey names the variable NOT_SET, which is not set",
     ],
     ["certificates that are not there", [{ ...provider, ca: "nowhere.pem" }], "0.ca names a file of certificates that cannot be read"],
+    ["a price that is none", [{ ...provider, prices: { m: { inputUsdPerMillion: -1, outputUsdPerMillion: 1 } } }], "0.prices"],
+    ["a price of nothing", [{ ...provider, prices: { m: { inputUsdPerMillion: 1 } } }], '0.prices: must be "free", or prices by model'],
+    ["another word for free", [{ ...provider, prices: "decoy" }], '0.prices: must be "free", or prices by model'],
+    ["prices of somebody that cannot be", [{ ...provider, pricedAs: "Decoy Inc." }], "0.pricedAs: must be the id of a provider"],
     ["certificates that are none", [{ ...provider, ca: "providers.json" }], "which holds no certificate in PEM"],
   ])("%s is refused with the file and the field, and without values", (_, value, words) => {
     write(value);

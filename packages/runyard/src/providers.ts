@@ -131,6 +131,17 @@ function readCertificates(file: string, place: string): string {
 
 const modelName = z.string().trim().min(1).max(200);
 
+const usdPerMillion = z.number().min(0).max(1_000_000);
+const pricesSchema = z.record(
+  modelName,
+  z.strictObject({
+    inputUsdPerMillion: usdPerMillion,
+    outputUsdPerMillion: usdPerMillion,
+    cachedInputUsdPerMillion: usdPerMillion.optional(),
+    cacheWriteUsdPerMillion: usdPerMillion.optional(),
+  }),
+);
+
 const fileSchema = z
   .array(
     z.strictObject({
@@ -146,6 +157,11 @@ const fileSchema = z
       model: modelName.optional(),
       models: z.array(modelName).max(1_000).optional(),
       ca: z.string().min(1).optional(),
+      prices: z.union([z.literal("free"), pricesSchema], 'must be "free", or prices by model').optional(),
+      pricedAs: z
+        .string()
+        .regex(/^[a-z0-9][a-z0-9._-]{0,99}$/, "must be the id of a provider of the public lists, for example openai")
+        .optional(),
     }),
   )
   .max(50)

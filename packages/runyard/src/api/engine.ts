@@ -11,6 +11,7 @@ import type {
   ExchangeDetail,
   ExchangeList,
   ExchangeSide,
+  Estimate,
   FileList,
   listAgentsSchema,
   listRepositoriesSchema,
@@ -30,6 +31,7 @@ import type {
   RunStatus,
   SavedAgent,
   SavedAgentPage,
+  RunUsage,
   Scope,
   ServerStatus,
 } from "@runyard/sdk/contract";
@@ -72,6 +74,8 @@ export interface CreatedRun {
  */
 export interface ApiEngine {
   createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<CreatedRun>;
+  /** What a run would cost; nothing is created. */
+  estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Estimate>;
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
@@ -88,6 +92,8 @@ export interface ApiEngine {
   confirmPlan(principal: Principal, id: string, input: z.output<typeof confirmPlanSchema>): Promise<Run>;
   rejectPlan(principal: Principal, id: string, input: z.output<typeof rejectPlanSchema>): Promise<Run>;
   revisePlan(principal: Principal, id: string, input: z.output<typeof revisePlanSchema>): Promise<Run>;
+  /** What the run's model calls used and cost. */
+  usage(principal: Principal, id: string): Promise<RunUsage>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<Uint8Array>;
   files(principal: Principal, id: string): Promise<FileList>;

@@ -97,7 +97,7 @@ describe("the document", () => {
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
       expect([name, operation.requestBody !== undefined]).toEqual([
         name,
-        /^(create|change|continue|resume|answer|confirm|reject|revise)/.test(name),
+        /^(create|estimate|change|continue|resume|answer|confirm|reject|revise)/.test(name),
       ]);
     }
   });
@@ -199,13 +199,14 @@ describe("real answers", () => {
       return call(name, ...rest);
     };
     const created = await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r" } });
+    await look("estimateRun", {}, { body: { task: "x", repositoryUrl: "/r" } });
     const { id } = (await created.json()) as { id: string };
     const run = await served.claim(id);
     await served.say(run, [
       { type: "message.completed", data: { messageId: "m", kind: "text", text: "Hello" } },
       { type: "log", data: { text: "stray" } },
     ]);
-    for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runPatch"] as const) await look(name, { id });
+    for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runUsage", "runPatch"] as const) await look(name, { id });
     await look("runLogs", { id }, { headers: { accept: "text/plain" } });
     await look("runEvents", { id });
     expect((await look("runStream", { id })).status).toBe(426);

@@ -11,9 +11,12 @@ import {
   modelListSchema,
   type NewEvent,
   runDiffSchema,
+  runUsageSchema,
   serverStatusSchema,
 } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NO_USAGE } from "../core/usage.ts";
+import { commitStep } from "../store/runs.ts";
 import { changedFiles, diffFiles } from "../git/changed-files.ts";
 import { patch } from "../git/diff.ts";
 import { readCommittedFile } from "../git/read-file.ts";
@@ -98,6 +101,55 @@ describe("what a run changed", () => {
     expect(await client.runs.patch(id)).toBe("");
     expect(Buffer.from(await client.runs.file(id, "src/a.ts")).toString()).toBe("one\n");
   });
+});
+
+test("what a run used comes by turn, by model and by call, from its log", async () => {
+  const { id } = await create();
+  const none = await client.runs.usage(id);
+  expect(runUsageSchema.parse(none)).toMatchObject({ runId: id, simulated: false, total: { modelCalls: 0, costUsd: null }, calls: [] });
+  const run = await served.claim(id);
+  const usage = {
+    ...NO_USAGE,
+    inputTokens: 100,
+    outputTokens: 10,
+    modelCalls: 2,
+    failedModelCalls: 1,
+    costNanoUsd: 350_000,
+    unpricedCalls: 1,
+  };
+  const tokens = { inputTokens: 100, outputTokens: 10, cachedInputTokens: null, cacheWriteTokens: null, reasoningTokens: null };
+  const call = {
+    exchangeId: "1-ab",
+    provider: "openai",
+    model: "gpt-4o",
+    ...tokens,
+    costUsd: 0.00035,
+    durationMs: 7,
+    status: 200,
+    ok: true,
+  };
+  const broken = { ...call, exchangeId: "2-ab", inputTokens: null, outputTokens: null, costUsd: null, status: null, ok: false };
+  const data = {
+    source: "gateway" as const,
+    ...tokens,
+    modelCalls: 2,
+    failedModelCalls: 1,
+    costUsd: 0.00035,
+    unpricedCalls: 1,
+    calls: [call, broken],
+  };
+  await commitStep(served.database.db, { run, events: [{ type: "usage.updated", data }], change: { usage } });
+  const found = runUsageSchema.parse(await client.runs.usage(id));
+  expect(found.total).toMatchObject({ inputTokens: 100, costUsd: 0.00035, unpricedCalls: 1 });
+  expect(found.turns).toMatchObject([{ turn: 1, modelCalls: 2, costUsd: 0.00035, unpricedCalls: 1 }]);
+  expect(found.models).toMatchObject([{ provider: "openai", model: "gpt-4o", modelCalls: 2, failedModelCalls: 1 }]);
+  expect(found.calls).toMatchObject([
+    { ...call, turn: 1, attempt: 1 },
+    { ...broken, turn: 1, attempt: 1 },
+  ]);
+  // One call without a known cost: what the run cost is not known, only what is known of it.
+  expect((await client.runs.get(id)).usage).toMatchObject({ totalCost: null, pricedCost: 0.00035, unpricedCalls: 1, tokensUsed: 110 });
+  await served.complete(run);
 });
 
 describe("a file", () => {

@@ -3,11 +3,11 @@ import type { ApiEngine } from "./engine.ts";
 import { runIdOf } from "./runs.ts";
 import { invalid } from "./validate.ts";
 
-type ResultRoute = "runPatch" | "runFiles" | "runFile" | "runDiff";
+type ResultRoute = "runPatch" | "runFiles" | "runFile" | "runDiff" | "runUsage";
 
 const MAX_PATH_CHARS = 4_096;
 
-/** The routes that hand out what a run made. Its bytes are an agent's: a browser saves them and shows nothing of them. */
+/** The routes that hand out what a run made and used. Its bytes are an agent's: a browser saves them and shows nothing of them. */
 export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandler> {
   return {
     runPatch: async (c) => {
@@ -29,6 +29,7 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
       });
     },
     runDiff: async (c) => c.json(await engine.diff(c.var.principal, runIdOf(c))),
+    runUsage: async (c) => c.json(await engine.usage(c.var.principal, runIdOf(c))),
   };
 }
 

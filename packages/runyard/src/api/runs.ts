@@ -18,7 +18,16 @@ import { idempotencyKeyOf } from "./idempotency.ts";
 import { sayRateLimit } from "./rate-limit.ts";
 import { queryOf, validate } from "./validate.ts";
 
-type RunRoute = "createRun" | "listRuns" | "getRun" | "cancelRun" | "continueRun" | "resumeRun" | "answerPermission" | "answerQuestion";
+type RunRoute =
+  | "createRun"
+  | "estimateRun"
+  | "listRuns"
+  | "getRun"
+  | "cancelRun"
+  | "continueRun"
+  | "resumeRun"
+  | "answerPermission"
+  | "answerQuestion";
 
 /** The run of the path. One that cannot exist is not looked for. */
 export function runIdOf(c: ApiContext): string {
@@ -51,6 +60,7 @@ export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
       if (replayed) c.header("Idempotent-Replayed", "true");
       return c.json(run, 201, { Location: ROUTES.getRun.path.replace("{id}", run.id) });
     },
+    estimateRun: async (c) => c.json(await engine.estimateRun(c.var.principal, validate(createRunSchema, await readJson(c.req.raw)))),
     listRuns: async (c) => c.json(await engine.listRuns(c.var.principal, validate(listRunsSchema, queryOf(c.req.url)))),
     getRun: async (c) => c.json(await engine.getRun(c.var.principal, runIdOf(c))),
     cancelRun: async (c) => c.json(await engine.cancelRun(c.var.principal, runIdOf(c)), 202),

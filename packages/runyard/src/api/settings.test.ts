@@ -37,6 +37,20 @@ async function ask(method: string, path: string, options: { readonly token?: str
 
 const repository = (name: string): Promise<Repository> => served.client.repositories.create(`/${name}`);
 
+test("the organization's daily cap is set, shown and taken away; what is no amount is refused", async () => {
+  const { organization } = served.client;
+  expect(await organization.get()).toMatchObject({ dailyCapUsd: null, spentTodayUsd: 0 });
+  expect(await organization.update({ dailyCapUsd: 20.5 })).toMatchObject({ dailyCapUsd: 20.5, planFirst: false });
+  expect(await organization.update({ planFirst: false })).toMatchObject({ dailyCapUsd: 20.5 });
+  for (const dailyCapUsd of [0, -1, "20", 2_000_000, {}])
+    expect(await ask("PATCH", "/organization", { body: { dailyCapUsd } })).toMatchObject({
+      status: 422,
+      body: { errors: [{ path: "dailyCapUsd" }] },
+    });
+  expect(await ask("PATCH", "/organization", { body: { dailyCapUsd: 1 }, token: "reader" })).toMatchObject({ status: 403 });
+  expect(await organization.update({ dailyCapUsd: null })).toMatchObject({ dailyCapUsd: null });
+});
+
 test("a repository is known from its first run or before, once, and changes field by field", async () => {
   const { repositories, runs } = served.client;
   const first = await repository("first");

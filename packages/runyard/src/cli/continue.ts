@@ -1,3 +1,4 @@
+import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { handOver, type HandOverOptions } from "./hand-over.ts";
@@ -7,11 +8,10 @@ import { taskOf } from "./run.ts";
 
 const NAME = "continue";
 
-/** `continue` is no name that JavaScript lets a variable have. */
-export const continueRun = command(NAME, {
+const base = command(NAME, {
   summary: "Go on with a run that has ended, in the same workspace and conversation",
   group: GROUP.runs,
-  more: `The agent knows what was said, and finds its files as it left them. The run's branch goes on from its last commit. A run that failed or was cancelled can be continued too; one whose turn is not over is refused with exit code 3. Without --plan and --no-plan a turn plans where the first one did. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+  more: `The agent knows what was said, and finds its files as it left them. The run's branch goes on from its last commit. A run that failed or was cancelled can be continued too; one whose turn is not over is refused with exit code 3. Without --plan and --no-plan a turn plans where the first one did. A budget holds for all turns together: one that was used up needs a bigger one. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
 Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 130 interrupted.`,
   examples: [
     'runyard continue last "now add a test for it"',
@@ -22,15 +22,18 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .argument("<run>", RUN_ARGUMENT)
   .argument("<text>", 'what to do next; "-" reads it from stdin')
   .addOption(planOption())
-  .addOption(noPlanOption())
+  .addOption(noPlanOption());
+
+/** `continue` is no name that JavaScript lets a variable have. */
+export const continueRun = addBudgetOptions(base)
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
   .addOption(ndjsonOption())
-  .action(async (name: string, text: string, options: HandOverOptions & { plan?: boolean }) => {
+  .action(async (name: string, text: string, options: HandOverOptions & BudgetOptions & { plan?: boolean }) => {
     const prompt = await taskOf(text);
     const client = connect();
     const { id, lastSeq } = await client.runs.get(await findRunId(client, name));
-    const turn = options.plan === undefined ? {} : { plan: options.plan };
+    const turn = { ...(options.plan === undefined ? {} : { plan: options.plan }), ...budgetRequest(options) };
     await handOver(client, await client.runs.continue(id, prompt, turn), { ...options, after: lastSeq });
   });

@@ -19,7 +19,7 @@ export async function handOver(client: RunyardClient, run: Run, options: HandOve
     if (json) printJson(run);
     else {
       print(run.id);
-      say(`It is ${run.queuePosition === null ? run.status : describeQueue(run.queuePosition)}. Watch it with: runyard events ${run.id}`);
+      say(`It is ${run.queuePosition === null ? run.status : describeQueue(run)}. Watch it with: runyard events ${run.id}`);
     }
     return;
   }

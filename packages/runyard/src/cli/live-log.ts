@@ -1,4 +1,4 @@
-import { isTerminal, isTerminalEventType, type Run, type RunEvent } from "@runyard/sdk/contract";
+import { isTerminal, isTerminalEventType, money, type Run, type RunEvent } from "@runyard/sdk/contract";
 import { count, type Paint, paintFor, roughDuration } from "./output.ts";
 import { eventRenderer } from "./render-event.ts";
 import { openScreen, type Output, proseWidthOf } from "./screen.ts";
@@ -65,6 +65,8 @@ interface Stand {
   /** Its place in the queue, in words. */
   queued: string | null;
   tokens: number | null;
+  /** US dollars, as far as they are known. */
+  costUsd: number | null;
   /** Open permissions and questions, and an open plan. */
   readonly waiting: Set<string>;
   hasEnded: boolean;
@@ -77,6 +79,7 @@ function standOf(run: Run): Stand {
     phase: run.phase,
     queued: null,
     tokens: null,
+    costUsd: null,
     waiting: new Set(),
     hasEnded: isTerminal(run.status),
   };
@@ -85,8 +88,10 @@ function standOf(run: Run): Stand {
 function follow(state: Stand, event: RunEvent): void {
   if (event.type === "run.phase") state.phase = event.data.phase;
   else if (event.type === "run.retrying") state.phase = "waits to try again";
-  else if (event.type === "usage.updated") state.tokens = (event.data.inputTokens ?? 0) + (event.data.outputTokens ?? 0);
-  else if (event.type === "permission.requested" && event.data.decidedBy === "person") state.waiting.add(event.data.permissionId);
+  else if (event.type === "usage.updated") {
+    state.tokens = (event.data.inputTokens ?? 0) + (event.data.outputTokens ?? 0);
+    state.costUsd = event.data.costUsd ?? null;
+  } else if (event.type === "permission.requested" && event.data.decidedBy === "person") state.waiting.add(event.data.permissionId);
   else if (event.type === "permission.resolved") state.waiting.delete(event.data.permissionId);
   else if (event.type === "question.asked") state.waiting.add(event.data.questionId);
   else if (event.type === "question.answered") state.waiting.delete(event.data.questionId);
@@ -100,9 +105,10 @@ function follow(state: Stand, event: RunEvent): void {
 function statusLine(state: Stand, paint: Paint): string {
   const elapsed = roughDuration(Math.max(0, Date.now() - state.beganAtMs));
   const tokens = state.tokens === null ? "" : ` · ${count(state.tokens)} tokens`;
+  const cost = state.costUsd ? ` · ${money(state.costUsd)}` : "";
   const what =
     state.waiting.size > 0
       ? paint("yellow", state.waiting.has(PLAN) ? "waits for a decision about its plan" : "waits for an answer")
       : paint("cyan", state.queued ?? state.phase);
-  return `${what}${paint("dim", ` · ${elapsed}${tokens}`)}`;
+  return `${what}${paint("dim", ` · ${elapsed}${tokens}${cost}`)}`;
 }

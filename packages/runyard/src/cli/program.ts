@@ -31,6 +31,7 @@ import { status } from "./status.ts";
 import { wrap } from "./text.ts";
 import { token } from "./token.ts";
 import { up } from "./up.ts";
+import { usage } from "./usage.ts";
 import { packageVersion } from "./version.ts";
 
 // What needs the server's rooms loads them when it runs: every other command starts without them.
@@ -41,6 +42,7 @@ const commands = [
   logs,
   events,
   exchanges,
+  usage,
   diff,
   files,
   pull,

@@ -1,4 +1,5 @@
 import type { RunyardClient } from "@runyard/sdk";
+import type { Run } from "@runyard/sdk/contract";
 import { count, plural } from "./output.ts";
 
 /** How often is looked where a run stands in the queue, in milliseconds. */
@@ -13,10 +14,16 @@ export function placeInLine(position: number): string {
   return `${count(position)}${suffix} in line`;
 }
 
+/** Where a queued run stands, and what it waits for beside its turn. */
+export function placeOf({ queuePosition, queueReason }: Pick<Run, "queuePosition" | "queueReason">): string {
+  const place = placeInLine(queuePosition ?? 1);
+  return queueReason === "daily-cap" ? `${place}, waits for the organization's daily cap` : place;
+}
+
 /** What a person who waits wants to know: queued, 3rd in line; 10 runs are at work. */
-export function describeQueue(position: number, atWork = 0): string {
+export function describeQueue(run: Pick<Run, "queuePosition" | "queueReason">, atWork = 0): string {
   const others = atWork === 0 ? "" : `; ${plural(atWork, "run")} ${atWork === 1 ? "is" : "are"} at work`;
-  return `queued, ${placeInLine(position)}${others}`;
+  return `queued, ${placeOf(run)}${others}`;
 }
 
 /** Tells where a run stands in the queue, again and again until it is taken up; then null, once. `close` ends it earlier. */
@@ -27,7 +34,7 @@ export function watchQueue(client: RunyardClient, runId: string, tell: (text: st
     const [run, status] = await Promise.all([client.runs.get(runId, options), client.status(options)]);
     if (leave.signal.aborted) return;
     if (run.queuePosition === null) return close();
-    tell(describeQueue(run.queuePosition, status.runs.running + status.runs.waiting));
+    tell(describeQueue(run, status.runs.running + status.runs.waiting));
   };
   let isLooking = false;
   const lookOnce = (): void => {

@@ -1,4 +1,4 @@
-import { decidedBy, type EventData, type RunEvent, ruleWords } from "@runyard/sdk/contract";
+import { decidedBy, type EventData, type RunEvent, ruleWords, spentWords } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
 import { renderPlanEvent } from "./render-plan.ts";
@@ -86,6 +86,10 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return event.data.answer === null ? "" : behind(paint("yellow", "answer:"), printable(event.data.answer));
     case "notice":
       return behind(paint("yellow", "!"), printable(event.data.message).trim());
+    case "budget.warned":
+      return behind(paint("yellow", "!"), `four fifths of the budget are spent: ${spentWords(event.data)}`);
+    case "budget.exceeded":
+      return behind(paint("red", "!"), printable(event.data.message));
     case "log":
       return options.verbose ? behind(paint("dim", "|"), oneLine(event.data.text, 400)) : "";
     default:

@@ -1,4 +1,4 @@
-import { isTerminal, type PendingRequest, type Run } from "@runyard/sdk/contract";
+import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
 import { wrap, wrapBehind } from "./text.ts";
 
@@ -68,6 +68,7 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
   if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
   if (run.result !== null) lines.push(...renderResult(run.result, paint));
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
+  if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run.budget)}`);
   if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
   if (hints && run.result?.headBranch) lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
   return lines.join("\n");
@@ -85,5 +86,18 @@ function renderUsage(run: Run): string {
   if (usage.modelCalls === 0) return isTerminal(run.status) ? "no model call went through the gateway" : "no model call yet";
   if (run.replayOf !== null) return `nothing: ${plural(usage.modelCalls, "model call")}, answered from the recording`;
   const failed = usage.failedModelCalls === 0 ? "" : ` (${usage.failedModelCalls} failed)`;
-  return `${count(usage.inputTokens)} tokens in, ${count(usage.outputTokens)} out, ${plural(usage.modelCalls, "model call")}${failed}${run.simulated ? ", simulated" : ""}`;
+  return `${count(usage.inputTokens)} tokens in, ${count(usage.outputTokens)} out, ${plural(usage.modelCalls, "model call")}${failed}, ${renderCost(run)}`;
+}
+
+/** How much of a run's budget is spent. */
+export function renderBudget(budget: NonNullable<Run["budget"]>): string {
+  return `${spentWords(budget)} spent${budget.enforcement === "enforced" ? "" : "; without isolation an agent can pass it by"}`;
+}
+
+/** What a run cost: all of it, or what is known and how much is not. */
+function renderCost({ usage, simulated }: Run): string {
+  if (simulated) return "simulated";
+  if (usage.totalCost !== null) return money(usage.totalCost);
+  const calls = `${plural(usage.unpricedCalls, "call")} without a known cost`;
+  return usage.pricedCost === null ? "cost unknown" : `${money(usage.pricedCost)} and ${calls}`;
 }

@@ -1,19 +1,20 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import { type CreateRunRequest, idempotencyKeySchema, MAX_TASK_CHARS, SANDBOX_DRIVERS } from "@runyard/sdk/contract";
+import { type CreateRunRequest, type Estimate, idempotencyKeySchema, MAX_TASK_CHARS, money, SANDBOX_DRIVERS } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
+import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { handOver, type HandOverOptions } from "./hand-over.ts";
 import { parseJsonOption } from "./json-option.ts";
-import { count } from "./output.ts";
+import { count, duration, plural, print, printJson } from "./output.ts";
 import { parseCommand } from "./parse-command.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
 
-interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions {
+interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly context?: CreateRunRequest["context"];
@@ -26,6 +27,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions {
   readonly timeout?: number;
   readonly agentWait?: number;
   readonly idempotencyKey?: string;
+  readonly estimate?: boolean;
 }
 
 const permissions = permissionOptions();
@@ -44,6 +46,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     'runyard run "fix it" --context \'{"issue": "LIN-123"}\' --file src/login.ts --file src/auth.ts',
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
+    'runyard run "write the missing docs" --budget 2.50',
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -67,17 +70,30 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .addOption(permissions.ask)
   .addOption(permissions.deny);
 
-export const run = addAttemptOptions(addPlanOptions(base))
+export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(base)))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
+  .option("--estimate", "say what it would cost, and create nothing")
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
   .addOption(ndjsonOption())
   .action(async (task: string, options: RunOptions) => {
     const client = connect();
-    const created = await client.runs.create(await requestOf(task, options));
+    const request = await requestOf(task, options);
+    if (options.estimate === true) return showEstimate(await client.runs.estimate(request), options.json === true);
+    const created = await client.runs.create(request);
     await handOver(client, created, { ...options, after: 0 });
   });
+
+function showEstimate(estimate: Estimate, json: boolean): void {
+  if (json) return printJson(estimate);
+  const { cost, range, executionTime, basis, runs } = estimate;
+  if (cost === null || range === null) return print("unknown: nobody knows what the model costs (docs/budgets.md)");
+  const from =
+    basis === "history" ? `${plural(runs, "run")} of this agent on this repository` : "a rough formula, for want of runs of this kind";
+  const time = executionTime === null ? "" : `, ${duration(executionTime)}`;
+  print(`about ${money(cost)}${time}, mostly ${money(range.low)} to ${money(range.high)}; by ${from}`);
+}
 
 async function requestOf(task: string, options: RunOptions): Promise<CreateRunRequest> {
   const { settings: attempts, ...verify } = attemptRequest(options);
@@ -105,6 +121,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
     ...verify,
     ...plan,
+    ...budgetRequest(options),
   };
 }
 

@@ -2,13 +2,13 @@ import type { Run } from "@runyard/sdk/contract";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
-import { placeInLine } from "./queue.ts";
+import { placeOf } from "./queue.ts";
 import { renderAttempts } from "./render-attempts.ts";
 import { describeSandbox } from "./render-event.ts";
 import { renderDecide, renderPlanSummary } from "./render-plan.ts";
 import { renderPolicy } from "./render-policy.ts";
 import { renderReplay } from "./render-replay.ts";
-import { paintStatus, renderEnd, renderGiven, renderHead, renderWaiting } from "./render-run.ts";
+import { paintStatus, renderBudget, renderEnd, renderGiven, renderHead, renderWaiting } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrap, wrapBehind } from "./text.ts";
@@ -36,8 +36,9 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   lines.push(...renderAttempts(run, paint, width));
   lines.push(...renderReplay(run, paint, width).map((line) => `  ${line}`));
   if (run.finishedAt === null) {
+    if (run.budget !== null) lines.push(`  ${paint("dim", "budget ")} ${renderBudget(run.budget)}`);
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % done`;
-    const step = run.queuePosition === null ? run.progress.currentStep : placeInLine(run.queuePosition);
+    const step = run.queuePosition === null ? run.progress.currentStep : placeOf(run);
     lines.push(
       `${paintStatus(run, paint)}, ${step}${percentage}`,
       ...renderWaiting(run, paint, width),

@@ -5,7 +5,7 @@ import { machineState, planSettings, type RunRow, type RunSpec } from "../store/
 import { findRun } from "../store/runs.ts";
 import { continueRun } from "../store/turns.ts";
 import type { EngineOptions } from "./engine.ts";
-import { missingModel } from "./model.ts";
+import { missingModel, modelFor, requirePrice } from "./model.ts";
 
 /** Begins the next turn of a run. Throws RunyardError `run_not_ended` where the last one goes on, or somebody else was faster. */
 export async function continueTurn(options: EngineOptions, run: RunRow, input: z.output<typeof continueRunSchema>): Promise<RunRow> {
@@ -21,8 +21,11 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
   if (!available)
     throw new RunyardError("sandbox_not_available", reason ?? `The sandbox driver ${run.spec.sandboxDriver} cannot be used here.`);
   // A run that could not begin for want of a model takes the one that there is now.
-  const spec: RunSpec = { ...run.spec, model: run.spec.model ?? options.model().model };
+  const needs = options.describeAgent(run.spec.agent.profile);
+  const model = run.spec.model ?? (needs === undefined ? null : modelFor(options.model(), needs).model);
+  const spec: RunSpec = { ...run.spec, model, ...(input.budget !== undefined && { budget: input.budget }) };
   const error = whyNoModel(options, { ...run, spec });
+  if (error === null && needs !== undefined && needs.apis.length > 0) await requirePrice(options, input.budget, model);
   const continued = await continueRun(options.db, {
     run,
     prompt,

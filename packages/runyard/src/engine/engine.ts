@@ -4,6 +4,7 @@ import {
   type createRunSchema,
   DEFAULT_AGENT_WAIT_MS,
   DEFAULT_TIMEOUT_MS,
+  type Estimate,
   isTerminal,
   type listRunsSchema,
   type NewEvent,
@@ -14,6 +15,7 @@ import {
   type SandboxDriverName,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
+import type { ExpectedCall } from "../core/estimate.ts";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
@@ -31,9 +33,10 @@ import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, 
 import { continueTurn } from "./continue-run.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
+import { estimateRun } from "./estimate.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
-import { missingModel, modelFor } from "./model.ts";
+import { missingModel, modelFor, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
@@ -44,6 +47,7 @@ import { type ChangeReader, createResults } from "./results.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
 import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
+import { createUsage } from "./usage.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
 
 /** What creating a run must know of the rooms that the engine does not import; main wires it. */
@@ -59,6 +63,10 @@ export interface EngineOptions {
   /** Those of the paths that the commit does not have. */
   readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;
+  /** Whether somebody knows what a model costs here; null: this server cannot say which provider would answer. */
+  readonly isPriced: (model: string | null) => Promise<boolean | null>;
+  /** What calls of a model cost together, in nano US dollars; null: nobody knows, or as above. */
+  readonly costOf: (model: string | null, calls: readonly ExpectedCall[]) => Promise<number | null>;
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
   /** Memory that this machine has. */
@@ -179,6 +187,7 @@ export function createEngine(options: EngineOptions) {
       ...(asked.budget !== null && { budget: asked.budget }),
     };
     const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
+    if (agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
     const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,
@@ -245,6 +254,7 @@ export function createEngine(options: EngineOptions) {
     ...createResults(options.changes, load),
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
+    ...createUsage(db, load),
     ...createSettings(options),
     ...createSavedAgents(options),
     status: createStatus(options),
@@ -270,6 +280,12 @@ export function createEngine(options: EngineOptions) {
       const run = await createReplay(options, principal, { recorded, events });
       wakes.notify(CLAIM);
       return show({ run, open: [] });
+    },
+
+    async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Estimate> {
+      const { definition, needs } = await resolveAgent(options, principal.orgId, input.agent);
+      const model = withAgent(input, definition).model ?? modelFor(options.model(), needs).model;
+      return estimateRun(options, { principal, input, profile: definition.profile, model });
     },
 
     async getRun(principal: Principal, runId: string): Promise<Run> {

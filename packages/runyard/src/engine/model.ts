@@ -1,5 +1,5 @@
-import type { RunError } from "@runyard/sdk/contract";
-import type { AgentNeeds, ModelState } from "./engine.ts";
+import { type Budget, type RunError, RunyardError } from "@runyard/sdk/contract";
+import type { AgentNeeds, EngineOptions, ModelState } from "./engine.ts";
 
 /** The models as an agent finds them that speaks only some APIs. */
 export function modelFor(state: ModelState, { apis }: AgentNeeds): ModelState {
@@ -38,4 +38,17 @@ const KEYS: Readonly<Record<string, string>> = { openai: "OPENAI_API_KEY", anthr
 
 function noModel(message: string): RunError {
   return { type: "no-model-configured", message };
+}
+
+/** A budget in dollars needs a price. Throws RunyardError `price_unknown` where it is certain that there is none. */
+export async function requirePrice(
+  options: Pick<EngineOptions, "isPriced" | "model">,
+  budget: Budget | undefined,
+  model: string | null,
+): Promise<void> {
+  if (budget?.usd === undefined || options.model().simulated || (await options.isPriced(model)) !== false) return;
+  throw new RunyardError(
+    "price_unknown",
+    `A budget in dollars cannot be kept: nobody knows what the model ${model} costs at its provider. Give the run a budget of tokens, or the provider its prices in providers.json.`,
+  );
 }

@@ -23,9 +23,10 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
+import { CLAIM } from "./wakes.ts";
 
 /** What holds for the runs of an organization and of its repositories. Runs that exist keep what they were created with. */
-export function createSettings({ db, inspectRepository }: Pick<EngineOptions, "db" | "inspectRepository">) {
+export function createSettings({ db, wakes, inspectRepository }: Pick<EngineOptions, "db" | "wakes" | "inspectRepository">) {
   return {
     async listRepositories(principal: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage> {
       const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
@@ -53,8 +54,11 @@ export function createSettings({ db, inspectRepository }: Pick<EngineOptions, "d
       return findOrganization(db, principal.orgId);
     },
 
-    changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization> {
-      return changeOrganization(db, principal.orgId, change);
+    async changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization> {
+      const changed = await changeOrganization(db, principal.orgId, change);
+      // A higher cap may let go what waited for it.
+      wakes.notify(CLAIM);
+      return changed;
     },
   };
 }

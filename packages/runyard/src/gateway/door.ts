@@ -11,6 +11,7 @@ import { listModels, listShapeAt, sendModels } from "./models.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { openaiResponses } from "./openai-responses.ts";
 import { createPacer } from "./pacing.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Provider } from "./protocol.ts";
 import type { ModelLists } from "./provider-models.ts";
 import type { Recorder } from "./recorder.ts";
@@ -32,6 +33,7 @@ export interface DoorOptions {
   readonly registry: Registry;
   /** Null until this gateway has its place. */
   readonly recorder: () => Recorder | null;
+  readonly ledger: Ledger;
   /** Who answers runs that are simulated. */
   readonly scripted: () => Promise<Provider>;
   readonly lists: ModelLists;
@@ -92,7 +94,8 @@ export function createDoor(options: DoorOptions): Door {
       const providers = await providersOf(run);
       const prepared = format.prepareRequest(raw, (asked) => chooseModel(asked, { run, providers, format }), address);
       if (response.destroyed) return;
-      await performExchange(recorder, { run, format, request: prepared, raw, clientHeaders: request.headers, response, pacer });
+      const exchange = { run, format, request: prepared, raw, clientHeaders: request.headers, response, pacer };
+      await performExchange({ recorder, ledger: options.ledger }, exchange);
     } finally {
       leave();
     }

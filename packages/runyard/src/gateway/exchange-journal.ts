@@ -2,6 +2,7 @@ import { divergenceSchema } from "@runyard/sdk/contract";
 import { z } from "zod";
 
 const tokens = z.number().int().min(0).nullable();
+const amount = z.number().int().min(0);
 
 /** Written before a model call goes to the provider. */
 export const exchangeOpenSchema = z.object({
@@ -21,6 +22,9 @@ export const exchangeOpenSchema = z.object({
   attempt: z.number().int().nullable().default(null),
   /** The call of the replayed run whose answer this one gets; null: none, and in every run that is no replay. */
   replays: z.string().nullable().default(null),
+  /** What is set aside of the run's budget until the call has ended; null: the run has none. */
+  reservedNanoUsd: amount.nullable().default(null),
+  reservedTokens: amount.nullable().default(null),
 });
 export type ExchangeOpen = z.infer<typeof exchangeOpenSchema>;
 
@@ -29,6 +33,9 @@ export const exchangeCloseSchema = z.object({
   type: z.literal("close"),
   id: exchangeOpenSchema.shape.id,
   at: z.iso.datetime(),
+  /** As in the `open` line; null in journals of earlier versions. */
+  provider: z.string().nullable().default(null),
+  model: z.string().nullable().default(null),
   /** The provider's HTTP status; null when no answer came. */
   status: z.number().int().nullable(),
   /** A status of success, an answer that came whole and makes sense, and nobody broke it off. */
@@ -41,6 +48,11 @@ export const exchangeCloseSchema = z.object({
   cachedInputTokens: tokens,
   cacheWriteTokens: tokens.default(null),
   reasoningTokens: tokens.default(null),
+  /** Nano US dollars; null: the model has no known price, or nobody knows what the provider counted. */
+  costNanoUsd: amount.nullable().default(null),
+  /** What counts against a budget: the cost and the tokens, or where they are not known, what was set aside. */
+  countedNanoUsd: amount.default(0),
+  countedTokens: amount.default(0),
   /** Null when nobody saw the end. */
   durationMs: z.number().int().min(0).nullable(),
   /** How often the provider was asked: more than once where it was too busy at first. */
@@ -61,12 +73,42 @@ export type ExchangeClose = z.infer<typeof exchangeCloseSchema>;
 const divergenceLineSchema = divergenceSchema.extend({ type: z.literal("divergence"), at: z.iso.datetime() });
 export type DivergenceLine = z.infer<typeof divergenceLineSchema>;
 
+/** Written when a budget stood in the way of a call: a server ends the run when it reads it. */
+const budgetLineSchema = z.object({
+  type: z.literal("budget"),
+  /** The call that was cut short; null: it was not made. */
+  exchangeId: exchangeOpenSchema.shape.id.nullable(),
+  at: z.iso.datetime(),
+  /** What the run might spend, and had spent. */
+  nanoUsd: amount.nullable(),
+  tokens: amount.nullable(),
+  spentNanoUsd: amount,
+  spentTokens: amount,
+  /** What happened, in plain words. */
+  message: z.string(),
+});
+export type BudgetLine = z.infer<typeof budgetLineSchema>;
+
+/** Written where a run with a budget comes from another host: what it has spent there. */
+const carriedLineSchema = z.object({
+  type: z.literal("carried"),
+  at: z.iso.datetime(),
+  nanoUsd: amount,
+  tokens: amount,
+});
+
 /**
  * One line of `exchanges.ndjson`. The file is only ever appended to, in whole lines; every `open` gets
  * exactly one `close` with its id, after it.
  */
-export type ExchangeLine = ExchangeOpen | ExchangeClose | DivergenceLine;
-const exchangeLineSchema = z.discriminatedUnion("type", [exchangeOpenSchema, exchangeCloseSchema, divergenceLineSchema]);
+export type ExchangeLine = ExchangeOpen | ExchangeClose | DivergenceLine | BudgetLine | z.infer<typeof carriedLineSchema>;
+const exchangeLineSchema = z.discriminatedUnion("type", [
+  exchangeOpenSchema,
+  exchangeCloseSchema,
+  divergenceLineSchema,
+  budgetLineSchema,
+  carriedLineSchema,
+]);
 
 /** The line without its newline, or null for one that is empty, torn by a crash, or of a kind that this version does not know. */
 export function parseExchangeLine(text: string): ExchangeLine | null {

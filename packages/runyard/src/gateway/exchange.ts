@@ -1,6 +1,11 @@
-import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { Amount } from "../core/spending.ts";
 import { passedHeaders, refuse } from "./answer.ts";
 import type { Pacer } from "./pacing.ts";
+import type { Grant, Ledger } from "./ledger.ts";
+import { withOutputLimit } from "./output-limit.ts";
+import { meterOutput, type OutputMeter } from "./output-seen.ts";
+import { type Rates, ratesOf } from "./prices.ts";
 import type { CallEnd, CallRecord, Recorder } from "./recorder.ts";
 import { createRedactor, type Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
@@ -23,27 +28,91 @@ export interface Exchange {
   readonly pacer: Pacer;
 }
 
-/** One model call, from its journalled beginning to its journalled end. Throws a Refusal when nothing could be journalled, and so nothing was called. */
-export async function performExchange(recorder: Recorder, exchange: Exchange): Promise<void> {
-  const { run, response } = exchange;
-  const record = openRecord(recorder, exchange);
+/** Where calls are written down, and what keeps them within budgets. */
+export interface Books {
+  readonly recorder: Recorder;
+  readonly ledger: Ledger;
+}
+
+/**
+ * One model call, from its journalled beginning to its journalled end. Throws a Refusal when nothing could be journalled,
+ * or the run's budget does not allow it, and so nothing was called.
+ */
+export async function performExchange(books: Books, exchange: Exchange): Promise<void> {
+  const { run, response, request } = exchange;
   const abort = new AbortController();
   const onGone = (): void => abort.abort(new Interruption("The agent closed the connection before the model's answer was complete."));
   const onClosed = (): void => abort.abort(new Interruption("The run was ended before the model's answer was complete."));
   response.once("close", onGone);
   run.closed.addEventListener("abort", onClosed);
-  const { end, finish } = await callAndRelay(exchange, { record, abort });
-  record.close(end);
-  response.off("close", onGone);
-  run.closed.removeEventListener("abort", onClosed);
-  await finish();
+  const stopWatching = (): void => {
+    response.off("close", onGone);
+    run.closed.removeEventListener("abort", onClosed);
+  };
+  try {
+    const call = await beginCall(books, exchange, { rates: await ratesOf(request.provider, request.model), abort });
+    const { end, finish } = await callAndRelay(exchange, call);
+    call.close(end);
+    stopWatching();
+    await finish();
+  } finally {
+    stopWatching();
+  }
 }
 
-function openRecord(recorder: Recorder, { run, format, request, raw }: Exchange): CallRecord {
+/** A call that has begun. */
+interface BegunCall {
+  readonly record: CallRecord;
+  readonly abort: AbortController;
+  /** What its run's budget allows; null: it has none. */
+  readonly grant: Grant | null;
+  readonly meter: OutputMeter | null;
+  /** A shorter answer was asked for than the grant has: the model makes none that is longer. */
+  learnLimit(tokens: number): void;
+  close(end: CallEnd): void;
+}
+
+async function beginCall(
+  { recorder, ledger }: Books,
+  exchange: Exchange,
+  { rates, abort }: { readonly rates: Rates | null; readonly abort: AbortController },
+): Promise<BegunCall> {
+  const { run, format, request, response } = exchange;
+  if (response.destroyed) throw new Refusal(499, "gone", { message: "The client has gone." });
+  const open = (reserve: Amount | null): CallRecord => openRecord(recorder, exchange, { rates, reserve });
+  if (run.budget === undefined) {
+    const record = open(null);
+    return { record, abort, grant: null, meter: null, learnLimit: () => undefined, close: (end) => record.close(end) };
+  }
+  const budgeted = { run, budget: run.budget, doorPath: format.doorPath, request, rates, signal: abort.signal };
+  const { record, grant } = await ledger.begin(budgeted, open).catch((error: unknown) => {
+    throw error instanceof Interruption ? new Refusal(503, "run_ended", { message: error.message }) : error;
+  });
+  const meter = meterOutput(grant.output);
+  return {
+    record,
+    abort,
+    grant,
+    meter,
+    learnLimit: (tokens) => ledger.learnLimit(request, tokens),
+    close(end) {
+      const cut = meter.isOver && !end.complete;
+      const seen = { input: grant.input, output: meter.tokens };
+      record.close(cut ? { ...end, seen: { nanoUsd: rates?.atMost(seen) ?? 0, tokens: seen.input + seen.output } } : end);
+      ledger.ended(budgeted, { record, grant, tokens: end.complete ? end.tokens : NO_TOKENS, cut });
+    },
+  };
+}
+
+function openRecord(
+  recorder: Recorder,
+  { run, format, request, raw }: Exchange,
+  money: { readonly rates: Rates | null; readonly reserve: Amount | null },
+): CallRecord {
   const { provider, model } = request;
   const redactor = createRedactor([provider.apiKey, run.token]);
   const call = { provider: provider.name, model, path: format.doorPath, replays: null };
-  return orNotMade(() => recorder.open({ run, ...call, request: raw, redactor }));
+  return orNotMade(() => recorder.open({ run, ...call, ...money, request: raw, redactor }));
 }
 
 /** Journals something without which a call must not be made; throws a Refusal where that cannot be written. */
@@ -56,31 +125,49 @@ export function orNotMade<T>(write: () => T): T {
   }
 }
 
-async function callAndRelay(
-  exchange: Exchange,
-  call: { record: CallRecord; abort: AbortController },
-): Promise<Omit<Ending, "end"> & { readonly end: CallEnd }> {
-  const { format, request, response, clientHeaders, pacer } = exchange;
-  const { provider } = request;
-  const redactor = createRedactor([provider.apiKey]);
-  const upstream: UpstreamCall = {
-    method: "POST",
-    url: providerUrl(format, request),
-    headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
-    body: request.body,
-    way: provider,
-    signal: call.abort.signal,
-  };
+async function callAndRelay(exchange: Exchange, call: BegunCall): Promise<Omit<Ending, "end"> & { readonly end: CallEnd }> {
+  const { format, request, response } = exchange;
+  const redactor = createRedactor([request.provider.apiKey]);
+  const { record, abort, meter } = call;
   let tries = 0;
   let headers: CallEnd["headers"] = null;
-  const asked = pacer.call(provider.name, upstream, () => (tries += 1));
-  const { end, finish } = await asked
+  const { end, finish } = await answerWithin(exchange, call, () => (tries += 1))
     .then((answer) => {
       headers = passedHeaders(answer.headers, redactor);
-      return relayAnswer({ answer, response, format, request, redactor, ...call });
+      return relayAnswer({ answer, response, format, request, redactor, record, abort, meter });
     })
     .catch((error: unknown) => unanswered(error, { response, redactor, format }));
   return { end: { ...end, tries, headers }, finish };
+}
+
+/** Models refuse limits that are longer than their longest answer. No answer has less than this for its longest. */
+const LEAST_LONGEST_TOKENS = 2_048;
+
+/** The provider's answer, to a request that asks for no longer one than the run's budget pays for. */
+async function answerWithin(exchange: Exchange, { grant, abort, learnLimit }: BegunCall, onTry: () => void): Promise<IncomingMessage> {
+  const { format, request, clientHeaders, pacer } = exchange;
+  const { provider } = request;
+  const ask = (body: Buffer): Promise<IncomingMessage> => {
+    const upstream: UpstreamCall = {
+      method: "POST",
+      url: providerUrl(format, request),
+      headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
+      body,
+      way: provider,
+      signal: abort.signal,
+    };
+    return pacer.call(provider.name, upstream, onTry);
+  };
+  if (grant === null || !(grant.isUnnamed || grant.isClamped)) return await ask(request.body);
+  for (let limit = grant.output; ; limit = Math.floor(limit / 2)) {
+    const answer = await ask(withOutputLimit(format.doorPath, request, limit));
+    // Nobody but Runyard asked for this limit, so nobody else can ask for another.
+    if (answer.statusCode !== 400 || !grant.isUnnamed || limit / 2 < LEAST_LONGEST_TOKENS) {
+      if (answer.statusCode === 200 && limit < grant.output) learnLimit(limit);
+      return answer;
+    }
+    answer.resume().on("error", () => undefined);
+  }
 }
 
 /** Where a provider takes a question of this format. */
@@ -100,7 +187,8 @@ function unanswered(
   { response, redactor, format }: Pick<Exchange, "response" | "format"> & { redactor: Redactor },
 ): Ending {
   const refusal = unansweredRefusal(error, redactor);
-  const end = { status: null, ok: false, complete: false, error: refusal.message, tokens: NO_TOKENS };
+  const unsent = error instanceof UpstreamFailure && !error.sent ? { isUnsent: true as const } : {};
+  const end = { status: null, ok: false, complete: false, error: refusal.message, tokens: NO_TOKENS, ...unsent };
   return { end, finish: () => refuse(response, refusal, format.errorBody) };
 }
 

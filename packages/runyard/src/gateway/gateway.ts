@@ -5,6 +5,7 @@ import { openExpectedTokens } from "./expected-tokens.ts";
 import { privateName } from "./files.ts";
 import { listenOnSocket } from "./listeners.ts";
 import { isMcpListening } from "./mcp.ts";
+import { createLedger } from "./ledger.ts";
 import { newestLife, settleDeadLives } from "./lives.ts";
 import { type Place, type PlaceOptions, takePlace } from "./place.ts";
 import { CONTROL_PROTOCOL, GATEWAY_VERSION, type GatewayHealth } from "./protocol.ts";
@@ -34,10 +35,12 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
   const { gatewayDir, controlSocket, programHash, log } = options;
   const registry = createRegistry(openExpectedTokens(gatewayDir));
   let place: Place | null = null;
+  const ledger = createLedger(gatewayDir);
   const lists = createModelLists();
   const door = createDoor({
     registry,
     recorder: () => place?.recorder ?? null,
+    ledger,
     scripted: once(startScriptedServer),
     lists,
     replays: createReplays(gatewayDir),

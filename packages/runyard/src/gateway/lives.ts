@@ -96,15 +96,21 @@ function settleRun(file: string, tag: string): void {
   const at = new Date().toISOString();
   appendLines(
     file,
-    unsettledCalls(file, tag).map(({ id }) => ({
+    // What was set aside for it counts as spent.
+    unsettledCalls(file, tag).map(({ id, provider, model, reservedNanoUsd, reservedTokens }) => ({
       type: "close",
       id,
       at,
+      provider,
+      model,
       status: null,
       ok: false,
       complete: false,
       tries: null,
       ...NO_TOKENS,
+      costNanoUsd: null,
+      countedNanoUsd: reservedNanoUsd ?? 0,
+      countedTokens: reservedTokens ?? 0,
       durationMs: null,
       headers: null,
       requestBytes: null,

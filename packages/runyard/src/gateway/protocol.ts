@@ -26,6 +26,20 @@ export type ProviderApi = (typeof PROVIDER_APIS)[number];
 
 const modelNameSchema = z.string().trim().min(1).max(200);
 
+const usdPerMillionSchema = z.number().min(0).max(1_000_000);
+
+/** What models cost, by name, in US dollars for a million tokens. What is left out costs as much as input. */
+export const priceTableSchema = z.record(
+  modelNameSchema,
+  z.strictObject({
+    inputUsdPerMillion: usdPerMillionSchema,
+    outputUsdPerMillion: usdPerMillionSchema,
+    cachedInputUsdPerMillion: usdPerMillionSchema.optional(),
+    cacheWriteUsdPerMillion: usdPerMillionSchema.optional(),
+  }),
+);
+export type PriceTable = z.infer<typeof priceTableSchema>;
+
 /** Somebody who answers model calls. */
 export const providerSchema = z.strictObject({
   /** What stands before the slash in `provider/model`. */
@@ -48,6 +62,10 @@ export const providerSchema = z.strictObject({
   proxy: z.url({ protocol: /^https?$/ }).optional(),
   /** Certificates, in PEM, of authorities that vouch for it beside those whom Node.js trusts. */
   ca: z.string().optional(),
+  /** What its models cost; `free`: nothing. Models that are not in the table have the price of the public lists. */
+  prices: z.union([z.literal("free"), priceTableSchema]).optional(),
+  /** The id of the provider in the public lists whose prices hold; left out: the one whose host is in `baseUrl`. */
+  pricedAs: z.string().trim().min(1).max(100).optional(),
 });
 export type Provider = z.infer<typeof providerSchema>;
 
@@ -56,6 +74,21 @@ export const providersSchema = z
   .array(providerSchema)
   .max(50)
   .refine((list) => new Set(list.map(({ name }) => name)).size === list.length, "must have names that differ");
+
+/** What a run may spend, and what it has spent as the database knows it. */
+const runBudgetSchema = z.strictObject({
+  /** Nano US dollars; null: as many as it takes. */
+  nanoUsd: z.number().int().positive().nullable(),
+  /** Input and output together; null: as many as it takes. */
+  tokens: z.number().int().positive().nullable(),
+  spentNanoUsd: z.number().int().min(0),
+  spentTokens: z.number().int().min(0),
+  /** How many bytes of this host's journal of the run are in these two; the rest was spent on other hosts. */
+  readTo: z.number().int().min(0),
+  /** The dollars are what the organization may still spend today. */
+  isShare: z.boolean(),
+});
+export type RunBudget = z.infer<typeof runBudgetSchema>;
 
 export const registerRunSchema = z.strictObject({
   token: z.string().regex(/^[\x21-\x7e]{16,500}$/, "must be 16 to 500 visible ASCII characters"),
@@ -72,6 +105,8 @@ export const registerRunSchema = z.strictObject({
     .strictObject({ runId: runIdSchema, turn: z.number().int().min(1) })
     .nullable()
     .default(null),
+  /** Left out: it may spend what it wants. */
+  budget: runBudgetSchema.optional(),
 });
 export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
 export type RegisteredRun = z.infer<typeof runStateSchema>;

@@ -1,13 +1,15 @@
 import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import type { ExchangeSide } from "@runyard/sdk/contract";
+import { type Amount, counted } from "../core/spending.ts";
 import type { DivergenceLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
 import { bodyFile, exchangesFile, runDir } from "./files.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
+import type { Rates } from "./prices.ts";
 import type { Redactor } from "./redact.ts";
 import type { RegisteredRun } from "./protocol.ts";
-import type { TokenCounts } from "./wire-format.ts";
+import { NO_TOKENS, type TokenCounts } from "./wire-format.ts";
 
 export interface RecorderOptions {
   readonly gatewayDir: string;
@@ -36,6 +38,10 @@ export interface CallStart extends Pick<ExchangeOpen, "provider" | "model" | "pa
   readonly request: Buffer;
   /** Takes out the provider's key and the run's token. */
   readonly redactor: Redactor;
+  /** What the model costs; null: nobody knows. */
+  readonly rates: Rates | null;
+  /** What is set aside for the call; null: its run has no budget. */
+  readonly reserve: Amount | null;
 }
 
 export interface CallRecord {
@@ -50,6 +56,10 @@ export type CallEnd = Pick<ExchangeClose, "status" | "ok" | "complete" | "error"
   readonly tokens: TokenCounts;
   /** How often the provider was asked; left out: nobody counted. */
   readonly tries?: number;
+  /** The provider never saw the request. */
+  readonly isUnsent?: true;
+  /** What it took by what was seen of it, where that is more than was set aside. */
+  readonly seen?: Amount;
 };
 
 export function createRecorder(options: RecorderOptions): Recorder {
@@ -80,24 +90,27 @@ export function createRecorder(options: RecorderOptions): Recorder {
   };
 
   return {
-    open({ run, request, redactor, ...call }) {
+    open({ run, request, redactor, rates, reserve, ...call }) {
       const { runId, turn, attempt } = run;
       prepare(runId);
       count += 1;
       const id = `${count}-${tag}`;
       const file = exchangesFile(gatewayDir, runId);
       const startedAt = performance.now();
-      appendLines(file, [{ type: "open", id, at: new Date().toISOString(), turn, attempt, ...call }]);
+      const reserved = { reservedNanoUsd: reserve?.nanoUsd ?? null, reservedTokens: reserve?.tokens ?? null };
+      appendLines(file, [{ type: "open", id, at: new Date().toISOString(), turn, attempt, ...call, ...reserved }]);
       openBodies += 1;
       const bodies = recordBodies((side) => bodyFile(gatewayDir, { runId, id, side }), { request, redactor, log });
       return {
         id,
         write: (bytes) => bodies.write(bytes),
-        close({ tokens, tries = null, ...end }) {
+        close({ tokens, isUnsent = false, seen, tries = null, ...end }) {
           const durationMs = Math.round(performance.now() - startedAt);
           const error = end.error === null ? null : redactor.text(end.error).slice(0, 2_000);
-          const measured = { tries, ...tokens, durationMs, error, ...bodies.sizes(), settled: "measured" } as const;
-          journal(file, { type: "close", id, at: new Date().toISOString(), ...end, ...measured });
+          const money = moneyOf({ ...end, tokens, isUnsent }, { rates, reserve: seen ?? reserve });
+          const measured = { tries, ...tokens, ...money, durationMs, error, ...bodies.sizes(), settled: "measured" } as const;
+          const { provider, model } = call;
+          journal(file, { type: "close", id, at: new Date().toISOString(), provider, model, ...end, ...measured });
           void bodies.finish().then(() => (openBodies -= 1));
         },
       };
@@ -115,6 +128,18 @@ export function createRecorder(options: RecorderOptions): Recorder {
       return unwritten.length === 0;
     },
   };
+}
+
+/** What a call cost, and what it counts against a budget. An answer that broke off has no known cost. */
+function moneyOf(
+  { status, complete, tokens, isUnsent }: Pick<CallEnd, "status" | "complete" | "tokens"> & { readonly isUnsent: boolean },
+  { rates, reserve }: Pick<CallStart, "rates" | "reserve">,
+): Pick<ExchangeClose, "costNanoUsd" | "countedNanoUsd" | "countedTokens"> {
+  // Providers charge nothing for what they refuse.
+  const isUnbilled = isUnsent || (status !== null && status >= 400);
+  const costNanoUsd = isUnbilled ? 0 : (rates?.cost(complete ? tokens : NO_TOKENS) ?? null);
+  const { nanoUsd, tokens: countedTokens } = counted({ ...tokens, costNanoUsd, complete, isUnbilled, reserve });
+  return { costNanoUsd, countedNanoUsd: nanoUsd, countedTokens };
 }
 
 interface Bodies {

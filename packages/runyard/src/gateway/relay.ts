@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { beginAnswer, breakOff, passedHeaders, refuse } from "./answer.ts";
 import { createArraySplitter } from "./json-array.ts";
+import type { OutputMeter } from "./output-seen.ts";
 import type { CallEnd, CallRecord } from "./recorder.ts";
 import type { Redactor } from "./redact.ts";
 import { Refusal } from "./refusal.ts";
@@ -26,6 +27,8 @@ export interface Relay {
   readonly record: CallRecord;
   /** Takes the provider's key out of what goes to the client. */
   readonly redactor: Redactor;
+  /** Looks at how long the answer gets, where that is limited by a budget. */
+  readonly meter: OutputMeter | null;
   /** Aborted, with an Interruption as its reason, when the call is not to go on. */
   readonly abort: AbortController;
 }
@@ -98,6 +101,8 @@ async function passEvents(relay: Relay, watcher: StreamWatcher): Promise<{ fault
       idle.refresh();
       const { forward, last } = sort(splitter.push(chunk as Buffer), relay, watcher);
       await pass(relay, forward);
+      if (last === null && relay.meter?.isOver === true)
+        throw new Interruption("The model provider went on with its answer beyond what is left of the run's budget.");
       if (last !== null) {
         letGo(answer);
         return { fault: null, tail: last };
@@ -119,10 +124,11 @@ function endEvent(rest: Buffer): Buffer {
 }
 
 /** What of these events goes to the client, and the stream's last one, if it is among them. */
-function sort(events: readonly Buffer[], { redactor }: Relay, watcher: StreamWatcher): { forward: Buffer[]; last: Buffer | null } {
+function sort(events: readonly Buffer[], { redactor, meter }: Relay, watcher: StreamWatcher): { forward: Buffer[]; last: Buffer | null } {
   const forward: Buffer[] = [];
   for (const event of events) {
     const fate = watcher.see(event);
+    meter?.see(event);
     if (fate === "last") return { forward, last: event };
     if (fate === "forward") forward.push(redactor.bytes(event));
   }

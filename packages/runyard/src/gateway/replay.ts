@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import type { Divergence } from "@runyard/sdk/contract";
 import { type Difference, firstDifference, refusalWords } from "../core/replay.ts";
 import { orNotMade } from "./exchange.ts";
+import { NO_RATES } from "./prices.ts";
 import { exchangesFile } from "./files.ts";
 import type { ListedModels } from "./models.ts";
 import { MODEL_ALIAS } from "./protocol.ts";
@@ -124,7 +125,9 @@ async function begin(gatewayDir: string, { recorder, run, standing, call }: Begi
   const { recorded } = found;
   const answer = recorded === null ? null : await readBody({ gatewayDir, runId: run.replay.runId }, recorded, "response");
   const { provider, model, id: replays } = recorded?.open ?? { provider: null, model: MODEL_ALIAS, id: null };
-  const record = orNotMade(() => recorder.open({ run, path, provider, model, replays, request: raw, redactor }));
+  const record = orNotMade(() =>
+    recorder.open({ run, path, provider, model, replays, rates: NO_RATES, reserve: null, request: raw, redactor }),
+  );
   if (replays !== null) standing.used.add(replays);
   const exchange = recorded?.number ?? standing.recorded.length + 1;
   const divergence = divergenceOf(found, { exchangeId: record.id, exchange, answer });

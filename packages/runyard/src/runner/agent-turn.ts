@@ -8,6 +8,7 @@ import { type AgentInput, openAgentInput } from "./agent-input.ts";
 import { agentDir, profileOf, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
 import { conversationSpec, redactor } from "./agent-session.ts";
+import { gatewayBudget, requireBudget } from "./budget.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { type Ending, enterPublishing, requireSuccess } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
@@ -65,6 +66,7 @@ export async function workToEnd(
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
+    ...gatewayBudget(row),
   });
   if (attemptState(row).turn === undefined) {
     const first = begin(spec);
@@ -151,6 +153,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
         turn = await digest(handle, { batch, spec: terms, turn, redact, dir });
+        requireBudget(ctx, handle.row);
         await answerAsRecorded(ctx, handle.row);
         await input.flush();
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {

@@ -28,6 +28,8 @@ export interface AttemptState {
   readonly answers?: readonly GivenAnswer[];
   /** The agent was told that its turn is cancelled, because it waits for too long: the run is to be let out of hand. */
   readonly parting?: true;
+  /** How the run's budget stood in the way. Set once it has: the run ends. */
+  readonly exceeded?: string;
   /** The agent's turn. Set once it has begun. */
   readonly turn?: TurnState;
   /** The agent's id of the conversation, for a later turn. Set once its turn has succeeded. */

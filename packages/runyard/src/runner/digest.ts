@@ -1,12 +1,13 @@
-import type { NewEvent } from "@runyard/sdk/contract";
+import type { ModelCall, NewEvent } from "@runyard/sdk/contract";
 import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
 import { seeOutages } from "../core/outages.ts";
 import { progressAfter, progressReported } from "../core/progress.ts";
-import { addCall } from "../core/usage.ts";
+import { addCall, type StoredUsage, type UsageTotals, usageTotals, usdOrNull } from "../core/usage.ts";
 import type { ExchangeClose } from "../gateway/exchange-journal.ts";
 import { readShimPid } from "../sandbox/run-directory.ts";
 import type { RunChange } from "../store/runs.ts";
 import type { Batch } from "./agent-output.ts";
+import { budgetEvents } from "./budget.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
@@ -20,7 +21,7 @@ export async function digest(
   const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
   const step = receive(turn.conversation, spec, lines);
   const diverged = await noteDivergences(handle, batch.divergences);
-  const usage = batch.calls.reduce(addCall, handle.row.usage);
+  const usage = usageAfter(handle.row.usage, batch.calls);
   const failed = batch.calls.findLast((call) => !call.ok);
   const { outage, events: outages } = seeOutages(turn.outage ?? null, batch.calls);
   const next: TurnState = {
@@ -29,9 +30,16 @@ export async function digest(
     outage,
     lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
   };
-  const events = [...step.events.map((event) => withPid(event, dir)), ...outages, ...callEvents(batch.calls, usage), ...diverged];
+  const events = [
+    ...step.events.map((event) => withPid(event, dir)),
+    ...outages,
+    ...callEvents(batch.calls, usage),
+    ...diverged,
+    ...budgetEvents(handle.row, usage, batch.budget),
+  ];
+  const exceeded = batch.budget === null ? {} : { exceeded: batch.budget.message };
   const change: RunChange = {
-    state: { ...attemptState(handle.row), turn: next } satisfies AttemptState,
+    state: { ...attemptState(handle.row), turn: next, ...exceeded } satisfies AttemptState,
     usage,
     // Steps of the planning are no steps of the work.
     ...(handle.row.plans ? {} : progressChange(handle.row.percentage, events)),
@@ -45,12 +53,25 @@ function withPid(event: NewEvent, dir: string): NewEvent {
   return event.type === "agent.started" ? { ...event, data: { ...event.data, pid: readShimPid(dir)?.pid ?? null } } : event;
 }
 
+/** The totals with more calls. */
+export function usageAfter(stored: StoredUsage, calls: readonly ExchangeClose[]): UsageTotals {
+  return calls.reduce(addCall, usageTotals(stored));
+}
+
 /** What model calls that have ended add to the log. */
-export function callEvents(calls: readonly ExchangeClose[], usage: RunHandle["row"]["usage"]): NewEvent[] {
+export function callEvents(calls: readonly ExchangeClose[], usage: UsageTotals): NewEvent[] {
   if (calls.length === 0) return [];
-  return [
-    { type: "usage.updated", data: { source: calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway", ...usage } },
-  ];
+  const source = calls.some((call) => call.settled === "estimate") ? "estimate" : "gateway";
+  const { costNanoUsd, spentNanoUsd: _, spentTokens: __, ...totals } = usage;
+  const costUsd = usdOrNull(costNanoUsd);
+  return [{ type: "usage.updated", data: { source, ...totals, costUsd, calls: calls.map(toModelCall) } }];
+}
+
+function toModelCall(call: ExchangeClose): ModelCall {
+  const { id, provider, model, costNanoUsd, durationMs, status, ok } = call;
+  const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens, reasoningTokens } = call;
+  const tokens = { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens, reasoningTokens };
+  return { exchangeId: id, provider, model, ...tokens, costUsd: usdOrNull(costNanoUsd), durationMs, status, ok };
 }
 
 function progressChange(before: number | null, events: readonly NewEvent[]): { percentage?: number } {

@@ -8,12 +8,13 @@ import { DatabaseUnavailableError } from "../store/database.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { findRun, reloadRun } from "../store/runs.ts";
 import { doTurn } from "./agent-turn.ts";
+import { isBounded, requireBudget, requireShare } from "./budget.ts";
 import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
 import { letGoOf } from "./let-go.ts";
-import { awaitAttempt, beginNext, nextAfter } from "./next-attempt.ts";
+import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
@@ -86,6 +87,8 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
     // A run that a server was ending when it was killed must not look like one whose agent broke off.
     await orLeave(ctx, watch.looked);
     while (isInHand(handle.row)) {
+      requireBudget(ctx, handle.row);
+      await requireShare(ctx, handle.row);
       const work = workOf(handle.row.phase);
       if (work === undefined) throw new Error(`Nothing is known to do in the phase ${handle.row.phase}`);
       await orLeave(ctx, ctx.lease.whenHeld(watch.signal));
@@ -155,9 +158,10 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   await handle.commit({});
   const isRelease = error instanceof ReleaseRequest;
   if (isRelease) await partWithAgent(ctx, handle);
-  const { row } = handle;
-  const dirs = attemptDirs(ctx.home, row);
+  const dirs = attemptDirs(ctx.home, handle.row);
   for (const dir of stepsOf(dirs.root)) await killRunDirectory(dir);
+  if (isBounded(handle.row)) await settleSpending(ctx, handle);
+  const { row } = handle;
   if (isRelease) return releaseOrEnd(ctx, handle);
   if (!(error instanceof EndRequest || error instanceof RunFailure))
     ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
@@ -168,6 +172,17 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   if (next.again) return beginNext(ctx, handle, { next, events });
   const told = [...events, ...(await concludeBroken(ctx, handle, fact))];
   await handle.happen(withNote(fact, next.note), { events: told, change: last === null ? {} : { state: last.state } });
+}
+
+/** What a run took of what it may spend is known before its place is given to others. Where it cannot be known the run ends all the same. */
+async function settleSpending(ctx: RunnerContext, handle: RunHandle): Promise<void> {
+  try {
+    await ctx.gateway.closeRun(handle.row.id);
+    await settleCalls(ctx, handle);
+  } catch (error) {
+    if (isOthersNow(error) || error instanceof DatabaseUnavailableError) throw error;
+    ctx.log("warn", "What a run spent last is not known", { run: handle.row.id, error: errorText(error) });
+  }
 }
 
 /** Where somebody cancelled in the meantime, the run ends instead of waiting for people. */

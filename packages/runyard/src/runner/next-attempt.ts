@@ -3,16 +3,16 @@ import type { NewEvent } from "@runyard/sdk/contract";
 import { decideNext, leftToWaitMs, type Next } from "../core/attempts.ts";
 import { seeOutages } from "../core/outages.ts";
 import type { RunFact } from "../core/run-machine.ts";
-import { addCall } from "../core/usage.ts";
 import type { DivergenceLine, ExchangeClose } from "../gateway/exchange-journal.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { openExchanges } from "./agent-output.ts";
 import { type AttemptState, freshState, knownState } from "./attempt-state.ts";
+import { budgetEvents } from "./budget.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
-import { callEvents } from "./digest.ts";
+import { callEvents, usageAfter } from "./digest.ts";
 import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -72,7 +72,8 @@ const GOES_ON: NewEvent = {
   },
 };
 
-async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void> {
+/** Puts what the last calls of an attempt took into the totals, once they were broken off. */
+export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void> {
   const exchanges = openExchanges(ctx.gateway.exchangesFile(handle.row.id), handle.row.usage_cursor);
   try {
     const giveUpAtMs = ctx.now() + LAST_CALLS_MS;
@@ -88,10 +89,14 @@ async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promise<void>
       await sleep(LOOK_MS);
     }
     if (usageTo === handle.row.usage_cursor) return;
-    const usage = calls.reduce(addCall, handle.row.usage);
+    const usage = usageAfter(handle.row.usage, calls);
     const { events } = seeOutages(knownState(handle.row).turn?.outage ?? null, calls);
     const diverged = await noteDivergences(handle, divergences);
-    await handle.commit({ usageTo, events: [...events, ...callEvents(calls, usage), ...diverged], change: { usage } });
+    await handle.commit({
+      usageTo,
+      events: [...events, ...callEvents(calls, usage), ...diverged, ...budgetEvents(handle.row, usage, null)],
+      change: { usage },
+    });
   } finally {
     exchanges.close();
   }

@@ -1,4 +1,5 @@
 import type { RunStatus } from "@runyard/sdk/contract";
+import type { UsageEvent } from "../core/usage-report.ts";
 import type { Database } from "./database.ts";
 
 /** An event as it goes to readers: its envelope as JSON text, put together once and never parsed here. */
@@ -43,4 +44,13 @@ export async function readEvents(
 
 function envelope(runId: string, row: EventRow): string {
   return `{"seq":${row.seq},"id":"${runId}:${row.seq}","runId":"${runId}","turn":${row.turn},"attempt":${row.attempt},"at":"${row.at}","type":"${row.type}","data":${row.data}}`;
+}
+
+/** What a run's log says of its model calls, in order. */
+export async function readUsageEvents(db: Database, orgId: string, runId: string): Promise<UsageEvent[]> {
+  return db.queryInOrganization(
+    orgId,
+    "select turn, attempt, at, data from runyard.events where run_id = $1 and type = 'usage.updated' order by seq",
+    [runId],
+  );
 }

@@ -1,6 +1,7 @@
 import {
   type Budget,
   DEFAULT_AGENT_WAIT_MS,
+  type EventData,
   isTerminal,
   type McpServer,
   type PendingRequest,
@@ -22,7 +23,8 @@ import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import { firstPrompt } from "../core/prompt.ts";
 import type { RunState } from "../core/run-machine.ts";
-import type { UsageTotals } from "../core/usage.ts";
+import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spending.ts";
+import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 import { type PlanShown, timesOf } from "./plans-shown.ts";
 import { showReplay, type StoredReplay } from "./replays.ts";
@@ -121,7 +123,7 @@ export interface RunRow {
   readonly sandbox: SandboxReport | null;
   readonly result: RunResult | null;
   readonly error: RunError | null;
-  readonly usage: UsageTotals;
+  readonly usage: StoredUsage;
   readonly percentage: number | null;
   readonly active_ms: number;
   readonly active_since: string | null;
@@ -141,12 +143,18 @@ export interface RunRow {
   readonly resume: Resume | null;
   /** null: the run is no replay. */
   readonly replay: StoredReplay | null;
+  /** What of its organization's daily cap was set aside when it was claimed, in nano US dollars; null: there was no cap. */
+  readonly allowance_nano: number | null;
+  /** What it had spent before. */
+  readonly allowance_from_nano: number | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly updated_at: string;
   /** 1: next of its organization; null: not queued. Only where a run is read to be shown. */
   readonly queue_position?: number | null;
+  /** Whether it is queued until its organization may spend more. Only where a run is read to be shown. */
+  readonly waits_for_cap?: boolean;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -204,15 +212,14 @@ export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): st
 
 /** The run as the native API shows it. */
 export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
-  const { usage } = row;
   const plan = showPlan(row);
-  const tokens = usage.inputTokens === null && usage.outputTokens === null ? null : (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0);
   return {
     id: row.id,
     number: row.num,
     status: row.status,
     phase: row.phase,
     queuePosition: row.queue_position ?? null,
+    queueReason: row.queue_position ? (row.waits_for_cap === true ? "daily-cap" : "order") : null,
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,
@@ -245,7 +252,9 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     responseType: responseTypeOf(row, plan),
     result: row.result,
     error: row.error,
-    usage: { ...usage, tokensUsed: tokens, totalCost: row.replay === null ? null : 0, executionTime: activeMs(row, nowMs) },
+    usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
+    budget: showBudget(row),
+    credential: "gateway",
     waitingFor: open.map(toPendingRequest),
     cancelRequested: row.cancel_reason !== null,
     lastSeq: row.last_seq,
@@ -254,6 +263,37 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     finishedAt: row.finished_at,
     updatedAt: row.updated_at,
   };
+}
+
+function showUsage(row: RunRow): Omit<Run["usage"], "executionTime"> {
+  const { costNanoUsd, spentNanoUsd: _, spentTokens: __, ...usage } = usageTotals(row.usage);
+  const { inputTokens, outputTokens } = usage;
+  const pricedCost = usdOrNull(costNanoUsd);
+  return {
+    ...usage,
+    tokensUsed: inputTokens === null && outputTokens === null ? null : (inputTokens ?? 0) + (outputTokens ?? 0),
+    // A recording costs nothing, whatever is asked of it.
+    totalCost: row.replay !== null ? 0 : usage.unpricedCalls === 0 ? pricedCost : null,
+    pricedCost,
+  };
+}
+
+function showBudget({ spec, usage }: RunRow): Run["budget"] {
+  const budget = budgetOf(spec.budget);
+  if (budget === null) return null;
+  // Without isolation an agent can reach models past the gateway, with whatever keys it finds.
+  return { ...budgetFigures(budget, spentOf(usage)), enforcement: spec.sandboxDriver === "process" ? "advisory" : "enforced" };
+}
+
+/** What a run's calls count against a budget. */
+export function spentOf(usage: StoredUsage): Amount {
+  const { spentNanoUsd, spentTokens } = usageTotals(usage);
+  return { nanoUsd: spentNanoUsd, tokens: spentTokens };
+}
+
+/** A budget and what is spent of it, as the API tells them. */
+export function budgetFigures(budget: NormalBudget, spent: Amount): EventData<"budget.warned"> {
+  return { usd: usdOrNull(budget.nanoUsd), tokens: budget.tokens, spentUsd: usd(spent.nanoUsd), spentTokens: spent.tokens };
 }
 
 function showPlan({ plan_shown: shown, plan_due_at: dueAt }: RunRow): PlanSummary | null {

@@ -1,4 +1,5 @@
 import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Organization, Repository } from "@runyard/sdk/contract";
+import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
 
 /** A row of `repositories`, as PostgreSQL gives it. */
@@ -16,6 +17,8 @@ interface OrganizationRow {
   readonly org_id: string;
   readonly name: string;
   readonly plan_first: boolean;
+  readonly daily_cap_nano: number | null;
+  readonly spent_today_nano: number;
   readonly created_at: string;
 }
 
@@ -79,21 +82,34 @@ export async function changeRepository(
 }
 
 export async function findOrganization(db: Database, orgId: string): Promise<Organization> {
-  return organizationOf(
-    await db.queryInOrganization<OrganizationRow>(orgId, "select * from runyard.organizations where org_id = runyard.current_org()", []),
-    orgId,
-  );
+  const sql = "select *, runyard.spent_today_nano(org_id) from runyard.organizations where org_id = runyard.current_org()";
+  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, []), orgId);
 }
 
 /** Changes what is given, and leaves the rest. */
 export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
-  const sql = "update runyard.organizations set plan_first = coalesce($1, plan_first) where org_id = runyard.current_org() returning *";
-  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, [change.planFirst ?? null]), orgId);
+  const { planFirst, dailyCapUsd } = change;
+  const sql = `update runyard.organizations set
+      plan_first = coalesce($1, plan_first),
+      daily_cap_nano = case when $2 then $3 else daily_cap_nano end
+    where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
+  const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
+  return organizationOf(
+    await db.queryInOrganization<OrganizationRow>(orgId, sql, [planFirst ?? null, dailyCapUsd !== undefined, cap]),
+    orgId,
+  );
 }
 
 function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organization {
   if (row === undefined) throw new Error(`There is no organization ${orgId}`);
-  return { id: row.org_id, name: row.name, planFirst: row.plan_first, createdAt: row.created_at };
+  return {
+    id: row.org_id,
+    name: row.name,
+    planFirst: row.plan_first,
+    dailyCapUsd: usdOrNull(row.daily_cap_nano),
+    spentTodayUsd: usd(row.spent_today_nano),
+    createdAt: row.created_at,
+  };
 }
 
 /** The repository as the API shows it. */

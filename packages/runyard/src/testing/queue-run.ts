@@ -1,3 +1,4 @@
+import type { Budget } from "@runyard/sdk/contract";
 import { NO_USAGE } from "../core/usage.ts";
 import type { Database } from "../store/database.ts";
 import { ensureAdministrator } from "../store/identities.ts";
@@ -13,8 +14,9 @@ export async function makeOrganization(db: Database, orgId: string): Promise<voi
 /** A queued run of an organization that `makeOrganization` made. */
 export async function queueRun(
   db: Database,
-  { orgId, id, ...more }: { readonly orgId: string; readonly id: string } & Partial<NewRun>,
+  run: { readonly orgId: string; readonly id: string; readonly budget?: Budget | undefined } & Partial<NewRun>,
 ): Promise<RunRow> {
+  const { orgId, id, budget, ...more } = run;
   return insertRun(db, {
     id,
     orgId,
@@ -30,6 +32,7 @@ export async function queueRun(
       permissionPolicy: { ask: [], deny: [] },
       timeoutMs: 60_000,
       sandboxDriver: "process",
+      ...(budget !== undefined && { budget }),
     },
     simulated: false,
     usage: NO_USAGE,

@@ -1,5 +1,6 @@
 import { toLogEntry } from "../contract/log-entries.ts";
 import type { FileList, LogEntry, LogPage, RunDiff } from "../contract/results.ts";
+import type { RunUsage } from "../contract/usage.ts";
 import { checked } from "./answers.ts";
 import { isKnownEvent, streamEvents } from "./event-stream.ts";
 import { pathOf } from "./paths.ts";
@@ -45,6 +46,17 @@ export interface RunResults {
 
   /** The same byte for byte, for `git apply`: files need not be UTF-8. */
   patchBytes(id: string, options?: RequestOptions): Promise<Uint8Array>;
+
+  /**
+   * What a run's model calls used and cost: together, by turn, by model, and one by one.
+   *
+   * @example
+   * ```ts
+   * const { total, calls } = await client.runs.usage(run.id);
+   * console.log(total.costUsd, total.unpricedCalls, calls.length);
+   * ```
+   */
+  usage(id: string, options?: RequestOptions): Promise<RunUsage>;
 }
 
 const JSON_TYPE = "application/json";
@@ -66,6 +78,8 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
     },
     patch: async (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
     patchBytes: async (id, options) => transport.bytes(get(pathOf("runPatch", { id }), "text/x-diff"), options),
+    usage: async (id, options) =>
+      checked(await transport.json(get(pathOf("runUsage", { id }), JSON_TYPE), options), { total: "object", calls: "array" }) as RunUsage,
   };
 }
 

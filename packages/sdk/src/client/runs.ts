@@ -1,3 +1,4 @@
+import type { Estimate } from "../contract/estimate.ts";
 import type { RouteName } from "../contract/routes.ts";
 import type { AnswerPermissionRequest, ContinueRunRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
 import type { RunEvent } from "../contract/events.ts";
@@ -30,6 +31,17 @@ export interface Runs extends RunResults, RunPlans, RunRecordings {
    */
   create(input: CreateRunRequest, options?: RequestOptions): Promise<Run>;
 
+  /**
+   * What a run would cost and take, by runs of the same agent on the same repository, else by a rough formula. Nothing is created.
+   *
+   * @example
+   * ```ts
+   * const { cost, range } = await client.runs.estimate({ task: "Fix the failing test", repositoryUrl: "/home/me/project" });
+   * if (cost === null || cost > 5) console.warn("Ask somebody first", range);
+   * ```
+   */
+  estimate(input: CreateRunRequest, options?: RequestOptions): Promise<Estimate>;
+
   /** Reads a run. */
   get(id: string, options?: RequestOptions): Promise<Run>;
 
@@ -49,7 +61,7 @@ export interface Runs extends RunResults, RunPlans, RunRecordings {
 
   /**
    * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
-   * next turn; with `plan` it makes a plan first, or does not. It is not tried again after an error, because it
+   * next turn; with `plan` it makes a plan first, or does not; with `budget` it has another one. It is not tried again after an error, because it
    * may have begun.
    *
    * @example
@@ -59,7 +71,7 @@ export interface Runs extends RunResults, RunPlans, RunRecordings {
    * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
    * ```
    */
-  continue(id: string, prompt: string, options?: RequestOptions & { readonly plan?: boolean }): Promise<Run>;
+  continue(id: string, prompt: string, options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget">): Promise<Run>;
 
   /**
    * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
@@ -126,10 +138,15 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       const headers = { "idempotency-key": checkedIdempotencyKey(idempotencyKey) };
       return post("createRun", {}, { body, headers, repeatable: true, options });
     },
+    estimate: async (input, options) => {
+      const request = { method: "POST", path: pathOf("estimateRun"), accept: JSON_TYPE, body: input, repeatable: true } as const;
+      return checked(await transport.json(request, options), { basis: "string", runs: "number" }) as Estimate;
+    },
     list: (query = {}, options) => listRuns(transport, query, options),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
-      const body: ContinueRunRequest = options?.plan === undefined ? { prompt } : { prompt, plan: options.plan };
+      const { plan, budget } = options ?? {};
+      const body: ContinueRunRequest = { prompt, ...(plan === undefined ? {} : { plan }), ...(budget === undefined ? {} : { budget }) };
       return post("continueRun", { id }, { body, repeatable: false, options });
     },
     answerPermission: (id, pid, decision, options) => {

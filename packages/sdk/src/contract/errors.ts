@@ -37,6 +37,7 @@ export const API_ERRORS = {
   repository_not_usable: { status: 422, retryable: false, title: "The repository cannot be used" },
   unknown_agent: { status: 422, retryable: false, title: "No such agent" },
   sandbox_not_available: { status: 422, retryable: false, title: "The sandbox cannot be used on this machine" },
+  price_unknown: { status: 422, retryable: false, title: "Nobody knows what the model costs" },
   idempotency_mismatch: { status: 422, retryable: false, title: "This idempotency key belongs to another request" },
   rate_limited: { status: 429, retryable: true, title: "Too many requests" },
   internal: { status: 500, retryable: true, title: "Something went wrong in the server" },

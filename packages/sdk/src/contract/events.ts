@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { attemptEventSchemas } from "./attempts.ts";
+import { budgetEventSchemas } from "./budget.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
 import { planEventSchemas } from "./plan.ts";
 import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
+import { modelCallSchema } from "./usage.ts";
 
 const toolStatus = z.enum(["pending", "in_progress", "completed", "failed"]);
 const planEntry = z.object({
@@ -103,14 +105,22 @@ export const eventDataSchemas = {
   }),
   "question.asked": z.object({ questionId: z.string(), question: z.string() }),
   "question.answered": z.object({ questionId: z.string(), answer: z.string().nullable(), by: z.enum(["policy", "person"]) }),
-  /** Running totals, after a model call has ended. */
+  /** Running totals, after model calls have ended, and those calls. */
   "usage.updated": z.object({
     source: z.enum(["gateway", "agent", "estimate"]),
     inputTokens: z.number().int().nullable(),
     outputTokens: z.number().int().nullable(),
     cachedInputTokens: z.number().int().nullable(),
+    cacheWriteTokens: z.number().int().nullable().optional(),
+    reasoningTokens: z.number().int().nullable().optional(),
     modelCalls: z.number().int(),
     failedModelCalls: z.number().int(),
+    /** US dollars, of the calls with a known cost; null: none has one. */
+    costUsd: z.number().nullable().optional(),
+    /** Calls without a known cost. */
+    unpricedCalls: z.number().int().optional(),
+    /** The calls that have ended since the last event of this type. */
+    calls: z.array(modelCallSchema).optional(),
   }),
   /** A model call that failed: what the provider (or the way to it) said. */
   notice: z.object({ level: z.enum(["info", "warning"]), code: z.string(), message: z.string() }),
@@ -121,6 +131,7 @@ export const eventDataSchemas = {
   ...attemptEventSchemas,
   ...planEventSchemas,
   ...replayEventSchemas,
+  ...budgetEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

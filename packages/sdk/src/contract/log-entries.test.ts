@@ -159,6 +159,14 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
   [{ type: "run.started", data: { runnerId: "r" } }, null],
   [{ type: "turn.started", data: {} }, null],
   [{ type: "turn.ended", data: { stopReason: "end_turn", error: null } }, null],
+  [
+    { type: "budget.warned", data: { usd: 1.5, tokens: null, spentUsd: 1.2, spentTokens: 7 } },
+    ["warning", "runyard", "four fifths of the budget are spent: $1.20 of $1.50"],
+  ],
+  [
+    { type: "budget.exceeded", data: { usd: 1.5, tokens: null, spentUsd: 1.49, spentTokens: 7, message: "It is used up." } },
+    ["error", "runyard", "It is used up."],
+  ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],

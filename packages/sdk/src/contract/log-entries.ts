@@ -1,3 +1,4 @@
+import { spentWords } from "./budget.ts";
 import type { EventData, RunEvent } from "./events.ts";
 import { ruleWords } from "./permission-policy.ts";
 import type { PlanDecider } from "./plan.ts";
@@ -46,6 +47,10 @@ function words(event: RunEvent): Words | null {
       return { level: event.data.level, source: "runyard", message: event.data.message };
     case "replay.diverged":
       return { level: "warning", source: "runyard", message: divergenceWords(event.data) };
+    case "budget.warned":
+      return { level: "warning", source: "runyard", message: `four fifths of the budget are spent: ${spentWords(event.data)}` };
+    case "budget.exceeded":
+      return { level: "error", source: "runyard", message: event.data.message };
     case "log":
       return { level: "debug", source: "agent", message: event.data.text };
     default:

@@ -17,6 +17,12 @@ export interface Route {
 
 export const ROUTES = {
   createRun: { method: "POST", path: "/v1/agent-runs", policy: { scope: "agent:execute" }, summary: "Create a run" },
+  estimateRun: {
+    method: "POST",
+    path: "/v1/agent-runs/estimate",
+    policy: { scope: "agent:execute" },
+    summary: "Estimate what a run would cost, without creating it",
+  },
   listRuns: { method: "GET", path: "/v1/agent-runs", policy: { scope: "agent:read" }, summary: "List runs, newest first" },
   getRun: { method: "GET", path: "/v1/agent-runs/{id}", policy: { scope: "agent:read" }, summary: "Read a run" },
   cancelRun: { method: "POST", path: "/v1/agent-runs/{id}/cancel", policy: { scope: "agent:write" }, summary: "Cancel a run" },
@@ -103,6 +109,12 @@ export const ROUTES = {
     path: "/v1/agent-runs/{id}/replay",
     policy: { scope: "agent:execute" },
     summary: "Run again what a run did, on its recording in place of a model",
+  },
+  runUsage: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/usage",
+    policy: { scope: "agent:read" },
+    summary: "Read what a run's model calls used and cost",
   },
   runPlan: {
     method: "GET",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
+import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
 import { agentNameSchema, runIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
@@ -9,6 +10,7 @@ import { contextSchema, filesSchema } from "./prompt.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
+import { tokenFigures } from "./usage.ts";
 
 export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
 export type SandboxDriverName = (typeof SANDBOX_DRIVERS)[number];
@@ -78,6 +80,8 @@ export const createRunSchema = z.strictObject({
   verify: verifySchema.optional(),
   /** How often a failure of `verify` goes back to the agent; default 1. */
   verifyRetries: verifyRetriesSchema.optional(),
+  /** What its model calls may use at most, in all of its turns together. */
+  budget: budgetSchema.optional(),
   /** The same as the header `Idempotency-Key`. */
   idempotencyKey: idempotencyKeySchema.optional(),
 });
@@ -89,6 +93,8 @@ export const continueRunSchema = z.strictObject({
   prompt: taskSchema,
   /** As when the run was created; default: as it was then. */
   plan: z.boolean().optional(),
+  /** In place of the run's budget; what was spent before counts. Default: as it was. */
+  budget: budgetSchema.optional(),
 });
 export type ContinueRunRequest = z.input<typeof continueRunSchema>;
 
@@ -133,17 +139,18 @@ export const sandboxSchema = z.object({
 export type SandboxReport = z.infer<typeof sandboxSchema>;
 
 export const usageSchema = z.object({
-  /** Tokens as the model's provider counted them; null while nothing is known. */
-  inputTokens: z.number().int().nullable(),
-  outputTokens: z.number().int().nullable(),
-  cachedInputTokens: z.number().int().nullable(),
+  ...tokenFigures,
   /** input + output. */
   tokensUsed: z.number().int().nullable(),
   /** Requests to the model's provider, and how many of them failed. */
   modelCalls: z.number().int(),
   failedModelCalls: z.number().int(),
-  /** US dollars; null: unknown. */
+  /** US dollars; null: unknown, because there was no model call, or one without a known cost. */
   totalCost: z.number().nullable(),
+  /** US dollars, of the calls with a known cost; null: none has one. */
+  pricedCost: z.number().nullable(),
+  /** Calls without a known cost. */
+  unpricedCalls: z.number().int(),
   /** Active time in milliseconds. */
   executionTime: z.number().int(),
 });
@@ -180,6 +187,8 @@ export const runSchema = z.object({
   phase: runPhaseSchema,
   /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
   queuePosition: z.number().int().positive().nullable(),
+  /** Why it is queued: in the order of the queue, or until its organization may spend more (`daily-cap`); null when it is not. */
+  queueReason: z.enum(["order", "daily-cap"]).nullable(),
   /** Starts at 1; each `continue` begins the next. */
   turn: z.number().int(),
   attempt: z.number().int(),
@@ -223,6 +232,10 @@ export const runSchema = z.object({
   result: runResultSchema.nullable(),
   error: runErrorSchema.nullable(),
   usage: usageSchema,
+  /** Null: it may use what it wants. */
+  budget: runBudgetSchema.nullable(),
+  /** Whose credentials its model calls have: `gateway`, those of this server, which counts them. */
+  credential: z.enum(["gateway"]),
   waitingFor: z.array(pendingRequestSchema),
   cancelRequested: z.boolean(),
   lastSeq: z.number().int(),

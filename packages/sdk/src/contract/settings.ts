@@ -62,6 +62,8 @@ export type RepositoryPage = z.infer<typeof repositoryPageSchema>;
 export const changeOrganizationSchema = z.strictObject({
   /** Whether runs make a plan first, where neither they nor their repository say. */
   planFirst: z.boolean().optional(),
+  /** What all runs together may spend in a day (UTC), in US dollars; null: what they want. */
+  dailyCapUsd: z.number().positive().max(1_000_000).nullable().optional(),
 });
 export type ChangeOrganizationRequest = z.input<typeof changeOrganizationSchema>;
 
@@ -70,6 +72,10 @@ export const organizationSchema = z.object({
   id: z.string(),
   name: z.string(),
   planFirst: z.boolean(),
+  /** US dollars; null: no cap. */
+  dailyCapUsd: z.number().nullable(),
+  /** What runs have spent since the day began (UTC), as far as costs are known, in US dollars. */
+  spentTodayUsd: z.number(),
   createdAt: z.iso.datetime(),
 });
 export type Organization = z.infer<typeof organizationSchema>;

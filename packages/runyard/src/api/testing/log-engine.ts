@@ -62,6 +62,7 @@ export function createLogEngine(): LogEngine {
       ...entry.run,
       lastSeq: seq,
       queuePosition: null,
+      queueReason: null,
       status: isTerminalEventType(type) ? (END_STATUS[type] ?? "failed") : "running",
     };
     for (const wake of wakes.get(runId) ?? []) wake();
@@ -136,6 +137,11 @@ export function createLogEngine(): LogEngine {
       find(principal, id);
       return { data: [] };
     },
+    estimateRun: async () => ({ cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 }),
+    usage: async (principal, id) => {
+      const { executionTime: _, tokensUsed: __, totalCost: ___, pricedCost: costUsd, ...total } = find(principal, id).run.usage;
+      return { runId: id, simulated: false, total: { ...total, costUsd }, turns: [], models: [], calls: [] };
+    },
     diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
     ...createLogSettings(() => newId("repo")),
@@ -194,6 +200,7 @@ function blankRun(number: number): Run {
     status: "pending",
     phase: "queued",
     queuePosition: number,
+    queueReason: "order",
     turn: 1,
     attempt: 0,
     task: "do it",
@@ -241,12 +248,18 @@ function blankRun(number: number): Run {
       inputTokens: null,
       outputTokens: null,
       cachedInputTokens: null,
+      cacheWriteTokens: null,
+      reasoningTokens: null,
       tokensUsed: null,
       modelCalls: 0,
       failedModelCalls: 0,
       totalCost: null,
+      pricedCost: null,
+      unpricedCalls: 0,
       executionTime: 0,
     },
+    budget: null,
+    credential: "gateway",
     waitingFor: [],
     cancelRequested: false,
     lastSeq: 0,

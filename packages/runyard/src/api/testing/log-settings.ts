@@ -18,7 +18,8 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     if (entry === undefined || entry.orgId !== orgId) throw new RunyardError("repository_not_found", `There is no repository ${id}.`);
     return entry;
   };
-  const organizationOf = (id: string): Organization => organizations.get(id) ?? { id, name: id, planFirst: false, createdAt: AT };
+  const organizationOf = (id: string): Organization =>
+    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, createdAt: AT };
 
   return {
     listRepositories: async ({ orgId }) => {

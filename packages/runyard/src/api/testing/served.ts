@@ -122,6 +122,8 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
   missingFiles: async () => [],
   model: () => ({ connected: true, simulated: false, model: "some-model" }),
+  isPriced: async () => null,
+  costOf: async () => null,
   defaultDriver: "process",
   probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),
   hostMemoryBytes: () => 8 * 1024 ** 3,

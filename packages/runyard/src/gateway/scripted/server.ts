@@ -40,7 +40,7 @@ export async function startScriptedServer(): Promise<Provider> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   server.unref();
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { name: "scripted", api: "scripted", baseUrl, apiKey, model: SCRIPTED_MODEL };
+  return { name: "scripted", api: "scripted", baseUrl, apiKey, model: SCRIPTED_MODEL, prices: "free" };
 }
 
 function sendError(response: ServerResponse, status: number, message: string): void {

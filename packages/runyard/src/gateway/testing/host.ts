@@ -6,7 +6,14 @@ import { build } from "esbuild";
 import { afterAll, afterEach } from "vitest";
 import { type Home, homeAt } from "../../home.ts";
 import { type Gateway, openGateway, stopGateway } from "../client.ts";
-import { type DivergenceLine, type ExchangeClose, type ExchangeLine, type ExchangeOpen, parseExchangeLine } from "../exchange-journal.ts";
+import {
+  type BudgetLine,
+  type DivergenceLine,
+  type ExchangeClose,
+  type ExchangeLine,
+  type ExchangeOpen,
+  parseExchangeLine,
+} from "../exchange-journal.ts";
 import { livingLives } from "../lives.ts";
 import type { RegisteredRun } from "../protocol.ts";
 import { isAlive } from "../../process-identity.ts";
@@ -86,6 +93,8 @@ export interface TestHost {
   /** Beginnings and ends of calls. */
   lines(runId: string): (ExchangeOpen | ExchangeClose)[];
   divergences(runId: string): DivergenceLine[];
+  /** Where its budget stood in the way. */
+  budgetLines(runId: string): BudgetLine[];
   closes(runId: string): ExchangeClose[];
   end(): Promise<void>;
 }
@@ -94,7 +103,7 @@ function testHost(home: Home, program: (mark?: string) => Promise<string>): Test
   const log: string[] = [];
   const opened: Gateway[] = [];
   const allLines = (runId: string): ExchangeLine[] => journalLines(path.join(home.gatewayDir, "runs", runId, "exchanges.ndjson"));
-  const lines: TestHost["lines"] = (runId) => allLines(runId).filter((line) => line.type !== "divergence");
+  const lines: TestHost["lines"] = (runId) => allLines(runId).filter((line) => line.type === "open" || line.type === "close");
   return {
     home,
     log,
@@ -105,6 +114,7 @@ function testHost(home: Home, program: (mark?: string) => Promise<string>): Test
     },
     lines,
     divergences: (runId) => allLines(runId).filter((line) => line.type === "divergence"),
+    budgetLines: (runId) => allLines(runId).filter((line) => line.type === "budget"),
     closes: (runId) => lines(runId).filter((line) => line.type === "close"),
     async end() {
       for (const gateway of opened) gateway.close();

@@ -1,0 +1,60 @@
+// What a run would cost, by the runs that there were, over the real engine and a real PostgreSQL.
+import { RunyardError } from "@runyard/sdk/contract";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { NO_USAGE } from "../core/usage.ts";
+import { commitStep } from "../store/runs.ts";
+import { serve, type Served } from "./testing/served.ts";
+
+let served: Served;
+beforeAll(async () => {
+  served = await serve({
+    costOf: async (model, calls) => (model === "house-model" ? null : calls.length * 1_000_000),
+    inspectRepository: async (url, branch) => {
+      if (url === "/nowhere") throw new RunyardError("repository_not_usable", "There is no repository there.");
+      return { root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] };
+    },
+  });
+});
+afterAll(() => served?.close());
+
+const estimate = (more: object = {}) => served.client.runs.estimate({ task: "Fix it", repositoryUrl: "/repository", ...more });
+
+async function ended(
+  costNanoUsd: number | null,
+  change: { status?: "completed" | "failed"; model?: string; repositoryUrl?: string } = {},
+): Promise<void> {
+  const { status = "completed", ...asked } = change;
+  const { id } = await served.client.runs.create({ task: "x", repositoryUrl: "/repository", ...asked });
+  const run = await served.claim(id);
+  const usage = { ...NO_USAGE, modelCalls: 1, costNanoUsd, unpricedCalls: costNanoUsd === null ? 1 : 0 };
+  await commitStep(served.database.db, { run, change: { usage, status } });
+}
+
+test("without runs of its kind it goes by a formula, at the model's prices, and creates nothing", async () => {
+  expect(await estimate()).toEqual({
+    cost: 0.02,
+    executionTime: null,
+    range: { low: 0.006666667, high: 0.06 },
+    basis: "task",
+    runs: 0,
+  });
+  expect(await estimate({ model: "house-model" })).toEqual({ cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 });
+  expect((await served.client.runs.list()).data).toEqual([]);
+});
+
+test("three runs of the same agent and model on the same repository say more; others say nothing", async () => {
+  for (const cost of [1, 2, 4]) await ended(cost * 1_000_000_000);
+  await ended(90_000_000_000, { status: "failed" });
+  await ended(90_000_000_000, { model: "another-model" });
+  await ended(90_000_000_000, { repositoryUrl: "/another" });
+  await ended(null);
+  expect(await estimate()).toMatchObject({ cost: 2, range: { low: 1.5, high: 3 }, basis: "history", runs: 3 });
+  expect((await estimate()).executionTime).toBeGreaterThanOrEqual(0);
+  expect(await estimate({ agent: { command: ["./agent"] } })).toMatchObject({ basis: "task" });
+});
+
+test("what could not be created is not estimated", async () => {
+  await expect(estimate({ repositoryUrl: "/nowhere" })).rejects.toMatchObject({ code: "repository_not_usable" });
+  await expect(estimate({ agent: { profile: "nobody" } })).rejects.toMatchObject({ code: "unknown_agent" });
+  await expect(estimate({ task: "" })).rejects.toMatchObject({ code: "invalid_request" });
+});
