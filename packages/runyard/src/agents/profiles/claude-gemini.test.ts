@@ -1,7 +1,9 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { geminiPrelude } from "./gemini-prelude.ts";
 import type { AgentProfile, ProfileContext } from "./profile.ts";
 import { resolveProfile } from "./profiles.ts";
 
@@ -105,5 +107,43 @@ describe("what of a host is seen", () => {
   it("of Gemini CLI: its one folder", () => {
     const folder = path.dirname(path.dirname(installIn(path.join(root, "node_modules"), PROGRAMS.gemini)));
     expect(profileOf("gemini", { RUNYARD_GEMINI: root }).mounts()).toEqual([{ source: folder, target: folder, mode: "ro" }]);
+  });
+});
+
+describe("what Gemini CLI loads before itself", () => {
+  const put = (file: string, content = ""): string => {
+    mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+    writeFileSync(path.join(root, file), content);
+    return path.join(root, file);
+  };
+  /** What a program prints behind it that imports as Gemini CLI does, and is spoken to no more. */
+  const printed = (program: string): string => {
+    const prelude = put("prelude.mjs", geminiPrelude({ workspace: path.join(root, "w"), home: path.join(root, "home") }));
+    const main = put("main.mjs", `import * as fs from "node:fs";\nprocess.stdin.resume();\n${program}`);
+    return execFileSync(process.execPath, ["--import", prelude, main], { input: "", encoding: "utf8" });
+  };
+
+  it("does not let it see how a repository would configure it", () => {
+    const files = ["w/.gemini/settings.json", "w/.gemini/.env", "w/.gemini/other.json", "home/.gemini/settings.json"].map((file) =>
+      put(file),
+    );
+    expect(printed(`console.log(${JSON.stringify(files)}.map((file) => fs.existsSync(file)).join());`)).toBe("false,false,true,true\n");
+  });
+
+  it("gives records of conversations names that no minute makes again, and keeps the first of two", () => {
+    const chats = "home/.gemini/tmp/workspace/chats";
+    put(`${chats}/session-2026-11-20T20-26-25be8e8f.jsonl`, "whole");
+    put(`${chats}/notes.txt`);
+    printed("");
+    put(`${chats}/session-2026-11-20T20-27-25be8e8f.jsonl`, "empty");
+    put(`${chats}/session-2026-11-20T20-27-84120d67.jsonl`, "another");
+    printed("");
+    const names = readdirSync(path.join(root, chats)).toSorted();
+    expect(names).toEqual(["notes.txt", "session-kept-25be8e8f.jsonl", "session-kept-84120d67.jsonl"]);
+    expect(readFileSync(path.join(root, chats, "session-kept-25be8e8f.jsonl"), "utf8")).toBe("whole");
+  });
+
+  it("ends it when nobody speaks to it any more, whatever else keeps it", () => {
+    expect(printed('setInterval(() => {}, 1_000);\nconsole.log("there");')).toBe("there\n");
   });
 });
