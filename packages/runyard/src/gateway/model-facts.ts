@@ -1,6 +1,9 @@
+import { usdOrNull } from "../core/usage.ts";
+import { listedAt, ratesOf } from "./prices.ts";
 import type { Provider } from "./protocol.ts";
+import { NO_TOKENS, type TokenCounts } from "./wire-format.ts";
 
-/** What the public lists say of a model; null: nothing. Prices are US dollars for a million tokens. */
+/** What is known of a model; null: nothing. Prices are US dollars for a million tokens. */
 export interface ModelFacts {
   readonly contextTokens: number | null;
   readonly inputUsdPerMillion: number | null;
@@ -8,22 +11,21 @@ export interface ModelFacts {
   readonly cachedInputUsdPerMillion: number | null;
 }
 
-const MILLION = 1_000_000;
 /** Few enough for the lowest price of a model that costs more from some length on. */
 const SAMPLE = 1_000;
 
-/** By the host of the provider's address: a local server with a model of a known name has no price. */
+/** The prices by which calls are priced, and the context by the public lists. */
 export async function modelFacts(provider: Provider, model: string): Promise<ModelFacts> {
   const { calcPrice } = await import("@pydantic/genai-prices");
-  const options = { providerApiUrl: provider.baseUrl };
-  const price = (usage: Readonly<Record<string, number>>): number | null => {
-    const found = calcPrice(usage, model, options);
-    return found === null ? null : Math.round((found.total_price * MILLION * MILLION) / SAMPLE) / MILLION;
+  const rates = await ratesOf(provider, model);
+  const perMillion = (tokens: Partial<TokenCounts>): number | null => {
+    const nanoUsd = rates?.cost({ ...NO_TOKENS, inputTokens: 0, outputTokens: 0, ...tokens }) ?? null;
+    return usdOrNull(nanoUsd === null ? null : nanoUsd * (1_000_000 / SAMPLE));
   };
   return {
-    contextTokens: calcPrice({}, model, options)?.model.context_window ?? null,
-    inputUsdPerMillion: price({ input_tokens: SAMPLE }),
-    outputUsdPerMillion: price({ output_tokens: SAMPLE }),
-    cachedInputUsdPerMillion: price({ input_tokens: SAMPLE, cache_read_tokens: SAMPLE }),
+    contextTokens: calcPrice({}, model, listedAt(provider, model))?.model.context_window ?? null,
+    inputUsdPerMillion: perMillion({ inputTokens: SAMPLE }),
+    outputUsdPerMillion: perMillion({ outputTokens: SAMPLE }),
+    cachedInputUsdPerMillion: perMillion({ inputTokens: SAMPLE, cachedInputTokens: SAMPLE }),
   };
 }

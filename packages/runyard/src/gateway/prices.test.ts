@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { modelFacts } from "./model-facts.ts";
 import { costOf, isPriced, ratesOf } from "./prices.ts";
 import type { Provider } from "./protocol.ts";
 import { NO_TOKENS, type TokenCounts } from "./wire-format.ts";
@@ -96,4 +97,16 @@ test("calls that are expected cost together what each of them would", async () =
   expect(await costOf([OPENAI], "gpt-4o", calls)).toBe(3_500_000 + 2_875_000);
   expect(await costOf([OPENAI], "no-such-model", calls)).toBeNull();
   expect(await costOf([], "gpt-4o", calls)).toBeNull();
+});
+
+test("the list of models tells the prices by which calls are priced", async () => {
+  const facts = (prices: Provider["prices"], model: string) => modelFacts(at("http://127.0.0.1:9/v1", { prices }), model);
+  expect(await facts(TABLE, "house-model")).toEqual({
+    contextTokens: null,
+    inputUsdPerMillion: 1,
+    outputUsdPerMillion: 10,
+    cachedInputUsdPerMillion: 0.1,
+  });
+  expect(await facts("free", "any")).toMatchObject({ inputUsdPerMillion: 0, outputUsdPerMillion: 0 });
+  expect(await facts(TABLE, "unknown")).toMatchObject({ contextTokens: null, inputUsdPerMillion: null });
 });

@@ -80,7 +80,8 @@ async function ratesAt(providers: readonly Provider[], model: string | null): Pr
   return ratesOf(only, model.startsWith(`${only.name}/`) ? model.slice(only.name.length + 1) : model);
 }
 
-function listedAt(provider: Provider, model: string) {
+/** Where the library looks for the prices of a provider's model. */
+export function listedAt(provider: Provider, model: string) {
   const own = provider.prices === "free" ? undefined : provider.prices?.[model];
   if (own !== undefined) return { provider: listOf(model, own) };
   return provider.pricedAs === undefined ? { providerApiUrl: provider.baseUrl } : { providerId: provider.pricedAs };

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { usdOrNull } from "../core/usage.ts";
 import { readFile } from "node:fs/promises";
 import type { Exchange, ExchangeBody, ExchangeDetail, ExchangeSide } from "@runyard/sdk/contract";
 import { type DivergenceLine, type ExchangeClose, type ExchangeOpen, parseExchangeLine } from "./exchange-journal.ts";
@@ -122,7 +123,7 @@ function toExchange({ open, close, number }: RecordedCall): Exchange {
   const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens, reasoningTokens } = close ?? NO_END;
   const call = { id, number, at, turn, attempt, provider, model, path, replays };
   const tokens = { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens, reasoningTokens };
-  return { ...call, status, ok, complete, tries, ...tokens, costUsd: null, durationMs, error };
+  return { ...call, status, ok, complete, tries, ...tokens, costUsd: usdOrNull(close?.costNanoUsd ?? null), durationMs, error };
 }
 
 function shown({ state, bytes }: RecordedBody): ExchangeBody {
