@@ -150,7 +150,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   test("is listed beside the profiles, shown, changed and deleted by command", async () => {
     const { home } = line;
     expect(
-      await home.cli(["agents", "create", "reviewer", "--profile", "builtin", "--plan", "--ask", "edit", "--budget-usd", "2"]),
+      await home.cli(["agents", "create", "reviewer", "--profile", "builtin", "--plan", "--ask", "edit", "--budget", "2"]),
     ).toMatchObject({ code: 0 });
     const listed = await home.cli(["agents"]);
     expect(listed.stdout).toMatch(/^reviewer +builtin +saved/m);

@@ -1,5 +1,6 @@
 import type { ChangeAgentRequest } from "@runyard/sdk/contract";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
+import { parseDollars, parseTokens } from "./budget-options.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
 import { parseCommand } from "./parse-command.ts";
@@ -18,8 +19,7 @@ export interface AgentOptions {
   readonly mcpServers?: ChangeAgentRequest["mcpServers"];
   readonly settings?: ChangeAgentRequest["settings"];
   /** False: none any more. */
-  readonly budget?: false;
-  readonly budgetUsd?: number;
+  readonly budget?: number | false;
   readonly budgetTokens?: number;
 }
 
@@ -40,7 +40,7 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .addOption(permissions.deny)
     .option("--mcp-servers <json>", "MCP servers for it: a JSON list, or @file", parseJsonOption)
     .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
-    .option("--budget-usd <dollars>", "what each of its runs may cost at most", parsePositive)
+    .option("--budget <dollars>", "what the model calls of each of its runs may cost at most, in US dollars", parseDollars)
     .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens);
   return (options) => changeOf(options, permissions);
 }
@@ -49,7 +49,7 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
 export function addRemovingOptions(command: Command): Command {
   return command
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
-    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetUsd", "budgetTokens"]));
+    .addOption(new Option("--no-budget", "no such limit").conflicts("budgetTokens"));
 }
 
 async function changeOf(options: AgentOptions, permissions: PermissionOptions): Promise<ChangeAgentRequest> {
@@ -72,8 +72,8 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
   };
 }
 
-function budgetOf({ budget, budgetUsd: usd, budgetTokens: tokens }: AgentOptions): ChangeAgentRequest["budget"] {
-  if (budget === false) return null;
+function budgetOf({ budget: usd, budgetTokens: tokens }: AgentOptions): ChangeAgentRequest["budget"] {
+  if (usd === false) return null;
   if (usd === undefined && tokens === undefined) return undefined;
   return { ...(usd !== undefined && { usd }), ...(tokens !== undefined && { tokens }) };
 }
@@ -81,17 +81,4 @@ function budgetOf({ budget, budgetUsd: usd, budgetTokens: tokens }: AgentOptions
 /** An empty text takes away what was there. */
 function orNull(text: string): string | null {
   return text.trim() === "" ? null : text;
-}
-
-function parsePositive(value: string): number {
-  const number = Number(value);
-  if (value.trim() === "" || !Number.isFinite(number) || number <= 0) throw new InvalidArgumentError("It must be a number above 0.");
-  return number;
-}
-
-function parseTokens(value: string): number {
-  const tokens = Number(value);
-  if (!/^\d+$/.test(value) || !Number.isSafeInteger(tokens) || tokens < 1)
-    throw new InvalidArgumentError("It must be a whole number, at least 1.");
-  return tokens;
 }

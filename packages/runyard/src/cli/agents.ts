@@ -42,7 +42,7 @@ const create = command("create", {
   group: GROUP.settings,
   examples: [
     'runyard agents create reviewer --profile opencode --instructions "You review. You change nothing."',
-    "runyard agents create careful --plan --ask execute --budget-usd 2",
+    "runyard agents create careful --plan --ask execute --budget 2",
     'runyard agents create librarian --mcp-servers \'[{"name": "docs", "url": "http://127.0.0.1:8900/mcp"}]\'',
   ],
 }).argument("<name>", "small letters and digits, with - between them; no profile's name");

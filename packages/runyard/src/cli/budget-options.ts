@@ -27,7 +27,8 @@ export function parseDollars(value: string): number {
   return dollars;
 }
 
-function parseTokens(value: string): number {
+/** A whole number of tokens, at least 1. */
+export function parseTokens(value: string): number {
   const tokens = /^\d+$/.test(value) ? Number(value) : 0;
   if (tokens < 1 || !Number.isSafeInteger(tokens)) throw new InvalidArgumentError("It must be a whole number of tokens, at least 1.");
   return tokens;

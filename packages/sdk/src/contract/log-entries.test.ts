@@ -113,6 +113,13 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     },
     ["info", "runyard", "permission remembered for this run: deny all: a, b (Ada)"],
   ],
+  [
+    {
+      type: "replay.diverged",
+      data: { exchange: 3, exchangeId: "3-ab", kind: "request", path: "messages[1].content", recorded: "One", replayed: "Two" },
+    },
+    ["warning", "runyard", "differs from the recording at exchange 3, in messages[1].content:\n- One\n+ Two"],
+  ],
   [{ type: "progress.reported", data: { percentage: 40, message: "Half of it" } }, ["info", "agent", "40 %: Half of it"]],
   [{ type: "question.asked", data: { questionId: "ask_1_2", question: "Which?" } }, ["info", "agent", "Which?"]],
   [{ type: "question.answered", data: { questionId: "ask_1_2", answer: "This", by: "person" } }, ["info", "user", "This"]],
