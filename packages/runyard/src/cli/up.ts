@@ -85,8 +85,9 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   )
   .addOption(jsonOption())
   .action(async (options: UpOptions) => {
+    // First: a part of the configuration is read from it.
+    refuseUnusableHome(homeAt(defaultHomeRoot()));
     const config = configurationOf(options, process.env);
-    refuseUnusableHome(config.home);
     refuseSecond(config.home);
     let ready = false;
     const onStop = options.onStop ?? onStopOf(process.env["RUNYARD_ON_STOP"] || ON_STOP[0]);

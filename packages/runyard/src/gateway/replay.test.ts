@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import path from "node:path";
 import { expect, test } from "vitest";
@@ -45,8 +45,13 @@ async function record(
   provider.server.close();
   const ids = host.lines(run.runId).flatMap((line) => (line.type === "open" ? [line.id] : []));
   const file: Recorded["file"] = (n, side) => bodyFile(host.home.gatewayDir, { runId: run.runId, id: ids[n - 1] ?? "", side });
-  await until(() => host.closes(run.runId).every((_, i) => readFileSync(file(i + 1, "request")).length > 0), "the recorded requests");
+  await until(() => host.closes(run.runId).every((_, i) => sizeOf(file(i + 1, "request")) > 0), "the recorded requests");
   return { host, gateway, run, answers, file };
+}
+
+/** 0 for a file that is not there (yet). */
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** A run that is answered from a recording. */
