@@ -10,7 +10,7 @@ import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/rea
 import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
 
-const AGENTS = await realAgents(["opencode", "codex", "claude", "gemini"], { fullOnly: false });
+const AGENTS = await realAgents(["opencode", "codex", "claude", "gemini"]);
 
 const TOOL_PREFIXES: Readonly<Record<string, string>> = { opencode: "runyard_", claude: "mcp__runyard__", gemini: "mcp_runyard_" };
 

@@ -14,7 +14,7 @@ import { type ModelScript, SCRIPTED_USAGE, startScriptedModel } from "../src/tes
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 import { runTurn } from "./opencode/turn.ts";
 
-const AGENTS = await realAgents(["claude", "codex", "opencode", "gemini"], { fullOnly: true });
+const AGENTS = await realAgents(["claude", "codex", "opencode", "gemini"]);
 
 const SCRIPT: ModelScript = [
   { say: "I will do it.", write: ["hello.txt", "hello\n"] },

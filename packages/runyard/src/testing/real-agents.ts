@@ -27,16 +27,15 @@ export interface RealAgent {
 const FULL_ONLY = "only in the full tests (npm run test:full)";
 const ASKED_ONLY = "Claude Code is proprietary and takes 391 MB: set RUNYARD_TEST_CLAUDE=1 to have it installed and tested";
 
-/** The agents of these names, as far as they can be tested here and now; `fullOnly` leaves all of them to the full tests. */
-export async function realAgents(names: readonly string[], { fullOnly }: { readonly fullOnly: boolean }): Promise<RealAgent[]> {
+/** The agents of these names, as far as they can be tested here and now: in the full tests. */
+export async function realAgents(names: readonly string[]): Promise<RealAgent[]> {
   const sandbox = await sandboxDriver("bwrap").probe();
   const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
   return Promise.all(
     names.map(async (name) => {
       const profile = resolveProfile(name, PINNED_AGENTS) as AgentProfile;
       const { version, reason } = await profile.probe(PINNED_AGENTS);
-      const isDue = isFull || (name === "opencode" && !fullOnly);
-      const notNow = isDue ? null : FULL_ONLY;
+      const notNow = isFull ? null : FULL_ONLY;
       const notAsked = name === "claude" && !process.env["RUNYARD_TEST_CLAUDE"] ? ASKED_ONLY : null;
       return { name, profile, version, reason: notNow ?? notAsked ?? reason ?? sandbox.reason };
     }),

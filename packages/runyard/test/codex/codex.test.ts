@@ -6,7 +6,7 @@ import { PINNED_AGENTS, realAgents } from "../../src/testing/real-agents.ts";
 import type { ModelScript, ModelStep } from "../../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../../src/testing/server.ts";
 
-const [codex] = await realAgents(["codex"], { fullOnly: true });
+const [codex] = await realAgents(["codex"]);
 const reason = codex?.reason ?? null;
 
 describe.skipIf(reason !== null)(`codex${reason === null ? "" : ` (not tested: ${reason})`}`, { timeout: 300_000 }, () => {
