@@ -81,6 +81,7 @@ export function useLine({ env = {}, flags = [] }: LineOptions = {}): Line {
       const before = { ...home.env };
       Object.assign(home.env, changes);
       server = await home.up(...flags);
+      for (const name of Object.keys(changes)) delete home.env[name];
       Object.assign(home.env, before);
     },
     async waiting(id, after) {
