@@ -1,6 +1,7 @@
 import { realpathSync } from "node:fs";
 import type { AgentProfile, ProfileContext } from "../agents/profiles/profile.ts";
 import { makeRunDirectory, readExitCode, readShimPid } from "../sandbox/run-directory.ts";
+import { NotStartedError } from "../sandbox/spawner.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
@@ -60,7 +61,14 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     network: true,
   });
   makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });
-  await ctx.spawner.start(dir);
+  try {
+    await ctx.spawner.start(dir);
+  } catch (error) {
+    if (!(error instanceof NotStartedError)) throw error;
+    // Nothing of the agent has begun, so nothing is lost with it but the attempt.
+    const message = "The process that watches over the agent was ended before it had begun.";
+    throw new RunFailure({ type: "lost", message }, null, true);
+  }
   return dir;
 }
 

@@ -2,6 +2,7 @@ import type { Limits, SandboxReport } from "@runyard/sdk/contract";
 import { typeInForce } from "../core/attempts.ts";
 import { SANDBOX_LIMITS } from "../core/limits.ts";
 import type { Mount, PreparedSandbox, SandboxSpec } from "../sandbox/driver.ts";
+import { NotStartedError } from "../sandbox/spawner.ts";
 import { runStep, type StepResult } from "../sandbox/step.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -75,13 +76,18 @@ export async function runRepeatably(
   for (const name of namesOf(options.step.name)) {
     const step = { ...options.step, name };
     const prepared = await prepareSandbox(ctx, row, step);
-    const result = await runSandboxStep(ctx, row, { ...options, step, prepared });
-    const { code } = result;
-    if (code !== null) return { result: { ...result, code }, prepared };
+    const result = await runSandboxStep(ctx, row, { ...options, step, prepared }).catch(nothingStarted);
+    if (result !== null && result.code !== null) return { result: { ...result, code: result.code }, prepared };
     ctx.log("warn", "The process that watched over a step of a run died; the step is done again", { run: row.id, step: name });
   }
   const message = `The process that watches over the step "${options.step.name}" died three times. Start the run again.`;
   throw new RunFailure({ type: "lost", message });
+}
+
+/** Null for a step whose watching process was ended before it had begun. */
+function nothingStarted(error: unknown): null {
+  if (error instanceof NotStartedError) return null;
+  throw error;
 }
 
 /** Runs a short step to its end; a restarted server goes on waiting for the same one. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { Launch } from "./driver.ts";
 import { isSameProcess, isShimAlive, makeRunDirectory, readExitCode, readPidFile, readShimPid, type ShimPid } from "./run-directory.ts";
-import { openSpawner, stopSpawner } from "./spawner.ts";
+import { NotStartedError, openSpawner, stopSpawner } from "./spawner.ts";
 import { type Lab, openLab, SHIM_PROGRAM, SPAWNER_PROGRAM, waitFor, waitForFile } from "./testing/lab.ts";
 import { processesWith } from "./testing/processes.ts";
 
@@ -46,6 +46,22 @@ describe("the spawner", () => {
     await Promise.all([lab.spawner.start(dir), lab.spawner.start(dir)]);
     expect(readFileSync(path.join(dir, "out"), "utf8")).toBe("once\n");
   });
+
+  // Ten seconds, for which a shim is waited for.
+  it.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+    "tells of a shim that was ended before it could say who it is (in the full tests)",
+    async () => {
+      const shimProgram = path.join(lab.root, "dead-shim.sh");
+      writeFileSync(shimProgram, "kill -9 $$\n");
+      const dir = path.join(lab.root, "dead-spawner");
+      const spawner = await openSpawner({ dir, spawnerProgram: SPAWNER_PROGRAM, shimProgram });
+      onTestFinished(() => stopSpawner(dir));
+      const runDir = lab.newDir();
+      makeRunDirectory(runDir, launchOf("echo never"), {});
+      await expect(spawner.start(runDir)).rejects.toThrow(NotStartedError);
+    },
+    30_000,
+  );
 
   it("hands on nothing of this process but PATH", async () => {
     const spawner = spawnerPid().pid;

@@ -136,6 +136,11 @@ function requireStartable(runDir: string): void {
   if (!isComplete(runDir)) throw new Error(`${runDir} cannot be started: it is not a complete run directory`);
 }
 
+/** A shim was started and never said who it is: it was killed before it could, or the machine has no time at all. */
+export class NotStartedError extends Error {
+  override readonly name = "NotStartedError";
+}
+
 /** True once the shim runs or has run; throws when the directory can never start. */
 function hasStarted(runDir: string): boolean {
   // `exit` before `pid`: a short command may write both between two looks.
@@ -161,7 +166,7 @@ function waitUntil(runDir: string, timeoutMs: number, check: () => boolean): Pro
         settle(() => reject(error));
       }
     };
-    const timer = setTimeout(() => settle(() => reject(new Error(`${runDir} did not start within ${timeoutMs} ms`))), timeoutMs);
+    const timer = setTimeout(() => settle(() => reject(new NotStartedError(`${runDir} did not start within ${timeoutMs} ms`))), timeoutMs);
     const watcher = watchRunDirectory(runDir, look);
     look();
   });
