@@ -1,4 +1,4 @@
-// People decide about plans, answer, follow up and cancel, two at once and again, while the server is killed under them; in the full tests also what watches over agents and steps.
+// People decide about plans, answer, follow up and cancel, two at once and again, while the server is killed under them, and what watches over agents and steps.
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -39,9 +39,9 @@ for await (const text of createInterface({ input: process.stdin })) {
 `;
 
 const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
-const [RUNS, KILLS] = isFull ? [40, 20] : [10, 4];
+const [RUNS, KILLS] = [40, 20];
 const FIRST_SEED = Number(process.env["RUNYARD_TEST_SEED"] ?? Date.now() % 1_000_000);
-const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
 
 /** What a person was told was done. */
 interface Acknowledged {
@@ -69,55 +69,51 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "decisions" : `deci
     await database?.drop();
   });
 
-  test(
-    `each that was acknowledged stands in the log once, and every run ends in its right state (seed ${FIRST_SEED})`,
-    async () => {
-      const repository = makeRepository(home.root, { "agent.mjs": AGENT });
-      const done: Acknowledged[] = [];
-      const ids: string[] = [];
-      for (let n = 0; n < RUNS; n += 1) {
-        const plan = n % 2 === 0;
-        const created = await server.client.runs.create({
-          task: n % 3 === 0 ? "Work" : "Work [ask]",
-          repositoryUrl: repository,
-          agent: { command: ["node", "agent.mjs"] },
-          permissionPolicy: { ask: ["execute"] },
-          plan,
-          settings: { sandboxDriver: n % 4 === 3 ? "process" : "bwrap", agentWait: n % 5 === 0 ? 600_000 : 1_000 },
-        });
-        ids.push(created.id);
-      }
+  test(`each that was acknowledged stands in the log once, and every run ends in its right state (seed ${FIRST_SEED})`, async () => {
+    const repository = makeRepository(home.root, { "agent.mjs": AGENT });
+    const done: Acknowledged[] = [];
+    const ids: string[] = [];
+    for (let n = 0; n < RUNS; n += 1) {
+      const plan = n % 2 === 0;
+      const created = await server.client.runs.create({
+        task: n % 3 === 0 ? "Work" : "Work [ask]",
+        repositoryUrl: repository,
+        agent: { command: ["node", "agent.mjs"] },
+        permissionPolicy: { ask: ["execute"] },
+        plan,
+        settings: { sandboxDriver: n % 4 === 3 ? "process" : "bwrap", agentWait: n % 5 === 0 ? 600_000 : 1_000 },
+      });
+      ids.push(created.id);
+    }
 
-      let kills = 0;
-      let calm = false;
-      const killing = (async () => {
-        for (; kills < KILLS; kills += 1) {
-          await sleep(300 + random() * 2_500);
-          if (isFull) killOne(shimsOf(path.join(home.root, "home", "runs")));
-          if (isFull && kills % 2 === 1) continue;
-          await server.kill();
-          server = await home.up("--max-runs", "3");
-        }
-        calm = true;
-      })();
-      const people = ids.map((id) => decideUntilEnded(id, { done, isCalm: () => calm }));
-      await Promise.all([killing, ...people]);
-
-      for (const id of ids) {
-        const [log, run] = [await readLog(server.client, id), await server.client.runs.get(id)];
-        check({ log, run, done: done.filter((one) => one.runId === id), isWanted: !unwanted.has(id) });
+    let kills = 0;
+    let calm = false;
+    const killing = (async () => {
+      for (; kills < KILLS; kills += 1) {
+        await sleep(300 + random() * 2_500);
+        killOne(shimsOf(path.join(home.root, "home", "runs")));
+        if (kills % 2 === 1) continue;
+        await server.kill();
+        server = await home.up("--max-runs", "3");
       }
-      const admin = new pg.Client({ connectionString: database.connectionString });
-      await admin.connect();
-      const { rows: slots } = await admin.query("select active, queued from runyard.org_slots");
-      const { rows: open } = await admin.query("select count(*)::int as open from runyard.requests where closed_at is null");
-      await admin.end();
-      expect(slots).toEqual([{ active: 0, queued: 0 }]);
-      expect(open).toEqual([{ open: 0 }]);
-      expect(kills).toBe(KILLS);
-    },
-    isFull ? 900_000 : 240_000,
-  );
+      calm = true;
+    })();
+    const people = ids.map((id) => decideUntilEnded(id, { done, isCalm: () => calm }));
+    await Promise.all([killing, ...people]);
+
+    for (const id of ids) {
+      const [log, run] = [await readLog(server.client, id), await server.client.runs.get(id)];
+      check({ log, run, done: done.filter((one) => one.runId === id), isWanted: !unwanted.has(id) });
+    }
+    const admin = new pg.Client({ connectionString: database.connectionString });
+    await admin.connect();
+    const { rows: slots } = await admin.query("select active, queued from runyard.org_slots");
+    const { rows: open } = await admin.query("select count(*)::int as open from runyard.requests where closed_at is null");
+    await admin.end();
+    expect(slots).toEqual([{ active: 0, queued: 0 }]);
+    expect(open).toEqual([{ open: 0 }]);
+    expect(kills).toBe(KILLS);
+  }, 900_000);
 
   /** kill -9 of one of these processes; none may be there, and one may have ended meanwhile. */
   function killOne(pids: readonly number[]): void {
