@@ -187,8 +187,14 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
     const first = await lab.finish(run);
     expect(first.created).toBe(true);
     if (driver === "process") expect(await lab.finish(run)).toEqual({ ...first, created: false });
-    // A sandboxed commit is a step that is never run twice; killed in the middle, it can be.
-    else writeFileSync(path.join(run.resultsDir, "result.json"), '{"changed":tr');
+    // A sandboxed commit is done again where one was killed in the middle: of its result, or of packing it.
+    else
+      for (const [name, text] of Object.entries({
+        "result.json": '{"changed":tr',
+        "result.bundle.draft": "# v2",
+        "result.bundle.draft.lock": "# v2",
+      }))
+        writeFileSync(path.join(run.resultsDir, name), text);
     const results = await lab.commit(run);
     expect(JSON.parse(readFileSync(path.join(results, "result.json"), "utf8"))).toMatchObject({ changed: true });
   });

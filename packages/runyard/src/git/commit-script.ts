@@ -22,7 +22,7 @@ command -v git >/dev/null || { echo 'git was not found in the sandbox' >&2; exit
 prepare() {
 interrupted=no
 [ ! -e "$work/nested" ] || interrupted=yes
-rm -rf "$work" "$results/result.bundle" "$results/result.json"
+rm -rf "$work" "$results/result.bundle" "$results/result.bundle.draft" "$results/result.bundle.draft.lock" "$results/result.json"
 mkdir -p "$work" && cd "$workspace" || fail 'the workspace or the place for its results is missing'
 printf '[safe]\\n\\tdirectory = *\\n[core]\\n\\thooksPath = /dev/null\\n\\tbigFileThreshold = 32m\\n[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n[init]\\n\\tdefaultBranch = main\\n' >"$work/.gitconfig"
 : >"$work/notes.history"
