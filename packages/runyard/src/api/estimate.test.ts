@@ -2,6 +2,7 @@
 import { RunyardError } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { NO_USAGE } from "../core/usage.ts";
+import type { RunRow } from "../store/run-row.ts";
 import { commitStep } from "../store/runs.ts";
 import { serve, type Served } from "./testing/served.ts";
 
@@ -22,12 +23,13 @@ const estimate = (more: object = {}) => served.client.runs.estimate({ task: "Fix
 async function ended(
   costNanoUsd: number | null,
   change: { status?: "completed" | "failed"; model?: string; repositoryUrl?: string } = {},
-): Promise<void> {
+): Promise<RunRow> {
   const { status = "completed", ...asked } = change;
   const { id } = await served.client.runs.create({ task: "x", repositoryUrl: "/repository", ...asked });
   const run = await served.claim(id);
   const usage = { ...NO_USAGE, modelCalls: 1, costNanoUsd, unpricedCalls: costNanoUsd === null ? 1 : 0 };
   await commitStep(served.database.db, { run, change: { usage, status } });
+  return run;
 }
 
 test("without runs of its kind it goes by a formula, at the model's prices, and creates nothing", async () => {
@@ -48,6 +50,11 @@ test("three runs of the same agent and model on the same repository say more; ot
   await ended(90_000_000_000, { model: "another-model" });
   await ended(90_000_000_000, { repositoryUrl: "/another" });
   await ended(null);
+  // A replay is paid to nobody.
+  const replay = await ended(0);
+  await served.database.db.inOrganization(replay.org_id, (tx) =>
+    tx.query("update runyard.runs set replay = '{}' where id = $1", [replay.id]),
+  );
   expect(await estimate()).toMatchObject({ cost: 2, range: { low: 1.5, high: 3 }, basis: "history", runs: 3 });
   expect((await estimate()).executionTime).toBeGreaterThanOrEqual(0);
   expect(await estimate({ agent: { command: ["./agent"] } })).toMatchObject({ basis: "task" });

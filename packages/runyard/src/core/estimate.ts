@@ -1,4 +1,5 @@
 import type { Estimate } from "@runyard/sdk/contract";
+import { usd } from "./usage.ts";
 
 /** What a run that has ended took. */
 export interface PastRun {
@@ -22,7 +23,7 @@ export function estimateByRuns(runs: readonly PastRun[]): Estimate | null {
   if (runs.length < LEAST_RUNS) return null;
   const costs = runs.map(({ costNanoUsd }) => costNanoUsd).toSorted((a, b) => a - b);
   const times = runs.map(({ activeMs }) => activeMs).toSorted((a, b) => a - b);
-  const usdAt = (part: number): number => Math.round(quantile(costs, part)) / 1e9;
+  const usdAt = (part: number): number => usd(Math.round(quantile(costs, part)));
   return {
     cost: usdAt(0.5),
     executionTime: Math.round(quantile(times, 0.5)),
@@ -35,11 +36,10 @@ export function estimateByRuns(runs: readonly PastRun[]): Estimate | null {
 /** By what such runs mostly take, at the model's prices. It is rough: a third of it and three times as much are as likely. */
 export function estimateByTask(costNanoUsd: number | null): Estimate {
   if (costNanoUsd === null) return { cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 };
-  const cost = costNanoUsd / 1e9;
   return {
-    cost,
+    cost: usd(costNanoUsd),
     executionTime: null,
-    range: { low: Math.round(costNanoUsd / 3) / 1e9, high: (3 * costNanoUsd) / 1e9 },
+    range: { low: usd(Math.round(costNanoUsd / 3)), high: usd(3 * costNanoUsd) },
     basis: "task",
     runs: 0,
   };

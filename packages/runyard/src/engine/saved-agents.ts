@@ -18,7 +18,7 @@ import {
   toSavedAgent,
 } from "../store/saved-agents.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
-import type { EngineOptions } from "./engine.ts";
+import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
 
@@ -74,8 +74,6 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
     },
   };
 }
-
-type AgentNeeds = NonNullable<ReturnType<EngineOptions["describeAgent"]>>;
 
 /** What a program of the user's own needs that is told of none. */
 const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };

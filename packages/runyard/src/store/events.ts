@@ -50,7 +50,7 @@ function envelope(runId: string, row: EventRow): string {
 export async function readUsageEvents(db: Database, orgId: string, runId: string): Promise<UsageEvent[]> {
   return db.queryInOrganization(
     orgId,
-    "select turn, attempt, at, data from runyard.events where run_id = $1 and type = 'usage.updated' order by seq",
+    "select turn, attempt, at, data from runyard.events where run_id = $1 and org_id = runyard.current_org() and type = 'usage.updated' order by seq",
     [runId],
   );
 }

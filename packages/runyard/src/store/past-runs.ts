@@ -15,7 +15,7 @@ export async function pastRuns(
     `select (r.usage ->> 'costNanoUsd')::bigint as "costNanoUsd", r.active_ms as "activeMs"
        from (select * from runyard.runs x where x.org_id = runyard.current_org() order by x.num desc limit ${LOOKED_AT}) r
        where r.repository_url = $1 and r.spec -> 'agent' ->> 'profile' = $2 and r.spec ->> 'model' is not distinct from $3
-         and r.status = 'completed' and r.turn = 1 and not r.simulated
+         and r.status = 'completed' and r.turn = 1 and not r.simulated and r.replay is null
          and r.usage ->> 'costNanoUsd' is not null and (r.usage ->> 'unpricedCalls')::int = 0
        order by r.num desc limit ${COUNTED}`,
     [of.repositoryUrl, of.profile, of.model],

@@ -18,7 +18,7 @@ export async function turnEnd(
   const rows = await db.queryInOrganization<{ status: RunStatus; data: { readonly result?: RunResult } }>(
     run.org_id,
     `select substring(type from 5) as status, data from runyard.events
-     where run_id = $1 and turn = $2 and type in ('run.completed', 'run.failed', 'run.cancelled', 'run.timeout')
+     where run_id = $1 and org_id = runyard.current_org() and turn = $2 and type in ('run.completed', 'run.failed', 'run.cancelled', 'run.timeout')
      order by seq desc limit 1`,
     [run.id, turn],
   );
@@ -34,7 +34,7 @@ export async function noteReplay(
   const rows = await db.queryInOrganization<RunRow>(
     run.org_id,
     `update runyard.runs set replay = $4, updated_at = now()
-     where id = $1 and owner = $2 and attempt = $3 and status <> 'pending' and not runyard.is_terminal(status) returning *`,
+     where id = $1 and org_id = runyard.current_org() and owner = $2 and attempt = $3 and status <> 'pending' and not runyard.is_terminal(status) returning *`,
     [run.id, run.owner, run.attempt, JSON.stringify(replay)],
   );
   return rows[0];

@@ -64,7 +64,7 @@ export async function changeSavedAgent(
     if (before === undefined) return "missing";
     const { name, definition } = change(before);
     const [after] = await tx.query<SavedAgentRow>(
-      "update runyard.agents set name = $2, definition = $3, updated_at = now() where id = $1 returning *",
+      "update runyard.agents set name = $2, definition = $3, updated_at = now() where id = $1 and org_id = runyard.current_org() returning *",
       [before.id, name, JSON.stringify(definition)],
     );
     return after ?? "missing";
