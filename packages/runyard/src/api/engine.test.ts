@@ -155,11 +155,11 @@ describe("the door over the real engine", () => {
     const events = new RunyardClient({ baseUrl: served.door.url, token: "short", retryDelayMs: 1 }).runs.events(run.id);
     expect(((await events.next()).value as RunEvent).type).toBe("run.created");
     await events.next();
-    const next = events.next();
+    const refused = expect(events.next()).rejects.toMatchObject({ status: 401 });
     await served.database.db.inOrganization("org_a", (tx) =>
       tx.query("update runyard.tokens set revoked_at = now() where id = 'tok_short'"),
     );
-    await expect(next).rejects.toMatchObject({ status: 401 });
+    await refused;
   });
 
   test("no input makes it fail", async () => {

@@ -56,6 +56,6 @@ test("what another home's run made comes from its branch in the repository, and 
 
 test("a repository that is not on this machine is a plain refusal", async () => {
   const change = { ...repositoryWithResult(), repositoryUrl: "/nowhere/at/all" };
-  for (const asked of [elsewhere().files(change), elsewhere().patch(change), elsewhere().diff(change)])
-    await expect(asked).rejects.toMatchObject({ code: "repository_not_usable" });
+  for (const ask of ["files", "patch", "diff"] as const)
+    await expect(elsewhere()[ask](change)).rejects.toMatchObject({ code: "repository_not_usable" });
 });
