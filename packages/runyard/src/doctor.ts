@@ -46,13 +46,20 @@ export async function lookAround(options: LookOptions): Promise<Finding[]> {
 
 async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
   const dirs = [...SYSTEM_PATH, ...(env["PATH"] ?? "").split(":").filter((dir) => path.isAbsolute(dir))];
-  const { available, reason } = await sandboxDriver("bwrap").probe();
+  const { available, reason, isolation } = await sandboxDriver("bwrap").probe();
   const programs =
     process.platform === "linux" ? await Promise.all((["bwrap", "socat"] as const).map((name) => lookAtProgram(name, dirs))) : [];
   const sandbox: Finding = available
     ? finding("isolation", "sandbox", "ok", "one was started: files, network and processes are isolated")
     : { ...finding("isolation", "sandbox", "problem", "none could be started"), advice: reason };
-  return [...programs, sandbox, lookAtLimits()];
+  const filtered = isolation.syscalls === "hard";
+  const syscalls: Finding = filtered
+    ? finding("isolation", "system calls", "ok", "those are refused that only a machine's administrators need")
+    : {
+        ...finding("isolation", "system calls", "warning", "none is refused: this kernel takes no filter (seccomp) for a sandbox"),
+        advice: "Sandboxes work without it; an agent can reach more of the kernel. Use a kernel with CONFIG_SECCOMP_FILTER on x86-64 or arm64.",
+      };
+  return [...programs, sandbox, ...(available ? [syscalls] : []), lookAtLimits()];
 }
 
 async function lookAtProgram(name: "bwrap" | "socat", dirs: readonly string[]): Promise<Finding> {

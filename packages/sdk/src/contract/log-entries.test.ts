@@ -26,7 +26,7 @@ const RESULT: RunResult = {
 const LIMITS = { memoryBytes: null, cpus: null, pids: null, diskBytes: null };
 const SANDBOX: SandboxReport = {
   driver: "bwrap",
-  isolation: { filesystem: "hard", network: "hard", processes: "hard" },
+  isolation: { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" },
   requested: LIMITS,
   granted: LIMITS,
 };

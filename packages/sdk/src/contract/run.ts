@@ -126,6 +126,8 @@ export const isolationSchema = z.object({
   filesystem: z.enum(["hard", "none"]),
   network: z.enum(["hard", "none"]),
   processes: z.enum(["hard", "none"]),
+  /** Whether calls to the kernel are filtered that only its administrators need. Runs of older servers do not say it. */
+  syscalls: z.enum(["hard", "none"]).default("none"),
 });
 export type Isolation = z.infer<typeof isolationSchema>;
 

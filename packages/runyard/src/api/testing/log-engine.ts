@@ -173,7 +173,7 @@ const STATUS: ServerStatus = {
     driver: "bwrap",
     available: true,
     reason: null,
-    isolation: { filesystem: "hard", network: "hard", processes: "hard" },
+    isolation: { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" },
     limits: { memory: true, cpus: true, pids: true },
   },
   runs: { running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 },

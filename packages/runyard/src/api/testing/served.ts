@@ -103,7 +103,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
   };
 }
 
-const NO_ISOLATION = { filesystem: "none", network: "none", processes: "none" } as const;
+const NO_ISOLATION = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 const NO_CHANGE: RunResult = {
   summary: "done",
   headBranch: null,
