@@ -57,7 +57,8 @@ async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
     ? finding("isolation", "system calls", "ok", "those are refused that only a machine's administrators need")
     : {
         ...finding("isolation", "system calls", "warning", "none is refused: this kernel takes no filter (seccomp) for a sandbox"),
-        advice: "Sandboxes work without it; an agent can reach more of the kernel. Use a kernel with CONFIG_SECCOMP_FILTER on x86-64 or arm64.",
+        advice:
+          "Sandboxes work without it; an agent can reach more of the kernel. Use a kernel with CONFIG_SECCOMP_FILTER on x86-64 or arm64.",
       };
   return [...programs, sandbox, ...(available ? [syscalls] : []), lookAtLimits()];
 }

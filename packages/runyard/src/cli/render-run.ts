@@ -66,7 +66,7 @@ export interface EndOptions {
 export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string {
   const lines = [`${paint(["bold", statusStyle(run.status)], run.status)} after ${duration(run.usage.executionTime)}`];
   if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
-  if (run.result !== null) lines.push(...renderResult(run.result, paint));
+  if (run.result !== null) lines.push(...renderResult(run, run.result, paint));
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
   if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run.budget)}`);
   if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
@@ -74,10 +74,11 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
   return lines.join("\n");
 }
 
-function renderResult(result: NonNullable<Run["result"]>, paint: Paint): string[] {
+function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint): string[] {
   if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
-  const branch = result.headBranch === null ? paint("dim", "none: this is a replay") : paint("bold", result.headBranch);
+  const why = run.replayOf === null ? "none: the run has no permission repository:write" : "none: this is a replay";
+  const branch = result.headBranch === null ? paint("dim", why) : paint("bold", result.headBranch);
   return [`  ${paint("dim", "branch")}  ${branch}`, `  ${paint("dim", "change")}  ${change}`];
 }
 

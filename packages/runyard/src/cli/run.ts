@@ -1,6 +1,17 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import { type CreateRunRequest, type Estimate, idempotencyKeySchema, MAX_TASK_CHARS, money, SANDBOX_DRIVERS } from "@runyard/sdk/contract";
+import {
+  type CreateRunRequest,
+  type Estimate,
+  idempotencyKeySchema,
+  MAX_TASK_CHARS,
+  money,
+  REPOSITORY_PERMISSIONS,
+  RUN_PERMISSIONS,
+  type RunPermission,
+  SANDBOX_DRIVERS,
+  WORKSPACE_PERMISSIONS,
+} from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
 import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
@@ -11,6 +22,7 @@ import { handOver, type HandOverOptions } from "./hand-over.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { count, duration, plural, print, printJson } from "./output.ts";
 import { parseCommand } from "./parse-command.ts";
+import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
 
@@ -24,6 +36,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly agentCommand?: string[];
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
+  readonly permissions?: RunPermission[];
   readonly timeout?: number;
   readonly agentWait?: number;
   readonly idempotencyKey?: string;
@@ -64,6 +77,11 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .option("--model <name>", "the model (default: the agent's, or the server's RUNYARD_MODEL)")
   .option("--mcp-servers <json>", "MCP servers for the agent: a JSON list, or @file", parseJsonOption)
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
+  .option(
+    "--permissions <list>",
+    `what the run is granted: ${WORKSPACE_PERMISSIONS.join(",")} for its workspace, ${REPOSITORY_PERMISSIONS.join(",")} for the repository (default: all)`,
+    parseListOf(RUN_PERMISSIONS, "permission"),
+  )
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--agent-wait <seconds>", "how long the agent is kept waiting for an answer before it is let go (default: 600)", parseSeconds)
   .addOption(permissions.allow)
@@ -105,6 +123,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.agentWait === undefined ? {} : { agentWait: options.agentWait * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
+    ...(options.permissions === undefined ? {} : { permissions: options.permissions }),
   };
   return {
     task: await taskOf(task),

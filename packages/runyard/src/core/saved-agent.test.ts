@@ -1,3 +1,4 @@
+import type { RunSettings } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
 import { type AgentDefinition, changeAgent, PLAIN_AGENT, withAgent } from "./saved-agent.ts";
 
@@ -68,6 +69,13 @@ describe("a run that was given an agent", () => {
       plan: undefined,
       budget: null,
     });
+  });
+
+  it("has one size: that of the run, by whichever name", () => {
+    const of = (settings: RunSettings) => withAgent({ settings }, REVIEWER).settings;
+    expect(of({ machineType: "large" })).toEqual({ timeout: 60_000, machineType: "large" });
+    expect(of({ sandboxType: "standard" })).toEqual({ timeout: 60_000, sandboxType: "standard" });
+    expect(of({})).toEqual(REVIEWER.settings);
   });
 
   it("is what it says itself: settings and limits one by one, servers by name", () => {

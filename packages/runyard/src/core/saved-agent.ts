@@ -104,8 +104,15 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
     model: wishes.model ?? agent.model ?? undefined,
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
-    settings: { ...agent.settings, ...wishes.settings },
+    settings: { ...sizeAside(agent.settings, wishes.settings), ...wishes.settings },
     plan: wishes.plan ?? agent.plan ?? undefined,
     budget: wishes.budget === undefined ? agent.budget : { ...agent.budget, ...wishes.budget },
   };
+}
+
+/** An agent's settings without its size of a sandbox, where the run names one, by either name. */
+function sizeAside(settings: RunSettings, { sandboxType, machineType }: RunSettings = {}): RunSettings {
+  if (sandboxType === undefined && machineType === undefined) return settings;
+  const { sandboxType: _, machineType: __, ...rest } = settings;
+  return rest;
 }

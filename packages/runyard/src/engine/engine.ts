@@ -19,6 +19,7 @@ import type { ExpectedCall } from "../core/estimate.ts";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
+import { grantedPermissions, policyWithin, whyNotKept } from "../core/run-permissions.ts";
 import { planSettingsOf } from "../core/plan.ts";
 import { QUEUED, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
@@ -159,6 +160,9 @@ export function createEngine(options: EngineOptions) {
     const sandbox = await options.probeSandbox(sandboxDriver);
     if (!sandbox.available)
       throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
+    const granted = grantedPermissions(settings.permissions);
+    const notKept = whyNotKept(granted, sandbox.isolation);
+    if (notKept !== null) throw new RunyardError("sandbox_not_available", notKept);
     const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
@@ -172,9 +176,11 @@ export function createEngine(options: EngineOptions) {
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
       model,
-      permissionPolicy: asked.permissionPolicy
-        ? normalizePolicy(asked.permissionPolicy, sandbox.isolation)
-        : defaultPolicy(sandbox.isolation),
+      permissionPolicy: policyWithin(
+        granted,
+        asked.permissionPolicy ? normalizePolicy(asked.permissionPolicy, sandbox.isolation) : defaultPolicy(sandbox.isolation),
+      ),
+      ...(settings.permissions !== undefined && { permissions: granted }),
       timeoutMs: settings.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,

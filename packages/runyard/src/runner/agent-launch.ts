@@ -58,6 +58,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
       { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" },
       { source: ctx.runToolsProgram, target: ctx.runToolsProgram, mode: "ro" },
     ],
+    isOwn: false,
     network: true,
   });
   makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });

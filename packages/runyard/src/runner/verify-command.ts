@@ -50,6 +50,7 @@ export async function runVerifyCommand(
     env: { HOME: homeInside(ctx, row), CI: "true", LANG: "C.UTF-8", NO_COLOR: "1" },
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     home: dirs.verifyHome,
+    isOwn: false,
     network: false,
   };
   const dir = dirs.step(step.name);

@@ -9,6 +9,7 @@ import {
   type PlanSummary,
   type Run,
   type RunError,
+  type RunPermission,
   type RunPhase,
   type RunResult,
   type RunStatus,
@@ -23,6 +24,7 @@ import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import { firstPrompt } from "../core/prompt.ts";
 import type { RunState } from "../core/run-machine.ts";
+import { grantedPermissions } from "../core/run-permissions.ts";
 import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spending.ts";
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
@@ -37,6 +39,8 @@ export interface RunSpec {
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
   readonly sandboxDriver: SandboxDriverName;
+  /** What was asked to be granted; left out: everything. */
+  readonly permissions?: readonly RunPermission[];
   /** How long an agent is kept alive while it waits for people. Not there in runs of earlier versions. */
   readonly agentWaitMs?: number;
   /** Not there in runs of earlier versions. */
@@ -190,6 +194,11 @@ export function agentWaitOf(row: Pick<RunRow, "spec">): number {
   return row.spec.agentWaitMs ?? DEFAULT_AGENT_WAIT_MS;
 }
 
+/** What the run is granted; one of an earlier version everything. */
+export function permissionsOf(row: Pick<RunRow, "spec">): RunPermission[] {
+  return grantedPermissions(row.spec.permissions);
+}
+
 /** What the run machine decides by. */
 export function machineState(
   row: Pick<RunRow, "status" | "phase" | "turn" | "attempt" | "begun" | "plans" | "owner" | "open_requests">,
@@ -241,6 +250,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
       timeout: row.spec.timeoutMs,
       agentWait: agentWaitOf(row),
       sandboxDriver: row.spec.sandboxDriver,
+      permissions: permissionsOf(row),
       ...showAttemptSettings(row),
       ...showPlanSettings(row),
     },

@@ -16,6 +16,7 @@ export * from "./recordings.ts";
 export * from "./results.ts";
 export * from "./routes.ts";
 export * from "./run.ts";
+export * from "./run-permissions.ts";
 export * from "./server.ts";
 export * from "./settings.ts";
 export * from "./status.ts";

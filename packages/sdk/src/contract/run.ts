@@ -9,6 +9,7 @@ import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
+import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 import { tokenFigures } from "./usage.ts";
 
@@ -31,19 +32,25 @@ export const MAX_TIMEOUT_MS = 24 * 3_600_000;
 const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL");
 
 /** How a run is carried out; what is left out has a default. */
-export const runSettingsSchema = z.strictObject({
-  /** Active time that the run may use, in milliseconds; waiting for people does not count. */
-  timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
-  /**
-   * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
-   * it is let go, and the run goes on with the answer once that has come.
-   */
-  agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
-  /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
-  sandboxDriver: sandboxDriverSchema.optional(),
-  ...attemptSettings,
-  ...planSettings,
-});
+export const runSettingsSchema = z
+  .strictObject({
+    /** Active time that the run may use, in milliseconds; waiting for people does not count. */
+    timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
+    /**
+     * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
+     * it is let go, and the run goes on with the answer once that has come.
+     */
+    agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
+    /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
+    sandboxDriver: sandboxDriverSchema.optional(),
+    permissions: runPermissionsSchema.optional(),
+    ...attemptSettings,
+    ...planSettings,
+  })
+  .refine(
+    ({ sandboxType, machineType }) => sandboxType === undefined || machineType === undefined,
+    "`sandboxType` and `machineType` say the same: give one of them",
+  );
 export type RunSettings = z.infer<typeof runSettingsSchema>;
 
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
@@ -220,6 +227,8 @@ export const runSchema = z.object({
     timeout: z.number().int(),
     agentWait: z.number().int(),
     sandboxDriver: sandboxDriverSchema,
+    /** What the run is granted, with nothing left to be understood. */
+    permissions: z.array(z.enum(RUN_PERMISSIONS)),
     ...attemptSettingsShown,
     ...planSettingsShown,
   }),
