@@ -1,3 +1,4 @@
+import type { Retention } from "./core/retention.ts";
 import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
 
@@ -20,6 +21,7 @@ export interface ServerConfiguration {
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;
   readonly timings: Timings;
+  readonly retention: Retention;
 }
 
 /** Waits, in milliseconds. */
@@ -64,6 +66,9 @@ export interface ModelPrices {
 
 export const DEFAULT_PORT = 4600;
 export const DEFAULT_MAX_RUNS = 10;
+/** How many days the workspaces and the recordings of ended runs are kept. */
+export const DEFAULT_KEEP_WORKSPACES = 14;
+export const DEFAULT_KEEP_RECORDINGS = 30;
 /** How long a server that stops waits for the runs in hand, in seconds. */
 export const DEFAULT_STOP_TIMEOUT = 600;
 const LONGEST_STOP_TIMEOUT = 86_400;
@@ -129,6 +134,21 @@ export function parseMaxRuns(text: string): number {
   const runs = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (runs < 1 || runs > MOST_RUNS) throw new Error(`Runs at a time must be a number from 1 to ${MOST_RUNS}: got ${JSON.stringify(text)}`);
   return runs;
+}
+
+/** How many days something is kept, from a flag or the environment; null: for ever. */
+export function parseDays(text: string): number | null {
+  if (text === "forever") return null;
+  const days = /^\d{1,5}$/.test(text) ? Number(text) : -1;
+  if (days < 0) throw new Error(`It must be a number of days, or "forever": got ${JSON.stringify(text)}`);
+  return days;
+}
+
+/** What ended runs may take of the disk, in gigabytes, from a flag or `RUNYARD_DISK_BUDGET`. */
+export function parseDiskBudget(text: string): number {
+  const gigabytes = /^\d{1,7}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  if (gigabytes <= 0) throw new Error(`The disk budget must be a number of gigabytes above 0: got ${JSON.stringify(text)}`);
+  return gigabytes;
 }
 
 /** What a server does that is asked to stop, from a flag or `RUNYARD_ON_STOP`. */

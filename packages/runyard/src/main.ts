@@ -17,6 +17,7 @@ import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
+import { keptRecordings } from "./gateway/kept-recordings.ts";
 import { openRecordings } from "./gateway/recordings.ts";
 import { costOf, isPriced } from "./gateway/prices.ts";
 import { inspectRepository } from "./git/local-repository.ts";
@@ -27,6 +28,7 @@ import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identi
 import { defaultModel } from "./providers.ts";
 import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
+import { watchRetention } from "./runner/retention.ts";
 import { type Runner, startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { livingAttempts } from "./runner/left-behind.ts";
@@ -193,6 +195,10 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       },
     });
     const runner = lease === null ? null : await execute(lease);
+    if (executes) {
+      const { retention } = config;
+      void watchRetention({ db, home, retention, recordings: keptRecordings(home.gatewayDir), now: Date.now, log }, leaving.signal);
+    }
     void watchDuePlans({ db, wakes, now: Date.now, carryPlanned }, leaving.signal, (error) =>
       log("error", "Plans that are due could not be decided about", { error: errorText(error) }),
     );
