@@ -1,4 +1,3 @@
-import type { Retention } from "./core/retention.ts";
 import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
 
@@ -21,7 +20,8 @@ export interface ServerConfiguration {
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;
   readonly timings: Timings;
-  readonly retention: Retention;
+  /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
+  readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
 }
 
 /** Waits, in milliseconds. */
