@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
 
@@ -20,6 +21,8 @@ export interface ServerConfiguration {
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;
   readonly timings: Timings;
+  /** Networks, as `10.0.0.0/8`, in which hosts may be that runs are allowed to reach, though they are not the internet's. */
+  readonly egressNetworks: readonly string[];
   /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
   readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
 }
@@ -112,6 +115,20 @@ export function allowedHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
   throw new Error(
     `RUNYARD_ALLOWED_HOSTS must be names like runyard.example.com or build-1:4600, with commas between: got ${JSON.stringify(wrong)}`,
   );
+}
+
+/** Networks from `RUNYARD_EGRESS_NETWORKS`, with commas between them: `10.20.0.0/16, fd12:3456::/32`. */
+export function egressNetworksFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  const networks = (env["RUNYARD_EGRESS_NETWORKS"] ?? "").split(",").map((network) => network.trim());
+  const wrong = networks.find((network) => network !== "" && !isNetwork(network));
+  if (wrong === undefined) return networks.filter((network) => network !== "");
+  throw new Error(`RUNYARD_EGRESS_NETWORKS must be networks like 10.20.0.0/16, with commas between: got ${JSON.stringify(wrong)}`);
+}
+
+function isNetwork(text: string): boolean {
+  const [address = "", prefix, ...rest] = text.split("/");
+  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return rest.length === 0 && longest > 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= longest));
 }
 
 /** What browsers and Node's own fetch never talk to: the "bad ports" of the Fetch standard. */

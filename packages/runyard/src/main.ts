@@ -272,6 +272,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         runToolsProgram: runtime.runToolsProgram,
         hostMemoryBytes,
         gatewayToken: (run) => gatewayToken(secret, run),
+        egressNetworks: config.egressNetworks,
         now: Date.now,
         log,
         draining: draining.signal,

@@ -86,6 +86,8 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return event.data.answer === null ? "" : behind(paint("yellow", "answer:"), printable(event.data.answer));
     case "notice":
       return behind(paint("yellow", "!"), printable(event.data.message).trim());
+    case "egress.denied":
+      return behind(paint("yellow", "!"), `refused to reach ${printable(event.data.target)}: ${printable(event.data.reason)}`);
     case "budget.warned":
       return behind(paint("yellow", "!"), `four fifths of the budget are spent: ${spentWords(event.data)}`);
     case "budget.exceeded":

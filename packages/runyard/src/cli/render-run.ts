@@ -32,12 +32,13 @@ function agentWords({ agent }: Run): string {
 }
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
-export function renderGiven({ context, files, mcpServers }: Partial<Run>, paint: Paint, width: number): string[] {
+export function renderGiven({ context, files, mcpServers, settings }: Partial<Run>, paint: Paint, width: number): string[] {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, oneLine(text, 400), width);
   return [
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
+    ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", settings.egress.join(", "))]),
   ];
 }
 

@@ -2,6 +2,8 @@ import { text } from "node:stream/consumers";
 import path from "node:path";
 import {
   type CreateRunRequest,
+  EGRESS_PRESETS,
+  egressPatternSchema,
   type Estimate,
   idempotencyKeySchema,
   MAX_TASK_CHARS,
@@ -37,6 +39,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly permissions?: RunPermission[];
+  readonly egress?: string[];
   readonly timeout?: number;
   readonly agentWait?: number;
   readonly idempotencyKey?: string;
@@ -82,6 +85,11 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     `what the run is granted: ${WORKSPACE_PERMISSIONS.join(",")} for its workspace, ${REPOSITORY_PERMISSIONS.join(",")} for the repository (default: all)`,
     parseListOf(RUN_PERMISSIONS, "permission"),
   )
+  .option(
+    "--egress <hosts>",
+    `hosts that programs in the sandbox may reach, with commas: api.example.com, *.example.com, or ${Object.keys(EGRESS_PRESETS).join(", ")}; may be repeated (default: none)`,
+    collectHosts,
+  )
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--agent-wait <seconds>", "how long the agent is kept waiting for an answer before it is let go (default: 600)", parseSeconds)
   .addOption(permissions.allow)
@@ -124,6 +132,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.agentWait === undefined ? {} : { agentWait: options.agentWait * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
     ...(options.permissions === undefined ? {} : { permissions: options.permissions }),
+    ...(options.egress === undefined ? {} : { egress: options.egress }),
   };
   return {
     task: await taskOf(task),
@@ -142,6 +151,13 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...plan,
     ...budgetRequest(options),
   };
+}
+
+function collectHosts(text: string, before: string[] = []): string[] {
+  const hosts = text.split(",").map((host) => egressPatternSchema.safeParse(host.trim()));
+  const wrong = hosts.find((host) => !host.success);
+  if (wrong?.error !== undefined) throw new InvalidArgumentError(`It ${wrong.error.issues[0]?.message}.`);
+  return [...before, ...hosts.flatMap((host) => host.data ?? [])];
 }
 
 /** The text that an agent is given, from the command line or, for "-", from stdin. */

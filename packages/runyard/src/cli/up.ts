@@ -10,6 +10,7 @@ import {
   DEFAULT_MAX_RUNS,
   DEFAULT_PORT,
   DEFAULT_STOP_TIMEOUT,
+  egressNetworksFromEnvironment,
   ON_STOP,
   type OnStop,
   parseDays,
@@ -188,6 +189,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
     timings: timingsFromEnvironment(env),
+    egressNetworks: understood(() => egressNetworksFromEnvironment(env), "Correct it, or leave it out."),
     retention: retentionOf(options, env),
   };
 }

@@ -104,7 +104,7 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
     model: wishes.model ?? agent.model ?? undefined,
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
-    settings: { ...sizeAside(agent.settings, wishes.settings), ...wishes.settings },
+    settings: { ...sizeAside(agent.settings, wishes.settings), ...wishes.settings, ...egressOf(agent.settings, wishes.settings) },
     plan: wishes.plan ?? agent.plan ?? undefined,
     budget: wishes.budget === undefined ? agent.budget : { ...agent.budget, ...wishes.budget },
   };
@@ -115,4 +115,9 @@ function sizeAside(settings: RunSettings, { sandboxType, machineType }: RunSetti
   if (sandboxType === undefined && machineType === undefined) return settings;
   const { sandboxType: _, machineType: __, ...rest } = settings;
   return rest;
+}
+
+/** What either allows. */
+function egressOf({ egress: ofAgent }: RunSettings, { egress: ofRun }: RunSettings = {}): Pick<RunSettings, "egress"> {
+  return ofAgent === undefined || ofRun === undefined ? {} : { egress: [...new Set([...ofAgent, ...ofRun])] };
 }

@@ -181,6 +181,7 @@ export function createEngine(options: EngineOptions) {
         asked.permissionPolicy ? normalizePolicy(asked.permissionPolicy, sandbox.isolation) : defaultPolicy(sandbox.isolation),
       ),
       ...(settings.permissions !== undefined && { permissions: granted }),
+      ...(settings.egress !== undefined && settings.egress.length > 0 && { egress: settings.egress }),
       timeoutMs: settings.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,

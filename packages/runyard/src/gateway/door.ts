@@ -4,6 +4,7 @@ import { refuse } from "./answer.ts";
 import { askUncounted } from "./ask-uncounted.ts";
 import { chooseModel, noModel } from "./choose-model.ts";
 import { type DoorPlace, placeOf } from "./door-place.ts";
+import { createEgress, type EgressProxy, isForProxy } from "./egress.ts";
 import { performExchange } from "./exchange.ts";
 import { geminiCount, geminiGenerate, geminiStream } from "./gemini.ts";
 import { createMcpPass, MCP_PATH } from "./mcp.ts";
@@ -45,6 +46,8 @@ export interface DoorOptions {
 /** The public door: what agents in sandboxes talk to. */
 export interface Door {
   handle(request: IncomingMessage, response: ServerResponse): void;
+  /** What goes through to hosts that runs may reach. */
+  readonly egress: EgressProxy;
   /** Model calls under way. */
   readonly openExchanges: number;
 }
@@ -54,9 +57,15 @@ export function createDoor(options: DoorOptions): Door {
   const calls = countCalls();
   const pacer = createPacer();
   const passMcp = createMcpPass();
+  const egress = createEgress({
+    authenticate: (tokens) => authenticate(tokens, registry, 407),
+    onDenied: (run, denied) => options.recorder()?.denied(run.runId, denied),
+    log,
+  });
 
   async function route(request: IncomingMessage, response: ServerResponse, place: DoorPlace): Promise<void> {
     // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
+    if (isForProxy(request)) return await egress.forward(request, response);
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
     const run = authenticate(tokensOf(request, place.query), registry);
     const { path } = place;
@@ -127,6 +136,7 @@ export function createDoor(options: DoorOptions): Door {
         else refuse(response, error instanceof Refusal ? error : INTERNAL, place.errorBody);
       });
     },
+    egress,
     get openExchanges() {
       return calls.total();
     },
@@ -173,7 +183,7 @@ function tokensOf({ headers }: IncomingMessage, query: URLSearchParams): string[
   return told.flatMap((token) => (typeof token === "string" && token !== "" ? token : []));
 }
 
-function authenticate(tokens: readonly string[], registry: Registry): LiveRun {
+function authenticate(tokens: readonly string[], registry: Registry, status: 401 | 407 = 401): LiveRun {
   for (const token of tokens) {
     const run = registry.findByToken(token);
     if (run !== null) return run;
@@ -184,7 +194,7 @@ function authenticate(tokens: readonly string[], registry: Registry): LiveRun {
       retryAfterSeconds: 1,
     });
   }
-  throw new Refusal(401, "invalid_api_key", {
+  throw new Refusal(status, "invalid_api_key", {
     message: "This is not the token of a living run. Agents get theirs from Runyard when they start.",
   });
 }

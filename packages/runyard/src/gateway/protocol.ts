@@ -105,6 +105,10 @@ export const registerRunSchema = z.strictObject({
     .strictObject({ runId: runIdSchema, turn: z.number().int().min(1) })
     .nullable()
     .default(null),
+  /** Hosts that its programs may reach, as patterns (core/egress.ts), presets written out. */
+  egress: z.array(z.string()).default([]),
+  /** Networks of this host's surroundings, as `10.0.0.0/8`, in which those hosts may be. */
+  egressNetworks: z.array(z.string()).default([]),
   /** Left out: it may spend what it wants. */
   budget: runBudgetSchema.optional(),
 });

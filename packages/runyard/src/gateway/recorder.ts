@@ -2,7 +2,7 @@ import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import type { ExchangeSide } from "@runyard/sdk/contract";
 import { type Amount, counted } from "../core/spending.ts";
-import type { DivergenceLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
+import type { DivergenceLine, EgressLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
 import { bodyFile, exchangesFile, runDir } from "./files.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
@@ -25,6 +25,8 @@ export interface Recorder {
   open(call: CallStart): CallRecord;
   /** Journals how a replay differs. Throws when that cannot be written. */
   diverged(runId: string, divergence: Omit<DivergenceLine, "type" | "at">): void;
+  /** Journals what a run was not let to reach. */
+  denied(runId: string, denied: Pick<EgressLine, "target" | "reason">): void;
   /** Ends of calls that could not be written, for want of disk space, are tried again. */
   retry(): void;
   /** Bodies that are still being written. */
@@ -117,6 +119,10 @@ export function createRecorder(options: RecorderOptions): Recorder {
     },
     diverged(runId, divergence) {
       appendLines(exchangesFile(gatewayDir, runId), [{ type: "divergence", at: new Date().toISOString(), ...divergence }]);
+    },
+    denied(runId, denied) {
+      prepare(runId);
+      journal(exchangesFile(gatewayDir, runId), { type: "egress", at: new Date().toISOString(), ...denied });
     },
     retry,
     get openBodies() {

@@ -50,7 +50,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env,
+    env: { ...env, ...proxyEnv(row, context) },
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
       ...mounts,
@@ -71,6 +71,16 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     throw new RunFailure({ type: "lost", message }, null, true);
   }
   return dir;
+}
+
+/** By which programs find the way to hosts that the run may reach; what is on loopback, the gateway too, they ask directly. */
+function proxyEnv({ spec }: RunRow, { gatewayUrl, token }: ProfileContext): Readonly<Record<string, string>> {
+  if (spec.egress === undefined || spec.sandboxDriver === "process") return {};
+  const proxy = gatewayUrl.replace("://", `://run:${token}@`);
+  const names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+  const none = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost" };
+  // Node itself looks at them only if it is told to.
+  return { ...Object.fromEntries(names.map((name) => [name, proxy])), ...none, NODE_USE_ENV_PROXY: "1" };
 }
 
 interface AgentLaunch {

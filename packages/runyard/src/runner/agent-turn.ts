@@ -1,4 +1,5 @@
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
+import { egressPatterns } from "../core/egress.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
@@ -63,6 +64,9 @@ export async function workToEnd(
     model,
     simulated: row.simulated,
     mcpServers: remoteServersOf(row),
+    // A replay does what was done before, without anybody outside.
+    egress: row.replay === null ? egressPatterns(row.spec.egress ?? []) : [],
+    egressNetworks: [...ctx.egressNetworks],
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },

@@ -31,6 +31,8 @@ export interface RunnerContext {
   readonly hostMemoryBytes: () => number;
   /** The token with which a run's agent is known to the gateway; the same after a restart. */
   readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;
+  /** Networks of this host's surroundings in which hosts may be that runs are allowed to reach, as `10.0.0.0/8`. */
+  readonly egressNetworks: readonly string[];
   readonly now: () => number;
   readonly log: (level: "info" | "warn" | "error", message: string, detail?: Readonly<Record<string, unknown>>) => void;
   /** Aborted when no further runs are to be claimed; those in hand go on. */

@@ -3,7 +3,7 @@ import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
 import { seeOutages } from "../core/outages.ts";
 import { progressAfter, progressReported } from "../core/progress.ts";
 import { addCall, type StoredUsage, type UsageTotals, usageTotals, usdOrNull } from "../core/usage.ts";
-import type { ExchangeClose } from "../gateway/exchange-journal.ts";
+import type { EgressLine, ExchangeClose } from "../gateway/exchange-journal.ts";
 import { readShimPid } from "../sandbox/run-directory.ts";
 import type { RunChange } from "../store/runs.ts";
 import type { Batch } from "./agent-output.ts";
@@ -33,6 +33,7 @@ export async function digest(
   const events = [
     ...step.events.map((event) => withPid(event, dir)),
     ...outages,
+    ...deniedEvents(batch.denied),
     ...callEvents(batch.calls, usage),
     ...diverged,
     ...budgetEvents(handle.row, usage, batch.budget),
@@ -56,6 +57,11 @@ function withPid(event: NewEvent, dir: string): NewEvent {
 /** The totals with more calls. */
 export function usageAfter(stored: StoredUsage, calls: readonly ExchangeClose[]): UsageTotals {
   return calls.reduce(addCall, usageTotals(stored));
+}
+
+/** What the gateway did not let programs reach. */
+export function deniedEvents(denied: readonly EgressLine[]): NewEvent[] {
+  return denied.map(({ target, reason }) => ({ type: "egress.denied", data: { target, reason } }));
 }
 
 /** What model calls that have ended add to the log. */

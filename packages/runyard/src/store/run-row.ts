@@ -41,6 +41,8 @@ export interface RunSpec {
   readonly sandboxDriver: SandboxDriverName;
   /** What was asked to be granted; left out: everything. */
   readonly permissions?: readonly RunPermission[];
+  /** Hosts and presets that programs in the sandbox may reach; left out: none. */
+  readonly egress?: readonly string[];
   /** How long an agent is kept alive while it waits for people. Not there in runs of earlier versions. */
   readonly agentWaitMs?: number;
   /** Not there in runs of earlier versions. */
@@ -251,6 +253,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
       agentWait: agentWaitOf(row),
       sandboxDriver: row.spec.sandboxDriver,
       permissions: permissionsOf(row),
+      egress: [...(row.spec.egress ?? [])],
       ...showAttemptSettings(row),
       ...showPlanSettings(row),
     },

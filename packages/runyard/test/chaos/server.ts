@@ -114,6 +114,7 @@ const server = await startServer({
   allowedHosts: [],
   role: "all",
   timings: { leaseMs: 15_000, pollMs: 1_000 },
+  egressNetworks: [],
   retention: { workspaceMs: null, recordingMs: null, diskBytes: null },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);

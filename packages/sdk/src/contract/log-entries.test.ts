@@ -174,6 +174,10 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     { type: "budget.exceeded", data: { usd: 1.5, tokens: null, spentUsd: 1.49, spentTokens: 7, message: "It is used up." } },
     ["error", "runyard", "It is used up."],
   ],
+  [
+    { type: "egress.denied", data: { target: "example.com:443", reason: "not allowed to this run" } },
+    ["warning", "runyard", "refused to reach example.com:443: not allowed to this run"],
+  ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],

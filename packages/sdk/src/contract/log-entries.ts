@@ -45,6 +45,8 @@ function words(event: RunEvent): Words | null {
       return event.data.answer === null ? null : { level: "info", source: "user", message: event.data.answer };
     case "notice":
       return { level: event.data.level, source: "runyard", message: event.data.message };
+    case "egress.denied":
+      return { level: "warning", source: "runyard", message: `refused to reach ${event.data.target}: ${event.data.reason}` };
     case "replay.diverged":
       return { level: "warning", source: "runyard", message: divergenceWords(event.data) };
     case "budget.warned":

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
+import { egressSchema } from "./egress.ts";
 import { agentNameSchema, runIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
@@ -44,6 +45,8 @@ export const runSettingsSchema = z
     /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
     sandboxDriver: sandboxDriverSchema.optional(),
     permissions: runPermissionsSchema.optional(),
+    /** Hosts that programs in the sandbox may reach, beside those of a saved agent; default: none. */
+    egress: egressSchema.optional(),
     ...attemptSettings,
     ...planSettings,
   })
@@ -229,6 +232,8 @@ export const runSchema = z.object({
     sandboxDriver: sandboxDriverSchema,
     /** What the run is granted, with nothing left to be understood. */
     permissions: z.array(z.enum(RUN_PERMISSIONS)),
+    /** Hosts and presets that programs in the sandbox may reach. */
+    egress: z.array(z.string()),
     ...attemptSettingsShown,
     ...planSettingsShown,
   }),

@@ -224,6 +224,7 @@ function blankRun(number: number): Run {
       agentWait: 600_000,
       sandboxDriver: "bwrap",
       permissions: [...RUN_PERMISSIONS],
+      egress: [],
       sandboxType: "standard",
       maxRetries: 0,
       retryStrategy: "exponential-backoff",
