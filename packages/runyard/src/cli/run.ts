@@ -153,8 +153,8 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
   };
 }
 
-function collectHosts(text: string, before: string[] = []): string[] {
-  const hosts = text.split(",").map((host) => egressPatternSchema.safeParse(host.trim()));
+function collectHosts(list: string, before: string[] = []): string[] {
+  const hosts = list.split(",").map((host) => egressPatternSchema.safeParse(host.trim()));
   const wrong = hosts.find((host) => !host.success);
   if (wrong?.error !== undefined) throw new InvalidArgumentError(`It ${wrong.error.issues[0]?.message}.`);
   return [...before, ...hosts.flatMap((host) => host.data ?? [])];

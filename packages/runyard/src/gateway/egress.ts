@@ -201,7 +201,7 @@ function proxyTokens({ headers }: IncomingMessage): string[] {
 
 function passed(headers: IncomingMessage["headers"]): http.OutgoingHttpHeaders {
   const named = new Set(
-    String(headers.connection ?? "")
+    (headers.connection ?? "")
       .toLowerCase()
       .split(",")
       .map((name) => name.trim()),

@@ -56,7 +56,7 @@ export function isPublic(address: string, opened: BlockList = new BlockList()): 
  * Looks a name up as the system does, and fails with ForbiddenAddress where one of its addresses is not public: what a
  * connection is made to is what was looked at here, whatever the name stands for a moment later. `resolve` is the system's, but in tests.
  */
-export function publicLookup(opened?: BlockList, resolve: LookupFunction = lookup as LookupFunction): LookupFunction {
+export function publicLookup(opened?: BlockList, resolve: LookupFunction = lookup): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, options, (error, address, family) => {
       const found: readonly string[] = typeof address === "string" ? [address] : (address ?? []).map((one) => one.address);
