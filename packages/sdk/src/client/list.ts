@@ -17,21 +17,20 @@ interface Listing<Item> {
 }
 
 /** Asks for a page of a list at once; to iterate over it goes on with the pages behind. */
-export function listFrom<Item, ItemPage extends Page<Item>>(
+export function listFrom<ItemPage extends Page<Item>, Item>(
   transport: Transport,
   route: RouteName,
   { query, check, options }: Listing<Item>,
 ): Promise<ItemPage> & AsyncIterable<Item> {
-  const request = { method: "GET", path: pathOf(route), accept: "application/json", repeatable: true } as const;
-  const fetchPage = async (more: ApiRequest["query"]): Promise<ItemPage> => {
-    const answer = await transport.json({ ...request, query: { ...query, ...more } }, options);
-    const page = checked(answer, { data: "array", has_more: "boolean" }) as ItemPage;
+  const fetchPage = async (asked: typeof query): Promise<ItemPage> => {
+    const request = { method: "GET", path: pathOf(route), query: asked, accept: "application/json", repeatable: true } as const;
+    const page = checked(await transport.json(request, options), { data: "array", has_more: "boolean" }) as ItemPage;
     page.data.forEach(check);
     return page;
   };
-  const first = fetchPage({});
+  const first = fetchPage(query);
   async function* all(): AsyncGenerator<Item, void> {
-    for (let page = await first; ; page = await fetchPage({ cursor: page.next_cursor ?? undefined })) {
+    for (let page = await first; ; page = await fetchPage({ ...query, cursor: page.next_cursor })) {
       yield* page.data;
       if (!page.has_more || page.next_cursor === null) return;
     }
