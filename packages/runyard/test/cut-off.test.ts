@@ -58,11 +58,9 @@ test.skipIf(!full)(
     expect(identifyProcess(first)).not.toBeNull();
 
     heal();
-    await expect.poll(() => identifyProcess(first), { timeout: 30_000 }).toBeNull();
+    await expect.poll(() => identifyProcess(first)).toBeNull();
     const name = readFileSync(path.join(cutOff.root, "home", "runner-id"), "utf8").trim();
-    await expect
-      .poll(async () => (await served.client.status()).runners.find((runner) => runner.id === name)?.state, { timeout: 30_000 })
-      .toBe("alive");
+    await expect.poll(async () => (await served.client.status()).runners.find((runner) => runner.id === name)?.state).toBe("alive");
     expect(identifyProcess(second)).not.toBeNull();
     writeFileSync(go, "");
     expect(await served.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 2, error: null });

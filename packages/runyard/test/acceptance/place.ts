@@ -79,7 +79,7 @@ export async function expectServes(home: TestHome, flags: readonly string[] = []
 export async function refusedStart(home: TestHome, flags: readonly string[] = [], circumstances: Circumstances = {}): Promise<CliResult> {
   const { code, stdout, stderr } = await run(home, ["up", "--port", "0", "--json", ...flags], circumstances);
   // A gateway that could not take its place ends by itself, a moment later than the start.
-  await expect.poll(() => processesOf(home), { timeout: 30_000 }).toEqual([]);
+  await expect.poll(() => processesOf(home)).toEqual([]);
   expect(stderr).not.toMatch(/^ +at /m);
   return { code, stdout, stderr: withoutProgress(stderr) };
 }
