@@ -15,17 +15,17 @@ const limited = (format: WireFormat, body: object, provider: Provider = LOCAL, l
   JSON.parse(withOutputLimit(format, { body: Buffer.from(JSON.stringify(body)), provider }, limit).toString());
 
 test.each([
-  [CHAT, { max_tokens: 5 }, 5],
-  [CHAT, { max_completion_tokens: 6, max_tokens: 5 }, 6],
-  [RESPONSES, { max_output_tokens: 7 }, 7],
-  [MESSAGES, { max_tokens: 8 }, 8],
-  [GEMINI, { generationConfig: { maxOutputTokens: 9 } }, 9],
-  [GEMINI, { generation_config: { max_output_tokens: 10 } }, 10],
-  [CHAT, {}, null],
-  [CHAT, { max_tokens: "5" }, null],
-  [CHAT, { max_tokens: 0 }, null],
-  [GEMINI, { generationConfig: null }, null],
-])("what is asked for at $0.doorPath by $1 is $2", (format, body, limit) => {
+  [{ max_tokens: 5 }, 5, CHAT],
+  [{ max_completion_tokens: 6, max_tokens: 5 }, 6, CHAT],
+  [{ max_output_tokens: 7 }, 7, RESPONSES],
+  [{ max_tokens: 8 }, 8, MESSAGES],
+  [{ generationConfig: { maxOutputTokens: 9 } }, 9, GEMINI],
+  [{ generation_config: { max_output_tokens: 10 } }, 10, GEMINI],
+  [{}, null, CHAT],
+  [{ max_tokens: "5" }, null, CHAT],
+  [{ max_tokens: 0 }, null, CHAT],
+  [{ generationConfig: null }, null, GEMINI],
+])("%j asks for %j", (body, limit, format) => {
   expect(outputLimitOf(format, Buffer.from(JSON.stringify(body)))).toBe(limit);
 });
 

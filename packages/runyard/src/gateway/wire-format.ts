@@ -34,7 +34,7 @@ export interface WireFormat extends QuestionFormat {
 }
 
 /** How a format says how long its answer may be, in tokens. */
-export interface OutputLimit {
+interface OutputLimit {
   /** As it stands there; undefined: it is not said. */
   read(body: JsonObject): unknown;
   write(body: JsonObject, limit: number, provider: Provider): JsonObject;

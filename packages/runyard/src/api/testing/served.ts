@@ -16,7 +16,7 @@ import { createApi } from "../api.ts";
 import type { ApiLogEntry } from "../context.ts";
 import type { Listening } from "../listen.ts";
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly allow: string | null;
   /** Empty where nothing was said. */
