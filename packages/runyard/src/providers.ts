@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import type { ModelProvider } from "./configuration.ts";
+import { makersApi } from "./core/model-families.ts";
 import type { Home } from "./home.ts";
 import { proxyFor } from "./proxy.ts";
 
@@ -89,16 +90,10 @@ function isOneWord(text: string): boolean {
   return /^[\x21-\x7e]+$/.test(text);
 }
 
-/** Families of models by how their names begin: with the name of their maker. */
-const MAKERS: readonly (readonly [RegExp, ModelProvider["api"]])[] = [
-  [/^claude[-.]/i, "anthropic"],
-  [/^(?:gemini|gemma)[-.]/i, "gemini"],
-];
-
 /** Puts the default model to the provider that it names, else to its maker, else to the first one; and that provider in front. */
 function withDefault(providers: readonly ModelProvider[], text: string | null): readonly ModelProvider[] {
   if (text === null || providers[0] === undefined) return providers;
-  const maker = MAKERS.find(([pattern]) => pattern.test(text))?.[1];
+  const maker = makersApi(text);
   const named = providers.find(({ name }) => text.startsWith(`${name}/`));
   const owner = named ?? providers.find(({ api }) => api === maker) ?? providers[0];
   const model = named === undefined ? text : text.slice(named.name.length + 1);

@@ -155,10 +155,9 @@ describe("the door over the real engine", () => {
     const events = new RunyardClient({ baseUrl: served.door.url, token: "short", retryDelayMs: 1 }).runs.events(run.id);
     expect(((await events.next()).value as RunEvent).type).toBe("run.created");
     await events.next();
-    const revoke = served.database.db.inOrganization("org_a", (tx) =>
-      tx.query("update runyard.tokens set revoked_at = now() where id = 'tok_short'"),
-    );
-    await Promise.all([expect(events.next()).rejects.toMatchObject({ status: 401 }), revoke]);
+    const revoke = (): Promise<unknown> =>
+      served.database.db.inOrganization("org_a", (tx) => tx.query("update runyard.tokens set revoked_at = now() where id = 'tok_short'"));
+    await Promise.all([expect(events.next()).rejects.toMatchObject({ status: 401 }), revoke()]);
   });
 
   test("no input makes it fail", async () => {

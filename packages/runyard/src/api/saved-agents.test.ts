@@ -11,22 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => served?.close());
 
-interface Answer {
-  readonly status: number;
-  readonly body: Record<string, unknown>;
-}
-
-async function ask(method: string, path: string, options: { readonly token?: string; readonly body?: unknown } = {}): Promise<Answer> {
-  const { token = "token-a", body } = options;
-  const response = await fetch(`${served.door.url}/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-    ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>) };
-}
-
+const ask: Served["ask"] = (...asked) => served.ask(...asked);
 const run = (input: Partial<CreateRunRequest>): Promise<Run> =>
   served.client.runs.create({ task: "Do it", repositoryUrl: "/repository", ...input });
 

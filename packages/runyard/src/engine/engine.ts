@@ -32,7 +32,7 @@ import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/c
 import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { continueTurn } from "./continue-run.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { readPage } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { estimateRun } from "./estimate.ts";
 import { newId } from "./ids.ts";
@@ -299,17 +299,9 @@ export function createEngine(options: EngineOptions) {
       return show(await load(principal.orgId, runId));
     },
 
-    async listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage> {
-      const stored = await listRuns(db, {
-        orgId: principal.orgId,
-        before: query.cursor === undefined ? null : decodeCursor(query.cursor),
-        status: query.status ?? null,
-        limit: query.limit + 1,
-      });
-      const page = stored.slice(0, query.limit);
-      const last = page.at(-1);
-      const hasMore = stored.length > page.length;
-      return { data: page.map(show), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.run.num) : null };
+    listRuns({ orgId }: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage> {
+      const status = query.status ?? null;
+      return readPage(query, { read: (page) => listRuns(db, { orgId, status, ...page }), show, num: ({ run }) => run.num });
     },
 
     answerPermission(principal: Principal, runId: string, requestId: string, given: AnswerPermissionRequest): Promise<Run> {

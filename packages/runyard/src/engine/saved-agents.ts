@@ -17,7 +17,7 @@ import {
   savedAgentNames,
   toSavedAgent,
 } from "../store/saved-agents.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { readPage } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
@@ -31,13 +31,8 @@ const NAMES_TOLD = 20;
 export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles) {
   const { db } = options;
   return {
-    async listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
-      const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
-      const rows = await listSavedAgents(db, { orgId: principal.orgId, before, limit: query.limit + 1 });
-      const page = rows.slice(0, query.limit);
-      const last = page.at(-1);
-      const hasMore = rows.length > page.length;
-      return { data: page.map(toSavedAgent), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.num) : null };
+    listAgents({ orgId }: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
+      return readPage(query, { read: (page) => listSavedAgents(db, { orgId, ...page }), show: toSavedAgent, num: ({ num }) => num });
     },
 
     async createAgent(principal: Principal, { name, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {

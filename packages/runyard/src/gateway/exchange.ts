@@ -84,7 +84,7 @@ async function beginCall(
     const record = open(null);
     return { record, abort, grant: null, meter: null, learnLimit: () => undefined, close: (end) => record.close(end) };
   }
-  const budgeted = { run, budget: run.budget, doorPath: format.doorPath, request, rates, signal: abort.signal };
+  const budgeted = { run, budget: run.budget, format, request, rates, signal: abort.signal };
   const { record, grant } = await ledger.begin(budgeted, open).catch((error: unknown) => {
     throw error instanceof Interruption ? new Refusal(503, "run_ended", { message: error.message }) : error;
   });
@@ -160,7 +160,7 @@ async function answerWithin(exchange: Exchange, { grant, abort, learnLimit }: Be
   };
   if (grant === null || !(grant.isUnnamed || grant.isClamped)) return await ask(request.body);
   for (let limit = grant.output; ; limit = Math.floor(limit / 2)) {
-    const answer = await ask(withOutputLimit(format.doorPath, request, limit));
+    const answer = await ask(withOutputLimit(format, request, limit));
     // Nobody but Runyard asked for this limit, so nobody else can ask for another.
     if (answer.statusCode !== 400 || !grant.isUnnamed || limit / 2 < LEAST_LONGEST_TOKENS) {
       if (answer.statusCode === 200 && limit < grant.output) learnLimit(limit);
@@ -173,12 +173,8 @@ async function answerWithin(exchange: Exchange, { grant, abort, learnLimit }: Be
 /** Where a provider takes a question of this format. */
 export function providerUrl(format: QuestionFormat, { provider, model, query }: PreparedRequest): URL {
   const path = format.providerPath(provider.api) ?? "";
-  const url = urlBelow(
-    provider.baseUrl,
-    path.replace("{model}", () => encodeURIComponent(model)),
-  );
-  if (query !== undefined) url.search = url.search === "" ? query : `${url.search}&${query}`;
-  return url;
+  const named = path.replace("{model}", () => encodeURIComponent(model));
+  return urlBelow(provider.baseUrl, named, query);
 }
 
 /** No answer came. Whatever the reason, the call gets its end in the journal. */

@@ -24,7 +24,7 @@ export function meterOutput(limit: number): OutputMeter {
     see(event) {
       const data = dataOf(event) ?? event.toString();
       // A stream may also be a list that comes element by element.
-      const text = contentOf(parseJson(Buffer.from(data.replace(/^[\s[,]+/, ""))));
+      const text = contentOf(parseJson(data.replace(/^[\s[,]+/, "")));
       if (text === 0) return;
       pieces += 1;
       bytes += text;

@@ -198,7 +198,6 @@ test("a call that the gateway's kill -9 broke off is cut for the client and sett
           (health) => health.pid !== pid,
           () => false,
         ),
-      { timeout: 50_000 },
     )
     .toBe(true);
   await until(() => host.closes(runId).length === 1, "the call's end");

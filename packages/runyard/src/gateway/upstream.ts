@@ -17,10 +17,11 @@ export interface UpstreamCall {
   readonly way: Pick<Provider, "proxy" | "ca">;
 }
 
-/** The address below a base URL; a query of the base URL stays. */
-export function urlBelow(baseUrl: string, path: string): URL {
+/** The address below a base URL; a query of the base URL stays, before this one's. */
+export function urlBelow(baseUrl: string, path: string, query = ""): URL {
   const url = new URL(baseUrl);
   url.pathname = url.pathname.replace(/\/+$/, "") + path;
+  if (query !== "") url.search = url.search === "" ? query : `${url.search}&${query}`;
   return url;
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { z } from "zod";
+import { z } from "zod";
 import type { ChosenModel } from "./choose-model.ts";
 import type { ErrorShape } from "./error-shapes.ts";
 import type { Provider, ProviderApi } from "./protocol.ts";
@@ -30,7 +30,17 @@ export interface WireFormat extends QuestionFormat {
   /** Judges an answer that was not streamed. One that is not JSON is taken for cut: nothing else tells when the end of the connection is the end of the answer. */
   readWholeAnswer(body: Buffer): AnswerReport;
   watchStream(request: Pick<PreparedRequest, "wantsUsageEvent" | "framing">): StreamWatcher;
+  readonly outputLimit: OutputLimit;
 }
+
+/** How a format says how long its answer may be, in tokens. */
+interface OutputLimit {
+  /** As it stands there; undefined: it is not said. */
+  read(body: JsonObject): unknown;
+  write(body: JsonObject, limit: number, provider: Provider): JsonObject;
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** Who answers the model that a client asks for; throws a Refusal when there is nobody. */
 export type ChooseModel = (asked: string) => ChosenModel;
@@ -84,12 +94,16 @@ export interface StreamWatcher {
   errorEvent(message: string): Buffer;
 }
 
-export function parseJson(bytes: Buffer): unknown {
+export function parseJson(json: Buffer | string): unknown {
   try {
-    return JSON.parse(bytes.toString());
+    return JSON.parse(json.toString());
   } catch {
     return undefined;
   }
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A request's body by its schema; `what` names it for the Refusal that is thrown for anything else. */
@@ -117,3 +131,32 @@ export function messageIn(value: unknown): string | null {
   const { error, message, detail } = value as Record<string, unknown>;
   return messageIn(error) ?? messageIn(message) ?? messageIn(detail);
 }
+
+/** The report of an answer that is not `what` it should be. */
+export function notAnAnswer(body: Buffer, what: string): AnswerReport {
+  const words = errorMessageOf(body);
+  const error = `The provider's answer is not ${what}${words === null ? "." : `: ${words}`}`;
+  return { complete: parseJson(body) !== undefined, error, tokens: NO_TOKENS };
+}
+
+/** What a provider says is wrong in the middle of a stream. */
+export function reportedError(event: unknown): string {
+  return messageIn(event) ?? "The provider reported an error without words.";
+}
+
+/** Reads the data of events by their schema; `fail` gets words for those that are not `what` they should be. */
+export function eventReader<Schema extends z.ZodType>(
+  schema: Schema,
+  { what, see, fail }: { what: string; see: (event: z.infer<Schema>) => EventFate; fail: (words: string) => void },
+): (data: string | null) => EventFate {
+  return (data) => {
+    if (data === null) return "forward";
+    const event = schema.safeParse(parseJson(data));
+    if (event.success) return see(event.data);
+    fail(`The provider sent an event that is not ${what}.`);
+    return "forward";
+  };
+}
+
+/** A number of tokens, or null for what is none. */
+export const tokenCount = z.number().int().min(0).nullish().catch(null);

@@ -6,6 +6,7 @@ import { isTerminal } from "../contract/status.ts";
 import { asRun, checked } from "./answers.ts";
 import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-stream.ts";
 import { checkedIdempotencyKey, newIdempotencyKey } from "./idempotency-key.ts";
+import { listFrom } from "./list.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import { createPlans, type RunPlans } from "./plans.ts";
 import { createRecordings, type RunRecordings } from "./recordings.ts";
@@ -142,7 +143,8 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       const request = { method: "POST", path: pathOf("estimateRun"), accept: JSON_TYPE, body: input, repeatable: true } as const;
       return checked(await transport.json(request, options), { basis: "string", runs: "number" }) as Estimate;
     },
-    list: (query = {}, options) => listRuns(transport, query, options),
+    list: ({ limit, status, cursor } = {}, options) =>
+      listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
       const { plan, budget } = options ?? {};
@@ -162,27 +164,4 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       }
     },
   };
-}
-
-function listRuns(transport: Transport, query: ListRunsQuery, options: RequestOptions | undefined): RunList {
-  const fetchPage = async (cursor: string | undefined): Promise<RunPage> => {
-    const asked = { limit: query.limit as number | undefined, status: query.status, cursor };
-    return asPage(
-      await transport.json({ method: "GET", path: pathOf("listRuns", {}), query: asked, accept: JSON_TYPE, repeatable: true }, options),
-    );
-  };
-  const first = fetchPage(query.cursor);
-  async function* all(): AsyncGenerator<Run, void> {
-    for (let page = await first; ; page = await fetchPage(page.next_cursor)) {
-      yield* page.data;
-      if (!page.has_more || page.next_cursor === null) return;
-    }
-  }
-  return Object.assign(first, { [Symbol.asyncIterator]: all });
-}
-
-function asPage(value: unknown): RunPage {
-  const page = checked(value, { data: "array", has_more: "boolean" }) as RunPage;
-  page.data.forEach(asRun);
-  return page;
 }

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { findScript, missingScript, type FoundScript, type ScriptPackage } from "./installed-program.ts";
+import { type FoundScript, probeScript, requireScript, type ScriptPackage } from "./installed-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
 const ADAPTER: ScriptPackage = {
@@ -18,11 +18,7 @@ const MAX_RETRIES = "2";
  * a script for Node and a native program of 235 MB. They take about 475 MB of memory together.
  */
 export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
-  const adapter = (): FoundScript => {
-    const found = findScript(ADAPTER, env);
-    if (found === null) throw new Error(missingScript(ADAPTER, env));
-    return found;
-  };
+  const adapter = (): FoundScript => requireScript(ADAPTER, env);
   return {
     name: "claude",
     quirks: {
@@ -45,14 +41,7 @@ export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
       const modules = modulesAround(adapter().folder);
       return [{ source: modules, target: modules, mode: "ro" }];
     },
-    probe: (probeEnv) => {
-      const found = findScript(ADAPTER, probeEnv);
-      return Promise.resolve(
-        found === null
-          ? { installed: false, version: null, program: null, reason: missingScript(ADAPTER, probeEnv) }
-          : { installed: true, version: found.version, program: found.script, reason: null },
-      );
-    },
+    probe: (probeEnv) => probeScript(ADAPTER, probeEnv),
   };
 }
 

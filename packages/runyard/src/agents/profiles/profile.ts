@@ -31,7 +31,7 @@ interface ProfileMount {
   readonly mode: "ro";
 }
 
-interface ProfileProbe {
+export interface ProfileProbe {
   readonly installed: boolean;
   readonly version: string | null;
   /** The program on the host; null where there is none, or it is not ours to say. */

@@ -16,6 +16,13 @@ import { createApi } from "../api.ts";
 import type { ApiLogEntry } from "../context.ts";
 import type { Listening } from "../listen.ts";
 
+interface Answer {
+  readonly status: number;
+  readonly allow: string | null;
+  /** Empty where nothing was said. */
+  readonly body: Record<string, unknown>;
+}
+
 /** The door over the real engine and a real PostgreSQL: the API as it is served, but for what runs agents. */
 export interface Served {
   readonly database: TestDatabase;
@@ -23,6 +30,8 @@ export interface Served {
   readonly log: ApiLogEntry[];
   /** With the token `token-a` of `org_a`; `token-b` is that of `org_b`. */
   readonly client: RunyardClient;
+  /** A request at a path below `/v1`, with `token-a` where nothing else is said; a body that is a text goes as it is. */
+  ask(method: string, path: string, options?: { readonly token?: string; readonly body?: unknown }): Promise<Answer>;
   addToken(name: string, token: { readonly orgId: string; readonly scopes: readonly Scope[] }): Promise<void>;
   /** Claims this very run as a runner does; others that are queued are ended. */
   claim(runId: string): Promise<RunRow>;
@@ -89,6 +98,16 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     door,
     log,
     client: new RunyardClient({ baseUrl: door.url, token: "token-a" }),
+    async ask(method, path, { token = "token-a", body } = {}) {
+      const response = await fetch(`${door.url}/v1${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
+        ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      const answer = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
+      return { status: response.status, allow: response.headers.get("allow"), body: answer };
+    },
     addToken,
     claim,
     say: (run, events) => commit({ run, events }),
