@@ -82,8 +82,16 @@ export function createApprovals(
   async function requireSame(run: RunRow, id: string, answer: ApprovalAnswer): Promise<void> {
     const found = await findApproval(db, run, id);
     if (found?.answer === answer) return;
-    const what = found === undefined ? "it asked for none" : found.answer === null ? "it ended before anybody decided" : `${found.userName ?? "somebody"} has ${found.answer} it`;
-    throw new RunyardError("approval_not_open", `Turn ${run.turn} of run ${run.id} waits for no approval: ${what}. \`waitingFor\` of a run says what it waits for.`);
+    const what =
+      found === undefined
+        ? "it asked for none"
+        : found.answer === null
+          ? "it ended before anybody decided"
+          : `${found.userName ?? "somebody"} has ${found.answer} it`;
+    throw new RunyardError(
+      "approval_not_open",
+      `Turn ${run.turn} of run ${run.id} waits for no approval: ${what}. \`waitingFor\` of a run says what it waits for.`,
+    );
   }
 
   return {

@@ -26,7 +26,16 @@ import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type Carry, firstPromptOf, type GoingOn, type NewApproval, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
+import {
+  type Carry,
+  firstPromptOf,
+  type GoingOn,
+  type NewApproval,
+  type RequestRow,
+  type RunRow,
+  type RunSpec,
+  toRun,
+} from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";

@@ -28,7 +28,8 @@ const spend = (run: RunRow, spentNanoUsd: number, db: Database = test_.db): Prom
   commitStep(db, { run, change: { usage: usage(spentNanoUsd) } });
 const end = (run: RunRow, spentNanoUsd: number, db: Database = test_.db): Promise<RunRow | undefined> =>
   commitStep(db, { run, change: { usage: usage(spentNanoUsd), status: "completed" } });
-const reasonOf = async (orgId: string, id: string): Promise<RunRow["waits_for_cap"]> => (await findRun(test_.db, orgId, id))?.run.waits_for_cap;
+const reasonOf = async (orgId: string, id: string): Promise<RunRow["waits_for_cap"]> =>
+  (await findRun(test_.db, orgId, id))?.run.waits_for_cap;
 
 async function claimed(): Promise<RunRow> {
   const run = await claim();

@@ -419,7 +419,12 @@ function answer(options: { readonly run: number; readonly request: number; reado
   return act(["answer", `run${options.run} request${options.request}`, fault], async (world, model) => {
     const run = runAt(model, options.run);
     // An approval is answered in its own way.
-    const requestId = run && at([...run.requests.keys()].filter((id) => !id.startsWith("approval")), options.request);
+    const requestId =
+      run &&
+      at(
+        [...run.requests.keys()].filter((id) => !id.startsWith("approval")),
+        options.request,
+      );
     if (run === undefined || requestId === undefined) return NOTHING;
     const { id: runId, orgId } = run;
     const words = { orgId, runId, requestId, answer: "allow", by: "x", line: "allowed\n", event: said("answered") };
@@ -538,7 +543,15 @@ function goOn(options: {
   const { plans, isStale, noModel, fault } = options;
   const waits = options.approval && !noModel;
   return act(
-    ["continue", plans && "with a plan", waits && "to be approved", `run${options.run}`, isStale && "from a turn before", noModel && "without a model", fault],
+    [
+      "continue",
+      plans && "with a plan",
+      waits && "to be approved",
+      `run${options.run}`,
+      isStale && "from a turn before",
+      noModel && "without a model",
+      fault,
+    ],
     async (world, model) => {
       const run = runAt(model, options.run);
       if (run === undefined) return NOTHING;

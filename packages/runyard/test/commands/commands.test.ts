@@ -50,7 +50,12 @@ describe("a broken rule is caught:", () => {
     ["one attempt ends once", "next_attempt", "and x.attempt = p_attempt", ""],
     ["an attempt's questions end with it", "next_attempt", "q.run_id = r.id and q.closed_at is null", "false"],
     ["one turn follows another once", "continue_run", "and x.turn = p_turn and", "and"],
-    ["a turn that waits for an approval is in nobody's hands", "continue_run", "owner = case when p_approval is null then x.owner end,", ""],
+    [
+      "a turn that waits for an approval is in nobody's hands",
+      "continue_run",
+      "owner = case when p_approval is null then x.owner end,",
+      "",
+    ],
     ["an approval counts once", "decide_approval", "and q.kind = 'approval' and q.closed_at is null", ""],
     ["an approved run queues", "decide_approval", "set queued = s.queued + 1", "set queued = s.queued"],
     ["a key stands for one run", "admit_create", "k.expires_at <= now()", "true"],
