@@ -185,6 +185,10 @@ declare
   cap bigint;
   held bigint;
   left_nano bigint;
+  -- Of the agents that have a cap, one beside the other. No join: the oldest run is found by the queue's index alone.
+  agents text[];
+  agent_caps bigint[];
+  agent_lefts bigint[];
   agent_cap bigint;
   agent_left bigint;
   is_bound boolean;
@@ -203,12 +207,14 @@ begin
     cap := (select g.daily_cap_nano from runyard.organizations g where g.org_id = o);
     held := case when cap is null then 0 else runyard.held_nano(o) end;
     left_nano := cap - runyard.spent_today_nano(o) - held;
-    with rooms as materialized (select * from runyard.agent_rooms(o, null))
-    select y.* into q from runyard.runs y left join rooms m on m.agent = y.agent_id
+    select array_agg(m.agent), array_agg(m.room_cap), array_agg(m.room_left) into agents, agent_caps, agent_lefts
+      from runyard.agent_rooms(o, null) m;
+    select y.* into q from runyard.runs y
       where y.org_id = o and y.status = 'pending' and (y.only_runner is null or y.only_runner = p_runner)
-        and (cap is null or runyard.may_begin(y, least(cap, m.room_cap), left_nano, held))
-        and (m.room_cap is null or runyard.fits_agent(y, least(cap, m.room_cap), m.room_left))
-      order by y.num limit 1 for update of y skip locked;
+        and (cap is null or runyard.may_begin(y, least(cap, agent_caps[array_position(agents, y.agent_id)]), left_nano, held))
+        and (array_position(agents, y.agent_id) is null
+          or runyard.fits_agent(y, least(cap, agent_caps[array_position(agents, y.agent_id)]), agent_lefts[array_position(agents, y.agent_id)]))
+      order by y.num limit 1 for update skip locked;
     exit when found;
     -- Nor one whose queued runs all wait for what they may spend.
     tried := tried || o;
@@ -220,7 +226,8 @@ begin
     p_types := p_later_types;
     p_data := p_later_data;
   end if;
-  select m.room_cap, m.room_left into agent_cap, agent_left from runyard.agent_rooms(o, q.agent_id) m where m.agent = q.agent_id;
+  agent_cap := agent_caps[array_position(agents, q.agent_id)];
+  agent_left := agent_lefts[array_position(agents, q.agent_id)];
   is_bound := (cap is not null or agent_cap is not null) and not runyard.is_free(q);
   update runyard.runs x
     set status = 'running', phase = 'preparing', owner = p_owner, runner_id = p_runner, attempt = x.attempt + 1,
