@@ -8,6 +8,7 @@ import { useLine } from "../src/testing/line.ts";
 import { type CliResult, makeRepository, readLog } from "../src/testing/server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const WHY = "Nobody knows what it costs, and above $5.00 a person decides";
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "approvals" : `approvals cannot be tested: ${unavailable}`, () => {
@@ -73,31 +74,39 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "approvals" : `appr
     expect(await cli("run", "x", "--approval-above", "-5")).toMatchObject({ code: 2 });
   }, 60_000);
 
-  test("at a terminal it is asked there", async () => {
-    await line.serve([{ say: "Done." }]);
-    const at = /let it begin\? \[y\/N\] /;
-    const typed = (keys: string) =>
-      runAtTerminal(["run", "Anything", "--approval-above", "5"], {
-        env: line.home.env,
-        columns: 100,
-        cwd: repository,
-        typing: [{ at, keys }],
-      });
-    expect((await typed("y\r")).code).toBe(0);
-    expect((await typed("\r")).code).toBe(3);
-  }, 60_000);
+  test.skipIf(!full)(
+    "at a terminal it is asked there",
+    async () => {
+      await line.serve([{ say: "Done." }]);
+      const at = /let it begin\? \[y\/N\] /;
+      const typed = (keys: string) =>
+        runAtTerminal(["run", "Anything", "--approval-above", "5"], {
+          env: line.home.env,
+          columns: 100,
+          cwd: repository,
+          typing: [{ at, keys }],
+        });
+      expect((await typed("y\r")).code).toBe(0);
+      expect((await typed("\r")).code).toBe(3);
+    },
+    60_000,
+  );
 
-  test("limits of the organization and the repository are set, shown and taken away", async () => {
-    expect(await ok("organization", "--approval-above", "5")).toContain("approve runs above $5.00 wait for a person");
-    expect(JSON.parse(await ok("organization", "--json")) as Organization).toMatchObject({ approvalAboveUsd: 5 });
-    expect(await ok("repositories", ".", "--approval-above", "0")).toContain("approve   runs above $0.00 wait for a person");
-    expect(JSON.parse(await ok("repositories", ".", "--json")) as Repository).toMatchObject({ approvalAboveUsd: 0 });
-    const run = JSON.parse(await ok("run", "Anything", "--detach", "--json")) as Run;
-    expect(run).toMatchObject({ status: "awaiting_input", settings: { approvalAboveUsd: 0 } });
-    await ok("cancel", run.id);
-    expect(await ok("repositories", ".", "--no-approval-above")).toContain("no limit of its own");
-    expect(await ok("organization", "--no-approval-above")).toContain("runs begin by themselves");
-  }, 60_000);
+  test.skipIf(!full)(
+    "limits of the organization and the repository are set, shown and taken away",
+    async () => {
+      expect(await ok("organization", "--approval-above", "5")).toContain("approve runs above $5.00 wait for a person");
+      expect(JSON.parse(await ok("organization", "--json")) as Organization).toMatchObject({ approvalAboveUsd: 5 });
+      expect(await ok("repositories", ".", "--approval-above", "0")).toContain("approve   runs above $0.00 wait for a person");
+      expect(JSON.parse(await ok("repositories", ".", "--json")) as Repository).toMatchObject({ approvalAboveUsd: 0 });
+      const run = JSON.parse(await ok("run", "Anything", "--detach", "--json")) as Run;
+      expect(run).toMatchObject({ status: "awaiting_input", settings: { approvalAboveUsd: 0 } });
+      await ok("cancel", run.id);
+      expect(await ok("repositories", ".", "--no-approval-above")).toContain("no limit of its own");
+      expect(await ok("organization", "--no-approval-above")).toContain("runs begin by themselves");
+    },
+    60_000,
+  );
 
   test("an agent has a daily cap, which the gateway keeps its runs to", async () => {
     await line.serve([{ say: "Done." }]);
