@@ -22,6 +22,7 @@ import type {
   RateLimit,
   ReadinessCheck,
   rejectPlanSchema,
+  rejectRunSchema,
   Repository,
   RepositoryPage,
   revisePlanSchema,
@@ -80,6 +81,9 @@ export interface ApiEngine {
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
   continueRun(principal: Principal, id: string, input: z.output<typeof continueRunSchema>): Promise<Run>;
+  /** Lets a run begin that waits because of what it may cost. */
+  approveRun(principal: Principal, id: string): Promise<Run>;
+  rejectRun(principal: Principal, id: string, input: z.output<typeof rejectRunSchema>): Promise<Run>;
   /** Runs again what a run did, on its recording. */
   replayRun(principal: Principal, id: string): Promise<Run>;
   exchanges(principal: Principal, id: string): Promise<ExchangeList>;

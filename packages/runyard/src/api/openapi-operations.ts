@@ -32,6 +32,7 @@ import {
   planListSchema,
   problemSchema,
   rejectPlanSchema,
+  rejectRunSchema,
   repositoryPageSchema,
   repositorySchema,
   revisePlanSchema,
@@ -162,6 +163,23 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   },
   continueRun,
   resumeRun: continueRun,
+  approveRun: {
+    tag: "Runs",
+    description:
+      "For a run whose `waitingFor` has an `approval`: its estimate is above `approvalAboveUsd`, or unknown. It queues. The first decision counts; the same one again changes nothing.",
+    status: 202,
+    answers: json(runSchema),
+    errors: ["approval_not_open"],
+  },
+  rejectRun: {
+    tag: "Runs",
+    description: "The run ends as `cancelled`; it can be continued like any other.",
+    body: rejectRunSchema,
+    bodyOptional: true,
+    status: 202,
+    answers: json(runSchema),
+    errors: ["approval_not_open"],
+  },
   runEvents: {
     tag: "Runs",
     description:

@@ -21,6 +21,7 @@ export interface AgentOptions {
   /** False: none any more. */
   readonly budget?: number | false;
   readonly budgetTokens?: number;
+  readonly dailyCap?: number | false;
 }
 
 /** Adds the options; what comes back reads the part of a request that they make. */
@@ -41,7 +42,8 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--mcp-servers <json>", "MCP servers for it: a JSON list, or @file", parseJsonOption)
     .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
     .option("--budget <dollars>", "what the model calls of each of its runs may cost at most, in US dollars", parseDollars)
-    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens);
+    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens)
+    .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars);
   return (options) => changeOf(options, permissions);
 }
 
@@ -49,11 +51,12 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
 export function addRemovingOptions(command: Command): Command {
   return command
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
-    .addOption(new Option("--no-budget", "no such limit").conflicts("budgetTokens"));
+    .addOption(new Option("--no-budget", "no such limit").conflicts("budgetTokens"))
+    .option("--no-daily-cap", "no such cap");
 }
 
 async function changeOf(options: AgentOptions, permissions: PermissionOptions): Promise<ChangeAgentRequest> {
-  const { description, profile, agentCommand: words, model, plan, mcpServers, settings } = options;
+  const { description, profile, agentCommand: words, model, plan, mcpServers, settings, dailyCap } = options;
   const instructions = options.instructionsFile === undefined ? options.instructions : await readText(options.instructionsFile);
   const permissionPolicy = permissions.policy();
   const budget = budgetOf(options);
@@ -69,6 +72,7 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
     ...(mcpServers !== undefined && { mcpServers }),
     ...(settings !== undefined && { settings }),
     ...(budget !== undefined && { budget }),
+    ...(dailyCap !== undefined && { dailyCapUsd: dailyCap === false ? null : dailyCap }),
   };
 }
 

@@ -1,25 +1,42 @@
 import { money } from "@runyard/sdk/contract";
+import { approvalOption } from "./approval-option.ts";
 import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
 
+interface OrganizationOptions {
+  readonly plan?: boolean;
+  /** False: none any more, here and below. */
+  readonly dailyCap?: number | false;
+  readonly approvalAbove?: number | false;
+  readonly json?: boolean;
+}
+
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first. What is changed holds for runs that are created from then on.",
-  examples: ["runyard organization", "runyard organization --plan", "runyard organization --daily-cap 20"],
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on.",
+  examples: [
+    "runyard organization",
+    "runyard organization --plan",
+    "runyard organization --daily-cap 20",
+    "runyard organization --approval-above 5",
+  ],
 })
   .option("--plan", "runs make a plan first")
   .option("--no-plan", "they do not")
   .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars)
   .option("--no-daily-cap", "what they want")
+  .addOption(approvalOption("let every run wait for"))
+  .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
   .addOption(jsonOption())
-  .action(async ({ plan, dailyCap, json }: { plan?: boolean; dailyCap?: number | false; json?: boolean }) => {
+  .action(async ({ plan, dailyCap, approvalAbove, json }: OrganizationOptions) => {
     const { organization: settings } = connect();
     const change = {
       ...(plan === undefined ? {} : { planFirst: plan }),
       ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
+      ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
     };
     const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
     if (json === true) printJson(found);
@@ -30,6 +47,10 @@ export const organization = command("organization", {
         `  ${paint("dim", "plan   ")} ${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`,
       );
       const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
+      const above = found.approvalAboveUsd;
+      print(
+        `  ${paint("dim", "approve")} ${above === null ? "runs begin by themselves, whatever they may cost" : `runs above ${money(above)} wait for a person`}`,
+      );
       print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
     }
   });

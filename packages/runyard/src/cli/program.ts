@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { agents } from "./agents.ts";
 import { answer } from "./answer.ts";
+import { approve } from "./approve.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
@@ -49,6 +50,7 @@ const commands = [
   plan,
   confirm,
   revise,
+  approve,
   reject,
   answer,
   continueRun,

@@ -1,4 +1,4 @@
-import type { SavedAgent, ServerStatus } from "@runyard/sdk/contract";
+import { money, type SavedAgent, type ServerStatus } from "@runyard/sdk/contract";
 import { count, oneLine, type Paint, printable, shellWord } from "./output.ts";
 import { listRules, renderPolicy } from "./render-policy.ts";
 import { wrapBehind } from "./text.ts";
@@ -61,7 +61,7 @@ function whoPays({ provider, from }: NonNullable<Profile["credential"]>): string
 /** Everything that a saved agent says. */
 export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number): string {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), width);
-  const { command, budget, mcpServers, permissionPolicy: policy } = agent;
+  const { command, budget, mcpServers, permissionPolicy: policy, dailyCapUsd } = agent;
   return [
     `${paint("bold", agent.name)}  ${paint("dim", agent.id)}`,
     ...(agent.description === null ? [] : [row("about", agent.description)]),
@@ -72,6 +72,7 @@ export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number)
     ...mcpServers.map((server) => row("mcp", `${server.name}: ${server.url ?? (server.command ?? []).map(shellWord).join(" ")}`)),
     ...(Object.keys(agent.settings).length === 0 ? [] : [row("runs", JSON.stringify(agent.settings))]),
     ...(budget === null ? [] : [row("budget", budgetWords(budget))]),
+    ...(dailyCapUsd === null ? [] : [row("day", `${money(agent.spentTodayUsd)} of ${money(dailyCapUsd)} spent today (UTC)`)]),
     ...(agent.instructions === null ? [] : [row("told", agent.instructions)]),
   ].join("\n");
 }

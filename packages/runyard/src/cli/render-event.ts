@@ -1,5 +1,6 @@
 import { decidedBy, type EventData, type RunEvent, ruleWords, spentWords } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
+import { renderApprovalEvent } from "./render-approval.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
 import { renderPlanEvent } from "./render-plan.ts";
 import { renderReplayEvent } from "./render-replay.ts";
@@ -98,6 +99,7 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return (
         renderAttemptEvent(event, paint, options.width) ??
         renderPlanEvent(event, paint, options.width) ??
+        renderApprovalEvent(event, paint, options.width) ??
         renderReplayEvent(event, paint, options.width) ??
         ""
       );

@@ -52,6 +52,7 @@ export function renderWaiting(run: Run, paint: Paint, width: number): string[] {
 }
 
 export function answerCommand(runId: string, request: Pick<PendingRequest, "kind" | "id">, nameIt: boolean): string {
+  if (request.kind === "approval") return `runyard approve ${runId}   (or: runyard reject ${runId})`;
   const words = request.kind === "permission" ? "allow   (or deny)" : '"your answer"';
   return `runyard answer ${runId} ${nameIt ? `--request ${request.id} ` : ""}${words}`;
 }

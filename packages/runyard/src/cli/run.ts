@@ -15,6 +15,7 @@ import {
   WORKSPACE_PERMISSIONS,
 } from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
+import { approvalOption } from "./approval-option.ts";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
 import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
@@ -44,6 +45,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly agentWait?: number;
   readonly idempotencyKey?: string;
   readonly estimate?: boolean;
+  readonly approvalAbove?: number;
 }
 
 const permissions = permissionOptions();
@@ -53,8 +55,8 @@ const base = command("run", {
   group: GROUP.runs,
   more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
 Of --allow, --ask and --deny the first that fits a tool call decides, in the order in which they are given; what none fits is allowed in a sandbox. Kinds alone, without --allow, are the exception: there --deny counts first. A pattern is a command line for execute and a path for other kinds.
-With --plan the agent first makes a plan, in a workspace that is thrown away. The run then waits until somebody says \`runyard confirm\`, \`revise\` or \`reject\`, from any terminal.
-Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 130 interrupted.`,
+With --plan the agent first makes a plan, in a workspace that is thrown away. The run then waits until somebody says \`runyard confirm\`, \`revise\` or \`reject\`, from any terminal. In the same way a run that may cost more than --approval-above waits before it begins, for \`runyard approve\` or \`reject\`; of several such limits the lowest counts.
+Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
     'runyard run "move the parser to its own package" --plan',
@@ -63,6 +65,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     'runyard run "write the missing docs" --budget 2.50',
+    'runyard run "refactor the parser" --approval-above 5',
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -97,6 +100,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .addOption(permissions.deny);
 
 export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(base)))
+  .addOption(approvalOption("let it wait for"))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("--estimate", "say what it would cost, and create nothing")
   .option("-d, --detach", "do not wait for the end")
@@ -133,6 +137,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
     ...(options.permissions === undefined ? {} : { permissions: options.permissions }),
     ...(options.egress === undefined ? {} : { egress: options.egress }),
+    ...(options.approvalAbove === undefined ? {} : { approvalAboveUsd: options.approvalAbove }),
   };
   return {
     task: await taskOf(task),

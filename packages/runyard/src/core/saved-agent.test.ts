@@ -97,4 +97,12 @@ describe("a run that was given an agent", () => {
     });
     expect(withAgent({ mcpServers: [other] }, REVIEWER).mcpServers).toEqual([...REVIEWER.mcpServers, other]);
   });
+
+  it("cannot loosen from where on a person decides", () => {
+    const bound = { ...REVIEWER, settings: { approvalAboveUsd: 5 } };
+    const above = (approvalAboveUsd: number) => withAgent({ settings: { approvalAboveUsd } }, bound).settings;
+    expect(above(9)).toEqual({ approvalAboveUsd: 5 });
+    expect(above(1)).toEqual({ approvalAboveUsd: 1 });
+    expect(withAgent({ settings: { approvalAboveUsd: 9 } }, REVIEWER).settings).toMatchObject({ approvalAboveUsd: 9 });
+  });
 });

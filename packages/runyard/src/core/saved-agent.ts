@@ -1,4 +1,5 @@
 import type { Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import { lowestLimit } from "./approval.ts";
 
 /** What a saved agent is, beside its name; with the secrets of its servers. */
 export interface AgentDefinition {
@@ -96,15 +97,24 @@ export interface ResolvedWishes {
   readonly budget: Budget | null;
 }
 
-/** Settings and limits of the budget are joined one by one, and servers by their names; the rest is the run's, or else the agent's. */
+/**
+ * Settings and limits of the budget are joined one by one, and servers by their names; the rest is the run's, or else the
+ * agent's. The limit above which a person decides is the lower one: a run cannot loosen it.
+ */
 export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWishes {
   const own = wishes.mcpServers ?? [];
+  const approvalAboveUsd = lowestLimit([agent.settings.approvalAboveUsd, wishes.settings?.approvalAboveUsd]);
   const names = new Set(own.map((server) => server.name));
   return {
     model: wishes.model ?? agent.model ?? undefined,
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
-    settings: { ...sizeAside(agent.settings, wishes.settings), ...wishes.settings, ...egressOf(agent.settings, wishes.settings) },
+    settings: {
+      ...sizeAside(agent.settings, wishes.settings),
+      ...wishes.settings,
+      ...egressOf(agent.settings, wishes.settings),
+      ...(approvalAboveUsd !== null && { approvalAboveUsd }),
+    },
     plan: wishes.plan ?? agent.plan ?? undefined,
     budget: wishes.budget === undefined ? agent.budget : { ...agent.budget, ...wishes.budget },
   };

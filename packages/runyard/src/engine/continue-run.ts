@@ -4,6 +4,7 @@ import { type RunFact, transition } from "../core/run-machine.ts";
 import { machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { continueRun } from "../store/turns.ts";
+import { approvalRuleFor, requestedFact } from "./approvals.ts";
 import type { EngineOptions } from "./engine.ts";
 import { missingModel, modelFor, requirePrice } from "./model.ts";
 
@@ -23,9 +24,15 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
   // A run that could not begin for want of a model takes the one that there is now.
   const needs = options.describeAgent(run.spec.agent.profile);
   const model = run.spec.model ?? (needs === undefined ? null : modelFor(options.model(), needs).model);
-  const spec: RunSpec = { ...run.spec, model, ...(input.budget !== undefined && { budget: input.budget }) };
-  const error = whyNoModel(options, { ...run, spec });
+  const ofRun: RunSpec = { ...run.spec, model, ...(input.budget !== undefined && { budget: input.budget }) };
+  const error = whyNoModel(options, { ...run, spec: ofRun });
   if (error === null && needs !== undefined && needs.apis.length > 0) await requirePrice(options, input.budget, model);
+  const { org_id: orgId, repository_url: repositoryUrl } = run;
+  const turn = { orgId, repositoryUrl, profile: run.spec.agent.profile, model, prompt, number: run.turn + 1 };
+  const rule = await approvalRuleFor(options, { ...turn, own: run.spec.approvalAboveUsd });
+  const spec: RunSpec = { ...ofRun, ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }) };
+  // A scripted model costs nothing, whatever the server is connected to by now.
+  const approval = error === null && !run.simulated ? rule.approval : null;
   const continued = await continueRun(options.db, {
     run,
     prompt,
@@ -33,7 +40,12 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     carry: options.carryOver(run),
     plans,
     error,
-    events: eventsOf(run, { prompt, plans }, error),
+    ...(approval !== null && { approval }),
+    events: eventsOf(run, [
+      { type: "continued", prompt, plans },
+      ...(error === null ? [] : [{ type: "broke", error } as const]),
+      ...(approval === null ? [] : [requestedFact(approval)]),
+    ]),
   });
   if (continued !== undefined) return continued;
   throw notEnded((await findRun(options.db, run.org_id, run.id))?.run ?? run);
@@ -60,8 +72,7 @@ function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "s
   };
 }
 
-function eventsOf(run: RunRow, continued: { readonly prompt: string; readonly plans: boolean }, error: RunError | null): NewEvent[] {
-  const facts: RunFact[] = [{ type: "continued", ...continued }, ...(error === null ? [] : [{ type: "broke", error } as const])];
+function eventsOf(run: RunRow, facts: readonly RunFact[]): NewEvent[] {
   let state = machineState(run);
   return facts.flatMap((fact) => {
     const decided = transition(state, fact);

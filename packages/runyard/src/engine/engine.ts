@@ -21,16 +21,26 @@ import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
 import { grantedPermissions, policyWithin, whyNotKept } from "../core/run-permissions.ts";
 import { planSettingsOf } from "../core/plan.ts";
-import { QUEUED, transition } from "../core/run-machine.ts";
+import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type Carry, firstPromptOf, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
+import {
+  type Carry,
+  firstPromptOf,
+  type GoingOn,
+  type NewApproval,
+  type RequestRow,
+  type RunRow,
+  type RunSpec,
+  toRun,
+} from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
+import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts";
 import { continueTurn } from "./continue-run.ts";
 import { readPage } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
@@ -173,6 +183,8 @@ export function createEngine(options: EngineOptions) {
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? modelFor(connection, agent.needs).model;
+    const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
+    const rule = await approvalRuleFor(options, { ...turn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
       model,
@@ -192,9 +204,11 @@ export function createEngine(options: EngineOptions) {
       ...(input.files !== undefined && { files: input.files }),
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
+      ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
     };
     const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     if (agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
+    const approval = error === null ? rule.approval : null;
     const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,
@@ -207,23 +221,26 @@ export function createEngine(options: EngineOptions) {
       spec,
       simulated: connection.simulated,
       usage: NO_USAGE,
-      status: error === null ? "pending" : "failed",
+      status: error !== null ? "failed" : approval !== null ? "awaiting_input" : "pending",
       error,
-      events: creationEvents({ task: input.task, repository, missing, spec, simulated: connection.simulated, error }),
+      events: creationEvents({ task: input.task, repository, missing, spec, simulated: connection.simulated, error, approval }),
+      agentId: agent.id,
+      ...(approval !== null && { approval }),
     };
     const created = await createRunOnce(db, newRun, request);
     const sameKey = await replay(principal, created);
     if (sameKey !== null) return sameKey;
     if (created.run === undefined) throw new Error("A create that was admitted stored no run");
     wakes.notify(CLAIM);
-    return { run: show({ run: created.run, open: [] }), replayed: false, rate: rateLimitOf(created.rate) };
+    const open = approval === null ? [] : [{ ...approval, kind: "approval" as const }];
+    return { run: show({ run: created.run, open }), replayed: false, rate: rateLimitOf(created.rate) };
   }
 
   async function cancel(principal: Principal, runId: string): Promise<Run> {
     const reason = "Cancelled by a person";
     const { run } = await load(principal.orgId, runId);
     if (isTerminal(run.status)) throw ended(run.id, run.status);
-    const events = cancelEvents(reason);
+    const events = eventsFrom({ type: "cancelled", reason });
     const cancelled = await cancelRun(db, { orgId: principal.orgId, runId, reason, events });
     const after = await load(principal.orgId, runId);
     if (cancelled === undefined) throw ended(runId, after.run.status);
@@ -261,6 +278,7 @@ export function createEngine(options: EngineOptions) {
     ...createResults(options.changes, load),
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
+    ...createApprovals(options, load),
     ...createUsage(db, load),
     ...createSettings(options),
     ...createSavedAgents(options),
@@ -283,7 +301,7 @@ export function createEngine(options: EngineOptions) {
       const { run: recorded } = await load(principal.orgId, runId);
       const { task, repository_url: root, branch, base_commit: commit, spec, simulated } = recorded;
       const repository = { root, branch, commit, notices: [] };
-      const events = creationEvents({ task, repository, missing: [], spec, simulated, error: null, replayOf: recorded.id });
+      const events = creationEvents({ task, repository, missing: [], spec, simulated, error: null, approval: null, replayOf: recorded.id });
       const run = await createReplay(options, principal, { recorded, events });
       wakes.notify(CLAIM);
       return show({ run, open: [] });
@@ -346,9 +364,10 @@ function creationEvents(created: {
   spec: RunSpec;
   simulated: boolean;
   error: RunError | null;
+  approval: NewApproval | null;
   replayOf?: string;
 }): NewEvent[] {
-  const { task, repository, missing, spec, simulated, error, replayOf } = created;
+  const { task, repository, missing, spec, simulated, error, approval, replayOf } = created;
   const events: NewEvent[] = [
     {
       type: "run.created",
@@ -369,6 +388,7 @@ function creationEvents(created: {
   for (const notice of [...repository.notices, ...missingNotice(missing, repository.commit)])
     events.push({ type: "notice", data: { level: "warning", ...notice } });
   if (error !== null) events.push({ type: "run.failed", data: { error } });
+  if (approval !== null) events.push(...eventsFrom(requestedFact(approval)));
   return events;
 }
 
@@ -382,9 +402,10 @@ function missingNotice(missing: readonly string[], commit: string): InspectedRep
   return [{ code: "file-missing", message }];
 }
 
-function cancelEvents(reason: string): readonly NewEvent[] {
-  const decided = transition(QUEUED, { type: "cancelled", reason });
-  if (!decided.ok) throw new Error("A queued run can always be cancelled");
+/** The events of what can always happen to a queued run. */
+function eventsFrom(fact: Extract<RunFact, { type: "cancelled" | "approval_requested" }>): readonly NewEvent[] {
+  const decided = transition(QUEUED, fact);
+  if (!decided.ok) throw new Error(`${fact.type} can always happen to a queued run`);
   return decided.events;
 }
 

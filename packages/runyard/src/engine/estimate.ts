@@ -5,6 +5,17 @@ import { pastRuns } from "../store/past-runs.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 
+/** What an estimate goes by. */
+export interface TurnToEstimate {
+  readonly orgId: string;
+  /** The repository's root. */
+  readonly repositoryUrl: string;
+  readonly profile: string;
+  readonly model: string | null;
+  /** Its task, or its prompt. */
+  readonly prompt: string;
+}
+
 /** What a run would cost. Throws RunyardError `repository_not_usable`. */
 export async function estimateRun(
   options: EngineOptions,
@@ -17,8 +28,13 @@ export async function estimateRun(
 ): Promise<Estimate> {
   const { principal, input, profile, model } = asked;
   const { root } = await options.inspectRepository(input.repositoryUrl, input.branch);
+  return estimateTurn(options, { orgId: principal.orgId, repositoryUrl: root, profile, model, prompt: input.task });
+}
+
+/** What a turn would cost, as if it were the first of its run. */
+export async function estimateTurn(options: EngineOptions, turn: TurnToEstimate): Promise<Estimate> {
   // A scripted model costs nothing, whatever it answers.
   if (options.model().simulated) return estimateByTask(0);
-  const before = estimateByRuns(await pastRuns(options.db, { orgId: principal.orgId, repositoryUrl: root, profile, model }));
-  return before ?? estimateByTask(await options.costOf(model, expectedCalls(input.task.length)));
+  const before = estimateByRuns(await pastRuns(options.db, turn));
+  return before ?? estimateByTask(await options.costOf(turn.model, expectedCalls(turn.prompt.length)));
 }

@@ -8,6 +8,7 @@ import {
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import { type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
+import { nanoUsdOf } from "../core/usage.ts";
 import {
   changeSavedAgent,
   deleteSavedAgent,
@@ -21,6 +22,7 @@ import { readPage } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
+import { CLAIM } from "./wakes.ts";
 
 type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 
@@ -28,17 +30,23 @@ type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 const NAMES_TOLD = 20;
 
 /** The saved agents of an organization. Runs that exist keep what they were given. */
-export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles) {
-  const { db } = options;
+export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes"> & Profiles) {
+  const { db, wakes } = options;
   return {
     listAgents({ orgId }: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
       return readPage(query, { read: (page) => listSavedAgents(db, { orgId, ...page }), show: toSavedAgent, num: ({ num }) => num });
     },
 
-    async createAgent(principal: Principal, { name, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
+    async createAgent(principal: Principal, { name, dailyCapUsd, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
       requireFreeName(options, name);
       const definition = checked(options, changeAgent(PLAIN_AGENT, input));
-      const row = await insertSavedAgent(db, { orgId: principal.orgId, id: newId("agent"), name, definition });
+      const row = await insertSavedAgent(db, {
+        orgId: principal.orgId,
+        id: newId("agent"),
+        name,
+        definition,
+        dailyCapNano: capOf(dailyCapUsd),
+      });
       if (row === undefined) throw taken(name);
       return toSavedAgent(row);
     },
@@ -52,22 +60,31 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
     async changeAgent(
       principal: Principal,
       idOrName: string,
-      { name, ...change }: z.output<typeof changeAgentSchema>,
+      { name, dailyCapUsd, ...change }: z.output<typeof changeAgentSchema>,
     ): Promise<SavedAgent> {
       if (name !== undefined) requireFreeName(options, name);
       const row = await changeSavedAgent(db, { orgId: principal.orgId, idOrName }, (before) => ({
         name: name ?? before.name,
         definition: checked(options, changeAgent(before.definition, change)),
+        daily_cap_nano: dailyCapUsd === undefined ? before.daily_cap_nano : capOf(dailyCapUsd),
       }));
       if (row === "missing") throw notFound(idOrName);
       if (row === "taken") throw taken(name ?? idOrName);
+      // A higher cap may let go what waited for it.
+      wakes.notify(CLAIM);
       return toSavedAgent(row);
     },
 
     async deleteAgent(principal: Principal, idOrName: string): Promise<void> {
       if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw notFound(idOrName);
+      // So does one that is gone.
+      wakes.notify(CLAIM);
     },
   };
+}
+
+function capOf(dailyCapUsd: number | null | undefined): number | null {
+  return dailyCapUsd == null ? null : nanoUsdOf(dailyCapUsd);
 }
 
 /** What a program of the user's own needs that is told of none. */
@@ -76,6 +93,7 @@ const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };
 /** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {
   /** Of the saved agent; null: it is none. */
+  readonly id: string | null;
   readonly name: string | null;
   readonly definition: AgentDefinition;
   readonly needs: AgentNeeds;
@@ -90,7 +108,7 @@ export async function resolveAgent(
   const saved = asked.name === undefined ? undefined : await findSavedAgent(options.db, orgId, asked.name);
   const definition = saved?.definition ?? changeAgent(PLAIN_AGENT, { profile: asked.name ?? asked.profile, command: asked.command });
   const needs = needsOf(options, definition);
-  if (needs !== undefined) return { name: saved?.name ?? null, definition, needs };
+  if (needs !== undefined) return { id: saved?.id ?? null, name: saved?.name ?? null, definition, needs };
   throw unknownProfile(
     options,
     definition.profile,

@@ -229,9 +229,9 @@ async function change(entry: Entry, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** What a budget is called: the run's own, or its share of what the organization may spend. */
+/** What a budget is called: the run's own, or its share of a daily cap, of its organization or its saved agent. */
 function nameOf(budget: RunBudget): string {
-  return budget.isShare ? "The run's share of its organization's daily cap," : "The run's budget of";
+  return budget.isShare ? "The run's share of the daily cap," : "The run's budget of";
 }
 
 function exceededWords(budget: RunBudget, spent: Amount, more: string): string {

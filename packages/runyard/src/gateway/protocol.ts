@@ -85,7 +85,7 @@ const runBudgetSchema = z.strictObject({
   spentTokens: z.number().int().min(0),
   /** How many bytes of this host's journal of the run are in these two; the rest was spent on other hosts. */
   readTo: z.number().int().min(0),
-  /** The dollars are what the organization may still spend today. */
+  /** The dollars are the share of a daily cap that was set aside for the run. */
   isShare: z.boolean(),
 });
 export type RunBudget = z.infer<typeof runBudgetSchema>;

@@ -1,4 +1,5 @@
 import {
+  type Approval,
   type Budget,
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
@@ -56,6 +57,8 @@ export interface RunSpec {
   readonly mcpServers?: readonly McpServer[];
   /** What the run may use at most; left out: there is no limit. */
   readonly budget?: Budget;
+  /** Above which estimate a turn waits for a person, in US dollars; left out: there is no limit. */
+  readonly approvalAboveUsd?: number;
 }
 
 /** What a turn goes on from: what the turns before left behind. */
@@ -149,18 +152,20 @@ export interface RunRow {
   readonly resume: Resume | null;
   /** null: the run is no replay. */
   readonly replay: StoredReplay | null;
-  /** What of its organization's daily cap was set aside when it was claimed, in nano US dollars; null: there was no cap. */
+  /** What of its organization's or its agent's daily cap was set aside when it was claimed, in nano US dollars; null: there was no cap. */
   readonly allowance_nano: number | null;
   /** What it had spent before. */
   readonly allowance_from_nano: number | null;
+  /** The saved agent that it was given; null: none. */
+  readonly agent_id: string | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly updated_at: string;
   /** 1: next of its organization; null: not queued. Only where a run is read to be shown. */
   readonly queue_position?: number | null;
-  /** Whether it is queued until its organization may spend more. Only where a run is read to be shown. */
-  readonly waits_for_cap?: boolean;
+  /** Whose cap it is queued for, until that allows it more; null: nobody's. Only where a run is read to be shown. */
+  readonly waits_for_cap?: "daily-cap" | "agent-daily-cap" | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -180,6 +185,19 @@ export interface RequestRow {
   /** null: open. Closed without an answer: the attempt ended first. */
   readonly closed_at: string | null;
 }
+
+/** A row of `requests` that no agent made: the turn waits for it before it begins. */
+export interface ApprovalRow {
+  readonly id: string;
+  readonly kind: "approval";
+  readonly request: { readonly title: string; readonly toolKind: null; readonly approval: Approval };
+}
+
+/** An approval before it is stored. */
+export type NewApproval = Pick<ApprovalRow, "id" | "request">;
+
+/** What a run waits for. */
+export type OpenRow = RequestRow | ApprovalRow;
 
 /** Milliseconds of active time up to `nowMs` (time that a run waits for people does not count). */
 export function activeMs(row: Pick<RunRow, "active_ms" | "active_since">, nowMs: number): number {
@@ -222,7 +240,7 @@ export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): st
 }
 
 /** The run as the native API shows it. */
-export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
+export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run {
   const plan = showPlan(row);
   return {
     id: row.id,
@@ -230,7 +248,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     status: row.status,
     phase: row.phase,
     queuePosition: row.queue_position ?? null,
-    queueReason: row.queue_position ? (row.waits_for_cap === true ? "daily-cap" : "order") : null,
+    queueReason: row.queue_position ? (row.waits_for_cap ?? "order") : null,
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,
@@ -256,6 +274,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
       egress: [...(row.spec.egress ?? [])],
       ...showAttemptSettings(row),
       ...showPlanSettings(row),
+      approvalAboveUsd: row.spec.approvalAboveUsd ?? null,
     },
     ...showAttempts(row),
     sandbox: row.sandbox,
@@ -324,6 +343,7 @@ function responseTypeOf({ result }: RunRow, plan: PlanSummary | null): Run["resp
   return plan === null || plan.state === "approved" ? null : "plan";
 }
 
-function toPendingRequest(row: RequestRow): PendingRequest {
-  return { kind: row.kind, id: row.id, title: row.request.title, toolKind: row.request.toolKind };
+function toPendingRequest({ kind, id, request }: OpenRow): PendingRequest {
+  const { title, toolKind } = request;
+  return { kind, id, title, toolKind, ...("approval" in request && { approval: request.approval }) };
 }

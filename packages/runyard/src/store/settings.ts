@@ -10,6 +10,7 @@ export interface RepositoryRow {
   readonly plan_first: boolean | null;
   readonly planning_statement: string | null;
   readonly auto_confirm_plans: boolean;
+  readonly approval_above_usd: number | null;
   readonly created_at: string;
 }
 
@@ -19,6 +20,7 @@ interface OrganizationRow {
   readonly plan_first: boolean;
   readonly daily_cap_nano: number | null;
   readonly spent_today_nano: number;
+  readonly approval_above_usd: number | null;
   readonly created_at: string;
 }
 
@@ -67,7 +69,8 @@ export async function changeRepository(
     `update runyard.repositories set
        plan_first = case when $2 then $3 else plan_first end,
        planning_statement = case when $4 then $5 else planning_statement end,
-       auto_confirm_plans = coalesce($6, auto_confirm_plans)
+       auto_confirm_plans = coalesce($6, auto_confirm_plans),
+       approval_above_usd = case when $7 then $8 else approval_above_usd end
      where id = $1 returning *`,
     [
       id,
@@ -76,6 +79,8 @@ export async function changeRepository(
       change.planningStatement !== undefined,
       change.planningStatement ?? null,
       change.autoConfirmPlans ?? null,
+      change.approvalAboveUsd !== undefined,
+      change.approvalAboveUsd ?? null,
     ],
   );
   return rows[0];
@@ -88,16 +93,15 @@ export async function findOrganization(db: Database, orgId: string): Promise<Org
 
 /** Changes what is given, and leaves the rest. */
 export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
-  const { planFirst, dailyCapUsd } = change;
+  const { planFirst, dailyCapUsd, approvalAboveUsd } = change;
   const sql = `update runyard.organizations set
       plan_first = coalesce($1, plan_first),
-      daily_cap_nano = case when $2 then $3 else daily_cap_nano end
+      daily_cap_nano = case when $2 then $3 else daily_cap_nano end,
+      approval_above_usd = case when $4 then $5 else approval_above_usd end
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
-  return organizationOf(
-    await db.queryInOrganization<OrganizationRow>(orgId, sql, [planFirst ?? null, dailyCapUsd !== undefined, cap]),
-    orgId,
-  );
+  const values = [planFirst ?? null, dailyCapUsd !== undefined, cap, approvalAboveUsd !== undefined, approvalAboveUsd ?? null];
+  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
 }
 
 function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organization {
@@ -108,6 +112,7 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     planFirst: row.plan_first,
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),
+    approvalAboveUsd: row.approval_above_usd,
     createdAt: row.created_at,
   };
 }
@@ -120,6 +125,7 @@ export function toRepository(row: RepositoryRow): Repository {
     plan: row.plan_first,
     planningStatement: row.planning_statement,
     autoConfirmPlans: row.auto_confirm_plans,
+    approvalAboveUsd: row.approval_above_usd,
     createdAt: row.created_at,
   };
 }

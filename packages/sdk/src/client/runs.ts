@@ -1,3 +1,4 @@
+import type { RejectRunRequest } from "../contract/approval.ts";
 import type { Estimate } from "../contract/estimate.ts";
 import type { RouteName } from "../contract/routes.ts";
 import type { AnswerPermissionRequest, ContinueRunRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
@@ -42,6 +43,22 @@ export interface Runs extends RunResults, RunPlans, RunRecordings {
    * ```
    */
   estimate(input: CreateRunRequest, options?: RequestOptions): Promise<Estimate>;
+
+  /**
+   * Lets a run begin that waits for a person because of what it may cost (`approvalAboveUsd`): `waitingFor` has an
+   * `approval`, with the estimate. Doing it twice is harmless.
+   *
+   * @example
+   * ```ts
+   * const run = await client.runs.create({ task: "Fix the failing test", repositoryUrl: "/home/me/project" });
+   * const open = run.waitingFor.find(({ kind }) => kind === "approval");
+   * if (open !== undefined) await client.runs.approve(run.id);
+   * ```
+   */
+  approve(id: string, options?: RequestOptions): Promise<Run>;
+
+  /** Rejects such a run, which ends as `cancelled`. Doing it twice is harmless. */
+  reject(id: string, decision?: RejectRunRequest, options?: RequestOptions): Promise<Run>;
 
   /** Reads a run. */
   get(id: string, options?: RequestOptions): Promise<Run>;
@@ -143,6 +160,8 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       const request = { method: "POST", path: pathOf("estimateRun"), accept: JSON_TYPE, body: input, repeatable: true } as const;
       return checked(await transport.json(request, options), { basis: "string", runs: "number" }) as Estimate;
     },
+    approve: (id, options) => post("approveRun", { id }, { repeatable: true, options }),
+    reject: (id, decision = {}, options) => post("rejectRun", { id }, { body: decision, repeatable: true, options }),
     list: ({ limit, status, cursor } = {}, options) =>
       listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),

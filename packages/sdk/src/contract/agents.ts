@@ -4,6 +4,7 @@ import { agentNameSchema, savedAgentIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema } from "./permission-policy.ts";
 import { runSettingsSchema } from "./run.ts";
+import { dailyCapUsdSchema } from "./settings.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
 
@@ -38,6 +39,8 @@ export const createAgentSchema = z
     plan: z.boolean().optional(),
     /** What each of its runs may use at most. */
     budget: budgetSchema.optional(),
+    /** What all of its runs together may spend in a day (UTC), in US dollars. */
+    dailyCapUsd: dailyCapUsdSchema.optional(),
   })
   .refine(notBoth, NOT_BOTH);
 export type CreateAgentRequest = z.input<typeof createAgentSchema>;
@@ -58,6 +61,8 @@ export const changeAgentSchema = z
     settings: runSettingsSchema.nullable().optional(),
     plan: z.boolean().nullable().optional(),
     budget: budgetSchema.nullable().optional(),
+    /** Null: what they want. It holds for runs that exist too, from their next claim on. */
+    dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
   })
   .refine(notBoth, NOT_BOTH);
 export type ChangeAgentRequest = z.input<typeof changeAgentSchema>;
@@ -78,6 +83,10 @@ export const savedAgentSchema = z.object({
   /** null: as the repository or the organization has it. */
   plan: z.boolean().nullable(),
   budget: budgetSchema.nullable(),
+  /** US dollars; null: no cap. */
+  dailyCapUsd: z.number().nullable(),
+  /** What its runs have spent since the day began (UTC), as far as costs are known, in US dollars. */
+  spentTodayUsd: z.number(),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),
 });

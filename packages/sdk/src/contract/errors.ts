@@ -25,6 +25,7 @@ export const API_ERRORS = {
   run_not_ended: { status: 409, retryable: false, title: "The run's turn is not over" },
   run_ended: { status: 409, retryable: false, title: "The run has ended" },
   plan_not_open: { status: 409, retryable: false, title: "No plan waits for a decision" },
+  approval_not_open: { status: 409, retryable: false, title: "The run does not wait for an approval" },
   stale_plan: { status: 409, retryable: false, title: "The plan has changed in the meantime" },
   nothing_recorded: { status: 409, retryable: false, title: "No model call of this run is recorded" },
   recording_not_here: { status: 409, retryable: false, title: "The recording is on another machine" },

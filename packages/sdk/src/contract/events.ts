@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { approvalEventSchemas } from "./approval.ts";
 import { attemptEventSchemas } from "./attempts.ts";
 import { budgetEventSchemas } from "./budget.ts";
 import { runIdSchema } from "./ids.ts";
@@ -134,6 +135,7 @@ export const eventDataSchemas = {
   ...planEventSchemas,
   ...replayEventSchemas,
   ...budgetEventSchemas,
+  ...approvalEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

@@ -1,4 +1,5 @@
 export * from "./agents.ts";
+export * from "./approval.ts";
 export * from "./attempts.ts";
 export * from "./budget.ts";
 export * from "./creating.ts";

@@ -162,6 +162,24 @@ function stageWords(event: RunEvent): Words | null {
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
     default:
-      return planWords(event);
+      return approvalWords(event) ?? planWords(event);
+  }
+}
+
+/** Approvals and what was decided about them; null: it is another event. */
+function approvalWords(event: RunEvent): Words | null {
+  switch (event.type) {
+    case "approval.requested":
+      return { level: "warning", source: "runyard", message: `waits for an approval: ${event.data.title}` };
+    case "approval.granted":
+      return { level: "info", source: "runyard", message: `approved (person, ${event.data.userName ?? event.data.userId})` };
+    case "approval.rejected":
+      return {
+        level: "warning",
+        source: "runyard",
+        message: `rejected (person, ${event.data.userName ?? event.data.userId}): ${event.data.reason}`,
+      };
+    default:
+      return null;
   }
 }

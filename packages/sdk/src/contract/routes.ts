@@ -38,6 +38,18 @@ export const ROUTES = {
     policy: { scope: "agent:execute" },
     summary: "The same as continue",
   },
+  approveRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/approve",
+    policy: { scope: "agent:write" },
+    summary: "Let a run begin that waits because of what it may cost",
+  },
+  rejectRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/reject",
+    policy: { scope: "agent:write" },
+    summary: "Reject such a run, which cancels it",
+  },
   runEvents: {
     method: "GET",
     path: "/v1/agent-runs/{id}/events",

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { approvalAboveUsdSchema, approvalSchema } from "./approval.ts";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
@@ -47,6 +48,8 @@ export const runSettingsSchema = z
     permissions: runPermissionsSchema.optional(),
     /** Hosts that programs in the sandbox may reach, beside those of a saved agent; default: none. */
     egress: egressSchema.optional(),
+    /** Default: what the repository or the organization has. Where several say something the lowest counts: a run cannot loosen it. */
+    approvalAboveUsd: approvalAboveUsdSchema.optional(),
     ...attemptSettings,
     ...planSettings,
   })
@@ -182,12 +185,15 @@ export const runResultSchema = z.object({
 export type RunResult = z.infer<typeof runResultSchema>;
 
 export const pendingRequestSchema = z.object({
-  kind: z.enum(["permission", "question"]),
+  /** `approval`: the turn does not begin before somebody says so. */
+  kind: z.enum(["permission", "question", "approval"]),
   id: z.string(),
   title: z.string(),
   toolKind: toolKindSchema.nullable(),
+  /** Of an approval. */
+  approval: approvalSchema.optional(),
 });
-/** A permission or a question of the agent that a person must answer. */
+/** A permission or a question of the agent, or an approval of the run, that a person must answer. */
 export type PendingRequest = z.infer<typeof pendingRequestSchema>;
 
 /** A run, as the native API shows it. Figures that were not measured are null, never 0. */
@@ -199,8 +205,11 @@ export const runSchema = z.object({
   phase: runPhaseSchema,
   /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
   queuePosition: z.number().int().positive().nullable(),
-  /** Why it is queued: in the order of the queue, or until its organization may spend more (`daily-cap`); null when it is not. */
-  queueReason: z.enum(["order", "daily-cap"]).nullable(),
+  /**
+   * Why it is queued: in the order of the queue, or until its organization (`daily-cap`) or its saved agent
+   * (`agent-daily-cap`) may spend more; null when it is not.
+   */
+  queueReason: z.enum(["order", "daily-cap", "agent-daily-cap"]).nullable(),
   /** Starts at 1; each `continue` begins the next. */
   turn: z.number().int(),
   attempt: z.number().int(),
@@ -234,6 +243,8 @@ export const runSchema = z.object({
     permissions: z.array(z.enum(RUN_PERMISSIONS)),
     /** Hosts and presets that programs in the sandbox may reach. */
     egress: z.array(z.string()),
+    /** The lowest limit that held when it was created or continued; null: none. */
+    approvalAboveUsd: z.number().nullable(),
     ...attemptSettingsShown,
     ...planSettingsShown,
   }),

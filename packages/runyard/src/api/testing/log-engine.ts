@@ -100,6 +100,8 @@ export function createLogEngine(): LogEngine {
     confirmPlan: async (principal, id) => noPlan(find(principal, id).run),
     rejectPlan: async (principal, id) => noPlan(find(principal, id).run),
     revisePlan: async (principal, id) => noPlan(find(principal, id).run),
+    approveRun: async (principal, id) => noApproval(find(principal, id).run),
+    rejectRun: async (principal, id) => noApproval(find(principal, id).run),
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
       const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
@@ -233,6 +235,7 @@ function blankRun(number: number): Run {
       strictPlan: false,
       planTimeout: null,
       onPlanTimeout: "reject",
+      approvalAboveUsd: null,
     },
     planFirst: false,
     plan: null,
@@ -301,6 +304,11 @@ function blankExchange(id: string): ExchangeDetail {
     request: body,
     response: body,
   };
+}
+
+/** They wait for no approval. */
+function noApproval(run: Run): never {
+  throw new RunyardError("approval_not_open", `Run ${run.id} waits for no approval.`);
 }
 
 /** Runs of this engine make no plans. */

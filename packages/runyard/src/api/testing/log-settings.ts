@@ -19,7 +19,7 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     return entry;
   };
   const organizationOf = (id: string): Organization =>
-    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, createdAt: AT };
+    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, approvalAboveUsd: null, createdAt: AT };
 
   return {
     listRepositories: async ({ orgId }) => {
@@ -29,7 +29,7 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     createRepository: async ({ orgId }, { repositoryUrl }) => {
       const known = [...repositories.values()].find((entry) => entry.orgId === orgId && entry.repository.repositoryUrl === repositoryUrl);
       if (known !== undefined) return known.repository;
-      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, createdAt: AT };
+      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, approvalAboveUsd: null, createdAt: AT };
       const repository = { id: newRepositoryId(), repositoryUrl, ...blank };
       repositories.set(repository.id, { orgId, repository });
       return repository;
