@@ -1,6 +1,6 @@
 import type { ChangeAgentRequest } from "@runyard/sdk/contract";
 import { type Command, Option } from "commander";
-import { parseDollars, parseTokens } from "./budget-options.ts";
+import { advisoryOption, budgetRequest, parseDollars, parseTokens } from "./budget-options.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
 import { parseCommand } from "./parse-command.ts";
@@ -21,6 +21,8 @@ export interface AgentOptions {
   /** False: none any more. */
   readonly budget?: number | false;
   readonly budgetTokens?: number;
+  readonly budgetAdvisory?: boolean;
+  readonly ownLogin?: boolean;
 }
 
 /** Adds the options; what comes back reads the part of a request that they make. */
@@ -30,6 +32,7 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--description <text>", "what it is for")
     .addOption(new Option("--profile <name>", "the profile that it works as (default: builtin)").conflicts("agentCommand"))
     .option("--agent-command <words>", "in its place: any program that speaks ACP, run in the workspace", parseCommand)
+    .option("--own-login", "its runs call with the login that the agent's own program holds on the server's machine")
     .option("--model <name>", "the model")
     .option("--instructions <text>", "what stands in front of the first prompt of each of its runs")
     .addOption(new Option("--instructions-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("instructions"))
@@ -41,7 +44,8 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--mcp-servers <json>", "MCP servers for it: a JSON list, or @file", parseJsonOption)
     .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
     .option("--budget <dollars>", "what the model calls of each of its runs may cost at most, in US dollars", parseDollars)
-    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens);
+    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens)
+    .addOption(advisoryOption());
   return (options) => changeOf(options, permissions);
 }
 
@@ -49,7 +53,8 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
 export function addRemovingOptions(command: Command): Command {
   return command
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
-    .addOption(new Option("--no-budget", "no such limit").conflicts("budgetTokens"));
+    .option("--no-own-login", "they call with the server's keys")
+    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetTokens", "budgetAdvisory"]));
 }
 
 async function changeOf(options: AgentOptions, permissions: PermissionOptions): Promise<ChangeAgentRequest> {
@@ -61,6 +66,7 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
     ...(description !== undefined && { description: orNull(description) }),
     ...(profile !== undefined && { profile }),
     ...(words !== undefined && { command: words }),
+    ...(options.ownLogin !== undefined && { login: options.ownLogin ? "own" : "gateway" }),
     ...(model !== undefined && { model: orNull(model) }),
     ...(instructions !== undefined && { instructions: orNull(instructions) }),
     ...(plan !== undefined && { plan }),
@@ -72,10 +78,9 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
   };
 }
 
-function budgetOf({ budget: usd, budgetTokens: tokens }: AgentOptions): ChangeAgentRequest["budget"] {
+function budgetOf({ budget: usd, ...more }: AgentOptions): ChangeAgentRequest["budget"] {
   if (usd === false) return null;
-  if (usd === undefined && tokens === undefined) return undefined;
-  return { ...(usd !== undefined && { usd }), ...(tokens !== undefined && { tokens }) };
+  return budgetRequest({ ...more, ...(usd !== undefined && { budget: usd }) }).budget;
 }
 
 /** An empty text takes away what was there. */

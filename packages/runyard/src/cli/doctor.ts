@@ -12,7 +12,7 @@ import { wrap, wrapBehind } from "./text.ts";
 export const doctor = command("doctor", {
   summary: "Say what this machine has, and what to do about gaps",
   group: GROUP.server,
-  more: "Works without a server. Exit code 0 when a run could start, 1 otherwise. Keys and logins are looked for and never read.",
+  more: "Works without a server. Exit code 0 when a run could start, 1 otherwise. Keys are looked for and never read; of logins it is only read how long they hold.",
   examples: ["runyard doctor", "runyard doctor --json | jq '.findings[] | select(.state == \"problem\")'"],
 })
   .addOption(jsonOption())

@@ -5,6 +5,7 @@ const REVIEWER: AgentDefinition = {
   description: "Reviews",
   profile: "opencode",
   command: null,
+  login: "own",
   model: "m-1",
   instructions: "You review.",
   permissionPolicy: { ask: ["edit"], deny: [] },
@@ -21,6 +22,7 @@ describe("a change of an agent", () => {
     const nothing = {
       description: null,
       profile: null,
+      login: null,
       model: null,
       instructions: null,
       permissionPolicy: null,
@@ -51,8 +53,17 @@ describe("a change of an agent", () => {
 });
 
 describe("a run that was given an agent", () => {
+  it("calls with the server's keys, unless it or its agent says otherwise", () => {
+    const { login: _, ...earlier } = REVIEWER;
+    expect(withAgent({}, earlier).login).toBe("gateway");
+    expect(changeAgent(earlier, {}).login).toBeUndefined();
+    expect(withAgent({ login: "own" }, earlier).login).toBe("own");
+    expect(withAgent({ login: "gateway" }, REVIEWER).login).toBe("gateway");
+  });
+
   it("is what the agent says, where it says nothing itself", () => {
     expect(withAgent({}, REVIEWER)).toEqual({
+      login: "own",
       model: "m-1",
       permissionPolicy: REVIEWER.permissionPolicy,
       mcpServers: REVIEWER.mcpServers,
@@ -84,6 +95,7 @@ describe("a run that was given an agent", () => {
     };
     expect(withAgent(wishes, REVIEWER)).toEqual({
       ...wishes,
+      login: "own",
       settings: { timeout: 5_000, sandboxType: "high-cpu" },
       budget: { usd: 2, tokens: 9 },
     });

@@ -1,4 +1,4 @@
-import type { Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import type { AgentLoginChoice, Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
 
 /** What a saved agent is, beside its name; with the secrets of its servers. */
 export interface AgentDefinition {
@@ -6,6 +6,8 @@ export interface AgentDefinition {
   readonly profile: string;
   /** The words of a command, for the profile `custom`; else null. */
   readonly command: string[] | null;
+  /** Not there in agents of earlier versions: `gateway`. */
+  readonly login?: AgentLoginChoice | undefined;
   readonly model: string | null;
   readonly instructions: string | null;
   /** As it was asked for: what it comes to depends on the sandbox of each run. */
@@ -23,6 +25,7 @@ export interface AgentChange {
   readonly description?: Change<string>;
   readonly profile?: Change<string>;
   readonly command?: Change<string[]>;
+  readonly login?: Change<AgentLoginChoice>;
   readonly model?: Change<string>;
   readonly instructions?: Change<string>;
   readonly permissionPolicy?: Change<PermissionPolicy>;
@@ -39,6 +42,7 @@ export const PLAIN_AGENT: AgentDefinition = {
   description: null,
   profile: DEFAULT_PROFILE,
   command: null,
+  login: "gateway",
   model: null,
   instructions: null,
   permissionPolicy: null,
@@ -57,6 +61,7 @@ export function changeAgent(before: AgentDefinition, change: AgentChange): Agent
   return {
     description: after("description", null),
     ...programAfter(before, change),
+    login: after("login", "gateway"),
     model: after("model", null),
     instructions: after("instructions", null),
     permissionPolicy: after("permissionPolicy", null),
@@ -77,6 +82,7 @@ function programAfter(before: AgentDefinition, { profile, command }: AgentChange
 
 /** The part of a new run's request that a saved agent may have said already. */
 export interface RunWishes {
+  readonly login?: AgentLoginChoice | undefined;
   readonly model?: string | undefined;
   readonly permissionPolicy?: PermissionPolicy | undefined;
   readonly mcpServers?: readonly McpServer[] | undefined;
@@ -87,6 +93,7 @@ export interface RunWishes {
 
 /** What a run is asked to be that was given an agent: what it says itself, and where it says nothing, what the agent says. */
 export interface ResolvedWishes {
+  readonly login: AgentLoginChoice;
   readonly model: string | undefined;
   readonly permissionPolicy: PermissionPolicy | undefined;
   readonly mcpServers: readonly McpServer[];
@@ -101,6 +108,7 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
   const own = wishes.mcpServers ?? [];
   const names = new Set(own.map((server) => server.name));
   return {
+    login: wishes.login ?? agent.login ?? "gateway",
     model: wishes.model ?? agent.model ?? undefined,
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],

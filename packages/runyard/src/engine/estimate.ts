@@ -13,12 +13,15 @@ export async function estimateRun(
     readonly input: z.output<typeof createRunSchema>;
     readonly profile: string;
     readonly model: string | null;
+    /** False: a subscription pays, and nobody knows how much. */
+    readonly isPriced: boolean;
   },
 ): Promise<Estimate> {
-  const { principal, input, profile, model } = asked;
+  const { principal, input, profile, model, isPriced } = asked;
   const { root } = await options.inspectRepository(input.repositoryUrl, input.branch);
   // A scripted model costs nothing, whatever it answers.
   if (options.model().simulated) return estimateByTask(0);
+  if (!isPriced) return estimateByTask(null);
   const before = estimateByRuns(await pastRuns(options.db, { orgId: principal.orgId, repositoryUrl: root, profile, model }));
   return before ?? estimateByTask(await options.costOf(model, expectedCalls(input.task.length)));
 }

@@ -21,6 +21,7 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
+import { requireOwnLogin } from "./model.ts";
 
 type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 
@@ -76,7 +77,11 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
 }
 
 /** What a program of the user's own needs that is told of none. */
-const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };
+const NO_NEEDS: AgentNeeds = {
+  apis: [],
+  picksModel: false,
+  ownLogin: "Runyard does not know what logins a program of your own has.",
+};
 
 /** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {
@@ -110,7 +115,9 @@ function needsOf({ describeAgent }: Profiles, { profile, command }: AgentDefinit
 }
 
 function checked(profiles: Profiles, definition: AgentDefinition): AgentDefinition {
-  if (needsOf(profiles, definition) === undefined) throw unknownProfile(profiles, definition.profile, []);
+  const needs = needsOf(profiles, definition);
+  if (needs === undefined) throw unknownProfile(profiles, definition.profile, []);
+  if (definition.login === "own") requireOwnLogin(needs);
   return definition;
 }
 

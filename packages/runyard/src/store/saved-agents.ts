@@ -102,6 +102,7 @@ export function toSavedAgent(row: SavedAgentRow): SavedAgent {
     id: row.id,
     name: row.name,
     ...definition,
+    login: definition.login ?? "gateway",
     mcpServers: mcpServers.map(withoutSecrets),
     createdAt: row.created_at,
     updatedAt: row.updated_at,

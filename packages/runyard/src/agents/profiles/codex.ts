@@ -1,4 +1,6 @@
+import { RUN_TOKEN_HEADER } from "../../core/own-login.ts";
 import { codexDoor } from "./codex-door.ts";
+import { codexLogin, codexLoginCopy } from "./codex-login.ts";
 import { ADAPTER, type CodexInstallation, findCodex } from "./codex-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
@@ -28,11 +30,13 @@ export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
     apis: ["openai"],
     picksModel: false,
     install: ADAPTER.install,
-    loginPlace: ".codex/auth.json",
+    loginPlace: codexLogin.place,
+    ownLogin: codexLogin,
     argv: (c) => ["/bin/sh", "-c", LAUNCH, "codex", `${c.home}/${DOOR_FILE}`, c.nodeProgram, installation().adapter],
     env: codexEnv,
     homeFiles: (c) => [
       { path: `${CODEX_HOME}/config.toml`, content: codexConfig(c) },
+      ...(c.login ? [{ path: codexLogin.place, content: codexLoginCopy(c.login) }] : []),
       {
         path: DOOR_FILE,
         content: codexDoor({ codex: installation().codex, workspace: c.workspace, codexHome: `${c.home}/${CODEX_HOME}` }),
@@ -84,8 +88,9 @@ const FEATURES_OFF = [
 ];
 
 function codexConfig(c: ProfileContext): string {
-  return `model = ${toml(c.model ?? ANY_MODEL)}
-model_provider = "runyard"
+  // With a login it knows which models its maker gives it.
+  const model = c.login ? c.model : (c.model ?? ANY_MODEL);
+  return `${model === null ? "" : `model = ${toml(model)}\n`}model_provider = "runyard"
 approval_policy = "on-request"
 sandbox_mode = "danger-full-access"
 web_search = "disabled"
@@ -112,9 +117,8 @@ trust_level = "untrusted"
 [model_providers.runyard]
 name = "Runyard"
 base_url = ${toml(`${c.gatewayUrl}/v1`)}
-env_key = "${TOKEN_VARIABLE}"
 wire_api = "responses"
-requires_openai_auth = false
+${c.login ? `requires_openai_auth = true\nenv_http_headers = { "${RUN_TOKEN_HEADER}" = "${TOKEN_VARIABLE}" }` : `requires_openai_auth = false\nenv_key = "${TOKEN_VARIABLE}"`}
 supports_websockets = false
 `;
 }

@@ -25,6 +25,7 @@ export function createLogAgents(newAgentId: () => string): SavedAgents {
     id,
     name,
     ...definition,
+    login: definition.login ?? "gateway",
     mcpServers: definition.mcpServers.map(withoutSecrets),
     createdAt: AT,
     updatedAt: AT,
