@@ -12,6 +12,8 @@ import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../
 
 const AGENTS = await realAgents(["codex", "claude"]);
 const PROVIDER_KEY = "sk-decoy-provider-key";
+/** Codex has other tools for models that it knows by name, and would take one of those by itself. */
+const MODEL: Readonly<Record<string, { readonly model: string }>> = { codex: { model: "scripted-1" } };
 
 /** The files below a folder that hold a text. */
 function filesWith(dir: string, text: string): string[] {
@@ -59,7 +61,13 @@ for (const { name, reason } of AGENTS)
       maker.play(script);
       provider.play([{ say: "The provider with the key answered." }]);
       const repositoryUrl = makeRepository(home.root, { "README.md": "# demo\n" }, `${name}-${++count}`);
-      const run = await client.runs.create({ task: "Do it", repositoryUrl, agent: { profile: name, login: "own" }, ...request });
+      const run = await client.runs.create({
+        task: "Do it",
+        repositoryUrl,
+        agent: { profile: name, login: "own" },
+        ...MODEL[name],
+        ...request,
+      });
       return { ...run, repository: repositoryUrl };
     }
     const toEnd = async (id: string): Promise<{ run: Run; log: RunEvent[] }> => {
@@ -80,7 +88,6 @@ for (const { name, reason } of AGENTS)
         error: null,
         credential: "inside",
         budget: null,
-        model: null,
         result: { summary: "It is written.", filesChanged: 1 },
         usage: { modelCalls: 3, failedModelCalls: 0, totalCost: null, unpricedCalls: 3, inputTokens: 3 * SCRIPTED_USAGE.inputTokens },
       });
@@ -95,7 +102,8 @@ for (const { name, reason } of AGENTS)
       expect(sent).not.toContain(PROVIDER_KEY);
       expect(sent).not.toMatch(/x-runyard|ryg_/);
       for (const { headers } of maker.requests) {
-        expect(headers["user-agent"]).toMatch(name === "claude" ? /^claude-cli\// : /^\w*codex/i);
+        // Codex names the client that speaks to it.
+        expect(headers["user-agent"]).toMatch(name === "claude" ? /^claude-cli\// : /^runyard\//);
         expect(headers["chatgpt-account-id"]).toBe(name === "codex" ? "acc-0123-made-up" : undefined);
         expect(headers["x-api-key"]).toBeUndefined();
       }
@@ -120,16 +128,32 @@ for (const { name, reason } of AGENTS)
     test("two runs have it at the same time, and a later turn has it again", async () => {
       const script = [{ run: "sleep 1" }, { say: "Done." }];
       const first = await begin(script, { budget: { tokens: 2_000_000, advisory: true } });
-      const second = await client.runs.create({ task: "Do it", repositoryUrl: first.repository, agent: { profile: name, login: "own" } });
+      const second = await client.runs.create({
+        task: "Do it",
+        repositoryUrl: first.repository,
+        agent: { profile: name, login: "own" },
+        ...MODEL[name],
+      });
       const ends = await Promise.all([toEnd(first.id), toEnd(second.id)]);
       expect(ends.map(({ run }) => [run.status, run.credential])).toEqual([
         ["completed", "inside"],
         ["completed", "inside"],
       ]);
       expect(ends[0]?.run.budget).toMatchObject({ tokens: 2_000_000, enforcement: "advisory", spentTokens: expect.any(Number) as number });
+
+      // A replay calls nobody, so it has no login either; its agent does the same.
+      const asked = maker.requests.length;
+      const replay = await toEnd((await client.runs.replay(second.id)).id);
+      expect(replay.run).toMatchObject({ status: "completed", credential: "gateway", replay: { divergence: null } });
+      expect(maker.requests.length).toBe(asked);
+
       maker.play({ next: [{ say: "Went on." }] });
       await client.runs.continue(first.id, "[[next]] Go on");
-      expect((await toEnd(first.id)).run).toMatchObject({ status: "completed", credential: "inside", result: { summary: "Went on." } });
+      expect((await toEnd(first.id)).run).toMatchObject({
+        status: "completed",
+        credential: "inside",
+        result: { summary: expect.stringContaining("Went on.") as string },
+      });
     });
 
     test("one that its maker does not take ends the run, and it is said how to renew it", async () => {

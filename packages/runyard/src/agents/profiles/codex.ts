@@ -9,6 +9,8 @@ const DOOR_FILE = `${CODEX_HOME}/runyard-codex.mjs`;
 const TOKEN_VARIABLE = "RUNYARD_GATEWAY_TOKEN";
 /** For simulated runs only, which may be without a name. Codex asks and plans by a model's name where it knows it. */
 const ANY_MODEL = "runyard";
+/** Nobody listens there, which is known at once; names of hosts are looked for in vain for ten seconds. */
+const NOWHERE = "http://127.0.0.1:9/";
 /** A home's files cannot be executed. The words behind it (the door, then the agent's own argv) are parameters of the shell, never part of its text. */
 const LAUNCH = 'mkdir -p "$TMPDIR" && chmod 700 "$1" && shift && exec "$@"';
 
@@ -69,6 +71,8 @@ function codexEnv(c: ProfileContext): Record<string, string> {
     NO_BROWSER: "1",
     CODEX_ACP_PROMPT_SUGGESTIONS: "false",
     [TOKEN_VARIABLE]: c.token,
+    // There is nothing to renew the login with.
+    ...(c.login && { CODEX_REFRESH_TOKEN_URL_OVERRIDE: NOWHERE }),
   };
 }
 
@@ -90,7 +94,8 @@ const FEATURES_OFF = [
 function codexConfig(c: ProfileContext): string {
   // With a login it knows which models its maker gives it.
   const model = c.login ? c.model : (c.model ?? ANY_MODEL);
-  return `${model === null ? "" : `model = ${toml(model)}\n`}model_provider = "runyard"
+  const first = [...(model === null ? [] : [`model = ${toml(model)}`]), ...(c.login ? [`chatgpt_base_url = ${toml(NOWHERE)}`] : [])];
+  return `${first.map((line) => `${line}\n`).join("")}model_provider = "runyard"
 approval_policy = "on-request"
 sandbox_mode = "danger-full-access"
 web_search = "disabled"
