@@ -4,8 +4,7 @@ import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { credentialOf } from "./agents/profiles/credential.ts";
-import { type AgentLogin, lookAtLogin, readLogin } from "./agents/profiles/own-login.ts";
-import type { AgentProfile } from "./agents/profiles/profile.ts";
+import { type LoginLook, lookAtLogin, readLogin } from "./agents/profiles/own-login.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ModelProvider, ServerConfiguration } from "./configuration.ts";
@@ -150,11 +149,6 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     });
     closing.push(() => sweeper.close());
     let gateway: Gateway | null = null;
-    const readOwnLogin = (profile: string): AgentLogin => {
-      const own = resolveProfile(profile)?.ownLogin;
-      if (typeof own === "object") return readLogin(own, { env: process.env, nowMs: Date.now() });
-      throw new Error(own ?? `This server knows no agent "${profile}".`);
-    };
     const there = executes ? own : offeredBy(sweeper.alive, own);
     const engine = createEngine({
       db,
@@ -167,7 +161,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       ...there,
       isPriced: (model) => isPriced(config.providers, model),
       // The logins are on the machines of those who execute runs.
-      whyNoLogin: (profile) => (executes ? messageOf(() => readOwnLogin(profile)) : null),
+      whyNoLogin: (profile) => (executes ? (lookAtOwnLogin(profile)?.reason ?? null) : null),
       costOf: (model, calls) => costOf(config.providers, model, calls),
       defaultDriver: config.defaultDriver,
       answers: {
@@ -274,7 +268,12 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         builtinAgentProgram: runtime.builtinAgentProgram,
         runToolsProgram: runtime.runToolsProgram,
         hostMemoryBytes,
-        readLogin: readOwnLogin,
+        readLogin: (profile) => {
+          const own = resolveProfile(profile)?.ownLogin;
+          if (typeof own === "object") return readLogin(own, { env: process.env, nowMs: Date.now() });
+          throw new Error(own ?? `This server knows no agent "${profile}".`);
+        },
+        loginPlan: (profile) => lookAtOwnLogin(profile)?.plan ?? null,
         loginProvider: (profile) => {
           const way = config.loginWays[profile];
           if (way === undefined) throw new Error(`Nobody knows where the calls of ${profile} with its own login go`);
@@ -316,26 +315,22 @@ async function probeProfiles(providers: readonly ModelProvider[]): Promise<Serve
     knownPrograms().map(async (profile) => {
       const { installed, version, reason } = await profile.probe(env);
       const credential = credentialOf(profile, { providers, env });
-      return { name: profile.name, installed, version, reason, install: profile.install, credential, login: loginOf(profile) };
+      const login = showLogin(lookAtOwnLogin(profile.name));
+      return { name: profile.name, installed, version, reason, install: profile.install, credential, login };
     }),
   );
 }
 
 /** How the login stands that a profile's program holds here; null: its runs cannot have it. */
-function loginOf({ ownLogin }: AgentProfile): ServerStatus["agents"][number]["login"] {
-  if (typeof ownLogin === "string") return null;
-  const { expiresAtMs, reason } = lookAtLogin(ownLogin, { env: process.env, nowMs: Date.now() });
-  return { usable: reason === null, expiresAt: expiresAtMs === null ? null : new Date(expiresAtMs).toISOString(), reason };
+function lookAtOwnLogin(profile: string): LoginLook | null {
+  const own = resolveProfile(profile)?.ownLogin;
+  return typeof own === "object" ? lookAtLogin(own, { env: process.env, nowMs: Date.now() }) : null;
 }
 
-/** What an action throws says in words; null: it threw nothing. */
-function messageOf(action: () => unknown): string | null {
-  try {
-    action();
-    return null;
-  } catch (error) {
-    return (error as Error).message;
-  }
+function showLogin(look: LoginLook | null): ServerStatus["agents"][number]["login"] {
+  if (look === null) return null;
+  const { expiresAtMs, reason } = look;
+  return { usable: reason === null, expiresAt: expiresAtMs === null ? null : new Date(expiresAtMs).toISOString(), reason };
 }
 
 /** A run that ended while no server could tell the gateway so: its token must be worth nothing. */

@@ -34,6 +34,8 @@ export interface RunnerContext {
   readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;
   /** The login that a profile's program holds on this machine. Throws an Error with plain sentences where a run cannot begin with it. */
   readonly readLogin: (profile: string) => AgentLogin;
+  /** What the subscription of that login is called, however old it is; null: that is not known. */
+  readonly loginPlan: (profile: string) => string | null;
   /** Where calls with that login go. */
   readonly loginProvider: (profile: string) => Provider & { readonly apiKey: null };
   readonly now: () => number;

@@ -9,7 +9,7 @@ import { attemptDirs } from "./directories.ts";
 import { removeHomeFile } from "./home-files.ts";
 import { RunFailure } from "./run-handle.ts";
 
-type LoginContext = Pick<RunnerContext, "home" | "readLogin">;
+type LoginContext = Pick<RunnerContext, "home" | "readLogin" | "loginPlan">;
 
 /**
  * The login that an attempt's agent calls with; null: it calls with the gateway's keys. It is the one that its program held when
@@ -31,7 +31,7 @@ export function loginOf(ctx: LoginContext, row: RunRow): AgentLogin | null {
 /** What the agent is given: where no maker is called, a stand-in that makes it call as with the login. */
 export function loginForAgent(ctx: LoginContext, row: RunRow, token: string): AgentLogin | null {
   if (row.spec.login !== "own") return null;
-  return loginOf(ctx, row) ?? standInLogin(token);
+  return loginOf(ctx, row) ?? standInLogin(token, ctx.loginPlan(row.spec.agent.profile));
 }
 
 function heldBy(ctx: LoginContext, row: RunRow): AgentLogin {

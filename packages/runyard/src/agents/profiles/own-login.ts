@@ -30,15 +30,16 @@ export interface OwnLogin {
 
 /** How a login stands. */
 export interface LoginLook {
-  /** Null where it cannot be read. */
+  /** Null where it cannot be read; `plan` too. */
   readonly expiresAtMs: number | null;
+  readonly plan: string | null;
   /** Why runs cannot have it, and what to do; null: they can. */
   readonly reason: string | null;
 }
 
-/** What stands in for a login where no maker is called: in simulated runs and in replays. */
-export function standInLogin(token: string): AgentLogin {
-  return { accessToken: token, accountId: "runyard", plan: null, expiresAtMs: null };
+/** What stands in for a login where no maker is called: in simulated runs and in replays. Programs choose their models by the plan. */
+export function standInLogin(token: string, plan: string | null): AgentLogin {
+  return { accessToken: token, accountId: "runyard", plan, expiresAtMs: null };
 }
 
 /** The file of a login. */
@@ -50,25 +51,27 @@ export function loginFile({ place, folderVariable }: OwnLogin, env: NodeJS.Proce
 /** Reads a login that a run can begin with. Throws an Error with plain sentences that say why there is none, and what to do. */
 export function readLogin(own: OwnLogin, { env, nowMs }: { readonly env: NodeJS.ProcessEnv; readonly nowMs: number }): AgentLogin {
   const login = parseLogin(own, env);
-  const standing = loginStanding(login.expiresAtMs, nowMs);
-  if (standing === "usable") return login;
-  const when = new Date(login.expiresAtMs ?? 0).toISOString();
+  const why = whyNotHeld(own, { ...login, nowMs });
+  if (why !== null) throw new Error(why);
+  return login;
+}
+
+/** Null: it holds for long enough. */
+function whyNotHeld(own: OwnLogin, { expiresAtMs, nowMs }: { readonly expiresAtMs: number | null; readonly nowMs: number }): string | null {
+  const standing = loginStanding(expiresAtMs, nowMs);
+  if (standing === "usable" || expiresAtMs === null) return null;
+  const when = new Date(expiresAtMs).toISOString();
   const words = standing === "expired" ? `has expired (${when})` : `expires within a few minutes (${when})`;
-  throw new Error(`${own.title}'s login on the server's machine ${words}. Renew it there: ${own.renew}.`);
+  return `${own.title}'s login on the server's machine ${words}. Renew it there: ${own.renew}.`;
 }
 
 /** The same for those who only want to know. */
 export function lookAtLogin(own: OwnLogin, { env, nowMs }: { readonly env: NodeJS.ProcessEnv; readonly nowMs: number }): LoginLook {
   try {
-    const { expiresAtMs } = parseLogin(own, env);
-    try {
-      readLogin(own, { env, nowMs });
-      return { expiresAtMs, reason: null };
-    } catch (error) {
-      return { expiresAtMs, reason: (error as Error).message };
-    }
+    const { expiresAtMs, plan } = parseLogin(own, env);
+    return { expiresAtMs, plan, reason: whyNotHeld(own, { expiresAtMs, nowMs }) };
   } catch (error) {
-    return { expiresAtMs: null, reason: (error as Error).message };
+    return { expiresAtMs: null, plan: null, reason: (error as Error).message };
   }
 }
 
