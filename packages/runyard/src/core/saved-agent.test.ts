@@ -72,6 +72,7 @@ describe("a run that was given an agent", () => {
       budget: { usd: 2 },
     });
     expect(withAgent({}, PLAIN_AGENT)).toEqual({
+      login: "gateway",
       model: undefined,
       permissionPolicy: undefined,
       mcpServers: [],

@@ -1,4 +1,4 @@
-import { type AgentLogin, at, type OwnLogin, textIn, tokenIn } from "./own-login.ts";
+import { type AgentLogin, at, type OwnLogin, textIn, timeIn, tokenIn } from "./own-login.ts";
 
 /** Claude Code's login with a subscription, as it keeps it where there is no keychain. */
 export const claudeLogin: OwnLogin = {
@@ -9,12 +9,11 @@ export const claudeLogin: OwnLogin = {
   parse(content) {
     const accessToken = tokenIn(at(content, "claudeAiOauth", "accessToken"));
     if (accessToken === undefined) throw new Error("holds no login with a subscription that Runyard knows.");
-    const expiresAt = at(content, "claudeAiOauth", "expiresAt");
     return {
       accessToken,
       accountId: null,
       plan: textIn(at(content, "claudeAiOauth", "subscriptionType")),
-      expiresAtMs: typeof expiresAt === "number" && Number.isFinite(expiresAt) ? expiresAt : null,
+      expiresAtMs: timeIn(at(content, "claudeAiOauth", "expiresAt"), 1),
     };
   },
 };

@@ -1,4 +1,4 @@
-import { type AgentLogin, at, type OwnLogin, textIn, tokenIn } from "./own-login.ts";
+import { type AgentLogin, at, type OwnLogin, textIn, timeIn, tokenIn } from "./own-login.ts";
 
 /** Where OpenAI's tokens tell of the account. */
 const ACCOUNT_CLAIMS = "https://api.openai.com/auth";
@@ -18,12 +18,11 @@ export const codexLogin: OwnLogin = {
     const told = [at(content, "tokens", "account_id"), at(claims, ACCOUNT_CLAIMS, "chatgpt_account_id")];
     const accountId = told.map(textIn).find((id) => id !== null && /^[\w.-]{1,200}$/.test(id));
     if (accountId == null) throw new Error("does not say whose account it is.");
-    const expires = at(claims, "exp");
     return {
       accessToken,
       accountId,
       plan: textIn(at(claims, ACCOUNT_CLAIMS, "chatgpt_plan_type")),
-      expiresAtMs: typeof expires === "number" && Number.isFinite(expires) ? expires * 1_000 : null,
+      expiresAtMs: timeIn(at(claims, "exp"), 1_000),
     };
   },
 };

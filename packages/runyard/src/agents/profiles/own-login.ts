@@ -121,6 +121,14 @@ export function tokenIn(value: unknown): string | undefined {
   return typeof value === "string" && /^[\x21-\x7e]{16,}$/.test(value) ? value : undefined;
 }
 
+/** The last moment that a date can be, in milliseconds since 1970. */
+const LAST_MS = 8.64e15;
+
+/** A time in such units as milliseconds since 1970; null for anything else. */
+export function timeIn(value: unknown, unitMs: number): number | null {
+  return typeof value === "number" && value >= 0 && value * unitMs <= LAST_MS ? value * unitMs : null;
+}
+
 /** A text, or null. */
 export function textIn(value: unknown): string | null {
   return typeof value === "string" && value !== "" ? value : null;
