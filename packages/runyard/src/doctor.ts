@@ -181,16 +181,18 @@ function lookAtOneLogin(
   { name, loginPlace, ownLogin }: AgentProfile,
   env: NodeJS.ProcessEnv,
 ): { readonly words: string; readonly advice: string | null } | null {
+  const userHome = env["HOME"] || homedir();
   if (typeof ownLogin === "string") {
-    const isThere = loginPlace !== null && existsSync(path.join(env["HOME"] || homedir(), loginPlace));
+    const isThere = loginPlace !== null && existsSync(path.join(userHome, loginPlace));
     return isThere ? { words: `${name} (~/${loginPlace}): not for runs`, advice: null } : null;
   }
   const file = loginFile(ownLogin, env);
   if (!existsSync(file)) return null;
+  const place = file.startsWith(`${userHome}/`) ? `~${file.slice(userHome.length)}` : file;
   const { expiresAtMs, reason } = lookAtLogin(ownLogin, { env, nowMs: Date.now() });
-  if (reason !== null) return { words: `${name} (${file}): cannot be used`, advice: reason };
+  if (reason !== null) return { words: `${name} (${place}): cannot be used`, advice: reason };
   const until = expiresAtMs === null ? "" : ` until ${new Date(expiresAtMs).toISOString()}`;
-  return { words: `${name} (${file}): for runs with --own-login${until}`, advice: null };
+  return { words: `${name} (${place}): for runs with --own-login${until}`, advice: null };
 }
 
 function finding(area: Finding["area"], name: string, state: Finding["state"], found: string): Finding {

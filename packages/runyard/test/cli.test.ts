@@ -12,6 +12,7 @@ import { createProgram } from "../src/cli/program.ts";
 import { screenOf, runAtTerminal } from "../src/cli/testing/terminal.ts";
 import type { Finding } from "../src/doctor.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { logIn, madeUpLogin } from "../src/testing/own-logins.ts";
 import { type CliResult, makeTestHome, type TestHome } from "../src/testing/server.ts";
 
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
@@ -170,7 +171,20 @@ describe("doctor", () => {
     mkdirSync(path.join(userHome, ".codex"));
     writeFileSync(path.join(userHome, ".codex", "auth.json"), "decoy-login");
     const { report, text } = await look({ HOME: userHome, OPENAI_API_KEY: "sk-decoy", GEMINI_API_KEY: "decoy-too" });
+    logIn(userHome, madeUpLogin("codex"));
+    logIn(userHome, madeUpLogin("claude", -1_000));
+    const later = await look({ HOME: userHome });
     rmSync(userHome, { recursive: true });
+    expect(later.report.findings.find((finding) => finding.name === "logins")).toMatchObject({
+      state: "warning",
+      found: expect.stringMatching(
+        /^claude \(~\/\.claude\/\.credentials\.json\): cannot be used, codex \(~\/\.codex\/auth\.json\): for runs with --own-login until 2/,
+      ) as string,
+      advice: expect.stringMatching(
+        /^Claude Code's login on the server's machine has expired \(.*Renew it there: claude, and in it \/login\.$/,
+      ) as string,
+    });
+    expect(later.text).not.toContain("decoy");
     expect(text).toContain("OPENAI_API_KEY");
     expect(text).toContain("GEMINI_API_KEY");
     expect(report.findings.find((finding) => finding.name === "logins")?.found).toMatch(/^codex \(~\/\.codex\/auth\.json\)/);
