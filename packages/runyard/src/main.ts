@@ -269,9 +269,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         runToolsProgram: runtime.runToolsProgram,
         hostMemoryBytes,
         readLogin: (profile) => {
-          const own = resolveProfile(profile)?.ownLogin;
-          if (typeof own === "object") return readLogin(own, { env: process.env, nowMs: Date.now() });
-          throw new Error(own ?? `This server knows no agent "${profile}".`);
+          const login = resolveProfile(profile)?.ownLogin;
+          if (typeof login === "object") return readLogin(login, { env: process.env, nowMs: Date.now() });
+          throw new Error(login ?? `This server knows no agent "${profile}".`);
         },
         loginPlan: (profile) => lookAtOwnLogin(profile)?.plan ?? null,
         loginProvider: (profile) => {

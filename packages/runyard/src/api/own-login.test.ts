@@ -55,8 +55,11 @@ test("its budget is of tokens, and advisory, which must be said", async () => {
   });
   await expect(create({ budget: { tokens: 5, advisory: false } })).rejects.toMatchObject({ code: "budget_not_enforced" });
   await expect(create({ budget: { usd: 5, advisory: true } })).rejects.toMatchObject({ code: "price_unknown" });
-  const run = await create({ budget: { tokens: 5, advisory: true } });
+  const settings = { sandboxDriver: "bwrap" } as const;
+  const run = await create({ budget: { tokens: 5, advisory: true }, settings });
   expect(run.budget).toEqual({ usd: null, tokens: 5, spentUsd: 0, spentTokens: 0, enforcement: "advisory" });
+  const keyed = await create({ agent: { profile: "codex" }, budget: { tokens: 5, advisory: true }, settings });
+  expect(keyed.budget).toMatchObject({ enforcement: "enforced" });
 });
 
 test("what it would cost nobody knows", async () => {

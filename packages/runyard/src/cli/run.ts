@@ -127,10 +127,10 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
   };
 }
 
-function agentRequest({ agent: name, agentCommand: command, ownLogin }: RunOptions): Pick<CreateRunRequest, "agent"> {
+function agentRequest({ agent: name, agentCommand: words, ownLogin }: RunOptions): Pick<CreateRunRequest, "agent"> {
   const agent = {
     ...(name !== undefined && { name }),
-    ...(command !== undefined && { command }),
+    ...(words !== undefined && { command: words }),
     ...(ownLogin !== undefined && { login: ownLogin ? ("own" as const) : ("gateway" as const) }),
   };
   return Object.keys(agent).length === 0 ? {} : { agent };

@@ -41,7 +41,14 @@ async function lab(change: Partial<RegisteredRun> = {}, at?: { host: TestHost; g
   const run: RegisteredRun = {
     ...newRun(),
     ownLogin: {
-      provider: { name: "codex-login", api: "openai", baseUrl: `${maker.baseUrl}/backend`, apiKey: null, model: null },
+      provider: {
+        name: "codex-login",
+        api: "openai",
+        baseUrl: `${maker.baseUrl}/backend`,
+        apiKey: null,
+        model: null,
+        prices: { "gpt-x": { inputUsdPerMillion: 1, outputUsdPerMillion: 5 } },
+      },
       tokenHash: createHash("sha256").update(TOKEN).digest("hex"),
       accountId: ACCOUNT,
     },
@@ -84,7 +91,7 @@ test("the agent's own login goes out to its maker, and what Runyard holds does n
     "accept-encoding": "identity",
     "content-type": "application/json",
   });
-  // Tokens are counted; what they cost nobody knows, though there is a list with a price for everything.
+  // Tokens are counted; what they cost nobody knows, though there is a price for them.
   expect(at.host.closes(at.run.runId)).toMatchObject([
     { provider: "codex-login", model: "gpt-x", inputTokens: 1_000, outputTokens: 30, cachedInputTokens: 400, costNanoUsd: null, ok: true },
   ]);
@@ -159,9 +166,9 @@ test("Claude's login goes with its messages and with its questions for their len
   await gateway.openRun(run);
   const headers = { "x-runyard-token": run.token, authorization: `Bearer ${TOKEN}`, "anthropic-beta": "oauth-2025-04-20", "x-app": "cli" };
   const body = { model: "claude-x", max_tokens: 5, messages: [] };
-  for (const path of ["/v1/messages", "/v1/messages/count_tokens"]) {
-    expect((await call(gateway, { path, body, headers })).status).toBe(200);
-    expect((await call(gateway, { path, body, headers: { ...headers, authorization: "Bearer other-token-0123456789" } })).status).toBe(401);
+  for (const asked of ["/v1/messages", "/v1/messages/count_tokens"]) {
+    expect((await call(gateway, { path: asked, body, headers })).status).toBe(200);
+    expect((await call(gateway, { path: asked, body, headers: { ...headers, authorization: "Bearer other-token-0123456789" } })).status).toBe(401);
   }
   expect(maker.seen.map(({ url }) => url)).toEqual(["/v1/messages", "/v1/messages/count_tokens"]);
   for (const seen of maker.seen) {
