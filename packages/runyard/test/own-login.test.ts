@@ -49,7 +49,7 @@ for (const { name, reason } of AGENTS)
         ]),
       );
       home.env["RUNYARD_HOME"] = home.root;
-      ({ client } = await home.up());
+      ({ client } = await home.up("--max-runs", "2"));
     }, 60_000);
     afterAll(async () => {
       await home?.close();
@@ -165,12 +165,22 @@ for (const { name, reason } of AGENTS)
     });
 
     test("one that has expired is refused, also where that is only known when the run begins", async () => {
-      const held = await begin([{ run: "sleep 2" }, { say: "Done." }]);
-      await toEnd(held.id);
+      // Two have all places that there are, and the third waits.
+      const first = await begin([{ run: "sleep 4" }, { say: "Done." }]);
+      const again = { task: "Do it", repositoryUrl: first.repository, agent: { profile: name, login: "own" }, ...MODEL[name] } as const;
+      const [second, third] = [await client.runs.create(again), await client.runs.create(again)];
+      expect(third.queuePosition).toBe(1);
       logIn(userHome, madeUpLogin(name as "claude" | "codex", -1_000));
-      await expect(begin([{ say: "Hello." }])).rejects.toMatchObject({ code: "login_not_usable", status: 422 });
+      await expect(client.runs.create(again)).rejects.toMatchObject({ code: "login_not_usable", status: 422 });
       const doctor = await home.cli(["doctor"]);
       expect(doctor.stdout.replaceAll(/\s+/g, " ")).toContain("has expired");
+      expect((await toEnd(third.id)).run).toMatchObject({
+        status: "failed",
+        error: { type: "no-model-configured", message: expect.stringContaining("has expired") as string },
+        usage: { modelCalls: 0 },
+      });
+      // Those that have begun have what they began with.
+      for (const { id } of [first, second]) expect((await toEnd(id)).run).toMatchObject({ status: "completed" });
       logIn(userHome, login);
       const { profiles } = JSON.parse((await home.cli(["agents", "--json"])).stdout) as { profiles: { name: string; login: unknown }[] };
       expect(profiles.find((one) => one.name === name)?.login).toMatchObject({ usable: expect.any(Boolean) as boolean });

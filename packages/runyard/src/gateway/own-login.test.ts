@@ -168,7 +168,9 @@ test("Claude's login goes with its messages and with its questions for their len
   const body = { model: "claude-x", max_tokens: 5, messages: [] };
   for (const asked of ["/v1/messages", "/v1/messages/count_tokens"]) {
     expect((await call(gateway, { path: asked, body, headers })).status).toBe(200);
-    expect((await call(gateway, { path: asked, body, headers: { ...headers, authorization: "Bearer other-token-0123456789" } })).status).toBe(401);
+    expect(
+      (await call(gateway, { path: asked, body, headers: { ...headers, authorization: "Bearer other-token-0123456789" } })).status,
+    ).toBe(401);
   }
   expect(maker.seen.map(({ url }) => url)).toEqual(["/v1/messages", "/v1/messages/count_tokens"]);
   for (const seen of maker.seen) {
