@@ -1,5 +1,5 @@
 // Real agent programs that call with logins of their own, which are made up, through the whole line to a maker on loopback.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { RunyardClient } from "@runyard/sdk";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
@@ -8,7 +8,7 @@ import { createTestDatabase, type TestDatabase } from "../src/testing/database.t
 import { logIn, madeUpLogin, type MadeUpLogin } from "../src/testing/own-logins.ts";
 import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/real-agents.ts";
 import { type ModelScript, SCRIPTED_USAGE, type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
-import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
 
 const AGENTS = await realAgents(["codex", "claude"]);
 const PROVIDER_KEY = "sk-decoy-provider-key";
@@ -31,6 +31,7 @@ for (const { name, reason } of AGENTS)
     let provider: ScriptedModel;
     let home: TestHome;
     let userHome: string;
+    let server: TestServer;
     let client: RunyardClient;
     let count = 0;
 
@@ -49,7 +50,7 @@ for (const { name, reason } of AGENTS)
         ]),
       );
       home.env["RUNYARD_HOME"] = home.root;
-      ({ client } = await home.up("--max-runs", "2"));
+      await up("--max-runs", "2");
     }, 60_000);
     afterAll(async () => {
       await home?.close();
@@ -57,6 +58,10 @@ for (const { name, reason } of AGENTS)
       await database?.drop();
     });
 
+    async function up(...flags: string[]): Promise<void> {
+      server = await home.up(...flags);
+      ({ client } = server);
+    }
     async function begin(script: ModelScript, request: Partial<CreateRunRequest> = {}): Promise<Run & { readonly repository: string }> {
       maker.play(script);
       provider.play([{ say: "The provider with the key answered." }]);
@@ -184,5 +189,45 @@ for (const { name, reason } of AGENTS)
       logIn(userHome, login);
       const { profiles } = JSON.parse((await home.cli(["agents", "--json"])).stdout) as { profiles: { name: string; login: unknown }[] };
       expect(profiles.find((one) => one.name === name)?.login).toMatchObject({ usable: expect.any(Boolean) as boolean });
+    });
+
+    test("the next server goes on with the login that the agent began with, and a simulated run needs none", async () => {
+      maker.play([{ run: "sleep 3" }, { run: "true" }, { say: "Done." }]);
+      const repository = makeRepository(home.root, { "README.md": "# demo\n" }, `${name}-restart`);
+      const words = ["run", "Do it", "--repo", repository, "--agent", name, "--own-login", "--detach", "--json"];
+      const created = await home.cli([...words, ...(MODEL[name] ? ["--model", MODEL[name].model] : [])]);
+      const { id, credential } = JSON.parse(created.stdout) as Run;
+      expect(credential).toBe("inside");
+      await expect.poll(() => maker.requests.length, { timeout: 60_000 }).toBe(1);
+      await server.kill();
+      const renewed = madeUpLogin(name as "claude" | "codex", 7_200_000);
+      logIn(userHome, renewed);
+      await up();
+      expect((await toEnd(id)).run).toMatchObject({ status: "completed", usage: { modelCalls: 3, failedModelCalls: 0 } });
+      expect(new Set(maker.requests.map((request) => request.authorization))).toEqual(new Set([`Bearer ${login.accessToken}`]));
+      maker.play({ next: [{ say: "Went on." }] });
+      await client.runs.continue(id, "[[next]] Go on");
+      await toEnd(id);
+      expect(maker.requests.map((request) => request.authorization)).toEqual([`Bearer ${renewed.accessToken}`]);
+
+      const tokens = await home.cli([...words, "--budget-tokens", "5"]);
+      expect([tokens.code, tokens.stderr]).toEqual([3, expect.stringContaining("--budget-advisory")]);
+      const save = ["agents", "create", "subscriber", "--profile", name, "--own-login", "--budget-tokens", "9", "--budget-advisory"];
+      expect(JSON.parse((await home.cli([...save, "--json"])).stdout)).toMatchObject({
+        login: "own",
+        budget: { tokens: 9, advisory: true },
+      });
+      expect((await home.cli(["agents", "show", "subscriber"])).stdout).toContain("the agent's own, which is in its sandbox");
+      expect(JSON.parse((await home.cli(["agents", "update", "subscriber", "--no-own-login", "--json"])).stdout)).toMatchObject({
+        login: "gateway",
+      });
+
+      await server.kill();
+      rmSync(path.join(userHome, login.place));
+      await up("--simulate");
+      maker.play([]);
+      const simulated = await client.runs.create({ task: "Do it", repositoryUrl: repository, agent: { profile: name, login: "own" } });
+      expect((await toEnd(simulated.id)).run).toMatchObject({ status: "completed", simulated: true, credential: "gateway" });
+      expect([...maker.requests, ...provider.requests]).toEqual([]);
     });
   });
