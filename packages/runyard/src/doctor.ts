@@ -136,6 +136,15 @@ async function lookAtAgents({ home, env }: LookOptions): Promise<Finding[]> {
   return [...(await Promise.all(profiles.map((profile) => lookAtAgent(profile, found)))), lookAtLogins(profiles, env)];
 }
 
+/** Whether there is an agent that can call with a login of its own, so that its runs need no provider. */
+export async function hasOwnCaller(env: NodeJS.ProcessEnv): Promise<boolean> {
+  const able = knownPrograms(env).filter(
+    ({ ownLogin }) => typeof ownLogin === "object" && lookAtLogin(ownLogin, { env, nowMs: Date.now() }).reason === null,
+  );
+  const probes = await Promise.all(able.map((profile) => profile.probe(env)));
+  return probes.some(({ installed }) => installed);
+}
+
 interface Surroundings {
   readonly providers: readonly ModelProvider[];
   readonly env: NodeJS.ProcessEnv;

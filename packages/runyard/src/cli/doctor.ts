@@ -17,13 +17,13 @@ export const doctor = command("doctor", {
 })
   .addOption(jsonOption())
   .action(async (options: { json?: boolean }) => {
-    const { lookAround } = await import("../doctor.ts");
+    const { hasOwnCaller, lookAround } = await import("../doctor.ts");
     const [env, home] = [process.env, homeAt(defaultHomeRoot())];
     const server: ServerLook = await lookAtServer(env, home);
     const [system, rooms, model] = await Promise.all([
       lookAtSystem(home),
       lookAround({ home, env }),
-      lookAtModel({ env, home, server: server.status }),
+      hasOwnCaller(env).then((has) => lookAtModel({ env, home, server: server.status, hasOwnCaller: has })),
     ]);
     const findings = [...system, ...rooms, ...model, server.finding];
     const problems = findings.filter((finding) => finding.state === "problem").length;
