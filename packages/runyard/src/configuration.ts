@@ -17,6 +17,8 @@ export interface ServerConfiguration {
   readonly databaseUrl: string | null;
   /** In the order in which they are asked for a model that none of them names as its own; none: no model is connected. */
   readonly providers: readonly ModelProvider[];
+  /** Where calls go that agents make with the logins of their own programs, by profile. */
+  readonly loginWays: Readonly<Record<string, ModelProvider & { readonly apiKey: null }>>;
   /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;

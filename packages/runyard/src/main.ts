@@ -4,6 +4,7 @@ import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { credentialOf } from "./agents/profiles/credential.ts";
+import { type LoginLook, lookAtLogin, readLogin } from "./agents/profiles/own-login.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import type { ModelProvider, ServerConfiguration } from "./configuration.ts";
@@ -161,6 +162,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       isPriced: (model) => isPriced(config.providers, model),
+      // The logins are on the machines of those who execute runs.
+      whyNoLogin: (profile) => (executes ? (lookAtOwnLogin(profile)?.reason ?? null) : null),
       costOf: (model, calls) => costOf(config.providers, model, calls),
       defaultDriver: config.defaultDriver,
       answers: {
@@ -271,6 +274,17 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         builtinAgentProgram: runtime.builtinAgentProgram,
         runToolsProgram: runtime.runToolsProgram,
         hostMemoryBytes,
+        readLogin: (profile) => {
+          const login = resolveProfile(profile)?.ownLogin;
+          if (typeof login === "object") return readLogin(login, { env: process.env, nowMs: Date.now() });
+          throw new Error(login ?? `This server knows no agent "${profile}".`);
+        },
+        loginPlan: (profile) => lookAtOwnLogin(profile)?.plan ?? null,
+        loginProvider: (profile) => {
+          const way = config.loginWays[profile];
+          if (way === undefined) throw new Error(`Nobody knows where the calls of ${profile} with its own login go`);
+          return way;
+        },
         gatewayToken: (run) => gatewayToken(secret, run),
         egressNetworks: config.egressNetworks,
         now: Date.now,
@@ -308,9 +322,22 @@ async function probeProfiles(providers: readonly ModelProvider[]): Promise<Serve
     knownPrograms().map(async (profile) => {
       const { installed, version, reason } = await profile.probe(env);
       const credential = credentialOf(profile, { providers, env });
-      return { name: profile.name, installed, version, reason, install: profile.install, credential };
+      const login = showLogin(lookAtOwnLogin(profile.name));
+      return { name: profile.name, installed, version, reason, install: profile.install, credential, login };
     }),
   );
+}
+
+/** How the login stands that a profile's program holds here; null: its runs cannot have it. */
+function lookAtOwnLogin(profile: string): LoginLook | null {
+  const own = resolveProfile(profile)?.ownLogin;
+  return typeof own === "object" ? lookAtLogin(own, { env: process.env, nowMs: Date.now() }) : null;
+}
+
+function showLogin(look: LoginLook | null): ServerStatus["agents"][number]["login"] {
+  if (look === null) return null;
+  const { expiresAtMs, reason } = look;
+  return { usable: reason === null, expiresAt: expiresAtMs === null ? null : new Date(expiresAtMs).toISOString(), reason };
 }
 
 /** A run that ended while no server could tell the gateway so: its token must be worth nothing. */

@@ -120,7 +120,7 @@ const continueRun: Operation = {
   body: continueRunSchema,
   status: 202,
   answers: json(runSchema),
-  errors: ["run_not_ended", "not_for_replays", "sandbox_not_available", "price_unknown"],
+  errors: ["run_not_ended", "not_for_replays", "sandbox_not_available", "login_not_usable", "budget_not_enforced", "price_unknown"],
 };
 
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
@@ -141,7 +141,16 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       "RateLimit-Policy": 'Creates that the token has, for example `"creates";q=600;w=60`: 600 in any 60 seconds.',
       RateLimit: 'What is left of them, and the seconds until there is one more: `"creates";r=599;t=60`.',
     },
-    errors: ["repository_not_usable", "unknown_agent", "sandbox_not_available", "price_unknown", "idempotency_mismatch", "rate_limited"],
+    errors: [
+      "repository_not_usable",
+      "unknown_agent",
+      "sandbox_not_available",
+      "login_not_usable",
+      "budget_not_enforced",
+      "price_unknown",
+      "idempotency_mismatch",
+      "rate_limited",
+    ],
   },
   estimateRun: {
     tag: "Runs",
@@ -150,7 +159,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: createRunSchema,
     status: 200,
     answers: json(estimateSchema),
-    errors: ["repository_not_usable", "unknown_agent"],
+    errors: ["repository_not_usable", "unknown_agent", "login_not_usable"],
   },
   listRuns: { tag: "Runs", query: listRunsSchema, status: 200, answers: json(runPageSchema) },
   getRun: { tag: "Runs", status: 200, answers: json(runSchema) },
@@ -311,7 +320,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: createAgentSchema,
     status: 201,
     answers: json(savedAgentSchema),
-    errors: ["agent_exists", "unknown_agent"],
+    errors: ["agent_exists", "unknown_agent", "login_not_usable"],
   },
   getAgent: { tag: "Agents", status: 200, answers: json(savedAgentSchema), errors: ["agent_not_found"] },
   changeAgent: {
@@ -321,7 +330,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: changeAgentSchema,
     status: 200,
     answers: json(savedAgentSchema),
-    errors: ["agent_not_found", "agent_exists", "unknown_agent"],
+    errors: ["agent_not_found", "agent_exists", "unknown_agent", "login_not_usable"],
   },
   deleteAgent: { tag: "Agents", status: 204, answers: {}, errors: ["agent_not_found"] },
   listRepositories: { tag: "Settings", query: listRepositoriesSchema, status: 200, answers: json(repositoryPageSchema) },

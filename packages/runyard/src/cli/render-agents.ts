@@ -44,14 +44,21 @@ function savedRow(agent: SavedAgent, profiles: readonly Profile[]): Row {
   };
 }
 
-function profileRow({ name, installed, version, reason, credential }: Profile): Row {
+function profileRow({ name, installed, version, reason, credential, login }: Profile): Row {
   return {
     name,
     kind: "profile",
     state: installed ? (version ?? "ready") : "not installed",
     style: installed ? "green" : "yellow",
-    words: reason ?? (credential === null ? "" : whoPays(credential)),
+    words: reason ?? [...(credential === null ? [] : [whoPays(credential)]), ...loginWords(login)].join("; "),
   };
+}
+
+/** Whether runs can have the login of the program itself; nothing by servers that do not know of it. */
+function loginWords(login: Profile["login"] | undefined): string[] {
+  if (login == null) return [];
+  if (login.usable) return [`own login${login.expiresAt === null ? "" : ` until ${login.expiresAt}`} (--own-login)`];
+  return login.expiresAt === null ? [] : [`own login, which cannot be used: ${login.reason}`];
 }
 
 function whoPays({ provider, from }: NonNullable<Profile["credential"]>): string {
@@ -66,6 +73,7 @@ export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number)
     `${paint("bold", agent.name)}  ${paint("dim", agent.id)}`,
     ...(agent.description === null ? [] : [row("about", agent.description)]),
     command === null ? row("profile", agent.profile) : row("command", command.map(shellWord).join(" ")),
+    ...(agent.login === "own" ? [row("login", "the agent's own, which is in its sandbox")] : []),
     ...(agent.model === null ? [] : [row("model", agent.model)]),
     ...(agent.plan === null ? [] : [row("plan", agent.plan ? "its runs make one first" : "its runs make none")]),
     ...(policy === null ? [] : [renderPolicy({ ...policy, rules: [...(policy.rules ?? []), ...listRules(policy)] }, paint, width)]),
@@ -77,7 +85,7 @@ export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number)
   ].join("\n");
 }
 
-function budgetWords({ usd, tokens }: NonNullable<SavedAgent["budget"]>): string {
+function budgetWords({ usd, tokens, advisory }: NonNullable<SavedAgent["budget"]>): string {
   const parts = [...(usd === undefined ? [] : [`${usd} US dollars`]), ...(tokens === undefined ? [] : [`${count(tokens)} tokens`])];
-  return parts.length === 0 ? "no limit" : `at most ${parts.join(" and ")} for each run`;
+  return parts.length === 0 ? "no limit" : `at most ${parts.join(" and ")} for each run${advisory === true ? ", advisory" : ""}`;
 }

@@ -32,9 +32,10 @@ function agentWords({ agent }: Run): string {
 }
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
-export function renderGiven({ context, files, mcpServers, settings }: Partial<Run>, paint: Paint, width: number): string[] {
+export function renderGiven({ credential, context, files, mcpServers, settings }: Partial<Run>, paint: Paint, width: number): string[] {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, oneLine(text, 400), width);
   return [
+    ...(credential === "inside" ? [row("login", "the agent's own, which is in its sandbox (credential: inside)")] : []),
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
@@ -70,7 +71,7 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
   if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
   if (run.result !== null) lines.push(...renderResult(run, run.result, paint));
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
-  if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run.budget)}`);
+  if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run, run.budget)}`);
   if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
   if (hints && run.result?.headBranch) lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
   return lines.join("\n");
@@ -93,13 +94,15 @@ function renderUsage(run: Run): string {
 }
 
 /** How much of a run's budget is spent. */
-export function renderBudget(budget: NonNullable<Run["budget"]>): string {
-  return `${spentWords(budget)} spent${budget.enforcement === "enforced" ? "" : "; without isolation an agent can pass it by"}`;
+export function renderBudget({ credential }: Pick<Run, "credential">, budget: NonNullable<Run["budget"]>): string {
+  const why = credential === "inside" ? "the answer under way can pass it" : "without isolation an agent can pass it by";
+  return `${spentWords(budget)} spent${budget.enforcement === "enforced" ? "" : `; ${budget.enforcement}: ${why}`}`;
 }
 
 /** What a run cost: all of it, or what is known and how much is not. */
-function renderCost({ usage, simulated }: Run): string {
+function renderCost({ usage, simulated, credential }: Run): string {
   if (simulated) return "simulated";
+  if (credential === "inside") return "paid with the agent's own login";
   if (usage.totalCost !== null) return money(usage.totalCost);
   const calls = `${plural(usage.unpricedCalls, "call")} without a known cost`;
   return usage.pricedCost === null ? "cost unknown" : `${money(usage.pricedCost)} and ${calls}`;

@@ -37,6 +37,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly mcpServers?: CreateRunRequest["mcpServers"];
   readonly agent?: string;
   readonly agentCommand?: string[];
+  readonly ownLogin?: boolean;
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly permissions?: RunPermission[];
@@ -80,6 +81,8 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
     ),
   )
   .option("--agent-command <words>", "any program that speaks ACP, run in the workspace, for example 'node my-agent.mjs'", parseCommand)
+  .option("--own-login", "call with the login that the agent's own program holds on the server's machine (claude, codex)")
+  .option("--no-own-login", "call with the server's keys, whatever the saved agent says")
   .option("--model <name>", "the model (default: the agent's, or the server's RUNYARD_MODEL)")
   .option("--mcp-servers <json>", "MCP servers for the agent: a JSON list, or @file", parseJsonOption)
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
@@ -143,8 +146,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     task: await taskOf(task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
-    ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
-    ...(options.agent === undefined ? {} : { agent: { name: options.agent } }),
+    ...agentRequest(options),
     ...(options.context === undefined ? {} : { context: options.context }),
     ...(options.file === undefined ? {} : { files: options.file }),
     ...(options.mcpServers === undefined ? {} : { mcpServers: options.mcpServers }),
@@ -163,6 +165,15 @@ function collectHosts(list: string, before: string[] = []): string[] {
   const wrong = hosts.find((host) => !host.success);
   if (wrong?.error !== undefined) throw new InvalidArgumentError(`It ${wrong.error.issues[0]?.message}.`);
   return [...before, ...hosts.flatMap((host) => host.data ?? [])];
+}
+
+function agentRequest({ agent: name, agentCommand: words, ownLogin }: RunOptions): Pick<CreateRunRequest, "agent"> {
+  const agent = {
+    ...(name !== undefined && { name }),
+    ...(words !== undefined && { command: words }),
+    ...(ownLogin !== undefined && { login: ownLogin ? ("own" as const) : ("gateway" as const) }),
+  };
+  return Object.keys(agent).length === 0 ? {} : { agent };
 }
 
 /** The text that an agent is given, from the command line or, for "-", from stdin. */

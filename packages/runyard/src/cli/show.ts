@@ -36,7 +36,7 @@ function renderRun(run: Run, paint: Paint, width: number): string {
   lines.push(...renderAttempts(run, paint, width));
   lines.push(...renderReplay(run, paint, width).map((line) => `  ${line}`));
   if (run.finishedAt === null) {
-    if (run.budget !== null) lines.push(`  ${paint("dim", "budget ")} ${renderBudget(run.budget)}`);
+    if (run.budget !== null) lines.push(`  ${paint("dim", "budget ")} ${renderBudget(run, run.budget)}`);
     const percentage = run.progress.percentage === null ? "" : `, ${run.progress.percentage} % done`;
     const step = run.queuePosition === null ? run.progress.currentStep : placeOf(run);
     lines.push(

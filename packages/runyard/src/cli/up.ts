@@ -25,7 +25,7 @@ import {
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import type { RunningServer } from "../main.ts";
-import { readProviders } from "../providers.ts";
+import { readLoginWays, readProviders } from "../providers.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { localServer } from "./local-server.ts";
@@ -186,6 +186,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl,
     providers: understood(() => readProviders(home, env), "Correct it, or leave it out to start without a model."),
+    loginWays: understood(() => readLoginWays(home, env), "Correct it, or leave it out."),
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
     timings: timingsFromEnvironment(env),

@@ -6,6 +6,7 @@ const REVIEWER: AgentDefinition = {
   description: "Reviews",
   profile: "opencode",
   command: null,
+  login: "own",
   model: "m-1",
   instructions: "You review.",
   permissionPolicy: { ask: ["edit"], deny: [] },
@@ -22,6 +23,7 @@ describe("a change of an agent", () => {
     const nothing = {
       description: null,
       profile: null,
+      login: null,
       model: null,
       instructions: null,
       permissionPolicy: null,
@@ -52,8 +54,17 @@ describe("a change of an agent", () => {
 });
 
 describe("a run that was given an agent", () => {
+  it("calls with the server's keys, unless it or its agent says otherwise", () => {
+    const { login: _, ...earlier } = REVIEWER;
+    expect(withAgent({}, earlier).login).toBe("gateway");
+    expect(changeAgent(earlier, {}).login).toBeUndefined();
+    expect(withAgent({ login: "own" }, earlier).login).toBe("own");
+    expect(withAgent({ login: "gateway" }, REVIEWER).login).toBe("gateway");
+  });
+
   it("is what the agent says, where it says nothing itself", () => {
     expect(withAgent({}, REVIEWER)).toEqual({
+      login: "own",
       model: "m-1",
       permissionPolicy: REVIEWER.permissionPolicy,
       mcpServers: REVIEWER.mcpServers,
@@ -62,6 +73,7 @@ describe("a run that was given an agent", () => {
       budget: { usd: 2 },
     });
     expect(withAgent({}, PLAIN_AGENT)).toEqual({
+      login: "gateway",
       model: undefined,
       permissionPolicy: undefined,
       mcpServers: [],
@@ -100,6 +112,7 @@ describe("a run that was given an agent", () => {
     };
     expect(withAgent(wishes, REVIEWER)).toEqual({
       ...wishes,
+      login: "own",
       settings: { timeout: 5_000, sandboxType: "high-cpu" },
       budget: { usd: 2, tokens: 9 },
     });

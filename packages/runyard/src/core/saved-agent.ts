@@ -1,4 +1,4 @@
-import type { Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import type { AgentLoginChoice, Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
 import { lowestLimit } from "./approval.ts";
 
 /** What a saved agent is, beside its name; with the secrets of its servers. */
@@ -7,6 +7,8 @@ export interface AgentDefinition {
   readonly profile: string;
   /** The words of a command, for the profile `custom`; else null. */
   readonly command: string[] | null;
+  /** Not there in agents of earlier versions: `gateway`. */
+  readonly login?: AgentLoginChoice | undefined;
   readonly model: string | null;
   readonly instructions: string | null;
   /** As it was asked for: what it comes to depends on the sandbox of each run. */
@@ -24,6 +26,7 @@ export interface AgentChange {
   readonly description?: Change<string>;
   readonly profile?: Change<string>;
   readonly command?: Change<string[]>;
+  readonly login?: Change<AgentLoginChoice>;
   readonly model?: Change<string>;
   readonly instructions?: Change<string>;
   readonly permissionPolicy?: Change<PermissionPolicy>;
@@ -40,6 +43,7 @@ export const PLAIN_AGENT: AgentDefinition = {
   description: null,
   profile: DEFAULT_PROFILE,
   command: null,
+  login: "gateway",
   model: null,
   instructions: null,
   permissionPolicy: null,
@@ -58,6 +62,7 @@ export function changeAgent(before: AgentDefinition, change: AgentChange): Agent
   return {
     description: after("description", null),
     ...programAfter(before, change),
+    login: after("login", "gateway"),
     model: after("model", null),
     instructions: after("instructions", null),
     permissionPolicy: after("permissionPolicy", null),
@@ -78,6 +83,7 @@ function programAfter(before: AgentDefinition, { profile, command }: AgentChange
 
 /** The part of a new run's request that a saved agent may have said already. */
 export interface RunWishes {
+  readonly login?: AgentLoginChoice | undefined;
   readonly model?: string | undefined;
   readonly permissionPolicy?: PermissionPolicy | undefined;
   readonly mcpServers?: readonly McpServer[] | undefined;
@@ -88,6 +94,7 @@ export interface RunWishes {
 
 /** What a run is asked to be that was given an agent: what it says itself, and where it says nothing, what the agent says. */
 export interface ResolvedWishes {
+  readonly login: AgentLoginChoice;
   readonly model: string | undefined;
   readonly permissionPolicy: PermissionPolicy | undefined;
   readonly mcpServers: readonly McpServer[];
@@ -106,6 +113,7 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
   const approvalAboveUsd = lowestLimit([agent.settings.approvalAboveUsd, wishes.settings?.approvalAboveUsd]);
   const names = new Set(own.map((server) => server.name));
   return {
+    login: wishes.login ?? agent.login ?? "gateway",
     model: wishes.model ?? agent.model ?? undefined,
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],

@@ -47,7 +47,7 @@ import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./cr
 import { estimateRun } from "./estimate.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
-import { missingModel, modelFor, requirePrice } from "./model.ts";
+import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
@@ -80,6 +80,11 @@ export interface EngineOptions {
   readonly costOf: (model: string | null, calls: readonly ExpectedCall[]) => Promise<number | null>;
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
+  /**
+   * Why a run cannot begin with the login that its agent program holds, in plain sentences; null: it can, or that is on other
+   * machines than this one, whose runners say it.
+   */
+  readonly whyNoLogin: (profile: string) => string | null;
   /** Memory that this machine has. */
   readonly hostMemoryBytes: () => number;
   readonly answers: AnswerLines;
@@ -117,6 +122,8 @@ export interface AgentNeeds {
   readonly apis: readonly string[];
   /** It takes a model of its own choice where a run names none. */
   readonly picksModel: boolean;
+  /** A plain sentence: why it cannot call with a login of its own. Anything else: it can. */
+  readonly ownLogin: object | string;
 }
 
 export interface SandboxState {
@@ -164,8 +171,10 @@ export function createEngine(options: EngineOptions) {
     if (before !== null) return before;
     const agent = await resolveAgent(options, principal.orgId, input.agent);
     const { definition } = agent;
-    const asked = withAgent(input, definition);
+    const asked = withAgent({ ...input, login: input.agent?.login }, definition);
     const { settings } = asked;
+    const isOwnLogin = asked.login === "own";
+    if (isOwnLogin) requireOwnLogin(agent.needs);
     const sandboxDriver = settings.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
     if (!sandbox.available)
@@ -179,14 +188,18 @@ export function createEngine(options: EngineOptions) {
     const inspected = await options.inspectRepository(input.repositoryUrl, input.branch);
     const missing = await options.missingFiles(inspected, input.files ?? []);
     const connection = options.model();
-    const named = connection.connected && !connection.simulated ? asked.model : undefined;
+    // The maker of such an agent answers it, and nobody else.
+    const callsOwn = isOwnLogin && !connection.simulated;
+    if (callsOwn) requireLogin(options, definition.profile, asked.budget);
+    const named = connection.connected && !connection.simulated && !callsOwn ? asked.model : undefined;
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
-    const model = asked.model ?? modelFor(connection, agent.needs).model;
+    const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
-    const rule = await approvalRuleFor(options, { ...turn, number: 1, own: settings.approvalAboveUsd });
+    const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
+      ...(isOwnLogin && { login: asked.login }),
       model,
       permissionPolicy: policyWithin(
         granted,
@@ -206,8 +219,8 @@ export function createEngine(options: EngineOptions) {
       ...(asked.budget !== null && { budget: asked.budget }),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
     };
-    const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
-    if (agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
+    const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
+    if (!callsOwn && agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
     const approval = error === null ? rule.approval : null;
     const newRun: NewRun = {
       id: newId("run"),
@@ -309,8 +322,10 @@ export function createEngine(options: EngineOptions) {
 
     async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Estimate> {
       const { definition, needs } = await resolveAgent(options, principal.orgId, input.agent);
-      const model = withAgent(input, definition).model ?? modelFor(options.model(), needs).model;
-      return estimateRun(options, { principal, input, profile: definition.profile, model });
+      const { login, ...asked } = withAgent({ ...input, login: input.agent?.login }, definition);
+      if (login === "own") requireOwnLogin(needs);
+      const model = asked.model ?? (login === "own" ? null : modelFor(options.model(), needs).model);
+      return estimateRun(options, { principal, input, profile: definition.profile, model, isPriced: login !== "own" });
     },
 
     async getRun(principal: Principal, runId: string): Promise<Run> {

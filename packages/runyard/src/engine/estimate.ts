@@ -12,6 +12,8 @@ export interface TurnToEstimate {
   readonly repositoryUrl: string;
   readonly profile: string;
   readonly model: string | null;
+  /** False: a subscription pays, and nobody knows how much. */
+  readonly isPriced: boolean;
   /** Its task, or its prompt. */
   readonly prompt: string;
 }
@@ -24,17 +26,19 @@ export async function estimateRun(
     readonly input: z.output<typeof createRunSchema>;
     readonly profile: string;
     readonly model: string | null;
+    readonly isPriced: boolean;
   },
 ): Promise<Estimate> {
-  const { principal, input, profile, model } = asked;
+  const { principal, input, profile, model, isPriced } = asked;
   const { root } = await options.inspectRepository(input.repositoryUrl, input.branch);
-  return estimateTurn(options, { orgId: principal.orgId, repositoryUrl: root, profile, model, prompt: input.task });
+  return estimateTurn(options, { orgId: principal.orgId, repositoryUrl: root, profile, model, isPriced, prompt: input.task });
 }
 
 /** What a turn would cost, as if it were the first of its run. */
 export async function estimateTurn(options: EngineOptions, turn: TurnToEstimate): Promise<Estimate> {
   // A scripted model costs nothing, whatever it answers.
   if (options.model().simulated) return estimateByTask(0);
+  if (!turn.isPriced) return estimateByTask(null);
   const before = estimateByRuns(await pastRuns(options.db, turn));
   return before ?? estimateByTask(await options.costOf(turn.model, expectedCalls(turn.prompt.length)));
 }

@@ -22,6 +22,7 @@ import { readPage } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
+import { requireOwnLogin } from "./model.ts";
 import { CLAIM } from "./wakes.ts";
 
 type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
@@ -88,7 +89,11 @@ function capOf(dailyCapUsd: number | null | undefined): number | null {
 }
 
 /** What a program of the user's own needs that is told of none. */
-const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };
+const NO_NEEDS: AgentNeeds = {
+  apis: [],
+  picksModel: false,
+  ownLogin: "Runyard does not know what logins a program of your own has.",
+};
 
 /** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {
@@ -123,7 +128,9 @@ function needsOf({ describeAgent }: Profiles, { profile, command }: AgentDefinit
 }
 
 function checked(profiles: Profiles, definition: AgentDefinition): AgentDefinition {
-  if (needsOf(profiles, definition) === undefined) throw unknownProfile(profiles, definition.profile, []);
+  const needs = needsOf(profiles, definition);
+  if (needs === undefined) throw unknownProfile(profiles, definition.profile, []);
+  if (definition.login === "own") requireOwnLogin(needs);
   return definition;
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { RUN_TOKEN_HEADER } from "../core/own-login.ts";
 import { anthropicCount, anthropicMessages } from "./anthropic-messages.ts";
 import { refuse } from "./answer.ts";
 import { askUncounted } from "./ask-uncounted.ts";
@@ -79,6 +80,8 @@ export function createDoor(options: DoorOptions): Door {
     const shape = request.method === "GET" ? listShapeAt(path, request.headers["anthropic-version"] !== undefined) : null;
     if (shape !== null) {
       if (isReplaying(run)) return sendModels(response, shape, replays.models(run));
+      if (run.ownLogin !== undefined)
+        throw new Refusal(404, "models_not_served", { message: "An agent with its own login knows by itself which models it has." });
       const providers = await providersOf(run);
       if (providers.length === 0) throw noModel();
       return await listModels(response, { shape, lists, providers });
@@ -89,7 +92,8 @@ export function createDoor(options: DoorOptions): Door {
   }
 
   async function providersOf(run: LiveRun): Promise<readonly Provider[]> {
-    return run.simulated ? [await scripted()] : registry.providers();
+    if (run.simulated) return [await scripted()];
+    return run.ownLogin === undefined ? registry.providers() : [run.ownLogin.provider];
   }
 
   async function callModel(run: LiveRun, { format, address }: Asked<WireFormat>, { request, response }: Pair): Promise<void> {
@@ -179,7 +183,7 @@ function countCalls(): { enter(runId: string): () => void; total(): number } {
 /** Wherever programs put their key, the run's token may stand. */
 function tokensOf({ headers }: IncomingMessage, query: URLSearchParams): string[] {
   const bearer = /^Bearer (\S+)$/i.exec(headers.authorization ?? "")?.[1];
-  const told = [bearer, headers["x-api-key"], headers["x-goog-api-key"], query.get("key")];
+  const told = [headers[RUN_TOKEN_HEADER], bearer, headers["x-api-key"], headers["x-goog-api-key"], query.get("key")];
   return told.flatMap((token) => (typeof token === "string" && token !== "" ? token : []));
 }
 

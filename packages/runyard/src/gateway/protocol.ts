@@ -111,6 +111,17 @@ export const registerRunSchema = z.strictObject({
   egressNetworks: z.array(z.string()).default([]),
   /** Left out: it may spend what it wants. */
   budget: runBudgetSchema.optional(),
+  /** Its agent calls with a login of its own, which goes out as it comes in, to this provider and to nobody else. Left out: with the providers' keys. */
+  ownLogin: z
+    .strictObject({
+      /** Without a key. */
+      provider: providerSchema.extend({ apiKey: z.null() }),
+      /** SHA-256 of the login's token, in hex. */
+      tokenHash: z.string().regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in hex"),
+      /** As calls name it, where they do. */
+      accountId: z.string().min(1).max(200).nullable(),
+    })
+    .optional(),
 });
 export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
 export type RegisteredRun = z.infer<typeof runStateSchema>;

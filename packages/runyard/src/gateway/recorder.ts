@@ -38,7 +38,7 @@ export interface Recorder {
 export interface CallStart extends Pick<ExchangeOpen, "provider" | "model" | "path" | "replays"> {
   readonly run: Pick<RegisteredRun, "runId" | "turn" | "attempt">;
   readonly request: Buffer;
-  /** Takes out the provider's key and the run's token. */
+  /** Takes out the provider's key, the run's token and the agent's login. */
   readonly redactor: Redactor;
   /** What the model costs; null: nobody knows. */
   readonly rates: Rates | null;

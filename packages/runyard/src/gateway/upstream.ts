@@ -69,7 +69,7 @@ async function send(call: UpstreamCall): Promise<http.IncomingMessage> {
 
 function headersOf(call: UpstreamCall): Record<string, string> {
   // Compressed bytes could be neither redacted nor counted.
-  const headers = { ...call.headers, "accept-encoding": "identity", "user-agent": "runyard" };
+  const headers = { "user-agent": "runyard", ...call.headers, "accept-encoding": "identity" };
   return call.body === null ? headers : { ...headers, "content-length": String(call.body.length) };
 }
 

@@ -7,6 +7,7 @@ import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { writeHomeFile } from "./home-files.ts";
+import { loginForAgent } from "./own-login.ts";
 import { RunFailure } from "./run-handle.ts";
 import { prepareSandbox } from "./sandbox-step.ts";
 
@@ -41,6 +42,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
     model: row.spec.model,
     command: row.spec.agent.command,
     mcpServers: (row.spec.mcpServers ?? []).map((server) => server.name),
+    login: loginForAgent(ctx, row, ctx.gatewayToken(row)),
     builtinProgram: ctx.builtinAgentProgram,
     nodeProgram: realpathSync(process.execPath),
   };

@@ -8,6 +8,7 @@ import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
 import { mcpServersFor } from "./mcp-servers.ts";
+import { loginOf } from "./own-login.ts";
 import { runToolsFor } from "./run-tools.ts";
 
 /** What a run's conversation needs to know from outside. */
@@ -55,8 +56,12 @@ function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
   return { earlier: { sessionId: carry.sessionId, retold } };
 }
 
-/** The gateway token of the run is the one secret inside the sandbox; it must not reach the log. */
+/** The gateway token of the run, and the login that its agent may have, are the secrets inside the sandbox; they must not reach the log. */
 export function redactor(ctx: RunnerContext, row: RunRow): (text: string) => string {
   const token = ctx.gatewayToken(row);
-  return (text) => text.replaceAll(token, "[gateway token]");
+  const login = loginOf(ctx, row)?.accessToken;
+  return (text) => {
+    const redacted = text.replaceAll(token, "[gateway token]");
+    return login === undefined ? redacted : redacted.replaceAll(login, "[login token]");
+  };
 }

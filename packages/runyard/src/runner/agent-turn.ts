@@ -17,6 +17,7 @@ import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import { remoteServersOf } from "./mcp-servers.ts";
+import { gatewayLogin, renewalOf } from "./own-login.ts";
 import { requireAnswers } from "./replay.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
@@ -71,6 +72,7 @@ export async function workToEnd(
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
     ...gatewayBudget(row),
+    ...gatewayLogin(ctx, row),
   });
   if (attemptState(row).turn === undefined) {
     const first = begin(spec);
@@ -87,7 +89,7 @@ export async function workToEnd(
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
-  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row) });
+  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row), renewLogin: renewalOf(ctx, row) });
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */

@@ -21,9 +21,9 @@ export interface Ending {
 /** Judges a turn that is over; throws RunFailure with the reason where it did not succeed. */
 export function requireSuccess(
   row: RunRow,
-  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string },
+  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string; readonly renewLogin: string | null },
 ): void {
-  const { dir, ending, redact } = options;
+  const { dir, ending, redact, renewLogin } = options;
   const { turn, code, dismissed, oomKills } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
   if (code === null && !dismissed && turn.conversation.outcome === null) {
@@ -39,6 +39,7 @@ export function requireSuccess(
       failed: usage.failedModelCalls - turn.before.failed,
       lastError: turn.lastError,
     },
+    renewLogin,
     exit: dismissed ? null : { code },
     oomKills,
     stderrTail: redact(stderrTail(dir)),

@@ -15,6 +15,7 @@ import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
 import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
+import { forgetLogin } from "./own-login.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
@@ -65,6 +66,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
         continue;
       }
       await ctx.gateway.closeRun(row.id).catch(() => undefined);
+      forgetLogin(ctx, handle.row);
       return;
     } catch (error) {
       if (error instanceof FencedError) await letGoOf(ctx, handle.row);

@@ -13,6 +13,7 @@ import { budgetEvents } from "./budget.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
 import { callEvents, deniedEvents, usageAfter } from "./digest.ts";
+import { forgetLogin } from "./own-login.ts";
 import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -56,6 +57,7 @@ export async function beginNext(
 ): Promise<void> {
   const { next, events } = options;
   await ctx.gateway.closeRun(handle.row.id);
+  forgetLogin(ctx, handle.row);
   await settleCalls(ctx, handle);
   const state: AttemptState = { ...freshState(), tries: next.tries };
   const carry = next.goesOn ? carryLost(handle.row) : null;

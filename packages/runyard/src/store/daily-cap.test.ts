@@ -101,7 +101,7 @@ test("once the cap is spent a run is taken up with nothing, and so is told; a hi
   await end(fourth, 0);
 });
 
-test("without a cap nothing is set aside, simulated runs need none, and nobody waits for another organization's", async () => {
+test("without a cap nothing is set aside, simulated runs and those with their agents' own logins need none, and nobody waits for another organization's", async () => {
   await organization("org_free", null);
   await organization("org_bound", 1);
   await queueRun(test_.db, { orgId: "org_bound", id: "run_b1" });
@@ -114,7 +114,15 @@ test("without a cap nothing is set aside, simulated runs need none, and nobody w
   await queueRun(test_.db, { orgId: "org_bound", id: "run_b3", simulated: true });
   const simulated = await claimed();
   expect(simulated).toMatchObject({ id: "run_b3", allowance_nano: null });
-  for (const run of [bound, free, simulated]) await end(run, 0);
+  // A subscription pays for what its agent calls.
+  const { spec } = simulated;
+  await queueRun(test_.db, { orgId: "org_bound", id: "run_b4", spec: { ...spec, login: "own" } });
+  const own = await claimed();
+  expect(own).toMatchObject({ id: "run_b4", allowance_nano: null });
+  await queueRun(test_.db, { orgId: "org_bound", id: "run_b5", spec: { ...spec, login: "gateway" } });
+  expect(await claim()).toBeUndefined();
+  for (const run of [bound, free, simulated, own]) await end(run, 0);
+  await end(await claimed(), 0);
   await end(await claimed(), 0);
 });
 

@@ -1,4 +1,5 @@
 import {
+  type AgentLoginChoice,
   type Approval,
   type Budget,
   DEFAULT_AGENT_WAIT_MS,
@@ -36,6 +37,8 @@ import { showReplay, type StoredReplay } from "./replays.ts";
 export interface RunSpec {
   /** `name`: of the saved agent that it was given; not there in runs of earlier versions. */
   readonly agent: { readonly name?: string | null; readonly profile: string; readonly command: string[] | null };
+  /** Left out: `gateway`. */
+  readonly login?: AgentLoginChoice;
   readonly model: string | null;
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
@@ -286,7 +289,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     error: row.error,
     usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
     budget: showBudget(row),
-    credential: "gateway",
+    credential: hasOwnLogin(row) ? "inside" : "gateway",
     waitingFor: open.map(toPendingRequest),
     cancelRequested: row.cancel_reason !== null,
     lastSeq: row.last_seq,
@@ -310,11 +313,19 @@ function showUsage(row: RunRow): Omit<Run["usage"], "executionTime"> {
   };
 }
 
-function showBudget({ spec, usage }: RunRow): Run["budget"] {
+function showBudget(row: RunRow): Run["budget"] {
+  const { spec, usage } = row;
   const budget = budgetOf(spec.budget);
   if (budget === null) return null;
-  // Without isolation an agent can reach models past the gateway, with whatever keys it finds.
-  return { ...budgetFigures(budget, spentOf(usage)), enforcement: spec.sandboxDriver === "process" ? "advisory" : "enforced" };
+  // Without isolation an agent can reach models past the gateway, with whatever keys it finds. And of what a program asks
+  // its maker with its own login nothing is changed, not even to keep an answer short.
+  const isAdvisory = spec.sandboxDriver === "process" || hasOwnLogin(row);
+  return { ...budgetFigures(budget, spentOf(usage)), enforcement: isAdvisory ? "advisory" : "enforced" };
+}
+
+/** Whether the run's model calls go out with the login that its agent program holds; where no maker is called, nobody's does. */
+export function hasOwnLogin({ spec, simulated, replay }: Pick<RunRow, "spec" | "simulated" | "replay">): boolean {
+  return spec.login === "own" && !simulated && replay === null;
 }
 
 /** What a run's calls count against a budget. */

@@ -112,6 +112,7 @@ export function toSavedAgent(row: SavedAgentRow): SavedAgent {
     id: row.id,
     name: row.name,
     ...definition,
+    login: definition.login ?? "gateway",
     mcpServers: mcpServers.map(withoutSecrets),
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),

@@ -111,6 +111,7 @@ const server = await startServer({
   maxRuns: 10,
   databaseUrl: null,
   providers: [],
+  loginWays: {},
   allowedHosts: [],
   role: "all",
   timings: { leaseMs: 15_000, pollMs: 1_000 },

@@ -3,7 +3,7 @@ import { budgetSchema } from "./budget.ts";
 import { agentNameSchema, savedAgentIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema } from "./permission-policy.ts";
-import { runSettingsSchema } from "./run.ts";
+import { agentLoginSchema, runSettingsSchema } from "./run.ts";
 import { dailyCapUsdSchema } from "./settings.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
@@ -29,6 +29,8 @@ export const createAgentSchema = z
     profile: profileSchema.optional(),
     /** In its place: the words of a command that speaks ACP on stdio. */
     command: commandWordsSchema.optional(),
+    /** Whose credentials its model calls have; default `gateway`. */
+    login: agentLoginSchema.optional(),
     model: modelSchema.optional(),
     /** Stands in front of the first prompt of each of its runs. */
     instructions: instructionsSchema.optional(),
@@ -54,6 +56,7 @@ export const changeAgentSchema = z
     profile: profileSchema.nullable().optional(),
     /** Takes the place of a profile. */
     command: commandWordsSchema.nullable().optional(),
+    login: agentLoginSchema.nullable().optional(),
     model: modelSchema.nullable().optional(),
     instructions: instructionsSchema.nullable().optional(),
     permissionPolicy: permissionPolicyRequestSchema.nullable().optional(),
@@ -74,6 +77,7 @@ export const savedAgentSchema = z.object({
   description: z.string().nullable(),
   profile: z.string(),
   command: z.array(z.string()).nullable(),
+  login: agentLoginSchema,
   model: z.string().nullable(),
   instructions: z.string().nullable(),
   permissionPolicy: permissionPolicySchema.nullable(),

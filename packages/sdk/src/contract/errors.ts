@@ -38,6 +38,8 @@ export const API_ERRORS = {
   repository_not_usable: { status: 422, retryable: false, title: "The repository cannot be used" },
   unknown_agent: { status: 422, retryable: false, title: "No such agent" },
   sandbox_not_available: { status: 422, retryable: false, title: "The sandbox cannot be used on this machine" },
+  login_not_usable: { status: 422, retryable: false, title: "The agent's own login cannot be used" },
+  budget_not_enforced: { status: 422, retryable: false, title: "The budget can only be advisory" },
   price_unknown: { status: 422, retryable: false, title: "Nobody knows what the model costs" },
   idempotency_mismatch: { status: 422, retryable: false, title: "This idempotency key belongs to another request" },
   rate_limited: { status: 429, retryable: true, title: "Too many requests" },

@@ -59,6 +59,11 @@ export const runSettingsSchema = z
   );
 export type RunSettings = z.infer<typeof runSettingsSchema>;
 
+/** Whose credentials an agent's model calls have: the keys of the server's gateway, or the login that the agent program holds on the server's machine. */
+export const AGENT_LOGINS = ["gateway", "own"] as const;
+export const agentLoginSchema = z.enum(AGENT_LOGINS);
+export type AgentLoginChoice = z.infer<typeof agentLoginSchema>;
+
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
 export const createRunSchema = z.strictObject({
   task: taskSchema,
@@ -77,9 +82,11 @@ export const createRunSchema = z.strictObject({
       profile: z.string().min(1).max(64).optional(),
       /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
       command: commandWordsSchema.optional(),
+      /** Default: as the saved agent has it, else `gateway`. */
+      login: agentLoginSchema.optional(),
     })
     .refine(
-      (agent) => Object.values(agent).filter((part) => part !== undefined).length < 2,
+      ({ name, profile, command }) => [name, profile, command].filter((part) => part !== undefined).length < 2,
       "give a name, a profile or a command, one of them",
     )
     .optional(),
@@ -261,8 +268,11 @@ export const runSchema = z.object({
   usage: usageSchema,
   /** Null: it may use what it wants. */
   budget: runBudgetSchema.nullable(),
-  /** Whose credentials its model calls have: `gateway`, those of this server, which counts them. */
-  credential: z.enum(["gateway"]),
+  /**
+   * Whose credentials its model calls have: `gateway`, those of this server, which no sandbox sees; `inside`, the login that
+   * its agent program holds, which is in its sandbox. All go through the gateway, which counts them.
+   */
+  credential: z.enum(["gateway", "inside"]),
   waitingFor: z.array(pendingRequestSchema),
   cancelRequested: z.boolean(),
   lastSeq: z.number().int(),

@@ -1,4 +1,6 @@
 import path from "node:path";
+import { RUN_TOKEN_HEADER } from "../../core/own-login.ts";
+import { claudeLogin, claudeLoginCopy } from "./claude-login.ts";
 import { type FoundScript, probeScript, requireScript, type ScriptPackage } from "./installed-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
@@ -29,13 +31,15 @@ export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
     apis: ["anthropic"],
     picksModel: true,
     install: ADAPTER.install,
-    loginPlace: ".claude/.credentials.json",
+    loginPlace: claudeLogin.place,
+    ownLogin: claudeLogin,
     argv: (c) => [c.nodeProgram, adapter().script],
     env: claudeEnv,
     homeFiles: (c) => [
       { path: ".claude/settings.json", content: `${JSON.stringify(SETTINGS, null, 2)}\n` },
       // It reads the repository's CLAUDE.md by itself.
       { path: ".claude/CLAUDE.md", content: `@${c.workspace}/AGENTS.md\n` },
+      ...(c.login ? [{ path: claudeLogin.place, content: claudeLoginCopy(c.login) }] : []),
     ],
     mounts: () => {
       const modules = modulesAround(adapter().folder);
@@ -69,7 +73,7 @@ function claudeEnv(c: ProfileContext): Record<string, string> {
     ...baseEnv(c),
     ...(c.model !== null && modelEnv(c.model)),
     ANTHROPIC_BASE_URL: c.gatewayUrl,
-    ANTHROPIC_API_KEY: c.token,
+    ...(c.login ? { ANTHROPIC_CUSTOM_HEADERS: `${RUN_TOKEN_HEADER}: ${c.token}` } : { ANTHROPIC_API_KEY: c.token }),
     CLAUDE_CODE_MAX_RETRIES: MAX_RETRIES,
     CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
     DISABLE_AUTOUPDATER: "1",

@@ -33,6 +33,7 @@ export function geminiProfile(env: NodeJS.ProcessEnv): AgentProfile {
     picksModel: true,
     install: CLI.install,
     loginPlace: ".gemini/oauth_creds.json",
+    ownLogin: "With its login, Gemini CLI speaks the format of Code Assist, which Runyard's gateway does not.",
     argv: (c) => [c.nodeProgram, "--import", `${c.home}/${PRELUDE_FILE}`, cli().script, "--acp"],
     env: geminiEnv,
     homeFiles: (c) => [

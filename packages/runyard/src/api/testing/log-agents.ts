@@ -26,6 +26,7 @@ export function createLogAgents(newAgentId: () => string): SavedAgents {
     id,
     name,
     ...definition,
+    login: definition.login ?? "gateway",
     mcpServers: definition.mcpServers.map(withoutSecrets),
     dailyCapUsd,
     spentTodayUsd: 0,

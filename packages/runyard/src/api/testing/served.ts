@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { RunyardClient } from "@runyard/sdk";
 import { type NewEvent, type RunResult, type Scope, SCOPES } from "@runyard/sdk/contract";
 import { type NewRequest, permissionAnswer, questionAnswer } from "../../agents/acp/conversation.ts";
-import { createEngine, type EngineOptions } from "../../engine/engine.ts";
+import { createEngine, type EngineOptions, type AgentNeeds } from "../../engine/engine.ts";
 import { authenticate } from "../../engine/identity.ts";
 import { createLogins } from "../../engine/logins.ts";
 import { createWakes, type Wakes } from "../../engine/wakes.ts";
@@ -133,10 +133,17 @@ const NO_CHANGE: RunResult = {
   deletions: 0,
 };
 
+/** One agent without a login of its own, and one that may have one. */
+const PROFILES: Readonly<Record<string, AgentNeeds>> = {
+  builtin: { apis: ["openai"], picksModel: false, ownLogin: "It has none." },
+  codex: { apis: ["openai"], picksModel: false, ownLogin: {} },
+};
+
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   now: Date.now,
-  describeAgent: (profile) => (profile === "builtin" ? { apis: ["openai"], picksModel: false } : undefined),
+  describeAgent: (profile) => PROFILES[profile],
+  whyNoLogin: () => null,
   agentNames: () => ["builtin", "custom"],
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
   missingFiles: async () => [],
@@ -183,7 +190,9 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
         },
       ]),
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
-    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null, install: null, credential: null }],
+    probeAgents: async () => [
+      { name: "builtin", installed: true, version: null, reason: null, install: null, credential: null, login: null },
+    ],
   },
   readiness: { freeBytes: () => 2 ** 40, askGateway: async () => "there", isDraining: () => false },
 };
