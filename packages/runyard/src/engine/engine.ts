@@ -41,6 +41,7 @@ import { missingModel, modelFor, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
+import { createMetrics } from "./metrics.ts";
 import { createRecordings, type RecordingReader } from "./recordings.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
@@ -262,6 +263,7 @@ export function createEngine(options: EngineOptions) {
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
     ...createUsage(db, load),
+    ...createMetrics(db, load),
     ...createSettings(options),
     ...createSavedAgents(options),
     status: createStatus(options),
