@@ -17,28 +17,30 @@ const SHARE_OF_TIME = 1 / 30;
 export async function diskUsage(dirs: readonly string[], signal: AbortSignal): Promise<number> {
   const seen = new Set<string>();
   let total = 0;
-  const count = (stats: Stats): void => {
-    if (!stats.isDirectory() && stats.nlink > 1) {
+  for (const dir of dirs) {
+    for await (const stats of allBelow(dir)) {
+      signal.throwIfAborted();
       const name = `${stats.dev} ${stats.ino}`;
-      if (seen.has(name)) return;
-      seen.add(name);
-    }
-    total += stats.blocks * BLOCK_BYTES;
-  };
-  for (const top of dirs) {
-    const device = (await lookAt(top))?.dev;
-    for (const left = [top]; left.length > 0;) {
-      const dir = left.pop() ?? "";
-      for await (const name of namesIn(dir)) {
-        signal.throwIfAborted();
-        const stats = await lookAt(path.join(dir, name));
-        if (stats === null || stats.dev !== device) continue;
-        count(stats);
-        if (stats.isDirectory()) left.push(path.join(dir, name));
-      }
+      if (seen.has(name)) continue;
+      if (stats.nlink > 1 && !stats.isDirectory()) seen.add(name);
+      total += stats.blocks * BLOCK_BYTES;
     }
   }
   return total;
+}
+
+async function* allBelow(top: string): AsyncGenerator<Stats, void> {
+  const device = (await lookAt(top))?.dev;
+  const left = [top];
+  for (let dir = left.pop(); dir !== undefined; dir = left.pop()) {
+    for await (const name of namesIn(dir)) {
+      const file = path.join(dir, name);
+      const stats = await lookAt(file);
+      if (stats === null || stats.dev !== device) continue;
+      yield stats;
+      if (stats.isDirectory()) left.push(file);
+    }
+  }
 }
 
 async function lookAt(file: string): Promise<Stats | null> {
