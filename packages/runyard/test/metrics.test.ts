@@ -41,7 +41,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "metrics" : `metric
     const [agent, verify] = [last("agent"), last("verify-1-0")];
     expect([agent, verify]).toMatchObject([
       { turn: 1, attempt: 1 },
-      { turn: 1, attempt: 1, processes: 0 },
+      { turn: 1, attempt: 1, processes: 0, threads: 0 },
     ]);
     expect(agent?.cpuMs).toBeGreaterThanOrEqual(400);
     expect(agent?.memoryPeakBytes).toBeGreaterThanOrEqual(80 * MIB);

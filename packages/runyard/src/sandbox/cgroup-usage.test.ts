@@ -28,12 +28,12 @@ describe("what control groups say that is used", () => {
 
   it("is read of version 1, where each controller has a group of its own", () => {
     const groups = [
-      group("v1/pids", { "cgroup.procs": "12\n13\n14\n", "pids.current": "9\n" }),
+      group("v1/pids", { "cgroup.procs": "12\n13\n14\n", tasks: "12\n13\n14\n15\n" }),
       group("v1/memory", { "cgroup.procs": "12\n13\n14\n", "memory.usage_in_bytes": "4096\n", "memory.max_usage_in_bytes": "8192\n" }),
       group("v1/cpu", { "cpu.stat": "nr_periods 2\nnr_throttled 0\nthrottled_time 0\n" }),
       group("v1/cpuacct", { "cpuacct.usage": "1234567890\n" }),
     ];
-    expect(readUsage(groups)).toEqual({ cpuMs: 1_235, memoryBytes: 4_096, memoryPeakBytes: 8_192, processes: 3, threads: 9 });
+    expect(readUsage(groups)).toEqual({ cpuMs: 1_235, memoryBytes: 4_096, memoryPeakBytes: 8_192, processes: 3, threads: 4 });
   });
 
   it("is read of version 2, where one group has everything", () => {
@@ -42,13 +42,15 @@ describe("what control groups say that is used", () => {
       "cpu.stat": "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\n",
       "memory.current": "4096\n",
       "memory.peak": "8192\n",
-      "pids.current": "3\n",
+      "cgroup.threads": "12\n15\n16\n",
     };
     const whole = { cpuMs: 2_500, memoryBytes: 4_096, memoryPeakBytes: 8_192, processes: 1, threads: 3 };
     expect(readUsage([group("v2", files)])).toEqual(whole);
     // An older kernel tells no peak; a controller that was not handed on has no files.
-    const { "memory.peak": _, "pids.current": __, ...older } = files;
-    expect(readUsage([group("v2-older", older)])).toEqual({ ...whole, memoryPeakBytes: null, threads: null });
+    const { "memory.peak": _, ...older } = files;
+    expect(readUsage([group("v2-older", older)])).toEqual({ ...whole, memoryPeakBytes: null });
+    const { "memory.current": __, ...without } = older;
+    expect(readUsage([group("v2-without", without)])).toEqual({ ...whole, memoryBytes: null, memoryPeakBytes: null });
   });
 
   it("is nothing, and not 0, where there is no group or nobody can read it", () => {
@@ -89,7 +91,7 @@ describe("what a command uses", () => {
     const end = readResourceUsage(dir);
     expect(end.cpuMs).toBeGreaterThanOrEqual(later.cpuMs ?? 0);
     expect(end.memoryPeakBytes).toBeGreaterThanOrEqual(40 * MIB);
-    expect(end.processes).toBe(0);
+    expect(end).toMatchObject({ processes: 0, threads: 0 });
     expect(JSON.parse(readFileSync(path.join(dir, "usage.json"), "utf8"))).toEqual(end);
     await killRunDirectory(dir);
     expect(readResourceUsage(dir)).toEqual(end);

@@ -21,13 +21,18 @@ export function readUsage(groups: readonly string[]): CgroupUsage {
     cpuMs: toMs(nanoseconds, 1e6) ?? toMs(microseconds, 1e3),
     memoryBytes: readFigure(groups, "memory.usage_in_bytes") ?? readFigure(groups, "memory.current"),
     memoryPeakBytes: readFigure(groups, "memory.max_usage_in_bytes") ?? readFigure(groups, "memory.peak"),
-    processes: readFigure(groups, "cgroup.procs", (text) => String(text.split("\n").length - 1)),
-    threads: readFigure(groups, "pids.current"),
+    processes: readFigure(groups, "cgroup.procs", countLines),
+    // Not `pids.current`: that counts for a moment what has ended already.
+    threads: readFigure(groups, "tasks", countLines) ?? readFigure(groups, "cgroup.threads", countLines),
   };
 }
 
 function toMs(figure: number | null, inAMillisecond: number): number | null {
   return figure === null ? null : Math.round(figure / inAMillisecond);
+}
+
+function countLines(text: string): string {
+  return String(text.split("\n").length - 1);
 }
 
 /** The figure of the first group that has it. */
