@@ -82,6 +82,7 @@ describe("the door over the real engine", () => {
     await expect(other.runs.get(run.id)).rejects.toMatchObject(refused);
     await expect(other.runs.cancel(run.id)).rejects.toMatchObject(refused);
     await expect(other.runs.patch(run.id)).rejects.toMatchObject(refused);
+    await expect(other.runs.metrics(run.id)).rejects.toMatchObject(refused);
     await expect(other.runs.answerPermission(run.id, "perm_1_2", "allow")).rejects.toMatchObject(refused);
     await expect(other.runs.answerQuestion(run.id, "ask_1_2", "x")).rejects.toMatchObject(refused);
     await expect(other.runs.events(run.id).next()).rejects.toMatchObject(refused);

@@ -28,6 +28,7 @@ import type {
   revisePlanSchema,
   Run,
   RunDiff,
+  RunMetrics,
   RunPage,
   RunStatus,
   SavedAgent,
@@ -98,6 +99,8 @@ export interface ApiEngine {
   revisePlan(principal: Principal, id: string, input: z.output<typeof revisePlanSchema>): Promise<Run>;
   /** What the run's model calls used and cost. */
   usage(principal: Principal, id: string): Promise<RunUsage>;
+  /** What the run used of its machine over time. */
+  metrics(principal: Principal, id: string): Promise<RunMetrics>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<Uint8Array>;
   files(principal: Principal, id: string): Promise<FileList>;

@@ -211,7 +211,8 @@ describe("real answers", () => {
       { type: "message.completed", data: { messageId: "m", kind: "text", text: "Hello" } },
       { type: "log", data: { text: "stray" } },
     ]);
-    for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runUsage", "runPatch"] as const) await look(name, { id });
+    for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runUsage", "runMetrics", "runPatch"] as const)
+      await look(name, { id });
     await look("runLogs", { id }, { headers: { accept: "text/plain" } });
     await look("runEvents", { id });
     expect((await look("runStream", { id })).status).toBe(426);

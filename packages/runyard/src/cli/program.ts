@@ -15,6 +15,7 @@ import { events } from "./events.ts";
 import { exchanges } from "./exchanges.ts";
 import { files } from "./files.ts";
 import { logs } from "./logs.ts";
+import { metrics } from "./metrics.ts";
 import { models } from "./models.ts";
 import { open } from "./open.ts";
 import { organization } from "./organization.ts";
@@ -44,6 +45,7 @@ const commands = [
   events,
   exchanges,
   usage,
+  metrics,
   diff,
   files,
   pull,

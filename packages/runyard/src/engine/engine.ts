@@ -51,6 +51,7 @@ import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } f
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
+import { createMetrics } from "./metrics.ts";
 import { createRecordings, type RecordingReader } from "./recordings.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
@@ -293,6 +294,7 @@ export function createEngine(options: EngineOptions) {
     ...createPlans(options, load),
     ...createApprovals(options, load),
     ...createUsage(db, load),
+    ...createMetrics(db, load),
     ...createSettings(options),
     ...createSavedAgents(options),
     status: createStatus(options),

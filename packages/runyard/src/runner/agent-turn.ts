@@ -22,6 +22,7 @@ import { requireAnswers } from "./replay.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
+import { watchUsage } from "./watch-usage.ts";
 
 /** How long an agent may take to leave once its stdin is closed, before it is killed. */
 const LEAVE_MS = 5_000;
@@ -114,11 +115,13 @@ async function followAgent(
   if (turn === undefined) throw new Error(`The agent of run ${row.id} has not been given its task yet`);
   const output = openAgentOutput({ dir: options.dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row });
   const input = openAgentInput(ctx, handle, options.dir);
+  const usage = watchUsage(ctx, row, { step: "agent" });
   try {
     return await follow(ctx, handle, { ...options, spec: conversationSpec(ctx, row), turn, output, input, redact: redactor(ctx, row) });
   } finally {
     output.close();
     input.close();
+    await usage.close();
   }
 }
 

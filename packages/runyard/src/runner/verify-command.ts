@@ -12,6 +12,7 @@ import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
+import { watchUsage } from "./watch-usage.ts";
 
 /** How much of the end of its output is kept. */
 const KEPT_BYTES = 16 * 1024;
@@ -56,6 +57,7 @@ export async function runVerifyCommand(
   const dir = dirs.step(step.name);
   const prepared = await prepareSandbox(ctx, row, step);
   const flood = watchOutput(dir);
+  const usage = watchUsage(ctx, row, { step: step.name, home: dirs.verifyHome });
   const signal = AbortSignal.any([end, flood.signal]);
   let ended: Ended;
   try {
@@ -67,6 +69,7 @@ export async function runVerifyCommand(
     ended = { code: null, timedOut };
   } finally {
     flood.close();
+    await usage.close();
   }
   const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES);
   return {

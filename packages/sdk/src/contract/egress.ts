@@ -27,7 +27,7 @@ const PATTERN = new RegExp(`^(\\*\\.)?(${label}\\.)+(?=[a-z])${label}(:[1-9]\\d{
 export const egressPatternSchema = z
   .string()
   .max(260)
-  .transform((text) => text.toLowerCase())
+  .toLowerCase()
   .refine((text) => Object.hasOwn(EGRESS_PRESETS, text) || (PATTERN.test(text) && Number(/:(\d+)$/.exec(text)?.[1] ?? 443) <= 65_535), {
     message: `must be a host like api.example.com or *.example.com, with :port where it is neither 443 nor 80, or one of ${Object.keys(EGRESS_PRESETS).join(", ")}`,
   });

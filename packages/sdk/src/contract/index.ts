@@ -10,6 +10,7 @@ export * from "./events.ts";
 export * from "./ids.ts";
 export * from "./log-entries.ts";
 export * from "./mcp-servers.ts";
+export * from "./metrics.ts";
 export * from "./models.ts";
 export * from "./permission-policy.ts";
 export * from "./plan.ts";

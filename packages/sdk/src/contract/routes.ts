@@ -128,6 +128,12 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run's model calls used and cost",
   },
+  runMetrics: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/metrics",
+    policy: { scope: "agent:read" },
+    summary: "Read what a run used of its machine over time: processors, memory, processes, disk",
+  },
   runPlan: {
     method: "GET",
     path: "/v1/agent-runs/{id}/plan",

@@ -145,6 +145,10 @@ export function createLogEngine(): LogEngine {
       const { executionTime: _, tokensUsed: __, totalCost: ___, pricedCost: costUsd, ...total } = find(principal, id).run.usage;
       return { runId: id, simulated: false, total: { ...total, costUsd }, turns: [], models: [], calls: [] };
     },
+    metrics: async (principal, id) => {
+      const nothing = { memoryBytes: null, processes: null, threads: null, diskBytes: null };
+      return { runId: find(principal, id).run.id, data: [], totals: { cpuMs: null }, peaks: nothing };
+    },
     diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
     ...createLogSettings(() => newId("repo")),
