@@ -1,10 +1,8 @@
 import { z } from "zod";
 import { geminiError } from "./error-shapes.ts";
-import { elementIn } from "./json-array.ts";
 import type { ProviderApi } from "./protocol.ts";
 import { geminiHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -174,14 +172,15 @@ export function watchStream({ framing }: Pick<PreparedRequest, "framing">): Stre
   };
 
   return {
-    see(event) {
-      const data = isArray ? elementIn(event) : dataOf(event);
+    see({ data, value }) {
       if (data === null) return "forward";
-      const part = answerSchema.safeParse(parseJson(Buffer.from(data)));
+      const part = answerSchema.safeParse(value);
       if (part.success) seePart(part.data);
       else error ??= "The provider sent an event that is not one of generateContent.";
       return "forward";
     },
+    // Each of its events tells the usage.
+    skim: () => false,
     report: () => ({
       complete: error === null && (isBlocked || (begun.size > 0 && begun.size === finished.size)),
       error,

@@ -2,7 +2,6 @@ import { z } from "zod";
 import { openaiError } from "./error-shapes.ts";
 import { openaiHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -110,6 +109,12 @@ const chunkSchema = z.looseObject({
 });
 
 /**
+ * What tells more than a piece of the first choice, anywhere in a block of events. A key cannot be in what a model says: quotes have a
+ * backslash there. Most providers say in every event that there is no reason and no usage yet.
+ */
+const MATTERS = /"(?:finish_reason|usage|x_groq|error)"[\s:]*[^n\s:]|"index"[\s:]*[^0\s:]|data:(?!\s*\{)/;
+
+/**
  * An answer is whole with `[DONE]`, or when the provider ended the stream properly after a
  * `finish_reason` for each choice that it began: some compatible servers never send `[DONE]`, and their
  * answers are as good. Everything else is cut, however clean its end looks.
@@ -139,18 +144,19 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
   };
 
   return {
-    see(event) {
-      const data = dataOf(event);
+    see({ data, value }) {
       if (data === null) return "forward";
       if (data.trim() === "[DONE]") {
         done = true;
         return "last";
       }
-      const chunk = chunkSchema.safeParse(parseJson(Buffer.from(data)));
+      const chunk = chunkSchema.safeParse(value);
       if (chunk.success) return seeChunk(chunk.data);
       error ??= "The provider sent an event that is not a chat completion chunk.";
       return "forward";
     },
+    // Each choice that was begun must be known.
+    skim: (block) => begun.has(0) && !MATTERS.test(block.toString("latin1")),
     report: () => ({ complete: done || (begun.size > 0 && begun.size === finished.size && error === null), error, tokens }),
     errorEvent(message) {
       const words = { message, type: "server_error", param: null, code: "upstream_interrupted" };

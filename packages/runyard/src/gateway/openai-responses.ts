@@ -3,7 +3,6 @@ import { openaiError } from "./error-shapes.ts";
 import { openaiHeaders } from "./provider-headers.ts";
 import { Refusal } from "./refusal.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -112,16 +111,30 @@ const eventSchema = z.looseObject({
 type ResponseEvent = z.infer<typeof eventSchema>;
 
 const LAST_EVENTS: ReadonlySet<string> = new Set(["response.completed", "response.failed", "response.incomplete"]);
+/** The same anywhere in a block of events, and errors. What a model says has a backslash before quotes. */
+const MATTERS = /"response\.(?:completed|failed|incomplete)"|"error"[\s:]*[^n\s:]|data:(?!\s*\{)/;
+
+const NUMBER_KEY = '"sequence_number"';
+
+/** The number of the last event that has one. */
+function lastNumberIn(block: Buffer): number | null {
+  const at = block.lastIndexOf(NUMBER_KEY);
+  const digits = at === -1 ? null : /^[\s:]*(\d{1,15})/.exec(block.toString("latin1", at + NUMBER_KEY.length, at + 2 * NUMBER_KEY.length));
+  return digits === null ? null : Number(digits[1]);
+}
 
 /** An answer is whole with one of its three last events, and with nothing else, however clean its end looks. */
 export function watchStream(): StreamWatcher {
   let done = false;
   let error: string | null = null;
   let tokens = NO_TOKENS;
+  let begun = false;
+  /** One more than the last that was told. */
   let nextNumber = 0;
 
   const seeEvent = (event: ResponseEvent): "forward" | "last" => {
-    nextNumber = (event.sequence_number ?? nextNumber) + 1;
+    begun = true;
+    nextNumber = (event.sequence_number ?? nextNumber - 1) + 1;
     if (event.type === "error") error ??= messageIn(event) ?? "The provider reported an error without words.";
     if (!LAST_EVENTS.has(event.type)) return "forward";
     done = true;
@@ -131,13 +144,17 @@ export function watchStream(): StreamWatcher {
   };
 
   return {
-    see(bytes) {
-      const data = dataOf(bytes);
+    see({ data, value }) {
       if (data === null) return "forward";
-      const event = eventSchema.safeParse(parseJson(Buffer.from(data)));
+      const event = eventSchema.safeParse(value);
       if (event.success) return seeEvent(event.data);
       error ??= "The provider sent an event that is not one of Responses.";
       return "forward";
+    },
+    skim(block) {
+      if (!begun || MATTERS.test(block.toString("latin1"))) return false;
+      nextNumber = (lastNumberIn(block) ?? nextNumber - 1) + 1;
+      return true;
     },
     report: () => ({ complete: done, error, tokens }),
     errorEvent(message) {

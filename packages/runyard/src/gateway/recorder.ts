@@ -142,6 +142,9 @@ function moneyOf(
   return { costNanoUsd, countedNanoUsd: nanoUsd, countedTokens };
 }
 
+/** A recording is not waited for until this much of it is to be written: what came meanwhile is written at once. */
+const UNWRITTEN_BYTES = 256 * 1024;
+
 interface Bodies {
   write(bytes: Buffer): Promise<void>;
   /** Of what there is to write so far. */
@@ -158,7 +161,7 @@ function recordBodies(
   const complain = (error: unknown): void => log(`a model call could not be recorded: ${String(error)}`);
   const request = redactor.bytes(options.request);
   const requestWritten = writeFile(fileOf("request"), request, { mode: 0o600 }).catch(complain);
-  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600 });
+  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600, highWaterMark: UNWRITTEN_BYTES });
   let responseBytes = 0;
   let failed = false;
   const closed = new Promise<void>((resolve) => response.once("close", resolve));
