@@ -142,8 +142,13 @@ function moneyOf(
   return { costNanoUsd, countedNanoUsd: nanoUsd, countedTokens };
 }
 
-/** A recording is not waited for until this much of it is to be written: what came meanwhile is written at once. */
-const UNWRITTEN_BYTES = 256 * 1024;
+/**
+ * An answer comes in pieces of a word each, and a write to a file takes longer than passing one on: they are gathered up to this
+ * length, or for this time. Only where the disk cannot keep up does the answer wait for it.
+ */
+const GATHERED_BYTES = 64 * 1024;
+const GATHERED_MS = 500;
+const UNWRITTEN_BYTES = 4 * GATHERED_BYTES;
 
 interface Bodies {
   write(bytes: Buffer): Promise<void>;
@@ -164,6 +169,12 @@ function recordBodies(
   const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600, highWaterMark: UNWRITTEN_BYTES });
   let responseBytes = 0;
   let failed = false;
+  let gathering: NodeJS.Timeout | null = null;
+  const writeGathered = (): void => {
+    if (gathering !== null) clearTimeout(gathering);
+    gathering = null;
+    response.uncork();
+  };
   const closed = new Promise<void>((resolve) => response.once("close", resolve));
   response.on("error", (error) => {
     failed = true;
@@ -173,11 +184,19 @@ function recordBodies(
     async write(bytes) {
       const recorded = redactor.bytes(bytes);
       responseBytes += recorded.length;
-      if (failed || response.write(recorded)) return;
+      if (failed) return;
+      if (gathering === null) {
+        response.cork();
+        gathering = setTimeout(writeGathered, GATHERED_MS);
+      }
+      const hasRoom = response.write(recorded);
+      if (response.writableLength >= GATHERED_BYTES) writeGathered();
+      if (hasRoom) return;
       await Promise.race([new Promise<void>((resolve) => response.once("drain", () => resolve())), closed]);
     },
     sizes: () => ({ requestBytes: request.length, responseBytes }),
     async finish() {
+      writeGathered();
       response.end();
       await Promise.all([requestWritten, closed]);
     },
