@@ -166,7 +166,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         turn = digested.turn;
         requireBudget(ctx, handle.row);
         await answerAsRecorded(ctx, handle.row);
-        if (digested.answers || !isTold) isTold = await input.flush();
+        isTold = (isTold && !digested.answers) || (await input.flush());
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {
