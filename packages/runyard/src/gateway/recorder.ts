@@ -144,11 +144,10 @@ function moneyOf(
 
 /**
  * An answer comes in pieces of a word each, and a write to a file takes longer than passing one on: they are gathered up to this
- * length, or for this time. Only where the disk cannot keep up does the answer wait for it.
+ * length, or for this time. An answer that comes faster than the disk takes it waits for it.
  */
-const GATHERED_BYTES = 64 * 1024;
+const GATHERED_BYTES = 16 * 1024;
 const GATHERED_MS = 500;
-const UNWRITTEN_BYTES = 4 * GATHERED_BYTES;
 
 interface Bodies {
   write(bytes: Buffer): Promise<void>;
@@ -166,7 +165,7 @@ function recordBodies(
   const complain = (error: unknown): void => log(`a model call could not be recorded: ${String(error)}`);
   const request = redactor.bytes(options.request);
   const requestWritten = writeFile(fileOf("request"), request, { mode: 0o600 }).catch(complain);
-  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600, highWaterMark: UNWRITTEN_BYTES });
+  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600, highWaterMark: GATHERED_BYTES });
   let responseBytes = 0;
   let failed = false;
   let gathering: NodeJS.Timeout | null = null;
