@@ -3,7 +3,6 @@ import { anthropicError } from "./error-shapes.ts";
 import type { ProviderApi } from "./protocol.ts";
 import { anthropicHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -126,12 +125,16 @@ const eventSchema = z.looseObject({
   usage: usageSchema,
 });
 
+/** What tells more than a piece of the answer, anywhere in a block of events. What a model says has a backslash before quotes. */
+const MATTERS = /"message_(?:start|delta|stop)"|"error"|data:(?!\s*\{)/;
+
 /**
  * An answer is whole with `message_stop`, and with nothing else, however clean its end looks. Its first event tells the input;
  * those of type `message_delta` tell sums up to then, in which what they leave out is as it was. What the first one says of the
  * output is no count of it.
  */
 export function watchStream(): StreamWatcher {
+  let begun = false;
   let done = false;
   let error: string | null = null;
   let usage: NonNullable<Usage> = {};
@@ -139,7 +142,10 @@ export function watchStream(): StreamWatcher {
 
   const seeEvent = (event: z.infer<typeof eventSchema>): EventFate => {
     if (event.type === "error") fail(reportedError(event));
-    if (event.type === "message_start") usage = { ...event.message?.usage, output_tokens: null };
+    if (event.type === "message_start") {
+      begun = true;
+      usage = { ...event.message?.usage, output_tokens: null };
+    }
     if (event.type === "message_delta") usage = { ...usage, ...told(event.usage) };
     if (event.type !== "message_stop") return "forward";
     done = true;
@@ -148,7 +154,8 @@ export function watchStream(): StreamWatcher {
 
   const read = eventReader(eventSchema, { what: "one of Messages", see: seeEvent, fail });
   return {
-    see: (event) => read(dataOf(event)),
+    see: read,
+    skim: (block) => begun && !MATTERS.test(block.toString("latin1")),
     report: () => ({ complete: done, error, tokens: tokensIn(usage) }),
     errorEvent(message) {
       const event = { type: "error", error: { type: "api_error", message } };

@@ -1,10 +1,8 @@
 import { z } from "zod";
 import { geminiError } from "./error-shapes.ts";
-import { elementIn } from "./json-array.ts";
 import type { ProviderApi } from "./protocol.ts";
 import { geminiHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -191,7 +189,9 @@ export function watchStream({ framing }: Pick<PreparedRequest, "framing">): Stre
 
   const read = eventReader(answerSchema, { what: "one of generateContent", see: seePart, fail });
   return {
-    see: (event) => read(isArray ? elementIn(event) : dataOf(event)),
+    see: read,
+    // Each of its events tells the usage.
+    skim: () => false,
     report: () => ({
       complete: error === null && (isBlocked || (begun.size > 0 && begun.size === finished.size)),
       error,

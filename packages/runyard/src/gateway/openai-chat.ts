@@ -3,7 +3,6 @@ import { openaiError } from "./error-shapes.ts";
 import type { Provider } from "./protocol.ts";
 import { openaiHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -127,6 +126,12 @@ const chunkSchema = z.looseObject({
 });
 
 /**
+ * What tells more than a piece of the first choice, anywhere in a block of events. A key cannot be in what a model says: quotes have a
+ * backslash there. Most providers say in every event that there is no reason and no usage yet.
+ */
+const MATTERS = /"(?:finish_reason|usage|x_groq|error)"[\s:]*[^n\s:]|"index"[\s:]*[^0\s:]|data:(?!\s*\{)/;
+
+/**
  * An answer is whole with `[DONE]`, or when the provider ended the stream properly after a
  * `finish_reason` for each choice that it began: some compatible servers never send `[DONE]`, and their
  * answers are as good. Everything else is cut, however clean its end looks.
@@ -159,11 +164,12 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
   const read = eventReader(chunkSchema, { what: "a chat completion chunk", see: seeChunk, fail });
   return {
     see(event) {
-      const data = dataOf(event);
-      if (data?.trim() !== "[DONE]") return read(data);
+      if (event.data?.trim() !== "[DONE]") return read(event);
       done = true;
       return "last";
     },
+    // Each choice that was begun must be known.
+    skim: (block) => begun.has(0) && !MATTERS.test(block.toString("latin1")),
     report: () => ({ complete: done || (begun.size > 0 && begun.size === finished.size && error === null), error, tokens }),
     errorEvent(message) {
       const words = { message, type: "server_error", param: null, code: "upstream_interrupted" };

@@ -3,7 +3,6 @@ import { openaiError } from "./error-shapes.ts";
 import { openaiHeaders } from "./provider-headers.ts";
 import { Refusal } from "./refusal.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
@@ -112,17 +111,31 @@ const eventSchema = z.looseObject({
 });
 
 const LAST_EVENTS: ReadonlySet<string> = new Set(["response.completed", "response.failed", "response.incomplete"]);
+/** The same anywhere in a block of events, and errors. What a model says has a backslash before quotes. */
+const MATTERS = /"response\.(?:completed|failed|incomplete)"|"error"[\s:]*[^n\s:]|data:(?!\s*\{)/;
+
+const NUMBER_KEY = '"sequence_number"';
+
+/** The number of the last event that has one. */
+function lastNumberIn(block: Buffer): number | null {
+  const at = block.lastIndexOf(NUMBER_KEY);
+  const digits = at === -1 ? null : /^[\s:]*(\d{1,15})/.exec(block.toString("latin1", at + NUMBER_KEY.length, at + 2 * NUMBER_KEY.length));
+  return digits === null ? null : Number(digits[1]);
+}
 
 /** An answer is whole with one of its three last events, and with nothing else, however clean its end looks. */
 export function watchStream(): StreamWatcher {
   let done = false;
   let error: string | null = null;
   let tokens = NO_TOKENS;
+  let begun = false;
+  /** One more than the last that was told. */
   let nextNumber = 0;
   const fail = (words: string): void => void (error ??= words);
 
   const seeEvent = (event: z.infer<typeof eventSchema>): EventFate => {
-    nextNumber = (event.sequence_number ?? nextNumber) + 1;
+    begun = true;
+    nextNumber = (event.sequence_number ?? nextNumber - 1) + 1;
     if (event.type === "error") fail(reportedError(event));
     if (!LAST_EVENTS.has(event.type)) return "forward";
     done = true;
@@ -133,7 +146,12 @@ export function watchStream(): StreamWatcher {
 
   const read = eventReader(eventSchema, { what: "one of Responses", see: seeEvent, fail });
   return {
-    see: (event) => read(dataOf(event)),
+    see: read,
+    skim(block) {
+      if (!begun || MATTERS.test(block.toString("latin1"))) return false;
+      nextNumber = (lastNumberIn(block) ?? nextNumber - 1) + 1;
+      return true;
+    },
     report: () => ({ complete: done, error, tokens }),
     errorEvent(message) {
       const event = { type: "error", code: "upstream_interrupted", message, param: null, sequence_number: nextNumber };

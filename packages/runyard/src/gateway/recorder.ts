@@ -148,6 +148,13 @@ function moneyOf(
   return { costNanoUsd, countedNanoUsd: nanoUsd, countedTokens };
 }
 
+/**
+ * An answer comes in pieces of a word each, and a write to a file takes longer than passing one on: they are gathered up to this
+ * length, or for this time. An answer that comes faster than the disk takes it waits for it.
+ */
+const GATHERED_BYTES = 16 * 1024;
+const GATHERED_MS = 500;
+
 interface Bodies {
   write(bytes: Buffer): Promise<void>;
   /** Of what there is to write so far. */
@@ -164,9 +171,15 @@ function recordBodies(
   const complain = (error: unknown): void => log(`a model call could not be recorded: ${String(error)}`);
   const request = redactor.bytes(options.request);
   const requestWritten = writeFile(fileOf("request"), request, { mode: 0o600 }).catch(complain);
-  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600 });
+  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600, highWaterMark: GATHERED_BYTES });
   let responseBytes = 0;
   let failed = false;
+  let gathering: NodeJS.Timeout | null = null;
+  const writeGathered = (): void => {
+    if (gathering !== null) clearTimeout(gathering);
+    gathering = null;
+    response.uncork();
+  };
   const closed = new Promise<void>((resolve) => response.once("close", resolve));
   response.on("error", (error) => {
     failed = true;
@@ -176,11 +189,19 @@ function recordBodies(
     async write(bytes) {
       const recorded = redactor.bytes(bytes);
       responseBytes += recorded.length;
-      if (failed || response.write(recorded)) return;
+      if (failed) return;
+      if (gathering === null) {
+        response.cork();
+        gathering = setTimeout(writeGathered, GATHERED_MS);
+      }
+      const hasRoom = response.write(recorded);
+      if (response.writableLength >= GATHERED_BYTES) writeGathered();
+      if (hasRoom) return;
       await Promise.race([new Promise<void>((resolve) => response.once("drain", () => resolve())), closed]);
     },
     sizes: () => ({ requestBytes: request.length, responseBytes }),
     async finish() {
+      writeGathered();
       response.end();
       await Promise.all([requestWritten, closed]);
     },

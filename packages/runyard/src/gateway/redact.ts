@@ -1,3 +1,5 @@
+import { createFinder } from "./find.ts";
+
 const REPLACEMENT = "[redacted]";
 
 /** Shorter "keys" are placeholders of local model servers ("none", "ollama"): words that answers may contain. */
@@ -12,9 +14,10 @@ export interface Redactor {
 /** A redactor for these secrets; null ones and ones of fewer than 12 characters are left alone. */
 export function createRedactor(secrets: readonly (string | null)[]): Redactor {
   const needles = [...new Set(secrets.flatMap(spellings))];
+  const isIn = createFinder(needles);
   return {
     bytes(input) {
-      if (!needles.some((needle) => input.includes(needle))) return input;
+      if (!isIn(input)) return input;
       // latin1 maps bytes to characters one to one, so what is not replaced stays as it was.
       return Buffer.from(replaceAll(input.toString("latin1"), needles), "latin1");
     },

@@ -3,7 +3,9 @@ import { z } from "zod";
 import type { ChosenModel } from "./choose-model.ts";
 import type { ErrorShape } from "./error-shapes.ts";
 import type { Provider, ProviderApi } from "./protocol.ts";
+import { elementIn } from "./json-array.ts";
 import { Refusal } from "./refusal.ts";
+import { dataOf } from "./sse.ts";
 
 /** What the gateway must know of a question that providers answer. */
 export interface QuestionFormat {
@@ -85,18 +87,32 @@ export interface AnswerReport {
 /** What to do with an event: pass it on, keep it back, or pass it on as the end of the answer. */
 export type EventFate = "forward" | "drop" | "last";
 
+/** An event, read. */
+export interface StreamEvent {
+  /** Null: it has none, a comment for example. */
+  readonly data: string | null;
+  /** What the data says; undefined where it is no JSON. */
+  readonly value: unknown;
+}
+
 /** Watches a streamed answer, event by event. */
 export interface StreamWatcher {
-  see(event: Buffer): EventFate;
+  see(event: StreamEvent): EventFate;
+  /**
+   * Looks over whole events without reading them. True: it need not see any of them, and they are to be passed on. That one makes
+   * no sense inside its braces is not noticed here.
+   */
+  skim(block: Buffer): boolean;
   /** The provider ended the stream properly: is the answer whole? */
   report(): AnswerReport;
   /** The event that tells a client in the middle of a stream that it broke. */
   errorEvent(message: string): Buffer;
 }
 
-export function parseJson(json: Buffer | string): unknown {
+/** What bytes or a text say; undefined where they are no JSON. */
+export function parseJson(text: Buffer | string): unknown {
   try {
-    return JSON.parse(json.toString());
+    return JSON.parse(text.toString());
   } catch {
     return undefined;
   }
@@ -115,6 +131,12 @@ export function readRequest<Schema extends z.ZodType>(raw: Buffer, schema: Schem
   const issue = request.error.issues[0];
   const where = issue === undefined || issue.path.length === 0 ? "the body" : `"${issue.path.join(".")}"`;
   throw new Refusal(400, "invalid_request", { message: `This is not a ${what} request. ${where}: ${issue?.message ?? "not valid"}.` });
+}
+
+/** Reads an event as a splitter gives it. */
+export function readEvent(event: Buffer, framing?: PreparedRequest["framing"]): StreamEvent {
+  const data = framing === "json-array" ? elementIn(event) : dataOf(event);
+  return { data, value: data === null ? undefined : parseJson(data) };
 }
 
 /** The provider's own words in an error body, or null when there are none. */
@@ -144,14 +166,14 @@ export function reportedError(event: unknown): string {
   return messageIn(event) ?? "The provider reported an error without words.";
 }
 
-/** Reads the data of events by their schema; `fail` gets words for those that are not `what` they should be. */
+/** Reads events by their schema; `fail` gets words for those that are not `what` they should be. */
 export function eventReader<Schema extends z.ZodType>(
   schema: Schema,
   { what, see, fail }: { what: string; see: (event: z.infer<Schema>) => EventFate; fail: (words: string) => void },
-): (data: string | null) => EventFate {
-  return (data) => {
+): (event: StreamEvent) => EventFate {
+  return ({ data, value }) => {
     if (data === null) return "forward";
-    const event = schema.safeParse(parseJson(data));
+    const event = schema.safeParse(value);
     if (event.success) return see(event.data);
     fail(`The provider sent an event that is not ${what}.`);
     return "forward";

@@ -75,22 +75,30 @@ export async function workToEnd(
     ...gatewayBudget(row),
     ...gatewayLogin(ctx, row),
   });
-  if (attemptState(row).turn === undefined) {
-    const first = begin(spec);
-    const turn: TurnState = { conversation: first.state, lastError: null, before: callsBefore(row) };
-    await handle.commit({
-      lines: first.lines,
-      events: first.events,
-      change: { state: { ...attemptState(row), turn } satisfies AttemptState },
-    });
-  }
-  const dir = await startAgent(ctx, row);
+  // It starts while what it is to be told is committed: it is told nothing before, and whoever starts it again finds it.
+  const [started, given] = await Promise.allSettled([startAgent(ctx, row), giveTask(handle, spec)]);
+  if (given.status === "rejected") throw given.reason;
+  if (started.status === "rejected") throw started.reason;
+  const dir = started.value;
   const ending = await followAgent(ctx, handle, { dir, end, stays });
   const oomKills = readOutOfMemoryKills(dir);
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
   requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row), renewLogin: renewalOf(ctx, row) });
+}
+
+/** Commits the conversation's first lines, once. */
+async function giveTask(handle: RunHandle, spec: ConversationSpec): Promise<void> {
+  const { row } = handle;
+  if (attemptState(row).turn !== undefined) return;
+  const first = begin(spec);
+  const turn: TurnState = { conversation: first.state, lastError: null, before: callsBefore(row) };
+  await handle.commit({
+    lines: first.lines,
+    events: first.events,
+    change: { state: { ...attemptState(row), turn } satisfies AttemptState },
+  });
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */
@@ -141,6 +149,8 @@ interface Following {
 async function follow(ctx: RunnerContext, handle: RunHandle, following: Following): Promise<Omit<Ending, "oomKills">> {
   const { spec, dir, output, input, end, redact, stays } = following;
   let { turn } = following;
+  /** Whether the agent has everything that is for it; what people say rings the bell. */
+  let isTold = false;
   const bell = turnBell(ctx, { runId: handle.row.id, dir, end });
   const { leaveMs = LEAVE_MS } = profileOf(ctx, handle.row);
   const dismissal = dismissOnce(ctx, { dir, input, leaveMs });
@@ -155,16 +165,17 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       const gone = code !== null || !isShimAlive(dir);
       if (bell.takeControl()) {
         await answerAsRecorded(ctx, handle.row);
-        await input.flush();
+        isTold = await input.flush();
       }
       const { more } = output.read();
       const batch = output.due(ctx.now(), { flush: gone });
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
-        turn = await digest(handle, { batch, spec: terms, turn, redact, dir });
+        const digested = await digest(handle, { batch, spec: terms, turn, redact, dir });
+        turn = digested.turn;
         requireBudget(ctx, handle.row);
         await answerAsRecorded(ctx, handle.row);
-        await input.flush();
+        isTold = (isTold && !digested.answers) || (await input.flush());
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {

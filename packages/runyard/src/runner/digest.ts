@@ -12,11 +12,14 @@ import { type AttemptState, attemptState, type TurnState } from "./attempt-state
 import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
-/** Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. */
+/**
+ * Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. `answers`: there are lines for
+ * the agent among it.
+ */
 export async function digest(
   handle: RunHandle,
   input: { batch: Batch; spec: ConversationSpec; turn: TurnState; redact: (text: string) => string; dir: string },
-): Promise<TurnState> {
+): Promise<{ readonly turn: TurnState; readonly answers: boolean }> {
   const { batch, spec, turn, redact, dir } = input;
   const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
   const step = receive(turn.conversation, spec, lines);
@@ -46,7 +49,7 @@ export async function digest(
     ...(handle.row.plans ? {} : progressChange(handle.row.percentage, events)),
   };
   await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
-  return next;
+  return { turn: next, answers: step.lines.length > 0 };
 }
 
 /** The pid by which people find the agent on the host: its shim's. */
