@@ -42,6 +42,8 @@ export interface ModelStep {
   readonly cut?: string;
   /** Waits this long before it answers, or until the caller is gone. */
   readonly delayMs?: number;
+  /** Waits for this before it answers, or until the caller is gone. */
+  readonly until?: Promise<unknown>;
 }
 
 /** The steps of each conversation; or several scripts, of which a prompt chooses one by `[[name]]`. */
@@ -143,6 +145,7 @@ async function answerCall(playing: Playing, call: ModelCall, response: ServerRes
   const at = isOwn ? { script: "", index: null, step: { say: own } } : findStep(playing.script, messages);
   const step: ModelStep = at.step;
   playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages, text, step: at.index });
+  if (step.until !== undefined) await Promise.race([step.until, once(response, "close")]);
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
   if (mustFail(playing.failures, step, `${authorization} ${at.script} ${at.index}`)) {
     sendFailure(response, step);
