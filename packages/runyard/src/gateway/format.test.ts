@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ChosenModel } from "./choose-model.ts";
+import { createArraySplitter } from "./json-array.ts";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
 import { createRedactor } from "./redact.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
@@ -13,7 +14,7 @@ const event = fc.constantFrom(
   ": comment\n\n",
   "event: x\ndata: a\ndata: b\n\n",
   "data: ä€😀\n\n",
-  "\n",
+  "\n\r\n\ndata: after blank lines\n\n",
   "data:\n\n",
 );
 
@@ -33,6 +34,19 @@ describe("splitting a stream", () => {
         expect(String(splitter.rest())).toBe(rest);
       }),
     );
+  });
+
+  test("blank lines are no events, however many come", () => {
+    expect(createSseSplitter().push(Buffer.alloc(1_000_000, "\n"))).toEqual([]);
+  });
+
+  test.each([createSseSplitter, createArraySplitter])("an event of many small pieces is not copied with each of them", (create) => {
+    const splitter = create();
+    splitter.push(Buffer.from(create === createArraySplitter ? '[{"a":"' : "data: "));
+    const piece = Buffer.alloc(512, "x");
+    for (let size = 0; size < 8 * 1024 * 1024; size += piece.length) splitter.push(piece);
+    const [whole] = splitter.push(Buffer.from(create === createArraySplitter ? '"}]' : "\n\n"));
+    expect(whole?.length).toBeGreaterThan(8 * 1024 * 1024);
   });
 
   test.each([

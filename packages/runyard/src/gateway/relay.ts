@@ -124,13 +124,13 @@ function endEvent(rest: Buffer): Buffer {
 }
 
 /** What of these events goes to the client, and the stream's last one, if it is among them. */
-function sort(events: readonly Buffer[], { redactor, meter }: Relay, watcher: StreamWatcher): { forward: Buffer[]; last: Buffer | null } {
+function sort(events: readonly Buffer[], { meter }: Relay, watcher: StreamWatcher): { forward: Buffer[]; last: Buffer | null } {
   const forward: Buffer[] = [];
   for (const event of events) {
     const fate = watcher.see(event);
     meter?.see(event);
     if (fate === "last") return { forward, last: event };
-    if (fate === "forward") forward.push(redactor.bytes(event));
+    if (fate === "forward") forward.push(event);
   }
   return { forward, last: null };
 }
@@ -138,8 +138,8 @@ function sort(events: readonly Buffer[], { redactor, meter }: Relay, watcher: St
 /** Sends bytes at the client's pace: while it does not read, nothing is read from the provider. */
 async function pass(relay: Relay, pieces: readonly Buffer[]): Promise<void> {
   if (pieces.length === 0) return;
-  const { response, record, abort } = relay;
-  const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+  const { response, record, redactor, abort } = relay;
+  const bytes = redactor.bytes(pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces));
   if (!response.headersSent) beginStream(relay);
   const recorded = record.write(bytes);
   const sent = response.write(bytes) ? undefined : once(response, "drain", { signal: abort.signal });
