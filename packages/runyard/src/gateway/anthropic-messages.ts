@@ -17,6 +17,7 @@ import {
   type QuestionFormat,
   readRequest,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -73,13 +74,12 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel, { query }:
   return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true, ...isBeta };
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
 const usageSchema = z
   .looseObject({
-    input_tokens: count,
-    output_tokens: count,
-    cache_read_input_tokens: count,
-    cache_creation_input_tokens: count,
+    input_tokens: tokenCount,
+    output_tokens: tokenCount,
+    cache_read_input_tokens: tokenCount,
+    cache_creation_input_tokens: tokenCount,
   })
   .nullish()
   .catch(null);

@@ -17,6 +17,7 @@ import {
   type QuestionFormat,
   readRequest,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -97,15 +98,14 @@ function refuseReach({ contents, tools, cachedContent, cached_content }: Generat
   refuseRemoteContent(contents);
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
 const usageSchema = z
   .looseObject({
-    promptTokenCount: count,
-    candidatesTokenCount: count,
-    thoughtsTokenCount: count,
-    toolUsePromptTokenCount: count,
-    cachedContentTokenCount: count,
-    totalTokenCount: count,
+    promptTokenCount: tokenCount,
+    candidatesTokenCount: tokenCount,
+    thoughtsTokenCount: tokenCount,
+    toolUsePromptTokenCount: tokenCount,
+    cachedContentTokenCount: tokenCount,
+    totalTokenCount: tokenCount,
   })
   .nullish()
   .catch(null);

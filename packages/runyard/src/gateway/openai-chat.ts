@@ -14,6 +14,7 @@ import {
   type PreparedRequest,
   readRequest,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -57,17 +58,16 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedR
   return { ...chosen, body: Buffer.from(JSON.stringify({ ...data, model, ...options })), stream, wantsUsageEvent };
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
 const usageSchema = z
   .looseObject({
-    prompt_tokens: count,
-    completion_tokens: count,
-    total_tokens: count,
-    prompt_tokens_details: z.looseObject({ cached_tokens: count, cache_write_tokens: count }).nullish().catch(null),
-    completion_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
+    prompt_tokens: tokenCount,
+    completion_tokens: tokenCount,
+    total_tokens: tokenCount,
+    prompt_tokens_details: z.looseObject({ cached_tokens: tokenCount, cache_write_tokens: tokenCount }).nullish().catch(null),
+    completion_tokens_details: z.looseObject({ reasoning_tokens: tokenCount }).nullish().catch(null),
     /** DeepSeek's, and Moonshot's. */
-    prompt_cache_hit_tokens: count,
-    cached_tokens: count,
+    prompt_cache_hit_tokens: tokenCount,
+    cached_tokens: tokenCount,
   })
   .nullish()
   .catch(null);

@@ -14,6 +14,7 @@ import {
   type PreparedRequest,
   readRequest,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -58,16 +59,15 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedR
   return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true };
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
 const responseSchema = z.looseObject({
   status: z.string().nullish().catch(null),
   error: z.unknown().optional(),
   usage: z
     .looseObject({
-      input_tokens: count,
-      output_tokens: count,
-      input_tokens_details: z.looseObject({ cached_tokens: count }).nullish().catch(null),
-      output_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
+      input_tokens: tokenCount,
+      output_tokens: tokenCount,
+      input_tokens_details: z.looseObject({ cached_tokens: tokenCount }).nullish().catch(null),
+      output_tokens_details: z.looseObject({ reasoning_tokens: tokenCount }).nullish().catch(null),
     })
     .nullish()
     .catch(null),

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { z } from "zod";
+import { z } from "zod";
 import type { ChosenModel } from "./choose-model.ts";
 import type { ErrorShape } from "./error-shapes.ts";
 import type { Provider, ProviderApi } from "./protocol.ts";
@@ -64,6 +64,11 @@ export const NO_TOKENS: TokenCounts = {
   cacheWriteTokens: null,
   reasoningTokens: null,
 };
+
+/** No call has a billion tokens: a provider that says so has not counted. */
+const MOST_TOKENS = 1_000_000_000;
+/** A figure as a provider tells it; null for what is none. */
+export const tokenCount = z.number().int().min(0).max(MOST_TOKENS).nullish().catch(null);
 
 /** What came of an answer: `error` is null for a good one. */
 export interface AnswerReport {
