@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
@@ -160,7 +161,10 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: null, dismissed: true };
-      } else if (!more) {
+      } else if (more) {
+        // Nothing to store yet: others have their turn all the same.
+        await setImmediate();
+      } else {
         const patienceMs = !gone && isOver(turn.conversation) ? await dismissal.go() : null;
         await bell.wait(soonest(output.heldMs(ctx.now()), patienceMs));
       }

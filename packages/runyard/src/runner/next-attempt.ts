@@ -85,6 +85,7 @@ export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promis
       calls.push(...read.calls);
       divergences.push(...read.divergences);
       usageTo = read.next;
+      if (read.bytes > 0) continue;
       if (exchanges.open() === 0 || ctx.now() >= giveUpAtMs) break;
       await sleep(LOOK_MS);
     }

@@ -1,0 +1,39 @@
+// Agents that mean no good, or have lost their wits: their runs end as they should, and nobody else notices.
+import { describe, expect, test } from "vitest";
+import { useLine } from "../src/testing/line.ts";
+import { makeRepository } from "../src/testing/server.ts";
+
+/** In the middle of its turn it does what its word says. */
+const AGENT = `
+import { createInterface } from "node:readline";
+const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\\n");
+const say = (text) => send({ method: "session/update", params: { sessionId: "s", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text } } } });
+const pour = async (text, times) => {
+  for (let n = 0; n < times; n += 1) if (!process.stdout.write(text)) await new Promise((resolve) => process.stdout.once("drain", resolve));
+};
+const acts = {
+  "writes blank lines": () => pour("\\n".repeat(1_000_000), 20),
+  "writes lines of one letter": () => pour("x\\n".repeat(10_000), 10),
+  "writes a line without an end": () => pour("x".repeat(1_000_000), 50).then(() => pour("\\n", 1)),
+};
+createInterface({ input: process.stdin }).on("line", async (line) => {
+  const { id, method } = JSON.parse(line);
+  if (method === "initialize") send({ id, result: { protocolVersion: 1 } });
+  if (method === "session/new") send({ id, result: { sessionId: "s" } });
+  if (method !== "session/prompt") return;
+  await acts[process.argv[2]]();
+  say("Done.");
+  send({ id, result: { stopReason: "end_turn" } });
+}).on("close", () => process.exit(0));
+`;
+
+describe.skipIf(!process.env["RUNYARD_TEST_FULL"])("an agent that", { timeout: 120_000 }, () => {
+  const line = useLine({ flags: ["--unsafe-process"] });
+
+  test.each(["writes blank lines", "writes lines of one letter", "writes a line without an end"])("%s comes to its end", async (act) => {
+    const repository = makeRepository(line.home.root, { "agent.mjs": AGENT }, act.replaceAll(" ", "-"));
+    const { id } = await line.client.runs.create({ task: "Go", repositoryUrl: repository, agent: { command: ["node", "agent.mjs", act] } });
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", error: null, attempt: 1, result: { summary: "Done." } });
+  });
+});
