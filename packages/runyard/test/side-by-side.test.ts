@@ -92,7 +92,9 @@ describe.skipIf(unavailable !== null)(
       async () => {
         const repository = makeRepository(line.home.root, { "shared.txt": "nobody\n" }, "three");
         const runs = ["opencode", "codex", "builtin"].map((name) => ({ name, profile: name }));
-        await checkApart(runs, await runAll(runs, repository), repository);
+        const ended = await runAll(runs, repository);
+        expect(ended.map(({ status }) => status)).toEqual(["completed", "completed", "completed"]);
+        await checkApart(runs, ended, repository);
       },
     );
 
