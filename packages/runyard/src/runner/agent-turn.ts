@@ -21,6 +21,7 @@ import { requireAnswers } from "./replay.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
+import { withdrawRequests } from "./withdraw-requests.ts";
 
 /** How long an agent may take to leave once its stdin is closed, before it is killed. */
 const LEAVE_MS = 5_000;
@@ -85,6 +86,7 @@ export async function workToEnd(
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
   requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row) });
+  await withdrawRequests(ctx, handle);
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */
