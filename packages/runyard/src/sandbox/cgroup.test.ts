@@ -141,7 +141,8 @@ describe("the control groups of a run", () => {
     const kills = await waitFor(() => readOutOfMemoryKills(dir) || null);
     expect(readExitCode(dir)).toBeNull(); // the shim, the pumps and the command live on
     await killRunDirectory(dir);
-    expect(readOutOfMemoryKills(dir)).toBe(kills);
+    // The kernel may have ended another one in between.
+    expect(readOutOfMemoryKills(dir)).toBeGreaterThanOrEqual(kills);
     expect(readOutOfMemoryKills(lab.newDir())).toBe(0);
   });
 
