@@ -5,9 +5,10 @@ import { parseJsonOption } from "./json-option.ts";
 import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
 import { parseCommand } from "./parse-command.ts";
 import { readText } from "./read-text.ts";
+import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
 /** What the options of `agents create` and `agents update` say of an agent. */
-export interface AgentOptions {
+export interface AgentOptions extends VariableOptions {
   readonly description?: string;
   readonly profile?: string;
   readonly agentCommand?: string[];
@@ -42,12 +43,13 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
     .option("--budget <dollars>", "what the model calls of each of its runs may cost at most, in US dollars", parseDollars)
     .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens);
+  addVariableOptions(command, "each of its runs");
   return (options) => changeOf(options, permissions);
 }
 
 /** Options that take away what there was; texts are taken away by empty ones. */
 export function addRemovingOptions(command: Command): Command {
-  return command
+  return addNoVariableOptions(command)
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
     .addOption(new Option("--no-budget", "no such limit").conflicts("budgetTokens"));
 }
@@ -69,6 +71,7 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
     ...(mcpServers !== undefined && { mcpServers }),
     ...(settings !== undefined && { settings }),
     ...(budget !== undefined && { budget }),
+    ...variableRequest(options),
   };
 }
 

@@ -3,23 +3,35 @@ import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
+import { renderVariables } from "./render-variables.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrapBehind } from "./text.ts";
+import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first. What is changed holds for runs that are created from then on.",
-  examples: ["runyard organization", "runyard organization --plan", "runyard organization --daily-cap 20"],
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first. What is changed holds for runs that are created from then on. --env and --secret replace all variables and all secrets that there were.",
+  examples: [
+    "runyard organization",
+    "runyard organization --plan",
+    "runyard organization --daily-cap 20",
+    "runyard organization --env NODE_ENV=test",
+  ],
 })
   .option("--plan", "runs make a plan first")
   .option("--no-plan", "they do not")
   .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars)
   .option("--no-daily-cap", "what they want")
-  .addOption(jsonOption())
-  .action(async ({ plan, dailyCap, json }: { plan?: boolean; dailyCap?: number | false; json?: boolean }) => {
+  .addOption(jsonOption());
+addNoVariableOptions(addVariableOptions(organization, "each run"));
+organization.action(
+  async ({ plan, dailyCap, json, ...variables }: { plan?: boolean; dailyCap?: number | false; json?: boolean } & VariableOptions) => {
     const { organization: settings } = connect();
     const change = {
       ...(plan === undefined ? {} : { planFirst: plan }),
       ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
+      ...variableRequest(variables),
     };
     const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
     if (json === true) printJson(found);
@@ -31,5 +43,9 @@ export const organization = command("organization", {
       );
       const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
       print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
+      const row = (name: string, text: string): string =>
+        wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
+      for (const line of renderVariables(found, row)) print(line);
     }
-  });
+  },
+);

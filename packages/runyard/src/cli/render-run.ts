@@ -1,5 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderVariables } from "./render-variables.ts";
 import { wrap, wrapBehind } from "./text.ts";
 
 /** The colour of a status, the same wherever it is shown. */
@@ -32,12 +33,13 @@ function agentWords({ agent }: Run): string {
 }
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
-export function renderGiven({ context, files, mcpServers }: Partial<Run>, paint: Paint, width: number): string[] {
+export function renderGiven({ context, files, mcpServers, ...given }: Partial<Run>, paint: Paint, width: number): string[] {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, oneLine(text, 400), width);
   return [
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
+    ...renderVariables(given, row),
   ];
 }
 

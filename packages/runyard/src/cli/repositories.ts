@@ -9,8 +9,10 @@ import { type Paint, paintFor, print, printable, printJson, say } from "./output
 import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
+import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
+import { renderVariables } from "./render-variables.ts";
 
-interface RepositoryOptions {
+interface RepositoryOptions extends VariableOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -22,12 +24,13 @@ interface RepositoryOptions {
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first. --env and --secret replace all variables and all secrets that there were.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
     'runyard repositories ~/src/site --planning-statement "Every plan names the pages that it changes."',
     "runyard repositories ~/src/site --auto-confirm-plans --json",
+    "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
   ],
 })
   .argument("[repository]", "its folder on this machine, or its id")
@@ -38,21 +41,22 @@ export const repositories = command("repositories", {
   .addOption(new Option("--planning-statement-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("planningStatement"))
   .option("--auto-confirm-plans", "plans are approved at once, by policy")
   .option("--no-auto-confirm-plans", "they wait for a person")
-  .addOption(jsonOption())
-  .action(async (name: string | undefined, options: RepositoryOptions) => {
-    const change = await changeOf(options);
-    const hasChange = Object.keys(change).length > 0;
-    if (name === undefined && hasChange)
-      throw new CliError("These settings belong to a repository.", {
-        advice: "Name its folder, for example: runyard repositories . --plan",
-        exitCode: EXIT.usage,
-      });
-    const client = connect();
-    if (name === undefined) return listAll(client, options.json === true);
-    const found = hasChange ? await changed(client, name, change) : await known(client, name);
-    if (options.json === true) printJson(found);
-    else print(renderRepository(found, paintFor(process.stdout), proseWidthOf(process.stdout)));
-  });
+  .addOption(jsonOption());
+addNoVariableOptions(addVariableOptions(repositories, "each of its runs"));
+repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
+  const change = await changeOf(options);
+  const hasChange = Object.keys(change).length > 0;
+  if (name === undefined && hasChange)
+    throw new CliError("These settings belong to a repository.", {
+      advice: "Name its folder, for example: runyard repositories . --plan",
+      exitCode: EXIT.usage,
+    });
+  const client = connect();
+  if (name === undefined) return listAll(client, options.json === true);
+  const found = hasChange ? await changed(client, name, change) : await known(client, name);
+  if (options.json === true) printJson(found);
+  else print(renderRepository(found, paintFor(process.stdout), proseWidthOf(process.stdout)));
+});
 
 async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryRequest> {
   const { plan, planDefault, planningStatement, planningStatementFile, autoConfirmPlans } = options;
@@ -62,6 +66,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(planDefault === true ? { plan: null } : {}),
     ...(statement === undefined ? {} : { planningStatement: statement.trim() === "" ? null : statement }),
     ...(autoConfirmPlans === undefined ? {} : { autoConfirmPlans }),
+    ...variableRequest(options),
   };
 }
 
@@ -115,5 +120,6 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     row("plan", `${first}, unless they say otherwise`),
     row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
+    ...renderVariables(repository, row),
   ].join("\n");
 }

@@ -13,8 +13,9 @@ import { count, duration, plural, print, printJson } from "./output.ts";
 import { parseCommand } from "./parse-command.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
+import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions {
+interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly context?: CreateRunRequest["context"];
@@ -47,6 +48,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     'runyard run "write the missing docs" --budget 2.50',
+    'runyard run "fix the failing test" --env NODE_ENV=test --secret NPM_TOKEN',
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -70,7 +72,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .addOption(permissions.ask)
   .addOption(permissions.deny);
 
-export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(base)))
+export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(base, "the run"))))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("--estimate", "say what it would cost, and create nothing")
   .option("-d, --detach", "do not wait for the end")
@@ -122,6 +124,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...verify,
     ...plan,
     ...budgetRequest(options),
+    ...variableRequest(options),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import type { Budget, Environment, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
 
 /** What a saved agent is, beside its name; with the secrets of its servers. */
 export interface AgentDefinition {
@@ -11,6 +11,9 @@ export interface AgentDefinition {
   /** As it was asked for: what it comes to depends on the sandbox of each run. */
   readonly permissionPolicy: PermissionPolicy | null;
   readonly mcpServers: readonly McpServer[];
+  /** Not there in agents that earlier versions saved, like the next one. */
+  readonly environment?: Environment | undefined;
+  readonly secrets?: readonly string[] | undefined;
   readonly settings: RunSettings;
   readonly plan: boolean | null;
   readonly budget: Budget | null;
@@ -27,6 +30,8 @@ export interface AgentChange {
   readonly instructions?: Change<string>;
   readonly permissionPolicy?: Change<PermissionPolicy>;
   readonly mcpServers?: Change<readonly McpServer[]>;
+  readonly environment?: Change<Environment>;
+  readonly secrets?: Change<readonly string[]>;
   readonly settings?: Change<RunSettings>;
   readonly plan?: Change<boolean>;
   readonly budget?: Change<Budget>;
@@ -43,6 +48,8 @@ export const PLAIN_AGENT: AgentDefinition = {
   instructions: null,
   permissionPolicy: null,
   mcpServers: [],
+  environment: {},
+  secrets: [],
   settings: {},
   plan: null,
   budget: null,
@@ -61,6 +68,8 @@ export function changeAgent(before: AgentDefinition, change: AgentChange): Agent
     instructions: after("instructions", null),
     permissionPolicy: after("permissionPolicy", null),
     mcpServers: after("mcpServers", []),
+    environment: after("environment", {}),
+    secrets: after("secrets", []),
     settings: after("settings", {}),
     plan: after("plan", null),
     budget: after("budget", null),

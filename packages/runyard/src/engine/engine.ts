@@ -22,6 +22,7 @@ import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
 import { planSettingsOf } from "../core/plan.ts";
 import { QUEUED, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
+import { resolveVariables } from "../core/variables.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
@@ -29,6 +30,7 @@ import { NO_USAGE } from "../core/usage.ts";
 import { type Carry, firstPromptOf, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
+import { variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { continueTurn } from "./continue-run.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -169,6 +171,7 @@ export function createEngine(options: EngineOptions) {
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? modelFor(connection, agent.needs).model;
+    const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
       model,
@@ -185,6 +188,7 @@ export function createEngine(options: EngineOptions) {
       ...(input.files !== undefined && { files: input.files }),
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
+      ...given,
     };
     const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     if (agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);

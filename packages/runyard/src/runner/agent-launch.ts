@@ -50,7 +50,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env,
+    env: { ...row.spec.environment, ...env },
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
       ...mounts,

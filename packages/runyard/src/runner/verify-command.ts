@@ -47,7 +47,7 @@ export async function runVerifyCommand(
   const step: SandboxStep = {
     name: `verify-${round}-${index}`,
     argv: ["/bin/sh", "-c", JOIN_OUTPUT, "sh", command.run],
-    env: { HOME: homeInside(ctx, row), CI: "true", LANG: "C.UTF-8", NO_COLOR: "1" },
+    env: { CI: "true", NO_COLOR: "1", ...row.spec.environment, HOME: homeInside(ctx, row), LANG: "C.UTF-8" },
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     home: dirs.verifyHome,
     network: false,

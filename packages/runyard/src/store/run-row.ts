@@ -48,6 +48,10 @@ export interface RunSpec {
   readonly files?: readonly string[];
   /** With their secrets; left out where there are none. */
   readonly mcpServers?: readonly McpServer[];
+  /** Variables of its agent and of what verifies; left out where there are none. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Names of the secrets that it is given; left out where there are none. */
+  readonly secrets?: readonly string[];
   /** What the run may use at most; left out: there is no limit. */
   readonly budget?: Budget;
 }
@@ -232,6 +236,8 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     context: row.spec.context ?? null,
     files: [...(row.spec.files ?? [])],
     mcpServers: (row.spec.mcpServers ?? []).map(withoutSecrets),
+    environment: { ...row.spec.environment },
+    secrets: [...(row.spec.secrets ?? [])],
     model: row.spec.model,
     simulated: row.simulated,
     replayOf: row.replay?.of ?? null,

@@ -97,12 +97,14 @@ export async function savedAgentNames(db: Database, orgId: string, limit: number
 
 /** The agent as the API shows it. */
 export function toSavedAgent(row: SavedAgentRow): SavedAgent {
-  const { mcpServers, ...definition } = row.definition;
+  const { mcpServers, environment = {}, secrets = [], ...definition } = row.definition;
   return {
     id: row.id,
     name: row.name,
     ...definition,
     mcpServers: mcpServers.map(withoutSecrets),
+    environment,
+    secrets: [...secrets],
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

@@ -1,4 +1,5 @@
-import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Organization, Repository } from "@runyard/sdk/contract";
+import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Environment, Organization, Repository } from "@runyard/sdk/contract";
+import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
 
@@ -10,6 +11,8 @@ export interface RepositoryRow {
   readonly plan_first: boolean | null;
   readonly planning_statement: string | null;
   readonly auto_confirm_plans: boolean;
+  readonly environment: Environment;
+  readonly secret_names: readonly string[];
   readonly created_at: string;
 }
 
@@ -19,6 +22,8 @@ interface OrganizationRow {
   readonly plan_first: boolean;
   readonly daily_cap_nano: number | null;
   readonly spent_today_nano: number;
+  readonly environment: Environment;
+  readonly secret_names: readonly string[];
   readonly created_at: string;
 }
 
@@ -67,7 +72,9 @@ export async function changeRepository(
     `update runyard.repositories set
        plan_first = case when $2 then $3 else plan_first end,
        planning_statement = case when $4 then $5 else planning_statement end,
-       auto_confirm_plans = coalesce($6, auto_confirm_plans)
+       auto_confirm_plans = coalesce($6, auto_confirm_plans),
+       environment = coalesce($7, environment),
+       secret_names = coalesce($8, secret_names)
      where id = $1 returning *`,
     [
       id,
@@ -76,6 +83,7 @@ export async function changeRepository(
       change.planningStatement !== undefined,
       change.planningStatement ?? null,
       change.autoConfirmPlans ?? null,
+      ...variablesChanged(change),
     ],
   );
   return rows[0];
@@ -91,13 +99,42 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
   const { planFirst, dailyCapUsd } = change;
   const sql = `update runyard.organizations set
       plan_first = coalesce($1, plan_first),
-      daily_cap_nano = case when $2 then $3 else daily_cap_nano end
+      daily_cap_nano = case when $2 then $3 else daily_cap_nano end,
+      environment = coalesce($4, environment),
+      secret_names = coalesce($5, secret_names)
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
   return organizationOf(
-    await db.queryInOrganization<OrganizationRow>(orgId, sql, [planFirst ?? null, dailyCapUsd !== undefined, cap]),
+    await db.queryInOrganization<OrganizationRow>(orgId, sql, [
+      planFirst ?? null,
+      dailyCapUsd !== undefined,
+      cap,
+      ...variablesChanged(change),
+    ]),
     orgId,
   );
+}
+
+/** Variables and names of secrets as two values of a statement; null: they stay. */
+function variablesChanged({ environment, secrets }: Pick<ChangeRepositoryRequest, "environment" | "secrets">): unknown[] {
+  return [environment === undefined ? null : JSON.stringify(environment ?? {}), secrets === undefined ? null : (secrets ?? [])];
+}
+
+/** What an organization and a repository of it give to runs, the more general first. */
+export async function variableDefaults(db: Database, orgId: string, repositoryUrl: string): Promise<GivenVariables[]> {
+  const rows = await db.queryInOrganization<
+    Record<"org_environment" | "environment", Environment | null> & Record<"org_secrets" | "secret_names", string[] | null>
+  >(
+    orgId,
+    `select o.environment as org_environment, o.secret_names as org_secrets, p.environment, p.secret_names
+       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1
+      where o.org_id = runyard.current_org()`,
+    [repositoryUrl],
+  );
+  return rows.flatMap((row) => [
+    { environment: row.org_environment ?? {}, secrets: row.org_secrets ?? [] },
+    { environment: row.environment ?? {}, secrets: row.secret_names ?? [] },
+  ]);
 }
 
 function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organization {
@@ -108,6 +145,8 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     planFirst: row.plan_first,
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),
+    environment: row.environment,
+    secrets: [...row.secret_names],
     createdAt: row.created_at,
   };
 }
@@ -120,6 +159,8 @@ export function toRepository(row: RepositoryRow): Repository {
     plan: row.plan_first,
     planningStatement: row.planning_statement,
     autoConfirmPlans: row.auto_confirm_plans,
+    environment: row.environment,
+    secrets: [...row.secret_names],
     createdAt: row.created_at,
   };
 }

@@ -2,6 +2,7 @@ export * from "./agents.ts";
 export * from "./attempts.ts";
 export * from "./budget.ts";
 export * from "./creating.ts";
+export * from "./environment.ts";
 export * from "./errors.ts";
 export * from "./estimate.ts";
 export * from "./events.ts";

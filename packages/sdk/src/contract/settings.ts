@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
@@ -13,22 +14,32 @@ export const repositoryUrlSchema = z.string().min(1).max(4096).refine(noNul, "mu
 export const createRepositorySchema = z.strictObject({ repositoryUrl: repositoryUrlSchema });
 export type CreateRepositoryRequest = z.input<typeof createRepositorySchema>;
 
+const variablesOfRuns = {
+  /** Variables for runs, in place of those that there were; null: none. */
+  environment: environmentSchema.nullable().optional(),
+  /** Secrets that runs are given, by their names, in place of those that there were; null: none. */
+  secrets: secretNamesSchema.nullable().optional(),
+};
+
 /** Body of `PATCH /v1/repositories/{rid}`: what is left out stays. */
-export const changeRepositorySchema = z.strictObject({
-  /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
-  plan: z.boolean().nullable().optional(),
-  /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
-  planningStatement: z
-    .string()
-    .trim()
-    .min(1, "must not be empty: null takes it away")
-    .max(MAX_STATEMENT_CHARS)
-    .refine(noNul, "must not contain NUL")
-    .nullable()
-    .optional(),
-  /** Whether plans are approved by policy at once, unless the run says how long they wait. */
-  autoConfirmPlans: z.boolean().optional(),
-});
+export const changeRepositorySchema = z
+  .strictObject({
+    /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
+    plan: z.boolean().nullable().optional(),
+    /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
+    planningStatement: z
+      .string()
+      .trim()
+      .min(1, "must not be empty: null takes it away")
+      .max(MAX_STATEMENT_CHARS)
+      .refine(noNul, "must not contain NUL")
+      .nullable()
+      .optional(),
+    /** Whether plans are approved by policy at once, unless the run says how long they wait. */
+    autoConfirmPlans: z.boolean().optional(),
+    ...variablesOfRuns,
+  })
+  .refine(isNamedOnce, NAMED_TWICE);
 export type ChangeRepositoryRequest = z.input<typeof changeRepositorySchema>;
 
 /** A repository of the organization, with what holds for its runs. */
@@ -39,6 +50,8 @@ export const repositorySchema = z.object({
   plan: z.boolean().nullable(),
   planningStatement: z.string().nullable(),
   autoConfirmPlans: z.boolean(),
+  environment: environmentShownSchema,
+  secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),
 });
 export type Repository = z.infer<typeof repositorySchema>;
@@ -59,12 +72,15 @@ export const repositoryPageSchema = z.object({
 export type RepositoryPage = z.infer<typeof repositoryPageSchema>;
 
 /** Body of `PATCH /v1/organization`: what is left out stays. */
-export const changeOrganizationSchema = z.strictObject({
-  /** Whether runs make a plan first, where neither they nor their repository say. */
-  planFirst: z.boolean().optional(),
-  /** What all runs together may spend in a day (UTC), in US dollars; null: what they want. */
-  dailyCapUsd: z.number().positive().max(1_000_000).nullable().optional(),
-});
+export const changeOrganizationSchema = z
+  .strictObject({
+    /** Whether runs make a plan first, where neither they nor their repository say. */
+    planFirst: z.boolean().optional(),
+    /** What all runs together may spend in a day (UTC), in US dollars; null: what they want. */
+    dailyCapUsd: z.number().positive().max(1_000_000).nullable().optional(),
+    ...variablesOfRuns,
+  })
+  .refine(isNamedOnce, NAMED_TWICE);
 export type ChangeOrganizationRequest = z.input<typeof changeOrganizationSchema>;
 
 /** The organization of the token. */
@@ -76,6 +92,8 @@ export const organizationSchema = z.object({
   dailyCapUsd: z.number().nullable(),
   /** What runs have spent since the day began (UTC), as far as costs are known, in US dollars. */
   spentTodayUsd: z.number(),
+  environment: environmentShownSchema,
+  secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),
 });
 export type Organization = z.infer<typeof organizationSchema>;

@@ -1,3 +1,4 @@
+import { reservedVariable } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
 import type { ProfileContext } from "./profile.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./profiles.ts";
@@ -55,6 +56,14 @@ describe("profiles", () => {
           ),
       ),
     ).toEqual([]);
+  });
+
+  it.each(profileNames())("%s sets no variable that users could set too, so that none is lost without a word", (name) => {
+    expect(Object.keys(profile(name).env(CONTEXT)).filter((key) => reservedVariable(key) === null)).toEqual([]);
+    // The control: what projects use is theirs.
+    expect(["NODE_ENV", "DATABASE_URL", "API_KEY", "NPM_TOKEN", "CI", "PYTHONPATH", "JAVA_TOOL_OPTIONS"].map(reservedVariable)).toEqual(
+      Array.from({ length: 7 }, () => null),
+    );
   });
 });
 

@@ -26,6 +26,8 @@ export function createLogAgents(newAgentId: () => string): SavedAgents {
     name,
     ...definition,
     mcpServers: definition.mcpServers.map(withoutSecrets),
+    environment: { ...definition.environment },
+    secrets: [...(definition.secrets ?? [])],
     createdAt: AT,
     updatedAt: AT,
   });

@@ -213,6 +213,8 @@ function blankRun(number: number): Run {
     context: null,
     files: [],
     mcpServers: [],
+    environment: {},
+    secrets: [],
     model: null,
     simulated: false,
     replayOf: null,

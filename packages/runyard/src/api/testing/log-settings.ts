@@ -1,4 +1,4 @@
-import { type Organization, type Repository, RunyardError } from "@runyard/sdk/contract";
+import { type ChangeRepositoryRequest, type Organization, type Repository, RunyardError } from "@runyard/sdk/contract";
 import type { ApiEngine } from "../engine.ts";
 
 type Settings = Pick<
@@ -7,6 +7,7 @@ type Settings = Pick<
 >;
 
 const AT = "2026-11-20T10:00:00.000Z";
+const NO_VARIABLES = { environment: {}, secrets: [] as string[] };
 
 /** Repositories and organizations in memory, beside the runs of `createLogEngine`. */
 export function createLogSettings(newRepositoryId: () => string): Settings {
@@ -19,7 +20,7 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     return entry;
   };
   const organizationOf = (id: string): Organization =>
-    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, createdAt: AT };
+    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, ...NO_VARIABLES, createdAt: AT };
 
   return {
     listRepositories: async ({ orgId }) => {
@@ -29,7 +30,7 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     createRepository: async ({ orgId }, { repositoryUrl }) => {
       const known = [...repositories.values()].find((entry) => entry.orgId === orgId && entry.repository.repositoryUrl === repositoryUrl);
       if (known !== undefined) return known.repository;
-      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, createdAt: AT };
+      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, ...NO_VARIABLES, createdAt: AT };
       const repository = { id: newRepositoryId(), repositoryUrl, ...blank };
       repositories.set(repository.id, { orgId, repository });
       return repository;
@@ -37,15 +38,25 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     getRepository: async ({ orgId }, id) => find(orgId, id).repository,
     changeRepository: async ({ orgId }, id, change) => {
       const entry = find(orgId, id);
-      entry.repository = { ...entry.repository, ...given(change) };
+      entry.repository = { ...entry.repository, ...given(change), ...variablesOf(change, entry.repository) };
       return entry.repository;
     },
     getOrganization: async ({ orgId }) => organizationOf(orgId),
     changeOrganization: async ({ orgId }, change) => {
-      const organization = { ...organizationOf(orgId), ...given(change) };
+      const before = organizationOf(orgId);
+      const organization = { ...before, ...given(change), ...variablesOf(change, before) };
       organizations.set(orgId, organization);
       return organization;
     },
+  };
+}
+
+type Variables = Pick<Repository, "environment" | "secrets">;
+
+function variablesOf({ environment, secrets }: Pick<ChangeRepositoryRequest, "environment" | "secrets">, before: Variables): Variables {
+  return {
+    environment: environment === undefined ? before.environment : (environment ?? {}),
+    secrets: secrets === undefined ? before.secrets : (secrets ?? []),
   };
 }
 
