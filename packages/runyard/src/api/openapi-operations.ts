@@ -24,6 +24,7 @@ import {
   listLogsSchema,
   listRepositoriesSchema,
   listRunsSchema,
+  listSecretsSchema,
   logEntrySchema,
   loginLinkSchema,
   logPageSchema,
@@ -43,8 +44,11 @@ import {
   runUsageSchema,
   savedAgentPageSchema,
   savedAgentSchema,
+  secretPageSchema,
+  secretSchema,
   serverHomeSchema,
   serverStatusSchema,
+  setSecretSchema,
 } from "@runyard/sdk/contract";
 import { z } from "zod";
 
@@ -99,6 +103,8 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   Repository: repositorySchema,
   RepositoryPage: repositoryPageSchema,
   Organization: organizationSchema,
+  Secret: secretSchema,
+  SecretPage: secretPageSchema,
   ModelList: modelListSchema,
   ServerStatus: serverStatusSchema,
   LoginLink: loginLinkSchema,
@@ -140,7 +146,15 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       "RateLimit-Policy": 'Creates that the token has, for example `"creates";q=600;w=60`: 600 in any 60 seconds.',
       RateLimit: 'What is left of them, and the seconds until there is one more: `"creates";r=599;t=60`.',
     },
-    errors: ["repository_not_usable", "unknown_agent", "sandbox_not_available", "price_unknown", "idempotency_mismatch", "rate_limited"],
+    errors: [
+      "repository_not_usable",
+      "unknown_agent",
+      "unknown_secret",
+      "sandbox_not_available",
+      "price_unknown",
+      "idempotency_mismatch",
+      "rate_limited",
+    ],
   },
   estimateRun: {
     tag: "Runs",
@@ -306,6 +320,17 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: ["agent_not_found", "agent_exists", "unknown_agent"],
   },
   deleteAgent: { tag: "Agents", status: 204, answers: {}, errors: ["agent_not_found"] },
+  listSecrets: { tag: "Settings", query: listSecretsSchema, status: 200, answers: json(secretPageSchema) },
+  setSecret: {
+    tag: "Settings",
+    description:
+      "It belongs to the organization, or to the repository or the saved agent that is named. The value is encrypted, and never given out again.",
+    body: setSecretSchema,
+    status: 200,
+    answers: json(secretSchema),
+    errors: ["repository_not_found", "agent_not_found"],
+  },
+  deleteSecret: { tag: "Settings", status: 204, answers: {}, errors: ["secret_not_found"] },
   listRepositories: { tag: "Settings", query: listRepositoriesSchema, status: 200, answers: json(repositoryPageSchema) },
   createRepository: {
     tag: "Settings",

@@ -53,7 +53,7 @@ repositories.action(async (name: string | undefined, options: RepositoryOptions)
     });
   const client = connect();
   if (name === undefined) return listAll(client, options.json === true);
-  const found = hasChange ? await changed(client, name, change) : await known(client, name);
+  const found = hasChange ? await changed(client, name, change) : await knownRepository(client, name);
   if (options.json === true) printJson(found);
   else print(renderRepository(found, paintFor(process.stdout), proseWidthOf(process.stdout)));
 });
@@ -90,13 +90,18 @@ function isId(name: string): boolean {
   return repositoryIdSchema.safeParse(name).success;
 }
 
+/** The repository of this folder or id; a folder is made known. */
+export async function madeKnown(client: RunyardClient, name: string): Promise<Repository> {
+  return isId(name) ? client.repositories.get(name) : client.repositories.create(path.resolve(name));
+}
+
 async function changed(client: RunyardClient, name: string, change: ChangeRepositoryRequest): Promise<Repository> {
-  const id = isId(name) ? name : (await client.repositories.create(path.resolve(name))).id;
+  const id = isId(name) ? name : (await madeKnown(client, name)).id;
   return client.repositories.update(id, change);
 }
 
 /** The repository as it is known; looking makes nothing known. */
-async function known(client: RunyardClient, name: string): Promise<Repository> {
+export async function knownRepository(client: RunyardClient, name: string): Promise<Repository> {
   if (isId(name)) return client.repositories.get(name);
   const folder = path.resolve(name);
   let found: Repository | undefined;

@@ -30,6 +30,7 @@ import { NO_USAGE } from "../core/usage.ts";
 import { type Carry, firstPromptOf, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
+import type { Vault } from "../store/vault.ts";
 import { variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { continueTurn } from "./continue-run.ts";
@@ -47,6 +48,7 @@ import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
+import { createSecrets, requireSecrets } from "./secrets.ts";
 import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { createUsage } from "./usage.ts";
@@ -56,6 +58,8 @@ import { CLAIM, control, type Wakes } from "./wakes.ts";
 export interface EngineOptions {
   readonly db: Database;
   readonly wakes: Wakes;
+  /** Encrypts secrets. */
+  readonly vault: Vault;
   readonly now: () => number;
   /** What the profile needs, or undefined for an unknown one. */
   readonly describeAgent: (profile: string) => AgentNeeds | undefined;
@@ -172,6 +176,8 @@ export function createEngine(options: EngineOptions) {
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? modelFor(connection, agent.needs).model;
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
+    const names = given.secrets ?? [];
+    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.savedId });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
       model,
@@ -189,6 +195,7 @@ export function createEngine(options: EngineOptions) {
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
       ...given,
+      ...(names.length > 0 && agent.savedId !== null && { savedAgentId: agent.savedId }),
     };
     const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     if (agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
@@ -260,6 +267,7 @@ export function createEngine(options: EngineOptions) {
     ...createPlans(options, load),
     ...createUsage(db, load),
     ...createSettings(options),
+    ...createSecrets(options),
     ...createSavedAgents(options),
     status: createStatus(options),
     listModels: () => listModels(options.status),

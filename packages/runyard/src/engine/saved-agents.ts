@@ -50,7 +50,7 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
 
     async getAgent(principal: Principal, idOrName: string): Promise<SavedAgent> {
       const row = await findSavedAgent(db, principal.orgId, idOrName);
-      if (row === undefined) throw notFound(idOrName);
+      if (row === undefined) throw agentNotFound(idOrName);
       return toSavedAgent(row);
     },
 
@@ -64,13 +64,13 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
         name: name ?? before.name,
         definition: checked(options, changeAgent(before.definition, change)),
       }));
-      if (row === "missing") throw notFound(idOrName);
+      if (row === "missing") throw agentNotFound(idOrName);
       if (row === "taken") throw taken(name ?? idOrName);
       return toSavedAgent(row);
     },
 
     async deleteAgent(principal: Principal, idOrName: string): Promise<void> {
-      if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw notFound(idOrName);
+      if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw agentNotFound(idOrName);
     },
   };
 }
@@ -80,8 +80,9 @@ const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };
 
 /** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {
-  /** Of the saved agent; null: it is none. */
+  /** Of the saved agent, like the next one; null: it is none. */
   readonly name: string | null;
+  readonly savedId: string | null;
   readonly definition: AgentDefinition;
   readonly needs: AgentNeeds;
 }
@@ -95,7 +96,7 @@ export async function resolveAgent(
   const saved = asked.name === undefined ? undefined : await findSavedAgent(options.db, orgId, asked.name);
   const definition = saved?.definition ?? changeAgent(PLAIN_AGENT, { profile: asked.name ?? asked.profile, command: asked.command });
   const needs = needsOf(options, definition);
-  if (needs !== undefined) return { name: saved?.name ?? null, definition, needs };
+  if (needs !== undefined) return { name: saved?.name ?? null, savedId: saved?.id ?? null, definition, needs };
   throw unknownProfile(
     options,
     definition.profile,
@@ -134,6 +135,6 @@ function taken(name: string): RunyardError {
   return new RunyardError("agent_exists", `There is a saved agent ${name} already. Change it, or take another name.`);
 }
 
-function notFound(idOrName: string): RunyardError {
+export function agentNotFound(idOrName: string): RunyardError {
   return new RunyardError("agent_not_found", `There is no saved agent ${idOrName}. Saved agents are listed by GET /v1/agents.`);
 }

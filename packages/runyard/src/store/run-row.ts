@@ -52,6 +52,8 @@ export interface RunSpec {
   readonly environment?: Readonly<Record<string, string>>;
   /** Names of the secrets that it is given; left out where there are none. */
   readonly secrets?: readonly string[];
+  /** The saved agent whose secrets it may have; left out where it has none. */
+  readonly savedAgentId?: string;
   /** What the run may use at most; left out: there is no limit. */
   readonly budget?: Budget;
 }

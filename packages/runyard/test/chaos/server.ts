@@ -113,6 +113,7 @@ const server = await startServer({
   providers: [],
   allowedHosts: [],
   role: "all",
+  secretsKey: null,
   timings: { leaseMs: 15_000, pollMs: 1_000 },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);

@@ -17,6 +17,7 @@ export * from "./recordings.ts";
 export * from "./results.ts";
 export * from "./routes.ts";
 export * from "./run.ts";
+export * from "./secrets.ts";
 export * from "./server.ts";
 export * from "./settings.ts";
 export * from "./status.ts";

@@ -1,17 +1,26 @@
-import { type ChangeRepositoryRequest, type Organization, type Repository, RunyardError } from "@runyard/sdk/contract";
+import { type ChangeRepositoryRequest, type Organization, type Repository, RunyardError, type Secret } from "@runyard/sdk/contract";
 import type { ApiEngine } from "../engine.ts";
 
 type Settings = Pick<
   ApiEngine,
-  "listRepositories" | "createRepository" | "getRepository" | "changeRepository" | "getOrganization" | "changeOrganization"
+  | "listRepositories"
+  | "createRepository"
+  | "getRepository"
+  | "changeRepository"
+  | "getOrganization"
+  | "changeOrganization"
+  | "listSecrets"
+  | "setSecret"
+  | "deleteSecret"
 >;
 
 const AT = "2026-11-20T10:00:00.000Z";
 const NO_VARIABLES = { environment: {}, secrets: [] as string[] };
 
 /** Repositories and organizations in memory, beside the runs of `createLogEngine`. */
-export function createLogSettings(newRepositoryId: () => string): Settings {
+export function createLogSettings(newId: (kind: "repo" | "secret") => string): Settings {
   const repositories = new Map<string, { readonly orgId: string; repository: Repository }>();
+  const secrets = new Map<string, { readonly orgId: string; readonly secret: Secret }>();
   const organizations = new Map<string, Organization>();
 
   const find = (orgId: string, id: string): { readonly orgId: string; repository: Repository } => {
@@ -31,7 +40,7 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
       const known = [...repositories.values()].find((entry) => entry.orgId === orgId && entry.repository.repositoryUrl === repositoryUrl);
       if (known !== undefined) return known.repository;
       const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, ...NO_VARIABLES, createdAt: AT };
-      const repository = { id: newRepositoryId(), repositoryUrl, ...blank };
+      const repository = { id: newId("repo"), repositoryUrl, ...blank };
       repositories.set(repository.id, { orgId, repository });
       return repository;
     },
@@ -40,6 +49,20 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
       const entry = find(orgId, id);
       entry.repository = { ...entry.repository, ...given(change), ...variablesOf(change, entry.repository) };
       return entry.repository;
+    },
+    listSecrets: async ({ orgId }) => {
+      const data = [...secrets.values()].filter((entry) => entry.orgId === orgId).map((entry) => entry.secret);
+      return { data: data.toReversed(), has_more: false, next_cursor: null };
+    },
+    setSecret: async ({ orgId }, { name }) => {
+      const place = { scope: "organization", repository: null, agent: null, keyId: "0".repeat(16), usable: true } as const;
+      const secret = { id: newId("secret"), name, ...place, createdAt: AT, updatedAt: AT };
+      secrets.set(secret.id, { orgId, secret });
+      return secret;
+    },
+    deleteSecret: async ({ orgId }, id) => {
+      if (secrets.get(id)?.orgId !== orgId) throw new RunyardError("secret_not_found", `There is no secret ${id}.`);
+      secrets.delete(id);
     },
     getOrganization: async ({ orgId }) => organizationOf(orgId),
     changeOrganization: async ({ orgId }, change) => {
