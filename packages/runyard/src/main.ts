@@ -256,6 +256,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       await closeEndedRuns(opened, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
       const context: RunnerContext = {
         db,
+        vault,
         wakes,
         lease: held,
         pollMs: config.timings.pollMs,

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { beginAnswer, passedHeaders, refuse } from "./answer.ts";
 import { providerUrl, unansweredRefusal } from "./exchange.ts";
 import { readBounded } from "./read-bounded.ts";
-import { createRedactor } from "./redact.ts";
+import { createRedactor } from "../redact.ts";
 import type { LiveRun } from "./registry.ts";
 import { callUpstream } from "./upstream.ts";
 import type { PreparedRequest, QuestionFormat } from "./wire-format.ts";

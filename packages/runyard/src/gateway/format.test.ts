@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ChosenModel } from "./choose-model.ts";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
-import { createRedactor } from "./redact.ts";
+import { createRedactor } from "../redact.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
 import { openaiAt } from "./testing/provider.ts";
 import { NO_TOKENS } from "./wire-format.ts";

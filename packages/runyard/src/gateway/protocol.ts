@@ -105,6 +105,8 @@ export const registerRunSchema = z.strictObject({
     .strictObject({ runId: runIdSchema, turn: z.number().int().min(1) })
     .nullable()
     .default(null),
+  /** What its agent was given as secrets: kept out of what is recorded. */
+  secrets: z.array(z.strictObject({ name: z.string(), value: z.string() })).default([]),
   /** Left out: it may spend what it wants. */
   budget: runBudgetSchema.optional(),
 });

@@ -7,7 +7,7 @@ import { bodyFile, exchangesFile, runDir } from "./files.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
 import type { Rates } from "./prices.ts";
-import type { Redactor } from "./redact.ts";
+import type { Redactor } from "../redact.ts";
 import type { RegisteredRun } from "./protocol.ts";
 import { NO_TOKENS, type TokenCounts } from "./wire-format.ts";
 

@@ -8,6 +8,7 @@ import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
 import { mcpServersFor } from "./mcp-servers.ts";
+import type { RunSecrets } from "./run-secrets.ts";
 import { runToolsFor } from "./run-tools.ts";
 
 /** What a run's conversation needs to know from outside. */
@@ -55,8 +56,8 @@ function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
   return { earlier: { sessionId: carry.sessionId, retold } };
 }
 
-/** The gateway token of the run is the one secret inside the sandbox; it must not reach the log. */
-export function redactor(ctx: RunnerContext, row: RunRow): (text: string) => string {
+/** Nothing that is secret in the sandbox must reach the log: the run's token for the gateway, and what it was given. */
+export function redactor(ctx: RunnerContext, row: RunRow, secrets: RunSecrets): (text: string) => string {
   const token = ctx.gatewayToken(row);
-  return (text) => text.replaceAll(token, "[gateway token]");
+  return (text) => secrets.redactor.text(text.replaceAll(token, "[gateway token]"));
 }

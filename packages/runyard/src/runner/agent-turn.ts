@@ -66,6 +66,7 @@ export async function workToEnd(
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
+    secrets: [...handle.secrets.given],
     ...gatewayBudget(row),
   });
   if (attemptState(row).turn === undefined) {
@@ -77,13 +78,13 @@ export async function workToEnd(
       change: { state: { ...attemptState(row), turn } satisfies AttemptState },
     });
   }
-  const dir = await startAgent(ctx, row);
+  const dir = await startAgent(ctx, row, handle.secrets.environment);
   const ending = await followAgent(ctx, handle, { dir, end, stays });
   const oomKills = readOutOfMemoryKills(dir);
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
-  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row) });
+  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row, handle.secrets) });
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */
@@ -106,10 +107,22 @@ async function followAgent(
   const { row } = handle;
   const { turn } = attemptState(row);
   if (turn === undefined) throw new Error(`The agent of run ${row.id} has not been given its task yet`);
-  const output = openAgentOutput({ dir: options.dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row });
+  const output = openAgentOutput({
+    dir: options.dir,
+    exchangesFile: ctx.gateway.exchangesFile(row.id),
+    row,
+    redactor: handle.secrets.redactor,
+  });
   const input = openAgentInput(ctx, handle, options.dir);
   try {
-    return await follow(ctx, handle, { ...options, spec: conversationSpec(ctx, row), turn, output, input, redact: redactor(ctx, row) });
+    return await follow(ctx, handle, {
+      ...options,
+      spec: conversationSpec(ctx, row),
+      turn,
+      output,
+      input,
+      redact: redactor(ctx, row, handle.secrets),
+    });
   } finally {
     output.close();
     input.close();
@@ -149,7 +162,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         await input.flush();
       }
       const { more } = output.read();
-      const batch = output.due(ctx.now(), { flush: gone });
+      const batch = output.due(ctx.now(), { flush: gone && !more });
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
         turn = await digest(handle, { batch, spec: terms, turn, redact, dir });

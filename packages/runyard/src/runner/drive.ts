@@ -13,6 +13,7 @@ import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
+import { openRunSecrets } from "./give-secrets.ts";
 import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
 import { makePlan } from "./plan-phase.ts";
@@ -53,8 +54,9 @@ interface Decided {
 export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
   let current: RunRow | undefined = row;
   let decided: Decided | null = null;
+  const secrets = openRunSecrets(ctx, row);
   for (let retryMs = FIRST_RETRY_MS; current !== undefined; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {
-    const handle = runHandle(ctx, current);
+    const handle = runHandle(ctx, current, secrets);
     try {
       decided ??= await workThrough(ctx, handle);
       if (decided !== null && isInHand(handle.row)) await endRun(ctx, handle, decided.reason);
@@ -86,6 +88,7 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
   try {
     // A run that a server was ending when it was killed must not look like one whose agent broke off.
     await orLeave(ctx, watch.looked);
+    await orLeave(ctx, handle.secrets.load());
     while (isInHand(handle.row)) {
       requireBudget(ctx, handle.row);
       await requireShare(ctx, handle.row);

@@ -23,6 +23,7 @@ const PREPARE_TIMEOUT_MS = 600_000;
  * later turn goes on in the workspace of the one before, where that is still there.
  */
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  await handle.secrets.give(handle.row);
   const { isTaken, copyOf } = await takeOverWorkspace(ctx, handle);
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);

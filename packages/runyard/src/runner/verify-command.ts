@@ -11,6 +11,7 @@ import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
+import type { RunSecrets } from "./run-secrets.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
 
 /** How much of the end of its output is kept. */
@@ -37,9 +38,9 @@ export interface VerifyPlace {
 export async function runVerifyCommand(
   ctx: RunnerContext,
   row: RunRow,
-  options: { readonly place: VerifyPlace; readonly end: AbortSignal },
+  options: { readonly place: VerifyPlace; readonly end: AbortSignal; readonly secrets: RunSecrets },
 ): Promise<EventData<"verify.finished">> {
-  const { place, end } = options;
+  const { place, end, secrets } = options;
   const { command, round, index } = place;
   const dirs = attemptDirs(ctx.home, row);
   mkdirSync(dirs.verifyHome, { recursive: true, mode: 0o700 });
@@ -47,7 +48,7 @@ export async function runVerifyCommand(
   const step: SandboxStep = {
     name: `verify-${round}-${index}`,
     argv: ["/bin/sh", "-c", JOIN_OUTPUT, "sh", command.run],
-    env: { CI: "true", NO_COLOR: "1", ...row.spec.environment, HOME: homeInside(ctx, row), LANG: "C.UTF-8" },
+    env: { CI: "true", NO_COLOR: "1", ...row.spec.environment, ...secrets.environment, HOME: homeInside(ctx, row), LANG: "C.UTF-8" },
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     home: dirs.verifyHome,
     network: false,
@@ -74,7 +75,7 @@ export async function runVerifyCommand(
     round,
     ...outcomeOf(dir, ended),
     // Only what is around the command writes to stderr, for example a sandbox that could not be made.
-    output: redactor(ctx, row)(stdout === "" ? stderr : stdout),
+    output: redactor(ctx, row, secrets)(stdout === "" ? stderr : stdout),
     truncated,
   };
 }

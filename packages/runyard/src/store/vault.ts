@@ -23,12 +23,17 @@ export interface Vault {
   /** Names the key, and tells nothing of it. */
   readonly keyId: string;
   seal(text: string, as: SealedAs): Sealed;
-  /** Throws WrongKeyError, and Error where it was changed, or is another's. */
+  /** Throws WrongKeyError, and VaultError where it was changed, or is another's. */
   open(sealed: Sealed, as: SealedAs): string;
 }
 
-/** Something was encrypted with another key than this server has. */
-export class WrongKeyError extends Error {
+/** Something does not open; its message says what to do. */
+export class VaultError extends Error {
+  override readonly name: string = "VaultError";
+}
+
+/** It was encrypted with another key than this server has. */
+export class WrongKeyError extends VaultError {
   override readonly name = "WrongKeyError";
   readonly keyId: string;
   constructor(keyId: string, ownKeyId: string) {
@@ -59,7 +64,7 @@ export function createVault(key: Buffer): Vault {
         decipher.setAAD(associated(as)).setAuthTag(bytes.subarray(IV_BYTES, IV_BYTES + TAG_BYTES));
         return Buffer.concat([decipher.update(bytes.subarray(IV_BYTES + TAG_BYTES)), decipher.final()]).toString("utf8");
       } catch (cause) {
-        throw new Error("what is stored was changed, or belongs to something else: store the value again", { cause });
+        throw new VaultError("what is stored was changed, or belongs to something else: store the value again", { cause });
       }
     },
   };

@@ -1,11 +1,28 @@
 import { z } from "zod";
 import { variableNameSchema } from "./environment.ts";
+import { EVENT_TYPES } from "./events.ts";
 import { agentNameSchema, repositoryIdSchema, secretIdSchema } from "./ids.ts";
+import { TOOL_KINDS } from "./permission-policy.ts";
+import { RUN_ERROR_TYPES, RUN_PHASES, RUN_STATUSES } from "./status.ts";
 
 /** Fewest characters of a secret: a shorter text would be masked wherever it happens to stand. */
 export const MIN_SECRET_CHARS = 6;
 /** Most characters of a secret: a variable of a Linux process has room for 128 KiB. */
 const MAX_SECRET_CHARS = 32_768;
+
+/** Words of the protocols and of the log: where one of them was masked, nobody could read those any more. */
+const OWN_WORDS = [
+  ...EVENT_TYPES,
+  ...RUN_STATUSES,
+  ...RUN_PHASES,
+  ...RUN_ERROR_TYPES,
+  ...TOOL_KINDS,
+  "runyard workspace session jsonrpc method params result message messageId content update title status sessionId toolCallId",
+  "sessionUpdate agent_message_chunk agent_thought_chunk user_message_chunk available_commands_update current_mode_update usage_update",
+  "tool_call_update rawInput rawOutput locations description command options optionId permission request_permission elicitation/create",
+  "outcome selected cancelled stopReason end_turn max_tokens max_turn_requests refusal pending in_progress completed priority medium entries",
+  "resource_link exitCode oldText newText conversation messageCount finishedTools waiting prompting initializing questions outcome",
+].flatMap((words) => words.split(" "));
 
 export const secretValueSchema = z
   .string()
@@ -14,6 +31,10 @@ export const secretValueSchema = z
   .refine(
     (value) => value.trim().length >= MIN_SECRET_CHARS,
     `must have at least ${MIN_SECRET_CHARS} characters: a shorter one cannot be masked safely, because it stands in ordinary text too`,
+  )
+  .refine(
+    (value) => !OWN_WORDS.some((word) => word.includes(value.trim())),
+    "must not be one of the words that Runyard's own log is made of: it cannot be masked safely",
   );
 
 /** Body of `POST /v1/secrets`. */

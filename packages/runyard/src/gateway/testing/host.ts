@@ -155,5 +155,6 @@ export function newRun(): RegisteredRun {
     turn: 1,
     attempt: 1,
     replay: null,
+    secrets: [],
   };
 }
