@@ -42,6 +42,7 @@ import { openNotifier } from "./store/notify.ts";
 import { holdRunnerLease, type RunnerLease } from "./store/runner-lease.ts";
 import { retireRunner } from "./store/runners.ts";
 import { cancelLivingRuns, livingRuns } from "./store/runs.ts";
+import { sealPlainHeaders } from "./store/sealed-headers.ts";
 import { lockServer } from "./store/server-lock.ts";
 import { createVault, KEY_BYTES } from "./store/vault.ts";
 import { logTo } from "./server-log.ts";
@@ -120,6 +121,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const { wakes } = relay;
 
     const vault = createVault(config.secretsKey ?? ownSecretsKey(home));
+    const sealedNow = await sealPlainHeaders(db, vault);
+    if (sealedNow > 0) log("info", `Encrypted the headers of MCP servers of ${sealedNow} runs and saved agents`);
     const token = onceWritten(home.adminTokenFile, newToken);
     await registerAdministrator(db, token);
     // How many runs there may be at a time is for those who serve: a runner that is added must not change it.

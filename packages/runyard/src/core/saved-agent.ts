@@ -1,5 +1,15 @@
 import type { Budget, Environment, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
 
+/** A text that is encrypted, and the id of the key. */
+export interface SealedText {
+  readonly keyId: string;
+  /** In base64. */
+  readonly sealed: string;
+}
+
+/** A server as it is stored: the values of its headers encrypted, but for those that were only just given. */
+export type StoredMcpServer = Omit<McpServer, "headers"> & { readonly headers?: Readonly<Record<string, string | SealedText>> | undefined };
+
 /** What a saved agent is, beside its name; with the secrets of its servers. */
 export interface AgentDefinition {
   readonly description: string | null;
@@ -10,7 +20,7 @@ export interface AgentDefinition {
   readonly instructions: string | null;
   /** As it was asked for: what it comes to depends on the sandbox of each run. */
   readonly permissionPolicy: PermissionPolicy | null;
-  readonly mcpServers: readonly McpServer[];
+  readonly mcpServers: readonly StoredMcpServer[];
   /** Not there in agents that earlier versions saved, like the next one. */
   readonly environment?: Environment | undefined;
   readonly secrets?: readonly string[] | undefined;
@@ -29,7 +39,7 @@ export interface AgentChange {
   readonly model?: Change<string>;
   readonly instructions?: Change<string>;
   readonly permissionPolicy?: Change<PermissionPolicy>;
-  readonly mcpServers?: Change<readonly McpServer[]>;
+  readonly mcpServers?: Change<readonly StoredMcpServer[]>;
   readonly environment?: Change<Environment>;
   readonly secrets?: Change<readonly string[]>;
   readonly settings?: Change<RunSettings>;
@@ -88,7 +98,7 @@ function programAfter(before: AgentDefinition, { profile, command }: AgentChange
 export interface RunWishes {
   readonly model?: string | undefined;
   readonly permissionPolicy?: PermissionPolicy | undefined;
-  readonly mcpServers?: readonly McpServer[] | undefined;
+  readonly mcpServers?: readonly StoredMcpServer[] | undefined;
   readonly settings?: RunSettings | undefined;
   readonly plan?: boolean | undefined;
   readonly budget?: Budget | undefined;
@@ -98,7 +108,7 @@ export interface RunWishes {
 export interface ResolvedWishes {
   readonly model: string | undefined;
   readonly permissionPolicy: PermissionPolicy | undefined;
-  readonly mcpServers: readonly McpServer[];
+  readonly mcpServers: readonly StoredMcpServer[];
   readonly settings: RunSettings;
   readonly plan: boolean | undefined;
   /** null: there is no limit. */

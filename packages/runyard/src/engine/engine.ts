@@ -47,6 +47,7 @@ import { createRecordings, type RecordingReader } from "./recordings.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
+import { sealHeaders } from "../store/sealed-headers.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
 import { createSettings } from "./settings.ts";
@@ -159,7 +160,7 @@ export function createEngine(options: EngineOptions) {
     if (before !== null) return before;
     const agent = await resolveAgent(options, principal.orgId, input.agent);
     const { definition } = agent;
-    const asked = withAgent(input, definition);
+    const asked = withAgent(sealedWishes(options, principal, input), definition);
     const { settings } = asked;
     const sandboxDriver = settings.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
@@ -383,6 +384,15 @@ function creationEvents(created: {
     events.push({ type: "notice", data: { level: "warning", ...notice } });
   if (error !== null) events.push({ type: "run.failed", data: { error } });
   return events;
+}
+
+/** The values of headers are encrypted from here on. */
+function sealedWishes(
+  { vault }: Pick<EngineOptions, "vault">,
+  { orgId }: Principal,
+  input: z.output<typeof createRunSchema>,
+): Parameters<typeof withAgent>[0] {
+  return input.mcpServers === undefined ? input : { ...input, mcpServers: sealHeaders(vault, orgId, input.mcpServers) };
 }
 
 const MISSING_NAMED = 10;

@@ -7,7 +7,7 @@ import {
   type SavedAgentPage,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
-import { type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
+import { type AgentChange, type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
 import {
   changeSavedAgent,
   deleteSavedAgent,
@@ -17,6 +17,7 @@ import {
   savedAgentNames,
   toSavedAgent,
 } from "../store/saved-agents.ts";
+import { sealHeaders } from "../store/sealed-headers.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
@@ -28,7 +29,7 @@ type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 const NAMES_TOLD = 20;
 
 /** The saved agents of an organization. Runs that exist keep what they were given. */
-export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles) {
+export function createSavedAgents(options: Pick<EngineOptions, "db" | "vault"> & Profiles) {
   const { db } = options;
   return {
     async listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
@@ -42,7 +43,7 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
 
     async createAgent(principal: Principal, { name, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
       requireFreeName(options, name);
-      const definition = checked(options, changeAgent(PLAIN_AGENT, input));
+      const definition = checked(options, changeAgent(PLAIN_AGENT, sealed(options, principal.orgId, input)));
       const row = await insertSavedAgent(db, { orgId: principal.orgId, id: newId("agent"), name, definition });
       if (row === undefined) throw taken(name);
       return toSavedAgent(row);
@@ -60,9 +61,10 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
       { name, ...change }: z.output<typeof changeAgentSchema>,
     ): Promise<SavedAgent> {
       if (name !== undefined) requireFreeName(options, name);
+      const stored = sealed(options, principal.orgId, change);
       const row = await changeSavedAgent(db, { orgId: principal.orgId, idOrName }, (before) => ({
         name: name ?? before.name,
-        definition: checked(options, changeAgent(before.definition, change)),
+        definition: checked(options, changeAgent(before.definition, stored)),
       }));
       if (row === "missing") throw agentNotFound(idOrName);
       if (row === "taken") throw taken(name ?? idOrName);
@@ -73,6 +75,11 @@ export function createSavedAgents(options: Pick<EngineOptions, "db"> & Profiles)
       if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw agentNotFound(idOrName);
     },
   };
+}
+
+/** The change as it is stored: the values of headers are encrypted. */
+function sealed({ vault }: Pick<EngineOptions, "vault">, orgId: string, change: AgentChange): AgentChange {
+  return change.mcpServers == null ? change : { ...change, mcpServers: sealHeaders(vault, orgId, change.mcpServers) };
 }
 
 /** What a program of the user's own needs that is told of none. */

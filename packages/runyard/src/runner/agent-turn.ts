@@ -62,7 +62,7 @@ export async function workToEnd(
     token: ctx.gatewayToken(row),
     model,
     simulated: row.simulated,
-    mcpServers: remoteServersOf(row),
+    mcpServers: remoteServersOf(ctx, row),
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },

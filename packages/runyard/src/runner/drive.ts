@@ -72,7 +72,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       if (error instanceof FencedError) await letGoOf(ctx, handle.row);
       if (isOthersNow(error)) return;
       const what = error instanceof DatabaseUnavailableError ? "The database is away" : "A run could not be ended";
-      ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: errorText(error) });
+      ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: secrets.redactor.text(errorText(error)) });
       current = await takeUpAgain(ctx, row, retryMs);
       // While the database was away, the lease may have passed, and the run with it.
       if (current === undefined) await letGoOf(ctx, handle.row);
@@ -167,7 +167,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const { row } = handle;
   if (isRelease) return releaseOrEnd(ctx, handle);
   if (!(error instanceof EndRequest || error instanceof RunFailure))
-    ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
+    ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: handle.secrets.redactor.text(errorText(error)) });
   const fact = factOf(error, dirs, row.phase);
   const next = await nextAfter(ctx, row, { fact, canGoOn: error instanceof RunFailure && error.canGoOn });
   const last = error instanceof RunFailure ? error.last : null;

@@ -3,7 +3,6 @@ import {
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
   isTerminal,
-  type McpServer,
   type PendingRequest,
   type PermissionPolicy,
   type PlanSummary,
@@ -22,6 +21,7 @@ import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import { firstPrompt } from "../core/prompt.ts";
+import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
 import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spending.ts";
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
@@ -46,8 +46,8 @@ export interface RunSpec {
   readonly instructions?: string;
   readonly context?: Readonly<Record<string, unknown>>;
   readonly files?: readonly string[];
-  /** With their secrets; left out where there are none. */
-  readonly mcpServers?: readonly McpServer[];
+  /** With their secrets, encrypted; left out where there are none. */
+  readonly mcpServers?: readonly StoredMcpServer[];
   /** Variables of its agent and of what verifies; left out where there are none. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Names of the secrets that it is given; left out where there are none. */

@@ -41,3 +41,20 @@ create table runyard.run_secrets (
 );
 create index run_secrets_by_run on runyard.run_secrets (run_id, num);
 call runyard.protect('runyard.run_secrets');
+
+-- Headers of MCP servers were stored as they are. Servers encrypt those at their next start: the database has no key.
+alter table runyard.agents add column plain_headers boolean not null default false;
+alter table runyard.runs add column plain_headers boolean not null default false;
+update runyard.agents set plain_headers = true where definition::text like '%"headers"%';
+update runyard.runs set plain_headers = true where spec::text like '%"headers"%';
+create index agents_plain_headers on runyard.agents (org_id) where plain_headers;
+create index runs_plain_headers on runyard.runs (org_id) where plain_headers;
+
+-- Crosses organizations: whoever starts a server does not know which ones there are.
+create function runyard.with_plain_headers() returns table (org_id text)
+language sql stable security definer set search_path = runyard, pg_temp as $f$
+  select a.org_id from runyard.agents a where a.plain_headers
+  union
+  select r.org_id from runyard.runs r where r.plain_headers
+$f$;
+alter function runyard.with_plain_headers owner to runyard_system;
