@@ -1,6 +1,7 @@
 // A saved agent on the whole line: what it is told, the MCP servers that it has, and that no secret goes with them.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { firstPrompt } from "../src/core/prompt.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";

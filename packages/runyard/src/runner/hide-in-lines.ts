@@ -143,7 +143,7 @@ export function withoutHalves(event: NewEvent, redactor: Redactor): NewEvent {
   const { output } = event.data;
   const open = redactor.beginningAtEnd(output);
   if (open === 0) return event;
-  return { ...event, data: { ...event.data, output: output.slice(0, output.length - open) } } as NewEvent;
+  return { ...event, data: { ...event.data, output: output.slice(0, output.length - open) } };
 }
 
 function parsed(text: string): unknown {
