@@ -1,15 +1,18 @@
 // Canaries: a run is given a secret, and tells it in every way that it has. Nothing of that is found again in what
 // Runyard keeps, and all of it where the same value was given as a plain variable: the control.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
 import path from "node:path";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { createTestDatabase } from "../src/testing/database.ts";
 import { useLine } from "../src/testing/line.ts";
-import type { ModelStep } from "../src/testing/scripted-model.ts";
-import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { type ModelStep, startScriptedModel } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
 
+const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const CANARY = 'cnry/7Xq+Zt9 w&=Vb3kLm8"Rp2';
 const base64 = Buffer.from(CANARY).toString("base64").replace(/=+$/, "").slice(0, -1);
@@ -209,129 +212,159 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
     120_000,
   );
 
-  test("the same run goes on once the agent has taken it out, and its files are the server's user's alone", async () => {
-    await line.client.secrets.set({ name: "TOKEN", value: CANARY });
-    await line.serve({
-      first: [{ run: 'printf %s "$TOKEN" >key.txt; echo a >a.txt' }, { say: "Done." }],
-      second: [{ run: "rm key.txt" }, { say: "Done." }],
-    });
-    const { run, repository } = await ended({ task: "[[first]]", secrets: ["TOKEN"] });
-    expect(run).toMatchObject({ status: "failed", error: { type: "policy-violation" } });
-    const steps = path.join(line.home.root, "home/runs", run.id, "1/steps");
-    expect(readdirSync(steps).toSorted()).toEqual(["agent", "commit", "prepare"]);
-    const holders = readdirSync(steps).filter((step) =>
-      ["cmd", "args"].some((file) => readFileSync(path.join(steps, step, file), "latin1").includes(CANARY)),
-    );
-    expect(holders).toEqual(["agent"]);
-    for (const file of filesBelow(path.join(steps, "agent"))) expect([file, statSync(file).mode & 0o077]).toEqual([file, 0]);
-    expect(readFileSync(path.join(steps, "agent", "spec.json"), "utf8")).not.toContain(CANARY);
+  test.runIf(full)(
+    "the same run goes on once the agent has taken it out, and its files are the server's user's alone",
+    async () => {
+      await line.client.secrets.set({ name: "TOKEN", value: CANARY });
+      await line.serve({
+        first: [{ run: 'printf %s "$TOKEN" >key.txt; echo a >a.txt' }, { say: "Done." }],
+        second: [{ run: "rm key.txt" }, { say: "Done." }],
+      });
+      const { run, repository } = await ended({ task: "[[first]]", secrets: ["TOKEN"] });
+      expect(run).toMatchObject({ status: "failed", error: { type: "policy-violation" } });
+      const steps = path.join(line.home.root, "home/runs", run.id, "1/steps");
+      expect(readdirSync(steps).toSorted()).toEqual(["agent", "commit", "prepare"]);
+      const holders = readdirSync(steps).filter((step) =>
+        ["cmd", "args"].some((file) => readFileSync(path.join(steps, step, file), "latin1").includes(CANARY)),
+      );
+      expect(holders).toEqual(["agent"]);
+      for (const file of filesBelow(path.join(steps, "agent"))) expect([file, statSync(file).mode & 0o077]).toEqual([file, 0]);
+      expect(readFileSync(path.join(steps, "agent", "spec.json"), "utf8")).not.toContain(CANARY);
 
-    await line.client.runs.continue(run.id, "[[second]] Take it out");
-    const after = await line.client.runs.waitForEnd(run.id);
-    expect(after).toMatchObject({ status: "completed" });
-    expect(gitIn(repository, "ls-tree", "--name-only", `runyard/${run.id}`).split("\n")).toEqual(["README.md", "a.txt"]);
-  }, 120_000);
+      await line.client.runs.continue(run.id, "[[second]] Take it out");
+      const after = await line.client.runs.waitForEnd(run.id);
+      expect(after).toMatchObject({ status: "completed" });
+      expect(gitIn(repository, "ls-tree", "--name-only", `runyard/${run.id}`).split("\n")).toEqual(["README.md", "a.txt"]);
+    },
+    120_000,
+  );
 
-  test("a secret that is deleted while its run waits ends it, by name; one that is replaced is given as it is then", async () => {
-    const { id: sid } = await line.client.secrets.set({ name: "GONE", value: CANARY });
-    await line.client.secrets.set({ name: "NEWER", value: "first-decoy-value" });
-    await line.serve([{ run: 'echo "$NEWER" | rev' }, { say: "Done." }]);
-    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "waiting");
-    // It waits: nobody decides about its plan.
-    await line.serve({ plan: [{ say: "The plan." }], build: [{ run: 'echo "$NEWER" | rev' }, { say: "Done." }] });
-    const create = async (secrets: string[]): Promise<Run> => {
-      const { id } = await line.client.runs.create({ task: "[[plan]]", repositoryUrl: repository, plan: true, secrets });
-      for (;;) {
-        const run = await line.client.runs.get(id);
-        if (run.status === "awaiting_plan") return run;
-        if (run.finishedAt !== null) throw new Error(JSON.stringify(run.error));
-        await new Promise((resolve) => setTimeout(resolve, 30));
-      }
-    };
-    const [gone, newer] = [await create(["GONE"]), await create(["NEWER"])];
-    await line.client.secrets.delete(sid);
-    await line.client.secrets.set({ name: "NEWER", value: "second-decoy-value" });
-    await line.client.runs.confirmPlan(gone.id, { text: "[[build]]" });
-    await line.client.runs.confirmPlan(newer.id, { text: "[[build]]" });
-    expect(await line.client.runs.waitForEnd(gone.id)).toMatchObject({
-      status: "failed",
-      error: {
-        type: "sandbox-unavailable",
-        message:
-          "The secret GONE that the run is to be given is not there any more. Store it again (runyard secrets set GONE), and start the run again.",
-      },
-    });
-    expect(await line.client.runs.waitForEnd(newer.id)).toMatchObject({ status: "completed" });
-    const log = await readLog(line.client, newer.id);
-    expect(log.find((event) => event.type === "tool.finished")).toMatchObject({
-      data: { output: `${"second-decoy-value".split("").toReversed().join("")}\n` },
-    });
-  }, 120_000);
+  test.runIf(full)(
+    "a secret that is deleted while its run waits ends it, by name; one that is replaced is given as it is then",
+    async () => {
+      const { id: sid } = await line.client.secrets.set({ name: "GONE", value: CANARY });
+      await line.client.secrets.set({ name: "NEWER", value: "first-decoy-value" });
+      await line.serve([{ run: 'echo "$NEWER" | rev' }, { say: "Done." }]);
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "waiting");
+      // It waits: nobody decides about its plan.
+      await line.serve({ plan: [{ say: "The plan." }], build: [{ run: 'echo "$NEWER" | rev' }, { say: "Done." }] });
+      const create = async (secrets: string[]): Promise<Run> => {
+        const { id } = await line.client.runs.create({ task: "[[plan]]", repositoryUrl: repository, plan: true, secrets });
+        for (;;) {
+          const run = await line.client.runs.get(id);
+          if (run.status === "awaiting_plan") return run;
+          if (run.finishedAt !== null) throw new Error(JSON.stringify(run.error));
+          await new Promise((resolve) => setTimeout(resolve, 30));
+        }
+      };
+      const [gone, newer] = [await create(["GONE"]), await create(["NEWER"])];
+      await line.client.secrets.delete(sid);
+      await line.client.secrets.set({ name: "NEWER", value: "second-decoy-value" });
+      await line.client.runs.confirmPlan(gone.id, { text: "[[build]]" });
+      await line.client.runs.confirmPlan(newer.id, { text: "[[build]]" });
+      expect(await line.client.runs.waitForEnd(gone.id)).toMatchObject({
+        status: "failed",
+        error: {
+          type: "sandbox-unavailable",
+          message:
+            "The secret GONE that the run is to be given is not there any more. Store it again (runyard secrets set GONE), and start the run again.",
+        },
+      });
+      expect(await line.client.runs.waitForEnd(newer.id)).toMatchObject({ status: "completed" });
+      const log = await readLog(line.client, newer.id);
+      expect(log.find((event) => event.type === "tool.finished")).toMatchObject({
+        data: { output: `${"second-decoy-value".split("").toReversed().join("")}\n` },
+      });
+    },
+    120_000,
+  );
 
-  test("a server that was killed goes on masking; one that lost its key says which secret it cannot read", async () => {
-    await line.client.secrets.set({ name: "TOKEN", value: CANARY });
-    const agent = { command: ["node", "agent.mjs"] };
-    await line.serve([]);
-    const slow = HALVES_AGENT.replaceAll("wait(300)", "wait(2500)");
-    const repository = makeRepository(line.home.root, { "agent.mjs": slow }, "killed");
-    const { id } = await line.client.runs.create({ task: "x", repositoryUrl: repository, agent, secrets: ["TOKEN"] });
-    for await (const event of line.client.runs.events(id)) if (event.type === "agent.started") break;
-    await line.restart();
-    expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", result: { summary: "Done with [secret TOKEN]" } });
-    expect(await findings(id)).toEqual([]);
+  test.runIf(full)(
+    "a server that was killed goes on masking; one that lost its key says which secret it cannot read",
+    async () => {
+      await line.client.secrets.set({ name: "TOKEN", value: CANARY });
+      const agent = { command: ["node", "agent.mjs"] };
+      await line.serve([]);
+      const slow = HALVES_AGENT.replaceAll("wait(300)", "wait(2500)");
+      const repository = makeRepository(line.home.root, { "agent.mjs": slow }, "killed");
+      const { id } = await line.client.runs.create({ task: "x", repositoryUrl: repository, agent, secrets: ["TOKEN"] });
+      for await (const event of line.client.runs.events(id)) if (event.type === "agent.started") break;
+      // It is in the environment of the agent, and in nobody's command line.
+      expect(holdersOf("environ", CANARY).length).toBeGreaterThan(0);
+      expect(holdersOf("cmdline", CANARY)).toEqual([]);
+      await line.restart();
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", result: { summary: "Done with [secret TOKEN]" } });
+      expect(await findings(id)).toEqual([]);
 
-    const keyFile = path.join(line.home.root, "home/secrets-key");
-    const key = readFileSync(keyFile, "utf8");
-    expect(statSync(keyFile).mode & 0o777).toBe(0o600);
-    rmSync(keyFile);
-    await line.restart();
-    const lost = await ended({ secrets: ["TOKEN"] });
-    expect(lost.run).toMatchObject({
-      status: "failed",
-      error: {
-        type: "sandbox-unavailable",
-        message: expect.stringMatching(
-          /^The secret TOKEN cannot be read: it was encrypted with the key [0-9a-f]{16}, and this server has the key [0-9a-f]{16}: start it with that key/,
-        ) as string,
-      },
-    });
-    const listed = await line.home.cli(["secrets"]);
-    expect(listed.stdout).toContain("not usable: this server does not have its key");
-    // The key comes back by configuration.
-    await line.restart({ RUNYARD_SECRETS_KEY: key.trim() });
-    await line.serve([{ say: "Done." }]);
-    expect((await ended({ secrets: ["TOKEN"] })).run).toMatchObject({ status: "completed" });
-    writeFileSync(keyFile, key, { mode: 0o600 });
-    await line.restart();
-  }, 180_000);
+      const keyFile = path.join(line.home.root, "home/secrets-key");
+      const key = readFileSync(keyFile, "utf8");
+      expect(statSync(keyFile).mode & 0o777).toBe(0o600);
+      rmSync(keyFile);
+      await line.restart();
+      const lost = await ended({ secrets: ["TOKEN"] });
+      expect(lost.run).toMatchObject({
+        status: "failed",
+        error: {
+          type: "sandbox-unavailable",
+          message: expect.stringMatching(
+            /^The secret TOKEN cannot be read: it was encrypted with the key [0-9a-f]{16}, and this server has the key [0-9a-f]{16}: start it with that key/,
+          ) as string,
+        },
+      });
+      const listed = await line.home.cli(["secrets"]);
+      expect(listed.stdout).toContain("not usable: this server does not have its key");
+      // The key comes back by configuration.
+      await line.restart({ RUNYARD_SECRETS_KEY: key.trim() });
+      await line.serve([{ say: "Done." }]);
+      expect((await ended({ secrets: ["TOKEN"] })).run).toMatchObject({ status: "completed" });
+      writeFileSync(keyFile, key, { mode: 0o600 });
+      await line.restart();
+    },
+    180_000,
+  );
 
-  test("the command stores, lists and removes secrets, and takes no value from the command line", async () => {
-    const set = await line.home.cli(["secrets", "set", "FROM_STDIN"], { input: `${CANARY}\n` });
-    expect(set).toMatchObject({ code: 0, stdout: "" });
-    expect(set.stderr).toContain("Stored FROM_STDIN.");
-    mkdirSync(path.join(line.home.root, "values"), { recursive: true });
-    const file = path.join(line.home.root, "values/key");
-    writeFileSync(file, "decoy\nof two lines\n");
-    expect(await line.home.cli(["secrets", "set", "FROM_FILE", "--from-file", file, "--json"])).toMatchObject({ code: 0 });
-    line.home.env["FROM_ENV"] = CANARY;
-    expect(await line.home.cli(["secrets", "set", "FROM_ENV", "--env"])).toMatchObject({ code: 0 });
-    delete line.home.env["FROM_ENV"];
-    const unset = await line.home.cli(["secrets", "set", "FROM_ENV", "--env"]);
-    expect(unset).toMatchObject({ code: 2 });
-    expect(unset.stderr).toContain("FROM_ENV is not set here.");
-    const listed = await line.home.cli(["secrets", "--json"]);
-    expect(listed.stdout).not.toContain(CANARY);
-    const { data } = JSON.parse(listed.stdout) as { data: { name: string }[] };
-    expect(data.map((one) => one.name)).toEqual(expect.arrayContaining(["FROM_STDIN", "FROM_FILE", "FROM_ENV"]));
-    expect(await line.home.cli(["secrets", "set", "SHORT"], { input: "short\n" })).toMatchObject({ code: 3 });
-    expect(await line.home.cli(["secrets", "set", "X", CANARY])).toMatchObject({ code: 2 });
-    for (const name of ["FROM_STDIN", "FROM_FILE", "FROM_ENV"])
-      expect(await line.home.cli(["secrets", "rm", name])).toMatchObject({ code: 0 });
-    const again = await line.home.cli(["secrets", "rm", "FROM_ENV"]);
-    expect(again).toMatchObject({ code: 3 });
-    expect(again.stderr).toContain("There is no secret FROM_ENV there.");
-  }, 60_000);
+  test.runIf(full)(
+    "the command stores, lists and removes secrets, and takes no value from the command line",
+    async () => {
+      const set = await line.home.cli(["secrets", "set", "FROM_STDIN"], { input: `${CANARY}\n` });
+      expect(set).toMatchObject({ code: 0, stdout: "" });
+      expect(set.stderr).toContain("Stored FROM_STDIN.");
+      mkdirSync(path.join(line.home.root, "values"), { recursive: true });
+      const file = path.join(line.home.root, "values/key");
+      writeFileSync(file, "decoy\nof two lines\n");
+      expect(await line.home.cli(["secrets", "set", "FROM_FILE", "--from-file", file, "--json"])).toMatchObject({ code: 0 });
+      line.home.env["FROM_ENV"] = CANARY;
+      expect(await line.home.cli(["secrets", "set", "FROM_ENV", "--env"])).toMatchObject({ code: 0 });
+      delete line.home.env["FROM_ENV"];
+      const unset = await line.home.cli(["secrets", "set", "FROM_ENV", "--env"]);
+      expect(unset).toMatchObject({ code: 2 });
+      expect(unset.stderr).toContain("FROM_ENV is not set here.");
+      const listed = await line.home.cli(["secrets", "--json"]);
+      expect(listed.stdout).not.toContain(CANARY);
+      const { data } = JSON.parse(listed.stdout) as { data: { name: string }[] };
+      expect(data.map((one) => one.name)).toEqual(expect.arrayContaining(["FROM_STDIN", "FROM_FILE", "FROM_ENV"]));
+      expect(await line.home.cli(["secrets", "set", "SHORT"], { input: "short\n" })).toMatchObject({ code: 3 });
+      expect(await line.home.cli(["secrets", "set", "X", CANARY])).toMatchObject({ code: 2 });
+      for (const name of ["FROM_STDIN", "FROM_FILE", "FROM_ENV"])
+        expect(await line.home.cli(["secrets", "rm", name])).toMatchObject({ code: 0 });
+      const again = await line.home.cli(["secrets", "rm", "FROM_ENV"]);
+      expect(again).toMatchObject({ code: 3 });
+      expect(again.stderr).toContain("There is no secret FROM_ENV there.");
+    },
+    60_000,
+  );
 });
+
+/** Processes whose environment or command line has this text. */
+function holdersOf(file: "environ" | "cmdline", text: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && Number(pid) !== process.pid && readFileSync(`/proc/${pid}/${file}`, "latin1").includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
 
 function filesBelow(dir: string): string[] {
   if (!existsSync(dir)) return [];
@@ -339,3 +372,48 @@ function filesBelow(dir: string): string[] {
     entry.isFile() ? [path.join(entry.parentPath, entry.name)] : [],
   );
 }
+
+describe.skipIf(unavailable !== null || !full)("secrets of several servers on one database", () => {
+  test("a runner with the key that they share gives them, one with a key of its own says which is missing", async () => {
+    const database = await createTestDatabase();
+    const model = await startScriptedModel([{ run: 'echo "$TOKEN" | cut -c 1-4' }, { say: "Done." }]);
+    const [shared, other] = [randomBytes(32).toString("base64"), randomBytes(32).toString("hex")];
+    const env = {
+      DATABASE_URL: database.connectionString,
+      OPENAI_BASE_URL: model.url,
+      OPENAI_API_KEY: "sk-decoy-provider-key",
+      RUNYARD_MODEL: "scripted-1",
+    };
+    const homes = [shared, shared, other].map((RUNYARD_SECRETS_KEY) => makeTestHome({ ...env, RUNYARD_SECRETS_KEY }));
+    const [serving, running, stranger] = homes as [TestHome, TestHome, TestHome];
+    try {
+      const { client } = await serving.up("--role", "api");
+      await client.secrets.set({ name: "TOKEN", value: CANARY });
+      const repositoryUrl = makeRepository(serving.root, { "README.md": "# x\n" });
+      const ended = async (): Promise<Run> =>
+        client.runs.waitForEnd((await client.runs.create({ task: "Do it", repositoryUrl, secrets: ["TOKEN"] })).id);
+      const runner = await running.up("--role", "runner");
+      const run = await ended();
+      expect(run).toMatchObject({ status: "completed" });
+      expect((await readLog(client, run.id)).find((event) => event.type === "tool.finished")).toMatchObject({
+        data: { output: `${CANARY.slice(0, 4)}\n` },
+      });
+      await runner.kill();
+      await running.cli(["down"]);
+      const { client: elsewhere } = await stranger.up("--role", "runner");
+      expect((await elsewhere.secrets.list()).data).toMatchObject([{ name: "TOKEN", usable: false }]);
+      expect((await client.secrets.list()).data).toMatchObject([{ name: "TOKEN", usable: true }]);
+      expect(await ended()).toMatchObject({
+        status: "failed",
+        error: {
+          type: "sandbox-unavailable",
+          message: expect.stringContaining("The secret TOKEN cannot be read: it was encrypted with the key") as string,
+        },
+      });
+    } finally {
+      for (const home of homes) await home.close();
+      await model.close();
+      await database.drop();
+    }
+  }, 180_000);
+});

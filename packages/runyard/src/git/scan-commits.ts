@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, readFile, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdtemp, open, readFile, rm, writeFile, type FileHandle } from "node:fs/promises";
 import path from "node:path";
 import type { Redactor } from "../redact.ts";
 import { runHostCommand } from "../sandbox/step.ts";
@@ -24,6 +24,7 @@ export interface SecretPlace {
 }
 
 export interface ScanOptions {
+  /** A repository that does not last: it is written to. */
   readonly gitDir: string;
   readonly base: string;
   readonly head: string;
@@ -103,8 +104,8 @@ async function eachObject(
   options: ScanOptions & { readonly objects: readonly string[] },
   use: (object: string, content: Content) => Promise<void>,
 ): Promise<void> {
-  await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
-  const dir = await mkdtemp(path.join(host.stepsDir, "scan-"));
+  // Where it goes with the repository, also when this process does not live to remove it.
+  const dir = await mkdtemp(path.join(options.gitDir, "scan-"));
   try {
     const sizes = (await readFile(await catFiles(host, options, { dir, objects: options.objects, how: "--batch-check" }), "utf8")).split(
       "\n",
