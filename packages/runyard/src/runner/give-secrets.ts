@@ -57,12 +57,11 @@ export function openRunSecrets(ctx: Pick<RunnerContext, "db" | "vault">, run: Ru
 
 function notThere(names: readonly string[]): RunFailure {
   const [first] = names;
-  const which =
-    names.length === 1 ? `secret ${first} that the run is to be given is` : `secrets ${names.join(", ")} that the run is to be given are`;
-  return new RunFailure({
-    type: "sandbox-unavailable",
-    message: `The ${which} not there any more. Store it again (runyard secrets set ${first}), and start the run again.`,
-  });
+  const message =
+    names.length === 1
+      ? `The secret ${first} that the run is to be given is not there any more. Store it again (runyard secrets set ${first}), and start the run again.`
+      : `The secrets ${names.join(", ")} that the run is to be given are not there any more. Store them again (runyard secrets set ${first} and so on), and start the run again.`;
+  return new RunFailure({ type: "sandbox-unavailable", message });
 }
 
 /** What the vault says against it is for the user. */
