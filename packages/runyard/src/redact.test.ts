@@ -83,6 +83,10 @@ test("the beginning of a secret at the end of a text is told, also where it is b
     ["abcdefgh!", 0],
     ["xab\ncd\n", 6],
     ["YWJj", 4],
+    ["x%61%6", 5],
+    ["x\\u0061b\\", 8],
+    ["x%", 1],
+    ["x%20", 0],
   ] as const)
     expect([text, simple.beginningAtEnd(text)]).toEqual([text, count]);
 });

@@ -287,20 +287,23 @@ function redactJson(value: unknown, text: (input: string) => string): unknown {
   return isChanged ? Object.fromEntries(entries) : value;
 }
 
-/** The same in a text: line breaks in a spelling that goes on do not hide it. */
+/** An escape that is not complete: what it means is not known yet. */
+const OPEN_ESCAPE = /(?:\\(?:u[0-9a-fA-F]{0,3})?|%[0-9a-fA-F]?)$/;
+
+/** The same in a text, also of a spelling with escapes and line breaks. */
 function beginningOf(text: string, needles: readonly Needle[]): number {
   const longest = Math.max(0, ...needles.map((one) => one.text.length));
-  // A break after each character is more than anybody writes.
-  const end = text.slice(-2 * longest);
-  const bare = end.replaceAll(/[\r\n]/g, "");
-  const count = beginningAtEnd(latin1Of(bare), needles);
-  let left = Math.min(count, bare.length);
-  let chars = 0;
-  while (left > 0) {
-    chars += 1;
-    if (!/[\r\n]/.test(end.at(-chars) ?? "")) left -= 1;
+  // Each character may be written as an escape of six.
+  const end = latin1Of(text.slice(-6 * longest - 6));
+  const whole = end.replace(OPEN_ESCAPE, "");
+  const begins = [whole.length - beginningAtEnd(whole, needles), ...LOOSE_VIEWS.map((escapes) => loosely(escapes))];
+  return Buffer.from(end.slice(Math.min(...begins)), "latin1").toString("utf8").length;
+
+  function loosely(escapes: RegExp): number {
+    const view = loosened(whole, escapes);
+    const count = view === null ? 0 : beginningAtEnd(view.text, needles);
+    return view === null || count === 0 ? whole.length : view.originOf(view.text.length - count, view.text.length).start;
   }
-  return chars;
 }
 
 /** How many of the last characters may be the beginning of a needle that goes on. */

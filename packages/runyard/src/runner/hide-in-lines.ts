@@ -47,14 +47,18 @@ export function heldBack(lines: readonly JournalLine[], redactor: Redactor): Jou
   const pieces = messagesIn(lines).at(-1);
   if (pieces === undefined || !isOpen(lines, pieces)) return [];
   const text = textOf(pieces);
-  const decided = redactor.findInText(text).at(-1)?.end ?? 0;
-  let open = redactor.beginningAtEnd(text.slice(decided));
+  const found = redactor.findInText(text);
+  const open = redactor.beginningAtEnd(text.slice(found.at(-1)?.end ?? 0));
   if (open === 0) return [];
+  let cut = text.length - open;
   let first = lines.length;
-  for (const { index, text: part } of pieces.toReversed()) {
-    if (open <= 0) break;
-    first = index;
-    open -= part.length;
+  let from = text.length;
+  for (const piece of pieces.toReversed()) {
+    if (from <= cut) break;
+    first = piece.index;
+    from -= piece.text.length;
+    // No line may be taken in without the rest of a secret that begins in it.
+    cut = Math.min(cut, found.find(({ start, end }) => start < from && from < end)?.start ?? cut);
   }
   return lines.slice(first);
 }
