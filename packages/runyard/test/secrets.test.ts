@@ -85,15 +85,23 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
     return { run, log: await readLog(line.client, id), repository };
   }
 
+  async function inDatabase<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+    const database = new pg.Client({ connectionString: line.home.env["DATABASE_URL"] });
+    await database.connect();
+    try {
+      return (await database.query<Row>(text, values)).rows;
+    } finally {
+      await database.end();
+    }
+  }
+
   /** Where the canary is found in all that Runyard keeps of a run, but for the sandbox's own files. */
   async function findings(runId: string): Promise<string[]> {
     const home = path.join(line.home.root, "home");
-    const database = new pg.Client({ connectionString: line.home.env["DATABASE_URL"] });
-    await database.connect();
-    const tables = await database.query<{ name: string }>("select tablename as name from pg_tables where schemaname = 'runyard'");
+    const tables = await inDatabase<{ name: string }>("select tablename as name from pg_tables where schemaname = 'runyard'");
     const texts: [string, string][] = [];
-    for (const { name } of tables.rows) {
-      const { rows } = await database.query<{ row: string }>(`select row_to_json(t)::text as row from runyard.${name} t`);
+    for (const { name } of tables) {
+      const rows = await inDatabase<{ row: string }>(`select row_to_json(t)::text as row from runyard.${name} t`);
       const own = rows.filter(({ row }) => name !== "events" || row.includes(runId));
       texts.push([
         `table ${name}`,
@@ -103,7 +111,6 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
           .join("\n"),
       ]);
     }
-    await database.end();
     for (const file of filesBelow(path.join(home, "gateway", "runs", runId)))
       texts.push([`recording ${path.basename(file)}`, readFileSync(file, "latin1")]);
     for (const file of filesBelow(path.join(home, "logs"))) texts.push([`log ${path.basename(file)}`, readFileSync(file, "latin1")]);
@@ -295,6 +302,17 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
       await line.restart();
       expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", result: { summary: "Done with [secret TOKEN]" } });
       expect(await findings(id)).toEqual([]);
+
+      // What an earlier version left in the database as it is, the next start encrypts.
+      const plain = { name: "docs", url: "https://docs.test/mcp", headers: { authorization: CANARY } };
+      await line.client.agents.create({ name: "old", mcpServers: [plain] });
+      const definition = async (): Promise<string> =>
+        (await inDatabase<{ text: string }>("select definition::text as text from runyard.agents where name = 'old'"))[0]?.text ?? "";
+      const old = { ...(JSON.parse(await definition()) as object), mcpServers: [plain] };
+      await inDatabase("update runyard.agents set plain_headers = true, definition = $1 where name = 'old'", [JSON.stringify(old)]);
+      expect(await definition()).toContain(CANARY.slice(0, 8));
+      await line.restart();
+      expect(await definition()).not.toContain(CANARY.slice(0, 8));
 
       const keyFile = path.join(line.home.root, "home/secrets-key");
       const key = readFileSync(keyFile, "utf8");

@@ -187,3 +187,24 @@ test("lists come in pages", async () => {
   expect(all.length).toBeGreaterThan(3);
   expect(new Set(all).size).toBe(all.length);
 });
+
+test("headers of MCP servers are stored encrypted, those of a run like those of a saved agent", async () => {
+  const headers = { authorization: `Bearer ${VALUE}` };
+  const mcpServers = [{ name: "docs", url: "https://docs.test/mcp", headers }];
+  const { id: agent } = await served.client.agents.create({ name: "with-headers", mcpServers });
+  await served.client.agents.update(agent, { mcpServers: [...mcpServers, { name: "more", url: "https://more.test/mcp", headers }] });
+  const input = { task: "x", repositoryUrl: "/headers", agent: { name: "with-headers" }, mcpServers: [{ ...mcpServers[0]!, name: "own" }] };
+  const run = await served.client.runs.create(input);
+  expect(run.mcpServers.map(({ name, headers: shown }) => [name, shown])).toEqual(
+    ["docs", "more", "own"].map((name) => [name, { authorization: "[hidden]" }]),
+  );
+  const { rows } = await superuser.query<{ text: string }>(
+    "select definition::text as text from runyard.agents where id = $1 union all select spec::text from runyard.runs where id = $2",
+    [agent, run.id],
+  );
+  expect(rows).toHaveLength(2);
+  for (const { text } of rows) {
+    expect(text).toContain("https://more.test/mcp");
+    expect(text).not.toContain(VALUE);
+  }
+});
