@@ -128,7 +128,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
   test("what a run is given is in its environment, and in nothing that is kept", async () => {
     await line.client.secrets.set({ name: "TOKEN", value: CANARY });
     await line.serve(TELLS);
-    const verify = [{ run: 'echo "$TOKEN"; printf %s "$TOKEN" | base64', kind: "test" as const }];
+    const verify = [
+      { run: 'echo "$TOKEN"; printf %s "$TOKEN" | base64', kind: "build" as const },
+      // What is kept of a long output begins within the secret.
+      { run: 'printf %s "$TOKEN"; head -c 16380 /dev/zero | tr "\\0" x', kind: "test" as const },
+    ];
     const { run, log } = await ended({ secrets: ["TOKEN"], verify });
     expect(run).toMatchObject({ status: "completed", secrets: ["TOKEN"], environment: {} });
     // The agent and what verifies had it: what it says is masked where it stood.
@@ -138,6 +142,9 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
     expect(log.find((event) => event.type === "verify.finished")).toMatchObject({
       data: { output: expect.stringMatching(/^\[secret TOKEN\]\n/) as string },
     });
+    const long = log.findLast((event) => event.type === "verify.finished");
+    expect(long).toMatchObject({ data: { truncated: true, output: expect.stringMatching(/^\S{0,4}x{16380}$/) as string } });
+    expect(JSON.stringify(long)).not.toContain(`${CANARY.slice(-2)}x`);
     expect(run.result?.summary).toMatch(/^It is \[secret TOKEN\], or \[secret TOKEN\]\S*, or \[secret TOKEN\]\.$/);
     expect(await findings(run.id)).toEqual([]);
 

@@ -84,7 +84,7 @@ export async function workToEnd(
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
-  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row, handle.secrets) });
+  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row, handle.secrets), secrets: handle.secrets });
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */

@@ -150,6 +150,17 @@ export function withoutHalves(event: NewEvent, redactor: Redactor): NewEvent {
   return { ...event, data: { ...event.data, output: output.slice(0, output.length - open) } };
 }
 
+/** How many bytes more than the end of an output must be read, so that no secret is cut in two where it is kept from. */
+export function tailMargin(redactor: Redactor): number {
+  return 8 * redactor.longest;
+}
+
+/** The end of a text, of at most so many bytes. */
+export function lastBytes(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text);
+  return bytes.length <= maxBytes ? text : bytes.subarray(bytes.length - maxBytes).toString();
+}
+
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;

@@ -10,6 +10,7 @@ import { redactor } from "./agent-session.ts";
 import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
+import { lastBytes, tailMargin } from "./hide-in-lines.ts";
 import { RunFailure } from "./run-handle.ts";
 import type { RunSecrets } from "./run-secrets.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
@@ -68,15 +69,17 @@ export async function runVerifyCommand(
   } finally {
     flood.close();
   }
-  const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES);
+  // What is cut off must not leave the end of a secret, which nobody would know any more.
+  const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES + tailMargin(secrets.redactor));
+  // Only what is around the command writes to stderr, for example a sandbox that could not be made.
+  const output = redactor(ctx, row, secrets)(stdout === "" ? stderr : stdout);
   return {
     command: command.run,
     kind: command.kind,
     round,
     ...outcomeOf(dir, ended),
-    // Only what is around the command writes to stderr, for example a sandbox that could not be made.
-    output: redactor(ctx, row, secrets)(stdout === "" ? stderr : stdout),
-    truncated,
+    output: lastBytes(output, KEPT_BYTES),
+    truncated: truncated || Buffer.byteLength(output) > KEPT_BYTES,
   };
 }
 
