@@ -38,6 +38,26 @@ const TELLS: readonly ModelStep[] = [
   { say: `It is ${CANARY}, or ${Buffer.from(CANARY).toString("base64")}, or ${encodeURIComponent(CANARY)}.` },
 ];
 
+/** How an agent puts a secret into its result, and what is said of that. */
+const LEAKS: readonly (readonly [string, string, RegExp])[] = [
+  [
+    "a file",
+    'mkdir -p src; printf "a\\nb\\nkey=%s\\n" "$TOKEN" >src/key.txt',
+    /\[secret TOKEN\] in src\/key\.txt, line 3 of the commit [0-9a-f]{10}/,
+  ],
+  ["a file in base64", 'printf %s "$TOKEN" | base64 >key.b64', /in key\.b64, line 1 of the commit/],
+  [
+    "a commit of the agent's that a later one takes back",
+    'git config user.name A; git config user.email a@b.invalid; printf %s "$TOKEN" >key.txt; git add -A; git commit -qm In; git rm -q key.txt; echo x >x.txt; git add -A; git commit -qm Out',
+    /in key\.txt, line 1 of the commit/,
+  ],
+  [
+    "a commit's message",
+    'git config user.name A; git config user.email a@b.invalid; echo x >x.txt; git add -A; git commit -qm "Use $TOKEN"',
+    /in the message or the names of the commit/,
+  ],
+];
+
 /** Sends a message in halves, with time and reports of its own between them. */
 const HALVES_AGENT = String.raw`
 import { createInterface } from "node:readline";
@@ -164,45 +184,32 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
       expect([place, found.some((one) => one.startsWith(place))]).toEqual([place, true]);
   }, 120_000);
 
-  test("what an agent says in pieces is put together before it is told", async () => {
-    await line.client.secrets.set({ name: "TOKEN", value: CANARY });
-    await line.serve([]);
-    const halves = { "agent.mjs": HALVES_AGENT };
-    const agent = { command: ["node", "agent.mjs"] };
-    const { run, log } = await ended({ agent, secrets: ["TOKEN"] }, halves);
-    expect(run).toMatchObject({ status: "completed", result: { summary: "Done with [secret TOKEN]" } });
-    const said = log.flatMap((event) => (event.type === "message.delta" ? [event.data.text] : []));
-    expect(said.join("")).toBe("It begins: [secret TOKEN], and ends.Done with [secret TOKEN]");
-    const outputs = log.flatMap((event) => ("data" in event && "output" in event.data ? [event.data.output] : []));
-    expect(outputs.at(-1)).toBe("out [secret TOKEN]");
-    for (const output of outputs.slice(0, -1)) expect("out ".startsWith(output ?? "")).toBe(true);
-    expect(JSON.stringify(log)).not.toContain(CANARY.slice(0, 8));
-    expect(await findings(run.id)).toEqual([]);
+  test.runIf(full)(
+    "what an agent says in pieces is put together before it is told",
+    async () => {
+      await line.client.secrets.set({ name: "TOKEN", value: CANARY });
+      await line.serve([]);
+      const halves = { "agent.mjs": HALVES_AGENT };
+      const agent = { command: ["node", "agent.mjs"] };
+      const { run, log } = await ended({ agent, secrets: ["TOKEN"] }, halves);
+      expect(run).toMatchObject({ status: "completed", result: { summary: "Done with [secret TOKEN]" } });
+      const said = log.flatMap((event) => (event.type === "message.delta" ? [event.data.text] : []));
+      expect(said.join("")).toBe("It begins: [secret TOKEN], and ends.Done with [secret TOKEN]");
+      const outputs = log.flatMap((event) => ("data" in event && "output" in event.data ? [event.data.output] : []));
+      expect(outputs.at(-1)).toBe("out [secret TOKEN]");
+      for (const output of outputs.slice(0, -1)) expect("out ".startsWith(output ?? "")).toBe(true);
+      expect(JSON.stringify(log)).not.toContain(CANARY.slice(0, 8));
+      expect(await findings(run.id)).toEqual([]);
 
-    const control = await ended({ agent, environment: { TOKEN: CANARY } }, halves);
-    expect((await findings(control.run.id)).length).toBeGreaterThan(4);
-    const plain = control.log.flatMap((event) => (event.type === "message.delta" ? [event.data.text] : []));
-    expect(plain.length).toBeGreaterThan(2);
-  }, 120_000);
+      const control = await ended({ agent, environment: { TOKEN: CANARY } }, halves);
+      expect((await findings(control.run.id)).length).toBeGreaterThan(4);
+      const plain = control.log.flatMap((event) => (event.type === "message.delta" ? [event.data.text] : []));
+      expect(plain.length).toBeGreaterThan(2);
+    },
+    120_000,
+  );
 
-  test.each([
-    [
-      "a file",
-      'mkdir -p src; printf "a\\nb\\nkey=%s\\n" "$TOKEN" >src/key.txt',
-      /\[secret TOKEN\] in src\/key\.txt, line 3 of the commit [0-9a-f]{10}/,
-    ],
-    ["a file in base64", 'printf %s "$TOKEN" | base64 >key.b64', /in key\.b64, line 1 of the commit/],
-    [
-      "a commit of the agent's that a later one takes back",
-      'git config user.name A; git config user.email a@b.invalid; printf %s "$TOKEN" >key.txt; git add -A; git commit -qm In; git rm -q key.txt; echo x >x.txt; git add -A; git commit -qm Out',
-      /in key\.txt, line 1 of the commit/,
-    ],
-    [
-      "a commit's message",
-      'git config user.name A; git config user.email a@b.invalid; echo x >x.txt; git add -A; git commit -qm "Use $TOKEN"',
-      /in the message or the names of the commit/,
-    ],
-  ])(
+  test.each(LEAKS.slice(0, full ? LEAKS.length : 1))(
     "%s with a secret is not published",
     async (_, script, message) => {
       await line.client.secrets.set({ name: "TOKEN", value: CANARY });
