@@ -38,6 +38,8 @@ export interface Redactor {
   beginningAtEnd(text: string): number;
   /** Length of the longest spelling, in bytes. */
   readonly longest: number;
+  /** Secrets of a run are among what is looked for. */
+  readonly hasSecrets: boolean;
   /** There is nothing to look for. */
   readonly isIdle: boolean;
 }
@@ -87,6 +89,7 @@ export function createRedactor(keys: readonly (string | null | Needle)[], secret
     findInText,
     beginningAtEnd: (input) => beginningOf(input, all),
     longest,
+    hasSecrets: loose.length > 0,
     isIdle: all.length === 0,
   };
 }

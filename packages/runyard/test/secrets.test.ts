@@ -133,6 +133,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
     }
     for (const file of filesBelow(path.join(home, "gateway", "runs", runId)))
       texts.push([`recording ${path.basename(file)}`, readFileSync(file, "latin1")]);
+    for (const file of filesBelow(path.join(home, "gateway", "runs", runId)))
+      texts.push([`said in recording ${path.basename(file)}`, saidIn(readFileSync(file, "utf8"))]);
     for (const file of filesBelow(path.join(home, "logs"))) texts.push([`log ${path.basename(file)}`, readFileSync(file, "latin1")]);
     const log = await readLog(line.client, runId);
     const deltas = log.flatMap((event) => (event.type === "message.delta" ? [event.data.text] : [])).join("");
@@ -180,6 +182,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
       "events: plain",
       "logs: plain",
       "recording",
+      "said in recording",
     ])
       expect([place, found.some((one) => one.startsWith(place))]).toEqual([place, true]);
   }, 120_000);
@@ -386,6 +389,14 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
     60_000,
   );
 });
+
+/** What a model says in a recorded stream, its pieces put together. */
+function saidIn(recorded: string): string {
+  const events = recorded.split("\n").filter((text) => text.startsWith("data: {"));
+  return events
+    .map((text) => (JSON.parse(text.slice(6)) as { choices?: { delta?: { content?: string } }[] }).choices?.[0]?.delta?.content ?? "")
+    .join("");
+}
 
 /** Processes whose environment or command line has this text. */
 function holdersOf(file: "environ" | "cmdline", text: string): string[] {

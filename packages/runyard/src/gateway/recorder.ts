@@ -1,9 +1,10 @@
 import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import type { ExchangeSide } from "@runyard/sdk/contract";
 import { type Amount, counted } from "../core/spending.ts";
 import type { DivergenceLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
 import { bodyFile, exchangesFile, runDir } from "./files.ts";
+import { hideInStream } from "./hide-in-stream.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
 import type { Rates } from "./prices.ts";
@@ -149,6 +150,13 @@ interface Bodies {
   finish(): Promise<void>;
 }
 
+/** Models say a secret in pieces, which nobody can know before the whole answer is there. */
+async function hidePieces(file: string, redactor: Redactor): Promise<void> {
+  const bytes = await readFile(file);
+  const hidden = hideInStream(bytes, redactor);
+  if (hidden !== bytes) await writeFile(file, hidden, { mode: 0o600 });
+}
+
 /** A body that cannot be written costs the recording, never the call. */
 function recordBodies(
   fileOf: (side: ExchangeSide) => string,
@@ -177,6 +185,7 @@ function recordBodies(
     async finish() {
       response.end();
       await Promise.all([requestWritten, closed]);
+      if (redactor.hasSecrets && !failed) await hidePieces(fileOf("response"), redactor).catch(complain);
     },
   };
 }
