@@ -237,6 +237,25 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
   );
 
   test.runIf(full)(
+    "without isolation the same is given, masked and held back",
+    async () => {
+      await line.client.secrets.set({ name: "TOKEN", value: CANARY });
+      await line.serve([{ run: 'echo "$TOKEN"; printf %s "$TOKEN" >key.txt' }, { say: "Done." }]);
+      const settings = { sandboxDriver: "process" as const };
+      const { run, log, repository } = await ended({ secrets: ["TOKEN"], settings, permissionPolicy: { ask: [], deny: [] } });
+      expect(log.find((event) => event.type === "tool.finished")).toMatchObject({ data: { output: "[secret TOKEN]\n" } });
+      const message = expect.stringMatching(/in key\.txt, line 1 of the commit/) as string;
+      expect(run).toMatchObject({ status: "failed", error: { type: "policy-violation", message } });
+      expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
+      expect(await findings(run.id)).toEqual([]);
+      const steps = path.join(line.home.root, "home/runs", run.id, "1/steps");
+      expect(readFileSync(path.join(steps, "agent", "cmd"), "latin1")).toContain("cnry/7Xq");
+      expect(statSync(path.join(steps, "agent", "cmd")).mode & 0o077).toBe(0);
+    },
+    120_000,
+  );
+
+  test.runIf(full)(
     "the same run goes on once the agent has taken it out, and its files are the server's user's alone",
     async () => {
       await line.client.secrets.set({ name: "TOKEN", value: CANARY });

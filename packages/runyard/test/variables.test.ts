@@ -41,6 +41,36 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "variables" : `vari
     expect(shown.stdout).toContain("NODE_ENV=test");
   }, 60_000);
 
+  test.runIf(process.env["RUNYARD_TEST_FULL"])(
+    "settings of the organization, of a repository and of an agent give them, and show them",
+    async () => {
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "settings");
+      const cli = async (...words: string[]): Promise<string> => {
+        const { code, stdout, stderr } = await line.home.cli(words, { cwd: repository });
+        expect([words, code, stderr]).toEqual([words, 0, expect.any(String)]);
+        return stdout;
+      };
+      await line.home.cli(["secrets", "set", "API_KEY"], { input: "decoy-of-a-key\n" });
+      expect(await cli("organization", "--env", "A=org", "--env", "B=org")).toContain("A=org B=org");
+      const shown = await cli("repositories", ".", "--env", "B=it is mine", "--secret", "API_KEY");
+      expect(shown).toContain("B='it is mine'");
+      expect(shown).toContain("API_KEY");
+      await cli("agents", "create", "given", "--env", "C=agent");
+      expect(await cli("agents", "show", "given")).toContain("C=agent");
+      await line.serve([{ run: 'echo "$A $B $C $D ${#API_KEY}"' }, { say: "Done." }]);
+      const run = JSON.parse(await cli("run", "Do it", "--agent", "given", "--env", "D=run", "--json")) as { id: string };
+      expect(run).toMatchObject({ environment: { A: "org", B: "it is mine", C: "agent", D: "run" }, secrets: ["API_KEY"] });
+      const tool = (await readLog(line.client, run.id)).find((event) => event.type === "tool.finished");
+      expect(tool).toMatchObject({ data: { output: "org it is mine agent run 14\n" } });
+      await cli("repositories", ".", "--no-env", "--no-secret");
+      await cli("agents", "update", "given", "--no-env");
+      expect(JSON.parse(await cli("organization", "--no-env", "--json"))).toMatchObject({ environment: {} });
+      expect(JSON.parse(await cli("repositories", ".", "--json"))).toMatchObject({ environment: {}, secrets: [] });
+      expect(JSON.parse(await cli("agents", "show", "given", "--json"))).toMatchObject({ environment: {} });
+    },
+    60_000,
+  );
+
   test("a name alone that is not set, and one that is Runyard's, end the command before anything is asked", async () => {
     const unset = await line.home.cli(["run", "x", "--env", "NOT_SET_ANYWHERE"]);
     expect(unset).toMatchObject({ code: 2, stdout: "" });
