@@ -135,6 +135,8 @@ test.each([
   ["  ab   ", "must have at least 6 characters"],
   ["x".repeat(32_769), "Too big"],
   ["decoy\0value", "must not contain NUL"],
+  ["completed", "must not be one of the words that Runyard's own log is made of"],
+  ["message_chunk", "must not be one of the words that Runyard's own log is made of"],
 ])("the value %j is refused, and never said back", async (value, message) => {
   const refused = await ask("POST", "/secrets", { body: { name: "X", value } });
   expect(refused).toMatchObject({ status: 422, body: { code: "invalid_request", errors: [{ path: "value" }] } });

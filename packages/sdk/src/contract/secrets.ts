@@ -21,6 +21,9 @@ const OWN_WORDS = [
   "sessionUpdate agent_message_chunk agent_thought_chunk user_message_chunk available_commands_update current_mode_update usage_update",
   "tool_call_update rawInput rawOutput locations description command options optionId permission request_permission elicitation/create",
   "outcome selected cancelled stopReason end_turn max_tokens max_turn_requests refusal pending in_progress completed priority medium entries",
+  "initialize protocolVersion agentCapabilities agentInfo version loadSession promptCapabilities mcpCapabilities sessionCapabilities",
+  "configOptions availableModes currentModeId requestedSchema properties required severity sessionInfo inputTokens outputTokens",
+  "reopenings isReopened handedIn sawOutput lastText untold lastError outage before failed answers summary",
   "resource_link exitCode oldText newText conversation messageCount finishedTools waiting prompting initializing questions outcome",
 ].flatMap((words) => words.split(" "));
 
@@ -33,7 +36,7 @@ export const secretValueSchema = z
     `must have at least ${MIN_SECRET_CHARS} characters: a shorter one cannot be masked safely, because it stands in ordinary text too`,
   )
   .refine(
-    (value) => !OWN_WORDS.some((word) => word.includes(value.trim())),
+    (value) => value.trim().length < MIN_SECRET_CHARS || !OWN_WORDS.some((word) => word.includes(value.trim())),
     "must not be one of the words that Runyard's own log is made of: it cannot be masked safely",
   );
 
