@@ -14,6 +14,7 @@ export default defineConfig({
     // For what hangs: a busy machine may take several times as long as a quiet one.
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 50_000 } },
     restoreMocks: true,
     reporters: ["default", countReporter()],
     coverage: { provider: "v8", include: ["packages/runyard/src/core/**"], exclude: ["**/*.test.ts"] },

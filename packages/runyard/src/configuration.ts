@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
 
@@ -17,12 +18,18 @@ export interface ServerConfiguration {
   readonly databaseUrl: string | null;
   /** In the order in which they are asked for a model that none of them names as its own; none: no model is connected. */
   readonly providers: readonly ModelProvider[];
+  /** Where calls go that agents make with the logins of their own programs, by profile. */
+  readonly loginWays: Readonly<Record<string, ModelProvider & { readonly apiKey: null }>>;
   /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;
   /** The key of secrets, 32 bytes; null: the home's own. */
   readonly secretsKey: Buffer | null;
   readonly timings: Timings;
+  /** Networks, as `10.0.0.0/8`, in which hosts may be that runs are allowed to reach, though they are not the internet's. */
+  readonly egressNetworks: readonly string[];
+  /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
+  readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
 }
 
 /** Waits, in milliseconds. */
@@ -67,6 +74,9 @@ export interface ModelPrices {
 
 export const DEFAULT_PORT = 4600;
 export const DEFAULT_MAX_RUNS = 10;
+/** How many days the workspaces and the recordings of ended runs are kept. */
+export const DEFAULT_KEEP_WORKSPACES = 14;
+export const DEFAULT_KEEP_RECORDINGS = 30;
 /** How long a server that stops waits for the runs in hand, in seconds. */
 export const DEFAULT_STOP_TIMEOUT = 600;
 const LONGEST_STOP_TIMEOUT = 86_400;
@@ -138,6 +148,20 @@ export function allowedHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
   );
 }
 
+/** Networks from `RUNYARD_EGRESS_NETWORKS`, with commas between them: `10.20.0.0/16, fd12:3456::/32`. */
+export function egressNetworksFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  const networks = (env["RUNYARD_EGRESS_NETWORKS"] ?? "").split(",").map((network) => network.trim());
+  const wrong = networks.find((network) => network !== "" && !isNetwork(network));
+  if (wrong === undefined) return networks.filter((network) => network !== "");
+  throw new Error(`RUNYARD_EGRESS_NETWORKS must be networks like 10.20.0.0/16, with commas between: got ${JSON.stringify(wrong)}`);
+}
+
+function isNetwork(text: string): boolean {
+  const [address = "", prefix, ...rest] = text.split("/");
+  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return rest.length === 0 && longest > 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= longest));
+}
+
 /** What browsers and Node's own fetch never talk to: the "bad ports" of the Fetch standard. */
 const UNREACHABLE_PORTS = new Set([
   1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117,
@@ -158,6 +182,21 @@ export function parseMaxRuns(text: string): number {
   const runs = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (runs < 1 || runs > MOST_RUNS) throw new Error(`Runs at a time must be a number from 1 to ${MOST_RUNS}: got ${JSON.stringify(text)}`);
   return runs;
+}
+
+/** How many days something is kept, from a flag or the environment; null: for ever. */
+export function parseDays(text: string): number | null {
+  if (text === "forever") return null;
+  const days = /^\d{1,5}$/.test(text) ? Number(text) : -1;
+  if (days < 0) throw new Error(`It must be a number of days, or "forever": got ${JSON.stringify(text)}`);
+  return days;
+}
+
+/** What ended runs may take of the disk, in gigabytes, from a flag or `RUNYARD_DISK_BUDGET`. */
+export function parseDiskBudget(text: string): number {
+  const gigabytes = /^\d{1,7}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  if (gigabytes <= 0) throw new Error(`The disk budget must be a number of gigabytes above 0: got ${JSON.stringify(text)}`);
+  return gigabytes;
 }
 
 /** What a server does that is asked to stop, from a flag or `RUNYARD_ON_STOP`. */

@@ -5,6 +5,7 @@ import path from "node:path";
 import pg from "pg";
 import { credentialOf, USUAL_KEYS } from "./agents/profiles/credential.ts";
 import { knownPrograms } from "./agents/profiles/profiles.ts";
+import { loginFile, lookAtLogin } from "./agents/profiles/own-login.ts";
 import type { AgentProfile } from "./agents/profiles/profile.ts";
 import { databaseUrlFromEnvironment, type ModelProvider } from "./configuration.ts";
 import type { Home } from "./home.ts";
@@ -46,13 +47,21 @@ export async function lookAround(options: LookOptions): Promise<Finding[]> {
 
 async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
   const dirs = [...SYSTEM_PATH, ...(env["PATH"] ?? "").split(":").filter((dir) => path.isAbsolute(dir))];
-  const { available, reason } = await sandboxDriver("bwrap").probe();
+  const { available, reason, isolation } = await sandboxDriver("bwrap").probe();
   const programs =
     process.platform === "linux" ? await Promise.all((["bwrap", "socat"] as const).map((name) => lookAtProgram(name, dirs))) : [];
   const sandbox: Finding = available
     ? finding("isolation", "sandbox", "ok", "one was started: files, network and processes are isolated")
     : { ...finding("isolation", "sandbox", "problem", "none could be started"), advice: reason };
-  return [...programs, sandbox, lookAtLimits()];
+  const filtered = isolation.syscalls === "hard";
+  const syscalls: Finding = filtered
+    ? finding("isolation", "system calls", "ok", "those are refused that only a machine's administrators need")
+    : {
+        ...finding("isolation", "system calls", "warning", "none is refused: this kernel takes no filter (seccomp) for a sandbox"),
+        advice:
+          "Sandboxes work without it; an agent can reach more of the kernel. Use a kernel with CONFIG_SECCOMP_FILTER on x86-64 or arm64.",
+      };
+  return [...programs, sandbox, ...(available ? [syscalls] : []), lookAtLimits()];
 }
 
 async function lookAtProgram(name: "bwrap" | "socat", dirs: readonly string[]): Promise<Finding> {
@@ -135,6 +144,15 @@ async function lookAtAgents({ home, env }: LookOptions): Promise<Finding[]> {
   return [...(await Promise.all(profiles.map((profile) => lookAtAgent(profile, found)))), lookAtLogins(profiles, env)];
 }
 
+/** Whether there is an agent that can call with a login of its own, so that its runs need no provider. */
+export async function hasOwnCaller(env: NodeJS.ProcessEnv): Promise<boolean> {
+  const able = knownPrograms(env).filter(
+    ({ ownLogin }) => typeof ownLogin === "object" && lookAtLogin(ownLogin, { env, nowMs: Date.now() }).reason === null,
+  );
+  const probes = await Promise.all(able.map((profile) => profile.probe(env)));
+  return probes.some(({ installed }) => installed);
+}
+
 interface Surroundings {
   readonly providers: readonly ModelProvider[];
   readonly env: NodeJS.ProcessEnv;
@@ -166,13 +184,32 @@ function connectedProviders(home: Home, env: NodeJS.ProcessEnv): readonly ModelP
   }
 }
 
-/** Only whether they are there is looked at: they are never read. */
+/** Of those that runs can have, it is looked at how long they hold; the others are never read. */
 function lookAtLogins(profiles: readonly AgentProfile[], env: NodeJS.ProcessEnv): Finding {
+  const logins = profiles.map((profile) => lookAtOneLogin(profile, env)).filter((login) => login !== null);
+  if (logins.length === 0) return finding("agents", "logins", "none", "no agent of this user has a login");
+  const words = logins.map(({ words: one }) => one).join(", ");
+  const advice = logins.flatMap(({ advice: one }) => (one === null ? [] : [one])).join(" ");
+  return { ...finding("agents", "logins", advice === "" ? "ok" : "warning", words), advice: advice === "" ? null : advice };
+}
+
+/** Null: there is none. */
+function lookAtOneLogin(
+  { name, loginPlace, ownLogin }: AgentProfile,
+  env: NodeJS.ProcessEnv,
+): { readonly words: string; readonly advice: string | null } | null {
   const userHome = env["HOME"] || homedir();
-  const there = profiles.filter(({ loginPlace }) => loginPlace !== null && existsSync(path.join(userHome, loginPlace)));
-  if (there.length === 0) return finding("agents", "logins", "none", "no agent of this user has a login");
-  const list = there.map(({ name, loginPlace }) => `${name} (~/${loginPlace})`).join(", ");
-  return finding("agents", "logins", "ok", `${list}; never read: agents in a sandbox do not see them`);
+  if (typeof ownLogin === "string") {
+    const isThere = loginPlace !== null && existsSync(path.join(userHome, loginPlace));
+    return isThere ? { words: `${name} (~/${loginPlace}): not for runs`, advice: null } : null;
+  }
+  const file = loginFile(ownLogin, env);
+  if (!existsSync(file)) return null;
+  const place = file.startsWith(`${userHome}/`) ? `~${file.slice(userHome.length)}` : file;
+  const { expiresAtMs, reason } = lookAtLogin(ownLogin, { env, nowMs: Date.now() });
+  if (reason !== null) return { words: `${name} (${place}): cannot be used`, advice: reason };
+  const until = expiresAtMs === null ? "" : ` until ${new Date(expiresAtMs).toISOString()}`;
+  return { words: `${name} (${place}): for runs with --own-login${until}`, advice: null };
 }
 
 function finding(area: Finding["area"], name: string, state: Finding["state"], found: string): Finding {

@@ -4,6 +4,7 @@ import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
 import { credentialOf } from "./agents/profiles/credential.ts";
+import { type LoginLook, lookAtLogin, readLogin } from "./agents/profiles/own-login.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
@@ -17,6 +18,7 @@ import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
+import { keptRecordings } from "./gateway/kept-recordings.ts";
 import { openRecordings } from "./gateway/recordings.ts";
 import { costOf, isPriced } from "./gateway/prices.ts";
 import { inspectRepository } from "./git/local-repository.ts";
@@ -27,6 +29,7 @@ import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identi
 import { defaultModel } from "./providers.ts";
 import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
+import { watchRetention } from "./runner/retention.ts";
 import { type Runner, startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { livingAttempts } from "./runner/left-behind.ts";
@@ -165,6 +168,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       isPriced: (model) => isPriced(config.providers, model),
+      // The logins are on the machines of those who execute runs.
+      whyNoLogin: (profile) => (executes ? (lookAtOwnLogin(profile)?.reason ?? null) : null),
       costOf: (model, calls) => costOf(config.providers, model, calls),
       defaultDriver: config.defaultDriver,
       answers: {
@@ -199,6 +204,10 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       },
     });
     const runner = lease === null ? null : await execute(lease);
+    if (executes) {
+      const { retention } = config;
+      void watchRetention({ db, home, retention, recordings: keptRecordings(home.gatewayDir), now: Date.now, log }, leaving.signal);
+    }
     void watchDuePlans({ db, wakes, now: Date.now, carryPlanned }, leaving.signal, (error) =>
       log("error", "Plans that are due could not be decided about", { error: errorText(error) }),
     );
@@ -272,7 +281,19 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         builtinAgentProgram: runtime.builtinAgentProgram,
         runToolsProgram: runtime.runToolsProgram,
         hostMemoryBytes,
+        readLogin: (profile) => {
+          const login = resolveProfile(profile)?.ownLogin;
+          if (typeof login === "object") return readLogin(login, { env: process.env, nowMs: Date.now() });
+          throw new Error(login ?? `This server knows no agent "${profile}".`);
+        },
+        loginPlan: (profile) => lookAtOwnLogin(profile)?.plan ?? null,
+        loginProvider: (profile) => {
+          const way = config.loginWays[profile];
+          if (way === undefined) throw new Error(`Nobody knows where the calls of ${profile} with its own login go`);
+          return way;
+        },
         gatewayToken: (run) => gatewayToken(secret, run),
+        egressNetworks: config.egressNetworks,
         now: Date.now,
         log,
         draining: draining.signal,
@@ -308,9 +329,22 @@ async function probeProfiles(providers: readonly ModelProvider[]): Promise<Serve
     knownPrograms().map(async (profile) => {
       const { installed, version, reason } = await profile.probe(env);
       const credential = credentialOf(profile, { providers, env });
-      return { name: profile.name, installed, version, reason, install: profile.install, credential };
+      const login = showLogin(lookAtOwnLogin(profile.name));
+      return { name: profile.name, installed, version, reason, install: profile.install, credential, login };
     }),
   );
+}
+
+/** How the login stands that a profile's program holds here; null: its runs cannot have it. */
+function lookAtOwnLogin(profile: string): LoginLook | null {
+  const own = resolveProfile(profile)?.ownLogin;
+  return typeof own === "object" ? lookAtLogin(own, { env: process.env, nowMs: Date.now() }) : null;
+}
+
+function showLogin(look: LoginLook | null): ServerStatus["agents"][number]["login"] {
+  if (look === null) return null;
+  const { expiresAtMs, reason } = look;
+  return { usable: reason === null, expiresAt: expiresAtMs === null ? null : new Date(expiresAtMs).toISOString(), reason };
 }
 
 /** A run that ended while no server could tell the gateway so: its token must be worth nothing. */

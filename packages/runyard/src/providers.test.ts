@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { homeAt } from "./home.ts";
-import { defaultModel, keysIn, providersFile, readProviders, showsKeys } from "./providers.ts";
+import { defaultModel, keysIn, providersFile, readLoginWays, readProviders, showsKeys } from "./providers.ts";
 
 const home = homeAt(mkdtempSync(path.join(tmpdir(), "ry-providers-")));
 const file = providersFile(home);
@@ -122,6 +122,38 @@ describe("from the file", () => {
     expect(local).not.toHaveProperty("ca");
     expect(local).not.toHaveProperty("proxy");
     expect(xai).toMatchObject({ ca: PEM, proxy: "http://proxy:1" });
+  });
+
+  test("ways of agents' own logins are told there under their names, and are no providers", () => {
+    expect(readLoginWays(home, { HTTPS_PROXY: "http://proxy:1" })).toEqual({
+      claude: {
+        name: "claude-login",
+        api: "anthropic",
+        baseUrl: "https://api.anthropic.com",
+        apiKey: null,
+        model: null,
+        proxy: "http://proxy:1",
+      },
+      codex: {
+        name: "codex-login",
+        api: "openai",
+        baseUrl: "https://chatgpt.com/backend-api/codex",
+        apiKey: null,
+        model: null,
+        proxy: "http://proxy:1",
+      },
+    });
+    // Whatever other providers' variables say, a login goes to its maker.
+    expect(readLoginWays(home, { ANTHROPIC_BASE_URL: "http://127.0.0.1:1", ANTHROPIC_API_KEY: "k" })["claude"]?.baseUrl).toBe(
+      "https://api.anthropic.com",
+    );
+    write([{ name: "codex-login", api: "openai", baseUrl: "http://127.0.0.1:1/codex/" }]);
+    expect(readLoginWays(home, {})["codex"]?.baseUrl).toBe("http://127.0.0.1:1/codex");
+    expect(readProviders(home, {})).toEqual([]);
+    write([{ name: "codex-login", api: "openai", apiKey: "sk-decoy" }]);
+    expect(() => readLoginWays(home, {})).toThrow(/codex-login has no apiKey/);
+    write([{ name: "claude-login", api: "openai" }]);
+    expect(() => readLoginWays(home, {})).toThrow(/claude-login speaks the API anthropic/);
   });
 
   test("prices are taken as they stand there", () => {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import type { ModelProvider } from "./configuration.ts";
+import { makersApi } from "./core/model-families.ts";
 import type { Home } from "./home.ts";
 import { proxyFor } from "./proxy.ts";
 
@@ -36,6 +37,12 @@ function known(name: string, baseUrl: string, more: Partial<KnownProvider> = {})
   return { name, api: "openai", baseUrl, baseUrlVariable: null, keys: [`${name.toUpperCase()}_API_KEY`], ...more };
 }
 
+/** Where calls go that an agent makes with the login of its own program, by profile; in `providers.json` each has a name that means it. */
+const LOGIN_WAYS: Readonly<Record<string, KnownProvider>> = {
+  claude: known("claude-login", "https://api.anthropic.com", { api: "anthropic", keys: [] }),
+  codex: known("codex-login", "https://chatgpt.com/backend-api/codex", { keys: [] }),
+};
+
 /** Those of which no API key but a login's token is asked: such go as bearer tokens. */
 const BEARER_KEYS: ReadonlySet<string> = new Set(["ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"]);
 
@@ -56,10 +63,37 @@ export function providersFile(home: Home): string {
  * variable, or which field of the file, is wrong; it never shows a key.
  */
 export function readProviders(home: Home, env: NodeJS.ProcessEnv): ModelProvider[] {
-  const listed = readProvidersFile(providersFile(home), env);
+  const listed = readProvidersFile(providersFile(home), env).filter(({ name }) => loginWayOf(name) === undefined);
   const taken = new Set(listed.map(({ name }) => name));
   const all = [...listed, ...KNOWN.filter(({ name }) => !taken.has(name)).flatMap((one) => fromVariables(one, env))];
   return withDefault(all, env["RUNYARD_MODEL"]?.trim() || null).map((provider) => withWay(provider, env));
+}
+
+/** Somebody to whom calls go with the login that an agent program holds. */
+export type LoginWay = ModelProvider & { readonly apiKey: null };
+
+/**
+ * Where calls with agents' own logins go, by profile: to the program's maker, or where `providers.json` says under the names
+ * `claude-login` and `codex-login`. Throws an Error as above.
+ */
+export function readLoginWays(home: Home, env: NodeJS.ProcessEnv): Readonly<Record<string, LoginWay>> {
+  const file = providersFile(home);
+  const listed = readProvidersFile(file, env);
+  const ways = Object.entries(LOGIN_WAYS).map(([profile, { name, api, baseUrl }]) => {
+    const told = listed.find((one) => one.name === name);
+    if (told !== undefined && told.apiKey !== null) throw new Error(`${file}: ${name} has no apiKey: its calls have the agent's own login`);
+    if (told !== undefined && told.api !== api) throw new Error(`${file}: ${name} speaks the API ${api}, and nothing else`);
+    const way = {
+      ...withWay({ name, api, baseUrl: told?.baseUrl ?? baseUrl, apiKey: null, model: null, ca: told?.ca }, env),
+      apiKey: null,
+    };
+    return [profile, way] as const;
+  });
+  return Object.fromEntries(ways);
+}
+
+function loginWayOf(name: string): KnownProvider | undefined {
+  return Object.values(LOGIN_WAYS).find((way) => way.name === name);
 }
 
 /** The model of runs that name none: the first that a provider has as its own. With several providers it says whose it is. */
@@ -89,16 +123,10 @@ function isOneWord(text: string): boolean {
   return /^[\x21-\x7e]+$/.test(text);
 }
 
-/** Families of models by how their names begin: with the name of their maker. */
-const MAKERS: readonly (readonly [RegExp, ModelProvider["api"]])[] = [
-  [/^claude[-.]/i, "anthropic"],
-  [/^(?:gemini|gemma)[-.]/i, "gemini"],
-];
-
 /** Puts the default model to the provider that it names, else to its maker, else to the first one; and that provider in front. */
 function withDefault(providers: readonly ModelProvider[], text: string | null): readonly ModelProvider[] {
   if (text === null || providers[0] === undefined) return providers;
-  const maker = MAKERS.find(([pattern]) => pattern.test(text))?.[1];
+  const maker = makersApi(text);
   const named = providers.find(({ name }) => text.startsWith(`${name}/`));
   const owner = named ?? providers.find(({ api }) => api === maker) ?? providers[0];
   const model = named === undefined ? text : text.slice(named.name.length + 1);

@@ -1,6 +1,7 @@
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createRedactor } from "./redact.ts";
+import { createFinder, createRedactor } from "./redact.ts";
 
 const VALUE = 'dé"coy\\va/lue+of %41 a?secret&=';
 const redactor = createRedactor([], [{ name: "TOKEN", value: VALUE }]);
@@ -95,4 +96,16 @@ test("keys of providers are hidden as before, and short ones are not", () => {
   const keys = createRedactor(["sk-decoy-key-0123456789", "none", null]);
   expect(keys.text("none sk-decoy-key-0123456789")).toBe("none [redacted]");
   expect(createRedactor([]).isIdle).toBe(true);
+});
+
+test("a text is found wherever it stands among others, and only there", () => {
+  const needle = fc.stringMatching(/^[ab]{2,5}$/);
+  fc.assert(
+    fc.property(fc.array(needle, { maxLength: 4 }), fc.stringMatching(/^[abc]{0,30}$/), (needles, text) => {
+      expect(createFinder(needles)(Buffer.from(text))).toBe(needles.some((one) => text.includes(one)));
+    }),
+  );
+  const long = "x".repeat(1_000);
+  expect(createFinder([`${long}y`])(Buffer.from(`z${long}${long}`))).toBe(false);
+  expect(createFinder([`${long}y`, "never"])(Buffer.from(`z${long}${long}y`))).toBe(true);
 });

@@ -59,6 +59,7 @@ export function createRedactor(keys: readonly (string | null | Needle)[], secret
   const loose = unique(secrets.flatMap(looseNeedles));
   const all = [...exact, ...loose];
   const longest = Math.max(0, ...all.map(({ text }) => text.length));
+  const isIn = createFinder(exact.map((one) => one.text));
   const find = (latin1: string): Found[] => {
     const found = placesOf(latin1, exact);
     if (loose.length > 0) found.push(...looselyFound(latin1, loose));
@@ -70,7 +71,8 @@ export function createRedactor(keys: readonly (string | null | Needle)[], secret
     return latin1.length === text.length ? found : found.map((place) => inCharacters(latin1, place));
   };
   const bytes = (input: Buffer): Buffer => {
-    if (all.length === 0 || (loose.length === 0 && !exact.some(({ text }) => input.includes(text, 0, "latin1")))) return input;
+    // Most of what is told has no key in it, and most runs have no secrets, which are spelled in more ways than one pass finds.
+    if (loose.length === 0 && !isIn(input)) return input;
     // latin1 maps bytes to characters one to one, so what is not replaced stays as it was.
     const latin1 = input.toString("latin1");
     const found = find(latin1);
@@ -317,4 +319,39 @@ function beginningAtEnd(text: string, needles: readonly Needle[]): number {
     if (needles.some((one) => one.text.length > length && one.text.startsWith(end))) return length;
   }
   return 0;
+}
+
+/** Of two neighbouring bytes; few texts have few of these, and the table stays small: every call has some of its own. */
+const HASHES = 4_096;
+const hashOf = (first: number, second: number): number => ((first << 5) ^ second) & (HASHES - 1);
+const MAX_STEP = 255;
+
+/**
+ * Tells whether any of these texts is in bytes. They are given as latin1, of two characters at least. One pass over the bytes however many there
+ * are, which looks at few of them (Wu and Manber's search).
+ */
+export function createFinder(texts: readonly string[]): (bytes: Buffer) => boolean {
+  const words = texts.map((text) => Buffer.from(text, "latin1"));
+  const shortest = Math.min(MAX_STEP, ...texts.map((text) => text.length));
+  /** How far the next place is at which the first `shortest` bytes of a text can end, by the last two bytes up to here. */
+  const steps = new Uint8Array(HASHES).fill(shortest - 1);
+  for (const word of words) {
+    for (let at = 1; at < shortest; at += 1) {
+      const hash = hashOf(word[at - 1] as number, word[at] as number);
+      steps[hash] = Math.min(steps[hash] as number, shortest - 1 - at);
+    }
+  }
+  return (bytes) => {
+    for (let end = shortest - 1; end < bytes.length;) {
+      const step = steps[hashOf(bytes[end - 1] as number, bytes[end] as number)] as number;
+      if (step === 0 && words.some((word) => isAt(word, bytes, end - shortest + 1))) return true;
+      end += step || 1;
+    }
+    return false;
+  };
+}
+
+function isAt(word: Buffer, bytes: Buffer, at: number): boolean {
+  for (let index = 0; index < word.length; index += 1) if (bytes[at + index] !== word[index]) return false;
+  return true;
 }

@@ -101,7 +101,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "budgets" : `budget
       error: {
         type: "budget-exceeded",
         message: expect.stringMatching(
-          /^The run's share of its organization's daily cap, \$4\.97, cannot be kept: nobody knows what the model scripted-1 costs .* When the organization may spend more it goes on/,
+          /^The run's share of the daily cap, \$4\.97, cannot be kept: nobody knows what the model scripted-1 costs .* When the cap has room again it goes on/,
         ),
       },
     });

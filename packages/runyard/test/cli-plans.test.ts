@@ -221,7 +221,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
     expect(words.some((text) => text.includes(`What plans must respect in this repository:\\n${statement}`))).toBe(true);
 
     expect(await ok("repositories", known.id, "--plan-default", "--no-auto-confirm-plans", "--planning-statement", "")).toMatch(
-      /as the organization has it.*\n.*wait for a person\n.*none\n$/,
+      /as the organization has it.*\n.*wait for a person\n.*no limit of its own\n.*none\n$/,
     );
   }, 120_000);
 });

@@ -12,6 +12,7 @@ import { createProgram } from "../src/cli/program.ts";
 import { screenOf, runAtTerminal } from "../src/cli/testing/terminal.ts";
 import type { Finding } from "../src/doctor.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { logIn, madeUpLogin } from "../src/testing/own-logins.ts";
 import { type CliResult, makeTestHome, type TestHome } from "../src/testing/server.ts";
 
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
@@ -159,7 +160,7 @@ describe("doctor", () => {
   });
 
   test("every gap has one thing to do about it; without a model no run can start", async () => {
-    const { code, report } = await look();
+    const { code, report } = await look({ CLAUDE_CONFIG_DIR: "/nowhere", CODEX_HOME: "/nowhere" });
     expect({ code, ready: report.ready, model: stateOf(report, "connection") }).toEqual({ code: 1, ready: false, model: "problem" });
     const gaps = report.findings.filter((finding) => finding.state === "problem" || finding.state === "warning");
     expect(gaps.filter((finding) => finding.advice === null)).toEqual([]);
@@ -170,7 +171,30 @@ describe("doctor", () => {
     mkdirSync(path.join(userHome, ".codex"));
     writeFileSync(path.join(userHome, ".codex", "auth.json"), "decoy-login");
     const { report, text } = await look({ HOME: userHome, OPENAI_API_KEY: "sk-decoy", GEMINI_API_KEY: "decoy-too" });
+    logIn(userHome, madeUpLogin("codex"));
+    logIn(userHome, madeUpLogin("claude", -1_000));
+    // An adapter, and a program of this machine that stands for Codex: they are looked for and not started.
+    const adapter = path.join(userHome, "node_modules/@agentclientprotocol/codex-acp");
+    mkdirSync(path.join(adapter, "dist"), { recursive: true });
+    writeFileSync(path.join(adapter, "package.json"), JSON.stringify({ name: "@agentclientprotocol/codex-acp", version: "2.6.0" }));
+    writeFileSync(path.join(adapter, "dist/index.js"), "", { mode: 0o755 });
+    const later = await look({ HOME: userHome, RUNYARD_CODEX_ACP: userHome, RUNYARD_CODEX: process.execPath });
     rmSync(userHome, { recursive: true });
+    expect(later.report.findings.find((finding) => finding.name === "logins")).toMatchObject({
+      state: "warning",
+      found: expect.stringMatching(
+        /^claude \(~\/\.claude\/\.credentials\.json\): cannot be used, codex \(~\/\.codex\/auth\.json\): for runs with --own-login until 2/,
+      ) as string,
+      advice: expect.stringMatching(
+        /^Claude Code's login on the server's machine has expired \(.*Renew it there: claude, and in it \/login\.$/,
+      ) as string,
+    });
+    expect(later.text).not.toContain("decoy");
+    // No provider is connected, and yet a run could start.
+    expect(later.report.findings.find((finding) => finding.name === "connection")).toMatchObject({
+      state: "warning",
+      found: "no provider is connected: only runs with --own-login have a model",
+    });
     expect(text).toContain("OPENAI_API_KEY");
     expect(text).toContain("GEMINI_API_KEY");
     expect(report.findings.find((finding) => finding.name === "logins")?.found).toMatch(/^codex \(~\/\.codex\/auth\.json\)/);

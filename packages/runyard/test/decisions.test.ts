@@ -1,5 +1,4 @@
 // People decide about plans, answer, follow up and cancel, two at once and again, while the server is killed under them, and what watches over agents and steps.
-import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardApiError, RunyardConnectionError } from "@runyard/sdk";
@@ -8,6 +7,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { identifyProcess, signalProcess } from "../src/process-identity.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { processesWith, readProc } from "../src/sandbox/testing/processes.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
 
@@ -169,22 +169,12 @@ interface Outcome {
 
 /** The processes that watch over steps and agents of runs; those below them only carry bytes. */
 function shimsOf(runsDir: string): number[] {
-  const shims = readdirSync("/proc")
-    .map(Number)
-    .filter((pid) => {
-      const command = readOrNothing(`/proc/${pid}/cmdline`);
-      return command.includes("shim.sh") && command.includes(runsDir);
-    });
-  const parentOf = (pid: number): number => Number(/^PPid:\s+(\d+)/m.exec(readOrNothing(`/proc/${pid}/status`))?.[1] ?? 0);
+  const shims = processesWith("shim.sh").filter((pid) => readProc(pid, "cmdline").includes(runsDir));
   return shims.filter((pid) => !shims.includes(parentOf(pid)));
 }
 
-function readOrNothing(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return "";
-  }
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)/m.exec(readProc(pid, "status"))?.[1]);
 }
 
 /** Somebody was faster, or the server died before it answered. */

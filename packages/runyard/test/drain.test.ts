@@ -72,10 +72,10 @@ describe("a server that is to stop", () => {
     }
   };
   async function expectGone({ pid }: TestServer): Promise<void> {
-    await expect.poll(() => isAlive(pid), { timeout: 30_000 }).toBe(false);
+    await expect.poll(() => isAlive(pid)).toBe(false);
   }
   async function expectDraining({ client }: TestServer): Promise<void> {
-    await expect.poll(async () => (await client.status()).draining, { timeout: 30_000 }).toBe(true);
+    await expect.poll(async () => (await client.status()).draining).toBe(true);
   }
   const runOf = async (id: string) => (await findRun(database.db, "org_home", id))?.run;
 

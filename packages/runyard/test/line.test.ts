@@ -5,6 +5,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
@@ -96,11 +97,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     for await (const event of client.runs.events(id))
       if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
     // The command says that it has begun before it starts them.
-    while ((await sleepers()) < 2) await sleep(20);
+    while (sleepers() < 2) await sleep(20);
     await client.runs.cancel(id);
     const run = await client.runs.waitForEnd(id);
     expect(run).toMatchObject({ status: "cancelled", cancelRequested: true });
-    expect(await sleepers()).toBe(0);
+    expect(sleepers()).toBe(0);
     await expect(client.runs.cancel(id)).rejects.toMatchObject({ code: "run_ended" });
   }, 60_000);
 
@@ -110,7 +111,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     const { id } = await client.runs.create({ task: "Sleep", repositoryUrl: repository, settings: { timeout: 3_000 } });
     const run = await client.runs.waitForEnd(id);
     expect(run).toMatchObject({ status: "timeout", error: { type: "timeout" } });
-    expect(await sleepers()).toBe(0);
+    expect(sleepers()).toBe(0);
   }, 60_000);
 
   describe("what must not look like success", () => {
@@ -221,7 +222,6 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
 });
 
 /** How many of the decoy's sleeping commands live, wherever they are. */
-async function sleepers(): Promise<number> {
-  const { execFile } = await import("node:child_process");
-  return new Promise((resolve) => execFile("pgrep", ["-fc", `^sleep ${NAP}`], (_error, stdout) => resolve(Number(stdout.trim()))));
+function sleepers(): number {
+  return processesWith(`sleep\0${NAP}\0`).length;
 }

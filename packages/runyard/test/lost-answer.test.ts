@@ -1,7 +1,7 @@
 // The line to the database is cut between a commit and its answer: what was done is found, and goes on.
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
+import { type DatabaseLine, openDatabaseLine } from "../src/testing/database-line.ts";
 import { makeRepository, makeTestHome, type TestHome } from "../src/testing/server.ts";
 
 const AGENT = `
@@ -19,51 +19,19 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 let database: TestDatabase;
 let home: TestHome;
-let line: Line;
-
-/** A line to the database that is cut instead of carrying the first answer that has all of some words in it. */
-interface Line {
-  readonly url: string;
-  /** How often it has been cut. */
-  readonly cuts: () => number;
-  cutAt(...words: string[]): void;
-  close(): void;
-}
-
-async function openLine(target: string): Promise<Line> {
-  const { hostname, port } = new URL(target);
-  const host = decodeURIComponent(hostname);
-  const place = host.startsWith("/") ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
-  const sockets = new Set<Socket>();
-  let [wanted, cuts]: [string[], number] = [[], 0];
-  const server = createServer((client) => {
-    const upstream = connect(place);
-    for (const socket of [client, upstream]) sockets.add(socket.on("error", () => undefined));
-    const end = (): void => void [client.destroy(), upstream.destroy()];
-    client.on("data", (data) => upstream.write(data)).on("close", end);
-    upstream.on("close", end).on("data", (data) => {
-      const text = data.toString("latin1");
-      if (wanted.length === 0 || !wanted.every((word) => text.includes(word))) return void client.write(data);
-      [wanted, cuts] = [[], cuts + 1];
-      end();
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port: own } = server.address() as AddressInfo;
-  return {
-    url: target.replace(/@[^/]+\//, `@127.0.0.1:${own}/`),
-    cuts: () => cuts,
-    cutAt: (...words) => void (wanted = words),
-    close() {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    },
-  };
-}
+let line: DatabaseLine;
+/** It is cut instead of carrying the first answer that has all of these words in it. */
+let wanted: readonly string[] = [];
+let cuts = 0;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  line = await openLine(database.connectionString);
+  line = await openDatabaseLine(database.connectionString, (data, from) => {
+    const text = data.toString("latin1");
+    if (from === "client" || wanted.length === 0 || !wanted.every((word) => text.includes(word))) return "carry";
+    [wanted, cuts] = [[], cuts + 1];
+    return "cut";
+  });
   home = makeTestHome({ DATABASE_URL: line.url });
 });
 afterAll(async () => {
@@ -83,11 +51,11 @@ test("a run that was claimed without an answer is taken up; one whose step was c
   ] as const;
   for (const [name, word] of process.env["RUNYARD_TEST_FULL"] ? all : all.slice(0, 2)) {
     const task = `Lost at ${name}`;
-    const before = line.cuts();
-    line.cutAt(task, word);
+    const before = cuts;
+    wanted = [task, word];
     const { id } = await server.client.runs.create({ task, repositoryUrl, agent: { command: ["node", "agent.mjs"] } });
     expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 1 });
-    expect(line.cuts()).toBe(before + 1);
+    expect(cuts).toBe(before + 1);
     const { data } = (await (
       await fetch(new URL(`/v1/agent-runs/${id}/events?limit=1000`, server.url), { headers: { authorization: `Bearer ${server.token}` } })
     ).json()) as { data: { type: string; data: { phase?: string } }[] };

@@ -1,6 +1,6 @@
 // Real agent programs through the whole line: a server in a process of its own, sandbox, gateway, git, and a scripted
 // model that speaks every API. No network but loopback.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import type { CreateRunRequest, PermissionRule, Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
@@ -8,6 +8,7 @@ import { findCodex } from "../src/agents/profiles/codex-program.ts";
 import type { AgentProfile } from "../src/agents/profiles/profile.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { type Lab, openLab } from "../src/sandbox/testing/lab.ts";
+import { processesWith, readProc } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/real-agents.ts";
 import { type ModelScript, SCRIPTED_USAGE, startScriptedModel } from "../src/testing/scripted-model.ts";
@@ -75,14 +76,8 @@ const UNTRUSTING: Readonly<Record<string, (profile: AgentProfile) => Partial<Age
 
 /** Processes of this machine that sleep this long. */
 function sleepers(seconds: string): number {
-  const commandOf = (pid: string): string => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-    } catch {
-      return "";
-    }
-  };
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && commandOf(name) === `sleep\0${seconds}\0`).length;
+  const words = `sleep\0${seconds}\0`;
+  return processesWith(words).filter((pid) => readProc(pid, "cmdline") === words).length;
 }
 
 const finished = (log: readonly RunEvent[]) => log.flatMap((event) => (event.type === "tool.finished" ? [event.data] : []));

@@ -310,7 +310,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     ["settings.retryableErrors[0]", { maxRetries: 1, retryableErrors: ["budget-exceeded"] }],
     ["settings.recovery.timeout", { recovery: { timeout: "triple" } }],
     ["settings.recovery.outOfMemory", { recovery: { outOfMemory: "high-cpu" } }],
-    ["settings.sandboxType", { sandboxType: "gpu" }],
+    ["settings.sandboxType", { sandboxType: "huge" }],
+    ["settings", { sandboxType: "standard", machineType: "small" }],
   ])("a wrong %s is refused by its path", async (wrong, settings) => {
     const response = await fetch(`${line.server.url}/v1/agent-runs`, {
       method: "POST",

@@ -1,12 +1,13 @@
 // What an agent left is checked before anything is published: on real parts, with commands that fail,
 // hang, flood and eat memory, and with the server killed in the middle of one.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { probeLimits } from "../src/sandbox/probe-limits.ts";
+import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
@@ -226,15 +227,5 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
 
 /** Processes of the host that were to sleep for ever. */
 function sleepers(): number {
-  return processes().filter((words) => words.includes(String(NAP))).length;
-}
-
-function processes(): string[][] {
-  return readdirSync("/proc").flatMap((pid) => {
-    try {
-      return /^\d+$/.test(pid) ? [readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")] : [];
-    } catch {
-      return [];
-    }
-  });
+  return processesWith(`\0${NAP}\0`).length;
 }

@@ -18,6 +18,12 @@ export async function readJson(request: Request): Promise<unknown> {
   }
 }
 
+/** The same, where a request that says nothing needs no body: `{}` then. */
+export async function readJsonOrNothing(request: Request): Promise<unknown> {
+  const hasBody = request.body !== null && request.headers.get("content-length") !== "0";
+  return hasBody ? readJson(request) : {};
+}
+
 function requireJson(headers: Headers): void {
   if (!/^application\/json\s*(;|$)/i.test(headers.get("content-type") ?? "")) {
     throw new RunyardError("unsupported_media_type", "Send the body with Content-Type: application/json.");

@@ -82,6 +82,7 @@ describe("the door over the real engine", () => {
     await expect(other.runs.get(run.id)).rejects.toMatchObject(refused);
     await expect(other.runs.cancel(run.id)).rejects.toMatchObject(refused);
     await expect(other.runs.patch(run.id)).rejects.toMatchObject(refused);
+    await expect(other.runs.metrics(run.id)).rejects.toMatchObject(refused);
     await expect(other.runs.answerPermission(run.id, "perm_1_2", "allow")).rejects.toMatchObject(refused);
     await expect(other.runs.answerQuestion(run.id, "ask_1_2", "x")).rejects.toMatchObject(refused);
     await expect(other.runs.events(run.id).next()).rejects.toMatchObject(refused);
@@ -155,11 +156,9 @@ describe("the door over the real engine", () => {
     const events = new RunyardClient({ baseUrl: served.door.url, token: "short", retryDelayMs: 1 }).runs.events(run.id);
     expect(((await events.next()).value as RunEvent).type).toBe("run.created");
     await events.next();
-    const refused = expect(events.next()).rejects.toMatchObject({ status: 401 });
-    await served.database.db.inOrganization("org_a", (tx) =>
-      tx.query("update runyard.tokens set revoked_at = now() where id = 'tok_short'"),
-    );
-    await refused;
+    const revoke = (): Promise<unknown> =>
+      served.database.db.inOrganization("org_a", (tx) => tx.query("update runyard.tokens set revoked_at = now() where id = 'tok_short'"));
+    await Promise.all([expect(events.next()).rejects.toMatchObject({ status: 401 }), revoke()]);
   });
 
   test("no input makes it fail", async () => {

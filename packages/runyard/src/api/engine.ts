@@ -23,11 +23,13 @@ import type {
   RateLimit,
   ReadinessCheck,
   rejectPlanSchema,
+  rejectRunSchema,
   Repository,
   RepositoryPage,
   revisePlanSchema,
   Run,
   RunDiff,
+  RunMetrics,
   RunPage,
   RunStatus,
   SavedAgent,
@@ -84,6 +86,9 @@ export interface ApiEngine {
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;
   continueRun(principal: Principal, id: string, input: z.output<typeof continueRunSchema>): Promise<Run>;
+  /** Lets a run begin that waits because of what it may cost. */
+  approveRun(principal: Principal, id: string): Promise<Run>;
+  rejectRun(principal: Principal, id: string, input: z.output<typeof rejectRunSchema>): Promise<Run>;
   /** Runs again what a run did, on its recording. */
   replayRun(principal: Principal, id: string): Promise<Run>;
   exchanges(principal: Principal, id: string): Promise<ExchangeList>;
@@ -98,6 +103,8 @@ export interface ApiEngine {
   revisePlan(principal: Principal, id: string, input: z.output<typeof revisePlanSchema>): Promise<Run>;
   /** What the run's model calls used and cost. */
   usage(principal: Principal, id: string): Promise<RunUsage>;
+  /** What the run used of its machine over time. */
+  metrics(principal: Principal, id: string): Promise<RunMetrics>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<Uint8Array>;
   files(principal: Principal, id: string): Promise<FileList>;

@@ -33,6 +33,7 @@ import {
   planListSchema,
   problemSchema,
   rejectPlanSchema,
+  rejectRunSchema,
   repositoryPageSchema,
   repositorySchema,
   revisePlanSchema,
@@ -41,6 +42,7 @@ import {
   runDiffSchema,
   runPageSchema,
   runSchema,
+  runMetricsSchema,
   runUsageSchema,
   savedAgentPageSchema,
   savedAgentSchema,
@@ -95,6 +97,7 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   RunDiff: runDiffSchema,
   Estimate: estimateSchema,
   RunUsage: runUsageSchema,
+  RunMetrics: runMetricsSchema,
   PlanList: planListSchema,
   ExchangeList: exchangeListSchema,
   ExchangeDetail: exchangeDetailSchema,
@@ -125,7 +128,7 @@ const continueRun: Operation = {
   body: continueRunSchema,
   status: 202,
   answers: json(runSchema),
-  errors: ["run_not_ended", "not_for_replays", "sandbox_not_available", "price_unknown"],
+  errors: ["run_not_ended", "not_for_replays", "sandbox_not_available", "login_not_usable", "budget_not_enforced", "price_unknown"],
 };
 
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
@@ -151,6 +154,8 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       "unknown_agent",
       "unknown_secret",
       "sandbox_not_available",
+      "login_not_usable",
+      "budget_not_enforced",
       "price_unknown",
       "idempotency_mismatch",
       "rate_limited",
@@ -163,7 +168,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: createRunSchema,
     status: 200,
     answers: json(estimateSchema),
-    errors: ["repository_not_usable", "unknown_agent"],
+    errors: ["repository_not_usable", "unknown_agent", "login_not_usable"],
   },
   listRuns: { tag: "Runs", query: listRunsSchema, status: 200, answers: json(runPageSchema) },
   getRun: { tag: "Runs", status: 200, answers: json(runSchema) },
@@ -176,6 +181,23 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   },
   continueRun,
   resumeRun: continueRun,
+  approveRun: {
+    tag: "Runs",
+    description:
+      "For a run whose `waitingFor` has an `approval`: its estimate is above `approvalAboveUsd`, or unknown. It queues. The first decision counts; the same one again changes nothing.",
+    status: 202,
+    answers: json(runSchema),
+    errors: ["approval_not_open"],
+  },
+  rejectRun: {
+    tag: "Runs",
+    description: "The run ends as `cancelled`; it can be continued like any other.",
+    body: rejectRunSchema,
+    bodyOptional: true,
+    status: 202,
+    answers: json(runSchema),
+    errors: ["approval_not_open"],
+  },
   runEvents: {
     tag: "Runs",
     description:
@@ -299,6 +321,13 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 200,
     answers: json(runUsageSchema),
   },
+  runMetrics: {
+    tag: "Results",
+    description:
+      "A sample every ten seconds, less often in a run that takes long, and one at the end of each step, from control groups and a look at the disk. What was not measured is null.",
+    status: 200,
+    answers: json(runMetricsSchema),
+  },
   runPatch: { tag: "Results", status: 200, answers: { "text/x-diff": "text" }, errors: ["repository_not_usable"] },
   listAgents: { tag: "Agents", query: listAgentsSchema, status: 200, answers: json(savedAgentPageSchema) },
   createAgent: {
@@ -307,7 +336,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: createAgentSchema,
     status: 201,
     answers: json(savedAgentSchema),
-    errors: ["agent_exists", "unknown_agent"],
+    errors: ["agent_exists", "unknown_agent", "login_not_usable"],
   },
   getAgent: { tag: "Agents", status: 200, answers: json(savedAgentSchema), errors: ["agent_not_found"] },
   changeAgent: {
@@ -317,7 +346,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: changeAgentSchema,
     status: 200,
     answers: json(savedAgentSchema),
-    errors: ["agent_not_found", "agent_exists", "unknown_agent"],
+    errors: ["agent_not_found", "agent_exists", "unknown_agent", "login_not_usable"],
   },
   deleteAgent: { tag: "Agents", status: 204, answers: {}, errors: ["agent_not_found"] },
   listSecrets: { tag: "Settings", query: listSecretsSchema, status: 200, answers: json(secretPageSchema) },

@@ -126,7 +126,7 @@ describe("the document", () => {
     };
     expect(body).toMatchObject({ required: ["task", "repositoryUrl"], additionalProperties: false });
     const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
-    expect(optional.map(({ operation }) => operation.operationId)).toEqual(["confirmPlan", "rejectPlan"]);
+    expect(optional.map(({ operation }) => operation.operationId)).toEqual(["rejectRun", "confirmPlan", "rejectPlan"]);
     const limit = operationOf("listRuns").parameters.find(({ name }) => name === "limit");
     expect(limit).toMatchObject({ in: "query", required: false, schema: { type: "integer", minimum: 1, maximum: 100, default: 20 } });
   });
@@ -201,12 +201,18 @@ describe("real answers", () => {
     const created = await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r" } });
     await look("estimateRun", {}, { body: { task: "x", repositoryUrl: "/r" } });
     const { id } = (await created.json()) as { id: string };
+    expect((await look("approveRun", { id })).status).toBe(409);
+    const dear = await call("createRun", {}, { body: { task: "x", repositoryUrl: "/r", settings: { approvalAboveUsd: 0 } } });
+    const { id: waits } = (await dear.json()) as { id: string };
+    expect((await look("runEvents", { id: waits })).status).toBe(200);
+    expect((await look("rejectRun", { id: waits })).status).toBe(202);
     const run = await served.claim(id);
     await served.say(run, [
       { type: "message.completed", data: { messageId: "m", kind: "text", text: "Hello" } },
       { type: "log", data: { text: "stray" } },
     ]);
-    for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runUsage", "runPatch"] as const) await look(name, { id });
+    for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runUsage", "runMetrics", "runPatch"] as const)
+      await look(name, { id });
     await look("runLogs", { id }, { headers: { accept: "text/plain" } });
     await look("runEvents", { id });
     expect((await look("runStream", { id })).status).toBe(426);

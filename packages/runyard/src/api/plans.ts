@@ -1,6 +1,6 @@
 import { confirmPlanSchema, rejectPlanSchema, revisePlanSchema } from "@runyard/sdk/contract";
 import type { z } from "zod";
-import { readJson } from "./body.ts";
+import { readJsonOrNothing } from "./body.ts";
 import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { runIdOf } from "./runs.ts";
@@ -20,6 +20,5 @@ export function planHandlers(engine: ApiEngine): Record<PlanRoute, ApiHandler> {
 
 /** A decision that says nothing needs no body. */
 async function bodyOf<T extends z.ZodType>(c: ApiContext, schema: T): Promise<z.output<T>> {
-  const hasBody = c.req.raw.body !== null && c.req.header("content-length") !== "0";
-  return validate(schema, hasBody ? await readJson(c.req.raw) : {});
+  return validate(schema, await readJsonOrNothing(c.req.raw));
 }

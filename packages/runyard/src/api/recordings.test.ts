@@ -145,6 +145,15 @@ test("a replay is the same run again, for the runner that has the recording, and
   await expect(served.client.runs.replay("run_01k00000000000000000000009")).rejects.toMatchObject({ status: 404, code: "run_not_found" });
 });
 
+test("a replay costs nothing, so that nobody is asked about it", async () => {
+  const run = await client.runs.create({ task: "Fix it", repositoryUrl: "/repository", settings: { approvalAboveUsd: 0 } });
+  expect(run).toMatchObject({ status: "awaiting_input" });
+  await client.runs.approve(run.id);
+  await served.complete(await served.claim(run.id));
+  plantRecording(gatewayDir, run.id);
+  expect(await client.runs.replay(run.id)).toMatchObject({ status: "pending", waitingFor: [], replayOf: run.id });
+});
+
 test("a run that reached out of its sandbox by MCP is not replayed", async () => {
   const mcpServers = [{ name: "tickets", url: "http://127.0.0.1:9/mcp" }];
   const { id } = await client.runs.create({ task: "Fix it", repositoryUrl: "/repository", mcpServers });

@@ -11,11 +11,13 @@ import {
   modelListSchema,
   type NewEvent,
   runDiffSchema,
+  runMetricsSchema,
   runUsageSchema,
   serverStatusSchema,
 } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NO_USAGE } from "../core/usage.ts";
+import { addSample } from "../store/metrics.ts";
 import { commitStep } from "../store/runs.ts";
 import { changedFiles, diffFiles } from "../git/changed-files.ts";
 import { patch } from "../git/diff.ts";
@@ -149,6 +151,21 @@ test("what a run used comes by turn, by model and by call, from its log", async 
   ]);
   // One call without a known cost: what the run cost is not known, only what is known of it.
   expect((await client.runs.get(id)).usage).toMatchObject({ totalCost: null, pricedCost: 0.00035, unpricedCalls: 1, tokensUsed: 110 });
+  await served.complete(run);
+});
+
+test("what a run used of its machine comes with its samples, from whoever has it in hand", async () => {
+  const { id } = await create();
+  const none = runMetricsSchema.parse(await client.runs.metrics(id));
+  expect(none).toMatchObject({ runId: id, data: [], totals: { cpuMs: null }, peaks: { memoryBytes: null, diskBytes: null } });
+  const run = await served.claim(id);
+  const figures = { cpuMs: 1_500, memoryBytes: 10, memoryPeakBytes: 20, processes: 3, threads: 4, diskBytes: null };
+  await addSample(served.database.db, { run, step: "agent", figures });
+  const found = runMetricsSchema.parse(await client.runs.metrics(id));
+  expect(found.data).toMatchObject([{ turn: 1, attempt: 1, step: "agent", ...figures }]);
+  expect(found.totals).toEqual({ cpuMs: 1_500 });
+  expect(found.peaks).toEqual({ memoryBytes: 20, processes: 3, threads: 4, diskBytes: null });
+  expect(await served.ask("GET", `/agent-runs/${id}/metrics`, { token: "token-b" })).toMatchObject({ status: 404 });
   await served.complete(run);
 });
 

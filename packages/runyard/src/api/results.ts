@@ -3,7 +3,7 @@ import type { ApiEngine } from "./engine.ts";
 import { runIdOf } from "./runs.ts";
 import { invalid } from "./validate.ts";
 
-type ResultRoute = "runPatch" | "runFiles" | "runFile" | "runDiff" | "runUsage";
+type ResultRoute = "runPatch" | "runFiles" | "runFile" | "runDiff" | "runUsage" | "runMetrics";
 
 const MAX_PATH_CHARS = 4_096;
 
@@ -30,6 +30,7 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
     },
     runDiff: async (c) => c.json(await engine.diff(c.var.principal, runIdOf(c))),
     runUsage: async (c) => c.json(await engine.usage(c.var.principal, runIdOf(c))),
+    runMetrics: async (c) => c.json(await engine.metrics(c.var.principal, runIdOf(c))),
   };
 }
 

@@ -6,12 +6,13 @@ import {
   listRunsSchema,
   permissionIdSchema,
   questionIdSchema,
+  rejectRunSchema,
   ROUTES,
   runIdSchema,
   RunyardError,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
-import { readJson } from "./body.ts";
+import { readJson, readJsonOrNothing } from "./body.ts";
 import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { idempotencyKeyOf } from "./idempotency.ts";
@@ -26,6 +27,8 @@ type RunRoute =
   | "cancelRun"
   | "continueRun"
   | "resumeRun"
+  | "approveRun"
+  | "rejectRun"
   | "answerPermission"
   | "answerQuestion";
 
@@ -64,6 +67,11 @@ export function runHandlers(engine: ApiEngine): Record<RunRoute, ApiHandler> {
     listRuns: async (c) => c.json(await engine.listRuns(c.var.principal, validate(listRunsSchema, queryOf(c.req.url)))),
     getRun: async (c) => c.json(await engine.getRun(c.var.principal, runIdOf(c))),
     cancelRun: async (c) => c.json(await engine.cancelRun(c.var.principal, runIdOf(c)), 202),
+    approveRun: async (c) => c.json(await engine.approveRun(c.var.principal, runIdOf(c)), 202),
+    rejectRun: async (c) => {
+      const [id, input] = [runIdOf(c), validate(rejectRunSchema, await readJsonOrNothing(c.req.raw))];
+      return c.json(await engine.rejectRun(c.var.principal, id, input), 202);
+    },
     answerPermission: async (c) => {
       const [id, permissionId] = [runIdOf(c), requestIdOf(c, "pid", permissionIdSchema)];
       const answer = validate(answerPermissionSchema, await readJson(c.req.raw));

@@ -11,22 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => served?.close());
 
-interface Answer {
-  readonly status: number;
-  readonly body: Record<string, unknown>;
-}
-
-async function ask(method: string, path: string, options: { readonly token?: string; readonly body?: unknown } = {}): Promise<Answer> {
-  const { token = "token-a", body } = options;
-  const response = await fetch(`${served.door.url}/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-    ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>) };
-}
-
+const ask: Served["ask"] = (...asked) => served.ask(...asked);
 const run = (input: Partial<CreateRunRequest>): Promise<Run> =>
   served.client.runs.create({ task: "Do it", repositoryUrl: "/repository", ...input });
 
@@ -148,6 +133,9 @@ test("who may not, may not; what is another's is not there; what is not known is
     ["instructions", { instructions: " " }],
     ["budget.usd", { budget: { usd: 0 } }],
     ["budget.tokens", { budget: { tokens: 1.5 } }],
+    ["dailyCapUsd", { dailyCapUsd: 0 }],
+    ["dailyCapUsd", { dailyCapUsd: "5" }],
+    ["settings.approvalAboveUsd", { settings: { approvalAboveUsd: -1 } }],
     ["settings.timeot", { settings: { timeot: 1 } }],
     ["mcpServers", { mcpServers: [server, server] }],
     ["mcpServers[0].name", { mcpServers: [{ ...server, name: "runyard" }] }],
@@ -272,6 +260,27 @@ test("a run is what it says itself, then what its agent says, then what its repo
   await served.client.agents.delete("reviewer");
   expect(await served.client.runs.get(given.id)).toMatchObject({ agent: { name: "reviewer" }, model: "agent-model" });
   await served.client.repositories.update(repository, { plan: null });
+});
+
+test("an agent's daily cap is set, shown and taken away, and holds for runs that it was given before", async () => {
+  const { agents, runs } = served.client;
+  const made = await agents.create({ name: "thrifty", dailyCapUsd: 5 });
+  expect(made).toMatchObject({ dailyCapUsd: 5, spentTodayUsd: 0 });
+  expect(await agents.update("thrifty", { description: "Spends little" })).toMatchObject({ dailyCapUsd: 5 });
+  const first = await run({ agent: { name: "thrifty" } });
+  const second = await run({ agent: { name: "thrifty" } });
+  expect(await served.claim(first.id)).toMatchObject({ agent_id: made.id, allowance_nano: 5_000_000_000 });
+  expect(await runs.get(second.id)).toMatchObject({ status: "pending", queueReason: "agent-daily-cap" });
+  expect((await runs.list({ status: "pending" })).data.find(({ id }) => id === second.id)).toMatchObject({
+    queueReason: "agent-daily-cap",
+  });
+  // By another name it is the same agent.
+  expect(await agents.update("thrifty", { name: "generous", dailyCapUsd: null })).toMatchObject({ dailyCapUsd: null });
+  expect(await runs.get(second.id)).toMatchObject({ queueReason: "order" });
+  await agents.update("generous", { dailyCapUsd: 5 });
+  expect(await runs.get(second.id)).toMatchObject({ queueReason: "agent-daily-cap" });
+  await agents.delete("generous");
+  expect(await served.claim(second.id)).toMatchObject({ allowance_nano: null });
 });
 
 test("a name is a saved agent's or a profile's, and an unknown one is answered with those that there are", async () => {

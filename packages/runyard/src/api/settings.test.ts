@@ -19,22 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => served?.close());
 
-interface Answer {
-  readonly status: number;
-  readonly allow: string | null;
-  readonly body: Record<string, unknown>;
-}
-
-async function ask(method: string, path: string, options: { readonly token?: string; readonly body?: unknown } = {}): Promise<Answer> {
-  const { token = "token-a", body } = options;
-  const response = await fetch(`${served.door.url}/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  return { status: response.status, allow: response.headers.get("allow"), body: (await response.json()) as Record<string, unknown> };
-}
-
+const ask: Served["ask"] = (...asked) => served.ask(...asked);
 const repository = (name: string): Promise<Repository> => served.client.repositories.create(`/${name}`);
 
 test("the organization's daily cap is set, shown and taken away; what is no amount is refused", async () => {

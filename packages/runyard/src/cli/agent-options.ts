@@ -1,6 +1,6 @@
 import type { ChangeAgentRequest } from "@runyard/sdk/contract";
 import { type Command, Option } from "commander";
-import { parseDollars, parseTokens } from "./budget-options.ts";
+import { advisoryOption, budgetRequest, parseDollars, parseTokens } from "./budget-options.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
 import { parseCommand } from "./parse-command.ts";
@@ -22,6 +22,9 @@ export interface AgentOptions extends VariableOptions {
   /** False: none any more. */
   readonly budget?: number | false;
   readonly budgetTokens?: number;
+  readonly dailyCap?: number | false;
+  readonly budgetAdvisory?: boolean;
+  readonly ownLogin?: boolean;
 }
 
 /** Adds the options; what comes back reads the part of a request that they make. */
@@ -31,6 +34,7 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--description <text>", "what it is for")
     .addOption(new Option("--profile <name>", "the profile that it works as (default: builtin)").conflicts("agentCommand"))
     .option("--agent-command <words>", "in its place: any program that speaks ACP, run in the workspace", parseCommand)
+    .option("--own-login", "its runs call with the login that the agent's own program holds on the server's machine")
     .option("--model <name>", "the model")
     .option("--instructions <text>", "what stands in front of the first prompt of each of its runs")
     .addOption(new Option("--instructions-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("instructions"))
@@ -42,7 +46,9 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--mcp-servers <json>", "MCP servers for it: a JSON list, or @file", parseJsonOption)
     .option("--settings <json>", "settings of its runs, as the API has them: a JSON object, or @file", parseJsonOption)
     .option("--budget <dollars>", "what the model calls of each of its runs may cost at most, in US dollars", parseDollars)
-    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens);
+    .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens)
+    .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars)
+    .addOption(advisoryOption());
   addVariableOptions(command, "each of its runs");
   return (options) => changeOf(options, permissions);
 }
@@ -51,11 +57,13 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
 export function addRemovingOptions(command: Command): Command {
   return addNoVariableOptions(command)
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
-    .addOption(new Option("--no-budget", "no such limit").conflicts("budgetTokens"));
+    .option("--no-own-login", "they call with the server's keys")
+    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetTokens", "budgetAdvisory"]))
+    .option("--no-daily-cap", "no such cap");
 }
 
 async function changeOf(options: AgentOptions, permissions: PermissionOptions): Promise<ChangeAgentRequest> {
-  const { description, profile, agentCommand: words, model, plan, mcpServers, settings } = options;
+  const { description, profile, agentCommand: words, model, plan, mcpServers, settings, dailyCap } = options;
   const instructions = options.instructionsFile === undefined ? options.instructions : await readText(options.instructionsFile);
   const permissionPolicy = permissions.policy();
   const budget = budgetOf(options);
@@ -63,6 +71,7 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
     ...(description !== undefined && { description: orNull(description) }),
     ...(profile !== undefined && { profile }),
     ...(words !== undefined && { command: words }),
+    ...(options.ownLogin !== undefined && { login: options.ownLogin ? "own" : "gateway" }),
     ...(model !== undefined && { model: orNull(model) }),
     ...(instructions !== undefined && { instructions: orNull(instructions) }),
     ...(plan !== undefined && { plan }),
@@ -72,13 +81,13 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
     ...(settings !== undefined && { settings }),
     ...(budget !== undefined && { budget }),
     ...variableRequest(options),
+    ...(dailyCap !== undefined && { dailyCapUsd: dailyCap === false ? null : dailyCap }),
   };
 }
 
-function budgetOf({ budget: usd, budgetTokens: tokens }: AgentOptions): ChangeAgentRequest["budget"] {
+function budgetOf({ budget: usd, ...more }: AgentOptions): ChangeAgentRequest["budget"] {
   if (usd === false) return null;
-  if (usd === undefined && tokens === undefined) return undefined;
-  return { ...(usd !== undefined && { usd }), ...(tokens !== undefined && { tokens }) };
+  return budgetRequest({ ...more, ...(usd !== undefined && { budget: usd }) }).budget;
 }
 
 /** An empty text takes away what was there. */

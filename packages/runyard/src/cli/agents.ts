@@ -13,7 +13,7 @@ const HOW_TO_SAVE = 'Save one with: runyard agents create reviewer --profile ope
 export const agents = command("agents", {
   summary: "List agents, and save some under names of your own",
   group: GROUP.settings,
-  more: "A saved agent is a profile (or a command) with a model, instructions, permissions, MCP servers, settings and a budget. Runs name it with --agent; what a run says itself comes first, then its agent, then the repository, then the organization. A run keeps what it was given, whatever becomes of the agent.",
+  more: "A saved agent is a profile (or a command) with a model, instructions, permissions, MCP servers, settings, a budget and a daily cap. Runs name it with --agent; what a run says itself comes first, then its agent, then the repository, then the organization. A run keeps what it was given, whatever becomes of the agent.",
   examples: ["runyard agents", "runyard agents show reviewer", "runyard agents --json | jq -r '.data[].name'"],
 })
   .addOption(jsonOption())
@@ -42,7 +42,7 @@ const create = command("create", {
   group: GROUP.settings,
   examples: [
     'runyard agents create reviewer --profile opencode --instructions "You review. You change nothing."',
-    "runyard agents create careful --plan --ask execute --budget 2",
+    "runyard agents create careful --plan --ask execute --budget 2 --daily-cap 10",
     'runyard agents create librarian --mcp-servers \'[{"name": "docs", "url": "http://127.0.0.1:8900/mcp"}]\'',
   ],
 }).argument("<name>", "small letters and digits, with - between them; no profile's name");
@@ -55,8 +55,12 @@ create.addOption(jsonOption()).action(async (name: string, options: AgentOptions
 const update = command("update", {
   summary: "Change a saved agent",
   group: GROUP.settings,
-  more: 'What no option names stays. An empty text ("") takes it away; permissions, MCP servers, settings and the budget are each replaced as a whole. Runs that exist keep what they were given.',
-  examples: ["runyard agents update reviewer --model gpt-5.5", 'runyard agents update reviewer --description "" --no-budget'],
+  more: 'What no option names stays. An empty text ("") takes it away; permissions, MCP servers, settings and the budget are each replaced as a whole. Runs that exist keep what they were given; a daily cap holds for them too.',
+  examples: [
+    "runyard agents update reviewer --model gpt-5.5",
+    'runyard agents update reviewer --description "" --no-budget',
+    "runyard agents update reviewer --daily-cap 5",
+  ],
 }).argument("<agent>", AGENT_ARGUMENT);
 const readUpdate = addAgentOptions(update);
 addRemovingOptions(update)

@@ -54,6 +54,11 @@ function pick(run: Run, id: string | undefined): PendingRequest {
       exitCode: EXIT.usage,
     });
   }
+  if (request.kind === "approval")
+    throw new CliError(`${run.id} has not begun: it waits for an approval. ${request.title}.`, {
+      advice: `Decide with \`runyard approve ${run.id}\` or \`runyard reject ${run.id}\`.`,
+      exitCode: EXIT.refused,
+    });
   return request;
 }
 

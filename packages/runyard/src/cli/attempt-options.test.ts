@@ -44,7 +44,8 @@ describe("the options of attempts", () => {
     [["--recover", "lost"], /is no recovery/],
     [["--verify", "  "], /names no command/],
     [["--verify-retries", "6"], /from 0 to 5/],
-    [["--sandbox-type", "gpu"], /standard, high-memory, high-cpu/],
+    [["--sandbox-type", "huge"], /standard, high-memory, high-cpu, gpu/],
+    [["--machine-type", "small", "--sandbox-type", "standard"], /cannot be used with/],
     [["--retry-on", "lost"], /tries nothing again/],
   ])("%o is refused", (words, message) => {
     expect(() => requestOf(...words)).toThrow(message);

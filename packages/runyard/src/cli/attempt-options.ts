@@ -1,5 +1,7 @@
 import {
   type CreateRunRequest,
+  MACHINE_TYPES,
+  type MachineType,
   MAX_RETRIES,
   MAX_VERIFY_RETRIES,
   RETRYABLE_ERRORS,
@@ -9,12 +11,14 @@ import {
 } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
+import { parseListOf } from "./parse-list.ts";
 
 const RECOVERIES = ["timeout", "out-of-memory"] as const;
 
 /** What the options of `run` say of attempts and of verifying. */
 export interface AttemptOptions {
   readonly sandboxType?: SandboxType;
+  readonly machineType?: MachineType;
   readonly retries?: number;
   readonly retryOn?: RetryableError[];
   readonly recover?: (typeof RECOVERIES)[number][];
@@ -26,7 +30,12 @@ export interface AttemptOptions {
 
 export function addAttemptOptions(command: Command): Command {
   return command
-    .addOption(new Option("--sandbox-type <type>", "how much memory and processor (default: standard)").choices(SANDBOX_TYPES))
+    .addOption(
+      new Option("--sandbox-type <type>", "how much memory and processor (default: standard)")
+        .choices(SANDBOX_TYPES)
+        .conflicts("machineType"),
+    )
+    .addOption(new Option("--machine-type <type>", "the same by other names: standard, high-cpu, high-memory").choices(MACHINE_TYPES))
     .option("--retries <n>", `try again up to n times when an attempt breaks, 0 to ${MAX_RETRIES} (default: 0)`, parseUpTo(MAX_RETRIES))
     .option("--retry-on <types>", `after these errors: ${RETRYABLE_ERRORS.join(",")}`, parseListOf(RETRYABLE_ERRORS, "type of error"))
     .option("--recover <what>", "once: after timeout twice the time, after out-of-memory more of it", parseListOf(RECOVERIES, "recovery"))
@@ -51,6 +60,7 @@ export function attemptRequest(options: AttemptOptions): Asked {
   };
   const settings = {
     ...(options.sandboxType === undefined ? {} : { sandboxType: options.sandboxType }),
+    ...(options.machineType === undefined ? {} : { machineType: options.machineType }),
     ...(options.retries === undefined ? {} : { maxRetries: options.retries }),
     ...(options.retryOn === undefined ? {} : { retryableErrors: options.retryOn }),
     ...(options.recover === undefined ? {} : { recovery }),
@@ -76,15 +86,5 @@ function parseUpTo(most: number): (value: string) => number {
   return (value) => {
     if (!/^\d+$/.test(value) || Number(value) > most) throw new InvalidArgumentError(`It must be a whole number from 0 to ${most}.`);
     return Number(value);
-  };
-}
-
-function parseListOf<T extends string>(known: readonly T[], noun: string): (value: string) => T[] {
-  return (value) => {
-    const words = value.split(",").map((word) => word.trim());
-    for (const word of words)
-      if (!(known as readonly string[]).includes(word))
-        throw new InvalidArgumentError(`"${word}" is no ${noun}. Known: ${known.join(", ")}.`);
-    return words as T[];
   };
 }

@@ -12,6 +12,7 @@ test("the options of budgets make the request, in the words of the contract", ()
   expect(requestOf()).toEqual({});
   expect(requestOf("--budget", "2.50")).toEqual({ budget: { usd: 2.5 } });
   expect(requestOf("--budget", ".5", "--budget-tokens", "100000")).toEqual({ budget: { usd: 0.5, tokens: 100_000 } });
+  expect(requestOf("--budget-tokens", "5", "--budget-advisory")).toEqual({ budget: { tokens: 5, advisory: true } });
   expect(createRunSchema.safeParse({ task: "x", repositoryUrl: "/x", ...requestOf("--budget-tokens", "1") }).success).toBe(true);
 });
 

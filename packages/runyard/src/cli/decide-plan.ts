@@ -31,9 +31,17 @@ export async function findPlan(client: RunyardClient, name: string, version: num
     throw new CliError(`${runId} has no plan ${version}.`, { advice: "`runyard plan <run> --all` shows them.", exitCode: EXIT.usage });
   const run = await client.runs.get(runId);
   throw new CliError(`${runId} has no plan that waits for a decision: it is ${run.status}.`, {
-    ...(run.planFirst && run.finishedAt === null ? { advice: `It is still being made. Watch it with: runyard events ${runId}` } : {}),
+    ...(waitsForApproval(run) ? { advice: `It waits for an approval before it begins: runyard approve ${runId}` } : {}),
+    ...(!waitsForApproval(run) && run.planFirst && run.finishedAt === null
+      ? { advice: `It is still being made. Watch it with: runyard events ${runId}` }
+      : {}),
     exitCode: EXIT.refused,
   });
+}
+
+/** Whether it waits for a person because of what it may cost. */
+export function waitsForApproval(run: Run): boolean {
+  return run.waitingFor.some(({ kind }) => kind === "approval");
 }
 
 /** Where the run goes from here. */

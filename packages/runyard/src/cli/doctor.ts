@@ -12,18 +12,18 @@ import { wrap, wrapBehind } from "./text.ts";
 export const doctor = command("doctor", {
   summary: "Say what this machine has, and what to do about gaps",
   group: GROUP.server,
-  more: "Works without a server. Exit code 0 when a run could start, 1 otherwise. Keys and logins are looked for and never read.",
+  more: "Works without a server. Exit code 0 when a run could start, 1 otherwise. Keys are looked for and never read; of logins it is only read how long they hold.",
   examples: ["runyard doctor", "runyard doctor --json | jq '.findings[] | select(.state == \"problem\")'"],
 })
   .addOption(jsonOption())
   .action(async (options: { json?: boolean }) => {
-    const { lookAround } = await import("../doctor.ts");
+    const { hasOwnCaller, lookAround } = await import("../doctor.ts");
     const [env, home] = [process.env, homeAt(defaultHomeRoot())];
     const server: ServerLook = await lookAtServer(env, home);
     const [system, rooms, model] = await Promise.all([
       lookAtSystem(home),
       lookAround({ home, env }),
-      lookAtModel({ env, home, server: server.status }),
+      hasOwnCaller(env).then((has) => lookAtModel({ env, home, server: server.status, hasOwnCaller: has })),
     ]);
     const findings = [...system, ...rooms, ...model, server.finding];
     const problems = findings.filter((finding) => finding.state === "problem").length;

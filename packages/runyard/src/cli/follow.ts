@@ -60,6 +60,8 @@ async function showEvent(client: RunyardClient, event: RunEvent, log: LiveLog): 
   // Whoever follows has just said it, and the head of the run has it.
   if (event.type !== "message.user") log.show(event);
   await noteOpenPlan(client, event, { paint: paintFor(process.stderr), width: proseWidthOf(process.stderr), note: log.note });
+  if (event.type === "approval.requested")
+    await askPerson(client, { runId: event.runId, kind: "approval", id: event.data.approvalId, log });
   if (event.type === "permission.requested" && event.data.decidedBy === "person")
     await askPerson(client, { runId: event.runId, kind: "permission", id: event.data.permissionId, log });
   if (event.type === "question.asked") await askPerson(client, { runId: event.runId, kind: "question", id: event.data.questionId, log });
@@ -74,10 +76,16 @@ export function exitCodeOf(run: Run): number {
 interface Question {
   readonly runId: string;
   readonly kind: PendingRequest["kind"];
-  /** Of the permission or question. */
+  /** Of the permission, the question or the approval. */
   readonly id: string;
   readonly log: LiveLog;
 }
+
+const PROMPTS: Readonly<Record<PendingRequest["kind"], string>> = {
+  approval: "    let it begin? [y/N] ",
+  permission: "    allow it? [y/N] ",
+  question: "    your answer: ",
+};
 
 /** Asks at a terminal; without one, says which command answers. A request that policy or somebody else answered is not asked. */
 async function askPerson(client: RunyardClient, { runId, kind, id, log }: Question): Promise<void> {
@@ -90,9 +98,11 @@ async function askPerson(client: RunyardClient, { runId, kind, id, log }: Questi
   log.pause();
   const isOpen = async (): Promise<boolean> => (await client.runs.get(runId)).waitingFor.some((request) => request.id === id);
   try {
-    const answer = await askAtTerminal(kind === "permission" ? "    allow it? [y/N] " : "    your answer: ", isOpen);
+    const answer = await askAtTerminal(PROMPTS[kind], isOpen);
     if (answer === null) return;
-    if (kind === "permission") await client.runs.answerPermission(runId, id, /^y(es)?$/i.test(answer) ? "allow" : "deny");
+    const isYes = /^y(es)?$/i.test(answer);
+    if (kind === "approval") await (isYes ? client.runs.approve(runId) : client.runs.reject(runId));
+    else if (kind === "permission") await client.runs.answerPermission(runId, id, isYes ? "allow" : "deny");
     else await client.runs.answerQuestion(runId, id, answer || "(no answer)");
   } catch (error) {
     // Somebody else may have answered, or ended the run: then the log goes on and says so.

@@ -3,6 +3,7 @@ import type { Run } from "@runyard/sdk/contract";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { print, printJson, say } from "./output.ts";
 import { describeQueue } from "./queue.ts";
+import { answerCommand } from "./render-run.ts";
 
 /** Options of the commands that give an agent something to do. */
 export interface HandOverOptions {
@@ -19,6 +20,8 @@ export async function handOver(client: RunyardClient, run: Run, options: HandOve
     if (json) printJson(run);
     else {
       print(run.id);
+      for (const { kind, id, title } of run.waitingFor)
+        if (kind === "approval") say(`${title}. Decide with: ${answerCommand(run.id, { kind, id }, false)}`);
       say(`It is ${run.queuePosition === null ? run.status : describeQueue(run)}. Watch it with: runyard events ${run.id}`);
     }
     return;

@@ -6,8 +6,9 @@ import { openScreen, type Output, proseWidthOf } from "./screen.ts";
 /** How often the elapsed time is drawn anew, in milliseconds. */
 const TICK_MS = 1_000;
 
-/** Stands among open requests for the plan: a run has one at most. */
+/** Stand among open requests for the plan and for the approval: a run has one at most. */
 const PLAN = "plan";
+const APPROVAL = "approval";
 
 /** A run's log as it comes, with a line at the bottom of a terminal that says where the run stands. */
 export interface LiveLog {
@@ -67,7 +68,7 @@ interface Stand {
   tokens: number | null;
   /** US dollars, as far as they are known. */
   costUsd: number | null;
-  /** Open permissions and questions, and an open plan. */
+  /** Open permissions and questions, an open plan, and an open approval. */
   readonly waiting: Set<string>;
   hasEnded: boolean;
 }
@@ -95,6 +96,8 @@ function follow(state: Stand, event: RunEvent): void {
   else if (event.type === "permission.resolved") state.waiting.delete(event.data.permissionId);
   else if (event.type === "question.asked") state.waiting.add(event.data.questionId);
   else if (event.type === "question.answered") state.waiting.delete(event.data.questionId);
+  else if (event.type === "approval.requested") state.waiting.add(APPROVAL);
+  else if (event.type === "approval.granted") state.waiting.delete(APPROVAL);
   else if (event.type === "plan.proposed") state.waiting.add(PLAN);
   else if (event.type === "plan.approved" || event.type === "plan.revised") {
     state.waiting.delete(PLAN);
@@ -102,13 +105,15 @@ function follow(state: Stand, event: RunEvent): void {
   } else if (isTerminalEventType(event.type)) state.hasEnded = true;
 }
 
+function waitsFor({ waiting }: Stand): string {
+  if (waiting.has(PLAN)) return "waits for a decision about its plan";
+  return waiting.has(APPROVAL) ? "waits for an approval" : "waits for an answer";
+}
+
 function statusLine(state: Stand, paint: Paint): string {
   const elapsed = roughDuration(Math.max(0, Date.now() - state.beganAtMs));
   const tokens = state.tokens === null ? "" : ` · ${count(state.tokens)} tokens`;
   const cost = state.costUsd ? ` · ${money(state.costUsd)}` : "";
-  const what =
-    state.waiting.size > 0
-      ? paint("yellow", state.waiting.has(PLAN) ? "waits for a decision about its plan" : "waits for an answer")
-      : paint("cyan", state.queued ?? state.phase);
+  const what = state.waiting.size > 0 ? paint("yellow", waitsFor(state)) : paint("cyan", state.queued ?? state.phase);
   return `${what}${paint("dim", ` · ${elapsed}${tokens}${cost}`)}`;
 }

@@ -44,7 +44,7 @@ test("the environment's connection is described by its host; no key and no passw
     CLAUDE_CODE_OAUTH_TOKEN: "sk-decoy-3",
     RUNYARD_MODEL: "m1",
   };
-  const findings = await lookAtModel({ env, home, server: null });
+  const findings = await lookAtModel({ env, home, server: null, hasOwnCaller: false });
   expect(findings.find((finding) => finding.name === "connection")).toMatchObject({
     state: "ok",
     found: expect.stringContaining("openai/m1 at 127.0.0.1:9, api.anthropic.com"),
@@ -60,6 +60,6 @@ test.each([
   [{ OPENAI_API_KEY: "x" }, "warning", "RUNYARD_MODEL"],
   [{ OPENAI_BASE_URL: "ftp://x" }, "problem", "http or https"],
 ])("with %j the connection is a %s, and says what to do", async (env, state, advice) => {
-  const [connection] = await lookAtModel({ env, home, server: null });
+  const [connection] = await lookAtModel({ env, home, server: null, hasOwnCaller: false });
   expect(connection).toMatchObject({ name: "connection", state, advice: expect.stringContaining(advice) });
 });

@@ -31,6 +31,8 @@ export interface LookAtModelOptions {
   readonly home: Home;
   /** Null where none answered. */
   readonly server: ServerStatus | null;
+  /** An agent can call with a login of its own. */
+  readonly hasOwnCaller: boolean;
 }
 
 /** The models that a server would be connected to, keys in the environment, and model servers on this machine. */
@@ -56,7 +58,7 @@ async function isThere({ host, probe, field }: ModelPlace, timeoutMs: number): P
 }
 
 /** A running server's connection counts; without one, what the next `up` from this environment would have. */
-function lookAtConnection({ env, home, server }: LookAtModelOptions, local: readonly ModelPlace[]): Finding {
+function lookAtConnection({ env, home, server, hasOwnCaller }: LookAtModelOptions, local: readonly ModelPlace[]): Finding {
   if (server?.simulated === true) return about("connection", "ok", "the running server is simulated: a scripted model, no AI");
   if (server?.model.connected === true) {
     const name = server.model.name ?? "no default model";
@@ -71,6 +73,11 @@ function lookAtConnection({ env, home, server }: LookAtModelOptions, local: read
     }
   })();
   if (typeof providers === "string") return { ...about("connection", "problem", "the providers are not usable"), advice: providers };
+  if (providers.length === 0 && hasOwnCaller)
+    return {
+      ...about("connection", "warning", "no provider is connected: only runs with --own-login have a model"),
+      advice: howToConnect(local),
+    };
   if (providers.length === 0) return { ...about("connection", "problem", "no model is connected"), advice: howToConnect(local) };
   const hosts = providers.map(({ baseUrl }) => new URL(baseUrl).host).join(", ");
   if (server !== null)

@@ -1,4 +1,5 @@
 import { money } from "@runyard/sdk/contract";
+import { approvalOption } from "./approval-option.ts";
 import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
@@ -8,14 +9,23 @@ import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
+interface OrganizationOptions extends VariableOptions {
+  readonly plan?: boolean;
+  /** False: none any more, here and below. */
+  readonly dailyCap?: number | false;
+  readonly approvalAbove?: number | false;
+  readonly json?: boolean;
+}
+
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first. What is changed holds for runs that are created from then on. --env and --secret replace all variables and all secrets that there were.",
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env and --secret replace all variables and all secrets that there were.",
   examples: [
     "runyard organization",
     "runyard organization --plan",
     "runyard organization --daily-cap 20",
+    "runyard organization --approval-above 5",
     "runyard organization --env NODE_ENV=test",
   ],
 })
@@ -23,29 +33,34 @@ export const organization = command("organization", {
   .option("--no-plan", "they do not")
   .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars)
   .option("--no-daily-cap", "what they want")
+  .addOption(approvalOption("let every run wait for"))
+  .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
   .addOption(jsonOption());
 addNoVariableOptions(addVariableOptions(organization, "each run"));
-organization.action(
-  async ({ plan, dailyCap, json, ...variables }: { plan?: boolean; dailyCap?: number | false; json?: boolean } & VariableOptions) => {
-    const { organization: settings } = connect();
-    const change = {
-      ...(plan === undefined ? {} : { planFirst: plan }),
-      ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
-      ...variableRequest(variables),
-    };
-    const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
-    if (json === true) printJson(found);
-    else {
-      const paint = paintFor(process.stdout);
-      print(`${paint("bold", found.id)}  ${printable(found.name)}`);
-      print(
-        `  ${paint("dim", "plan   ")} ${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`,
-      );
-      const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
-      print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
-      const row = (name: string, text: string): string =>
-        wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
-      for (const line of renderVariables(found, row)) print(line);
-    }
-  },
-);
+organization.action(async ({ plan, dailyCap, approvalAbove, json, ...variables }: OrganizationOptions) => {
+  const { organization: settings } = connect();
+  const change = {
+    ...(plan === undefined ? {} : { planFirst: plan }),
+    ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
+    ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
+    ...variableRequest(variables),
+  };
+  const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
+  if (json === true) printJson(found);
+  else {
+    const paint = paintFor(process.stdout);
+    print(`${paint("bold", found.id)}  ${printable(found.name)}`);
+    print(
+      `  ${paint("dim", "plan   ")} ${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`,
+    );
+    const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
+    const above = found.approvalAboveUsd;
+    print(
+      `  ${paint("dim", "approve")} ${above === null ? "runs begin by themselves, whatever they may cost" : `runs above ${money(above)} wait for a person`}`,
+    );
+    print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
+    const row = (name: string, text: string): string =>
+      wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
+    for (const line of renderVariables(found, row)) print(line);
+  }
+});

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { agents } from "./agents.ts";
 import { answer } from "./answer.ts";
+import { approve } from "./approve.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
@@ -14,6 +15,7 @@ import { events } from "./events.ts";
 import { exchanges } from "./exchanges.ts";
 import { files } from "./files.ts";
 import { logs } from "./logs.ts";
+import { metrics } from "./metrics.ts";
 import { models } from "./models.ts";
 import { open } from "./open.ts";
 import { organization } from "./organization.ts";
@@ -44,12 +46,14 @@ const commands = [
   events,
   exchanges,
   usage,
+  metrics,
   diff,
   files,
   pull,
   plan,
   confirm,
   revise,
+  approve,
   reject,
   answer,
   continueRun,

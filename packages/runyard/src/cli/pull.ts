@@ -57,6 +57,11 @@ function resultOf(run: Run): { branch: string; commit: string } {
       advice: `What the turns before made: runyard diff ${run.id}`,
       exitCode: EXIT.refused,
     });
+  if (run.result?.headCommit)
+    throw new CliError(`${run.id} made a change and no branch: it was not granted to (repository:write), or it is a replay.`, {
+      advice: `Take the change with: runyard diff ${run.id} | git apply`,
+      exitCode: EXIT.refused,
+    });
   const message = isTerminal(run.status)
     ? `${run.id} is ${run.status} and left no branch: there is nothing to bring.`
     : `${run.id} is ${run.status}: its branch comes when it has ended.`;

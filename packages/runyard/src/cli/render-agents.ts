@@ -1,4 +1,4 @@
-import type { SavedAgent, ServerStatus } from "@runyard/sdk/contract";
+import { money, type SavedAgent, type ServerStatus } from "@runyard/sdk/contract";
 import { count, oneLine, type Paint, printable, shellWord } from "./output.ts";
 import { listRules, renderPolicy } from "./render-policy.ts";
 import { renderVariables } from "./render-variables.ts";
@@ -45,14 +45,21 @@ function savedRow(agent: SavedAgent, profiles: readonly Profile[]): Row {
   };
 }
 
-function profileRow({ name, installed, version, reason, credential }: Profile): Row {
+function profileRow({ name, installed, version, reason, credential, login }: Profile): Row {
   return {
     name,
     kind: "profile",
     state: installed ? (version ?? "ready") : "not installed",
     style: installed ? "green" : "yellow",
-    words: reason ?? (credential === null ? "" : whoPays(credential)),
+    words: reason ?? [...(credential === null ? [] : [whoPays(credential)]), ...loginWords(login)].join("; "),
   };
+}
+
+/** Whether runs can have the login of the program itself; nothing by servers that do not know of it. */
+function loginWords(login: Profile["login"] | undefined): string[] {
+  if (login == null) return [];
+  if (login.usable) return [`own login${login.expiresAt === null ? "" : ` until ${login.expiresAt}`} (--own-login)`];
+  return login.expiresAt === null ? [] : [`own login, which cannot be used: ${login.reason}`];
 }
 
 function whoPays({ provider, from }: NonNullable<Profile["credential"]>): string {
@@ -62,11 +69,12 @@ function whoPays({ provider, from }: NonNullable<Profile["credential"]>): string
 /** Everything that a saved agent says. */
 export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number): string {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), width);
-  const { command, budget, mcpServers, permissionPolicy: policy } = agent;
+  const { command, budget, mcpServers, permissionPolicy: policy, dailyCapUsd } = agent;
   return [
     `${paint("bold", agent.name)}  ${paint("dim", agent.id)}`,
     ...(agent.description === null ? [] : [row("about", agent.description)]),
     command === null ? row("profile", agent.profile) : row("command", command.map(shellWord).join(" ")),
+    ...(agent.login === "own" ? [row("login", "the agent's own, which is in its sandbox")] : []),
     ...(agent.model === null ? [] : [row("model", agent.model)]),
     ...(agent.plan === null ? [] : [row("plan", agent.plan ? "its runs make one first" : "its runs make none")]),
     ...(policy === null ? [] : [renderPolicy({ ...policy, rules: [...(policy.rules ?? []), ...listRules(policy)] }, paint, width)]),
@@ -74,11 +82,12 @@ export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number)
     ...renderVariables(agent, row),
     ...(Object.keys(agent.settings).length === 0 ? [] : [row("runs", JSON.stringify(agent.settings))]),
     ...(budget === null ? [] : [row("budget", budgetWords(budget))]),
+    ...(dailyCapUsd === null ? [] : [row("day", `${money(agent.spentTodayUsd)} of ${money(dailyCapUsd)} spent today (UTC)`)]),
     ...(agent.instructions === null ? [] : [row("told", agent.instructions)]),
   ].join("\n");
 }
 
-function budgetWords({ usd, tokens }: NonNullable<SavedAgent["budget"]>): string {
+function budgetWords({ usd, tokens, advisory }: NonNullable<SavedAgent["budget"]>): string {
   const parts = [...(usd === undefined ? [] : [`${usd} US dollars`]), ...(tokens === undefined ? [] : [`${count(tokens)} tokens`])];
-  return parts.length === 0 ? "no limit" : `at most ${parts.join(" and ")} for each run`;
+  return parts.length === 0 ? "no limit" : `at most ${parts.join(" and ")} for each run${advisory === true ? ", advisory" : ""}`;
 }

@@ -1,5 +1,6 @@
 import { decidedBy, type EventData, type RunEvent, ruleWords, spentWords } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
+import { renderApprovalEvent } from "./render-approval.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
 import { renderPlanEvent } from "./render-plan.ts";
 import { renderReplayEvent } from "./render-replay.ts";
@@ -86,6 +87,8 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return event.data.answer === null ? "" : behind(paint("yellow", "answer:"), printable(event.data.answer));
     case "notice":
       return behind(paint("yellow", "!"), printable(event.data.message).trim());
+    case "egress.denied":
+      return behind(paint("yellow", "!"), `refused to reach ${printable(event.data.target)}: ${printable(event.data.reason)}`);
     case "budget.warned":
       return behind(paint("yellow", "!"), `four fifths of the budget are spent: ${spentWords(event.data)}`);
     case "budget.exceeded":
@@ -96,6 +99,7 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return (
         renderAttemptEvent(event, paint, options.width) ??
         renderPlanEvent(event, paint, options.width) ??
+        renderApprovalEvent(event, paint, options.width) ??
         renderReplayEvent(event, paint, options.width) ??
         ""
       );

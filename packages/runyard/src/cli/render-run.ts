@@ -33,13 +33,19 @@ function agentWords({ agent }: Run): string {
 }
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
-export function renderGiven({ context, files, mcpServers, ...given }: Partial<Run>, paint: Paint, width: number): string[] {
+export function renderGiven(
+  { credential, context, files, mcpServers, settings, ...given }: Partial<Run>,
+  paint: Paint,
+  width: number,
+): string[] {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, oneLine(text, 400), width);
   return [
+    ...(credential === "inside" ? [row("login", "the agent's own, which is in its sandbox (credential: inside)")] : []),
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
     ...renderVariables(given, row),
+    ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", settings.egress.join(", "))]),
   ];
 }
 
@@ -53,6 +59,7 @@ export function renderWaiting(run: Run, paint: Paint, width: number): string[] {
 }
 
 export function answerCommand(runId: string, request: Pick<PendingRequest, "kind" | "id">, nameIt: boolean): string {
+  if (request.kind === "approval") return `runyard approve ${runId}   (or: runyard reject ${runId})`;
   const words = request.kind === "permission" ? "allow   (or deny)" : '"your answer"';
   return `runyard answer ${runId} ${nameIt ? `--request ${request.id} ` : ""}${words}`;
 }
@@ -68,18 +75,19 @@ export interface EndOptions {
 export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string {
   const lines = [`${paint(["bold", statusStyle(run.status)], run.status)} after ${duration(run.usage.executionTime)}`];
   if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
-  if (run.result !== null) lines.push(...renderResult(run.result, paint));
+  if (run.result !== null) lines.push(...renderResult(run, run.result, paint));
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
-  if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run.budget)}`);
+  if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run, run.budget)}`);
   if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
   if (hints && run.result?.headBranch) lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
   return lines.join("\n");
 }
 
-function renderResult(result: NonNullable<Run["result"]>, paint: Paint): string[] {
+function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint): string[] {
   if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
-  const branch = result.headBranch === null ? paint("dim", "none: this is a replay") : paint("bold", result.headBranch);
+  const why = run.replayOf === null ? "none: the run has no permission repository:write" : "none: this is a replay";
+  const branch = result.headBranch === null ? paint("dim", why) : paint("bold", result.headBranch);
   return [`  ${paint("dim", "branch")}  ${branch}`, `  ${paint("dim", "change")}  ${change}`];
 }
 
@@ -92,13 +100,15 @@ function renderUsage(run: Run): string {
 }
 
 /** How much of a run's budget is spent. */
-export function renderBudget(budget: NonNullable<Run["budget"]>): string {
-  return `${spentWords(budget)} spent${budget.enforcement === "enforced" ? "" : "; without isolation an agent can pass it by"}`;
+export function renderBudget({ credential }: Pick<Run, "credential">, budget: NonNullable<Run["budget"]>): string {
+  const why = credential === "inside" ? "the answer under way can pass it" : "without isolation an agent can pass it by";
+  return `${spentWords(budget)} spent${budget.enforcement === "enforced" ? "" : `; ${budget.enforcement}: ${why}`}`;
 }
 
 /** What a run cost: all of it, or what is known and how much is not. */
-function renderCost({ usage, simulated }: Run): string {
+function renderCost({ usage, simulated, credential }: Run): string {
   if (simulated) return "simulated";
+  if (credential === "inside") return "paid with the agent's own login";
   if (usage.totalCost !== null) return money(usage.totalCost);
   const calls = `${plural(usage.unpricedCalls, "call")} without a known cost`;
   return usage.pricedCost === null ? "cost unknown" : `${money(usage.pricedCost)} and ${calls}`;

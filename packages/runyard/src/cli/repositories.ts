@@ -1,7 +1,8 @@
 import path from "node:path";
 import type { RunyardClient } from "@runyard/sdk";
-import { type ChangeRepositoryRequest, type Repository, repositoryIdSchema } from "@runyard/sdk/contract";
+import { type ChangeRepositoryRequest, money, type Repository, repositoryIdSchema } from "@runyard/sdk/contract";
 import { Option } from "commander";
+import { approvalOption } from "./approval-option.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -18,13 +19,15 @@ interface RepositoryOptions extends VariableOptions {
   readonly planningStatement?: string;
   readonly planningStatementFile?: string;
   readonly autoConfirmPlans?: boolean;
+  /** False: none any more. */
+  readonly approvalAbove?: number | false;
   readonly json?: boolean;
 }
 
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first. --env and --secret replace all variables and all secrets that there were.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env and --secret replace all variables and all secrets that there were.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
@@ -41,6 +44,8 @@ export const repositories = command("repositories", {
   .addOption(new Option("--planning-statement-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("planningStatement"))
   .option("--auto-confirm-plans", "plans are approved at once, by policy")
   .option("--no-auto-confirm-plans", "they wait for a person")
+  .addOption(approvalOption("let its runs wait for"))
+  .option("--no-approval-above", "the repository has no such limit of its own")
   .addOption(jsonOption());
 addNoVariableOptions(addVariableOptions(repositories, "each of its runs"));
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
@@ -59,13 +64,14 @@ repositories.action(async (name: string | undefined, options: RepositoryOptions)
 });
 
 async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryRequest> {
-  const { plan, planDefault, planningStatement, planningStatementFile, autoConfirmPlans } = options;
+  const { plan, planDefault, planningStatement, planningStatementFile, autoConfirmPlans, approvalAbove } = options;
   const statement = planningStatementFile === undefined ? planningStatement : await readText(planningStatementFile);
   return {
     ...(plan === undefined ? {} : { plan }),
     ...(planDefault === true ? { plan: null } : {}),
     ...(statement === undefined ? {} : { planningStatement: statement.trim() === "" ? null : statement }),
     ...(autoConfirmPlans === undefined ? {} : { autoConfirmPlans }),
+    ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
     ...variableRequest(options),
   };
 }
@@ -117,13 +123,14 @@ export async function knownRepository(client: RunyardClient, name: string): Prom
 }
 
 function renderRepository(repository: Repository, paint: Paint, width: number): string {
-  const { plan, planningStatement, autoConfirmPlans } = repository;
+  const { plan, planningStatement, autoConfirmPlans, approvalAboveUsd: above } = repository;
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
   const first = plan === null ? "as the organization has it" : plan ? "runs make one first" : "runs make none";
   return [
     `${paint("bold", repository.id)}  ${printable(repository.repositoryUrl)}`,
     row("plan", `${first}, unless they say otherwise`),
     row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
+    row("approve", above === null ? "no limit of its own" : `runs above ${money(above)} wait for a person`),
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
     ...renderVariables(repository, row),
   ].join("\n");

@@ -1,7 +1,21 @@
 import { text } from "node:stream/consumers";
 import path from "node:path";
-import { type CreateRunRequest, type Estimate, idempotencyKeySchema, MAX_TASK_CHARS, money, SANDBOX_DRIVERS } from "@runyard/sdk/contract";
+import {
+  type CreateRunRequest,
+  EGRESS_PRESETS,
+  egressPatternSchema,
+  type Estimate,
+  idempotencyKeySchema,
+  MAX_TASK_CHARS,
+  money,
+  REPOSITORY_PERMISSIONS,
+  RUN_PERMISSIONS,
+  type RunPermission,
+  SANDBOX_DRIVERS,
+  WORKSPACE_PERMISSIONS,
+} from "@runyard/sdk/contract";
 import { InvalidArgumentError, Option } from "commander";
+import { approvalOption } from "./approval-option.ts";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
 import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
@@ -11,6 +25,7 @@ import { handOver, type HandOverOptions } from "./hand-over.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { count, duration, plural, print, printJson } from "./output.ts";
 import { parseCommand } from "./parse-command.ts";
+import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
 import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
@@ -23,12 +38,16 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly mcpServers?: CreateRunRequest["mcpServers"];
   readonly agent?: string;
   readonly agentCommand?: string[];
+  readonly ownLogin?: boolean;
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
+  readonly permissions?: RunPermission[];
+  readonly egress?: string[];
   readonly timeout?: number;
   readonly agentWait?: number;
   readonly idempotencyKey?: string;
   readonly estimate?: boolean;
+  readonly approvalAbove?: number;
 }
 
 const permissions = permissionOptions();
@@ -38,8 +57,8 @@ const base = command("run", {
   group: GROUP.runs,
   more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
 Of --allow, --ask and --deny the first that fits a tool call decides, in the order in which they are given; what none fits is allowed in a sandbox. Kinds alone, without --allow, are the exception: there --deny counts first. A pattern is a command line for execute and a path for other kinds.
-With --plan the agent first makes a plan, in a workspace that is thrown away. The run then waits until somebody says \`runyard confirm\`, \`revise\` or \`reject\`, from any terminal.
-Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 130 interrupted.`,
+With --plan the agent first makes a plan, in a workspace that is thrown away. The run then waits until somebody says \`runyard confirm\`, \`revise\` or \`reject\`, from any terminal. In the same way a run that may cost more than --approval-above waits before it begins, for \`runyard approve\` or \`reject\`; of several such limits the lowest counts.
+Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
     'runyard run "move the parser to its own package" --plan',
@@ -49,6 +68,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     'runyard run "write the missing docs" --budget 2.50',
     'runyard run "fix the failing test" --env NODE_ENV=test --secret NPM_TOKEN',
+    'runyard run "refactor the parser" --approval-above 5',
     "runyard run - --detach --json < task.md",
   ],
 })
@@ -63,9 +83,21 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
     ),
   )
   .option("--agent-command <words>", "any program that speaks ACP, run in the workspace, for example 'node my-agent.mjs'", parseCommand)
+  .option("--own-login", "call with the login that the agent's own program holds on the server's machine (claude, codex)")
+  .option("--no-own-login", "call with the server's keys, whatever the saved agent says")
   .option("--model <name>", "the model (default: the agent's, or the server's RUNYARD_MODEL)")
   .option("--mcp-servers <json>", "MCP servers for the agent: a JSON list, or @file", parseJsonOption)
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
+  .option(
+    "--permissions <list>",
+    `what the run is granted: ${WORKSPACE_PERMISSIONS.join(",")} for its workspace, ${REPOSITORY_PERMISSIONS.join(",")} for the repository (default: all)`,
+    parseListOf(RUN_PERMISSIONS, "permission"),
+  )
+  .option(
+    "--egress <hosts>",
+    `hosts that programs in the sandbox may reach, with commas: api.example.com, *.example.com, or ${Object.keys(EGRESS_PRESETS).join(", ")}; may be repeated (default: none)`,
+    collectHosts,
+  )
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--agent-wait <seconds>", "how long the agent is kept waiting for an answer before it is let go (default: 600)", parseSeconds)
   .addOption(permissions.allow)
@@ -73,6 +105,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
   .addOption(permissions.deny);
 
 export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(base, "the run"))))
+  .addOption(approvalOption("let it wait for"))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("--estimate", "say what it would cost, and create nothing")
   .option("-d, --detach", "do not wait for the end")
@@ -107,13 +140,15 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.agentWait === undefined ? {} : { agentWait: options.agentWait * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
+    ...(options.permissions === undefined ? {} : { permissions: options.permissions }),
+    ...(options.egress === undefined ? {} : { egress: options.egress }),
+    ...(options.approvalAbove === undefined ? {} : { approvalAboveUsd: options.approvalAbove }),
   };
   return {
     task: await taskOf(task),
     repositoryUrl: path.resolve(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
-    ...(options.agentCommand === undefined ? {} : { agent: { command: options.agentCommand } }),
-    ...(options.agent === undefined ? {} : { agent: { name: options.agent } }),
+    ...agentRequest(options),
     ...(options.context === undefined ? {} : { context: options.context }),
     ...(options.file === undefined ? {} : { files: options.file }),
     ...(options.mcpServers === undefined ? {} : { mcpServers: options.mcpServers }),
@@ -126,6 +161,22 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...budgetRequest(options),
     ...variableRequest(options),
   };
+}
+
+function collectHosts(list: string, before: string[] = []): string[] {
+  const hosts = list.split(",").map((host) => egressPatternSchema.safeParse(host.trim()));
+  const wrong = hosts.find((host) => !host.success);
+  if (wrong?.error !== undefined) throw new InvalidArgumentError(`It ${wrong.error.issues[0]?.message}.`);
+  return [...before, ...hosts.flatMap((host) => host.data ?? [])];
+}
+
+function agentRequest({ agent: name, agentCommand: words, ownLogin }: RunOptions): Pick<CreateRunRequest, "agent"> {
+  const agent = {
+    ...(name !== undefined && { name }),
+    ...(words !== undefined && { command: words }),
+    ...(ownLogin !== undefined && { login: ownLogin ? ("own" as const) : ("gateway" as const) }),
+  };
+  return Object.keys(agent).length === 0 ? {} : { agent };
 }
 
 /** The text that an agent is given, from the command line or, for "-", from stdin. */

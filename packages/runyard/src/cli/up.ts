@@ -5,11 +5,16 @@ import { readFileSync } from "node:fs";
 import {
   allowedHostsFromEnvironment,
   databaseUrlFromEnvironment,
+  DEFAULT_KEEP_RECORDINGS,
+  DEFAULT_KEEP_WORKSPACES,
   DEFAULT_MAX_RUNS,
   DEFAULT_PORT,
   DEFAULT_STOP_TIMEOUT,
+  egressNetworksFromEnvironment,
   ON_STOP,
   type OnStop,
+  parseDays,
+  parseDiskBudget,
   parseMaxRuns,
   parseOnStop,
   parsePort,
@@ -21,7 +26,7 @@ import {
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import type { RunningServer } from "../main.ts";
-import { readProviders } from "../providers.ts";
+import { readLoginWays, readProviders } from "../providers.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { localServer } from "./local-server.ts";
@@ -41,6 +46,9 @@ interface UpOptions {
   readonly unsafeProcess?: boolean;
   readonly onStop?: OnStop;
   readonly stopTimeout?: number;
+  readonly keepWorkspaces?: number | null;
+  readonly keepRecordings?: number | null;
+  readonly diskBudget?: number;
   readonly json?: boolean;
 }
 
@@ -86,6 +94,17 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     `how long \`stop\` waits; what runs then lives on (default: RUNYARD_STOP_TIMEOUT or ${DEFAULT_STOP_TIMEOUT})`,
     stopTimeoutOf,
   )
+  .option(
+    "--keep-workspaces <days>",
+    `how long the workspaces of ended runs are kept; "forever" (default: RUNYARD_KEEP_WORKSPACES or ${DEFAULT_KEEP_WORKSPACES})`,
+    daysOf,
+  )
+  .option(
+    "--keep-recordings <days>",
+    `how long the recordings of their model calls are (default: RUNYARD_KEEP_RECORDINGS or ${DEFAULT_KEEP_RECORDINGS})`,
+    daysOf,
+  )
+  .option("--disk-budget <GB>", "what all of that may take; the oldest goes first (default: RUNYARD_DISK_BUDGET or no limit)", diskBudgetOf)
   .addOption(jsonOption())
   .action(async (options: UpOptions) => {
     // First: a part of the configuration is read from it.
@@ -170,11 +189,37 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl,
     providers: understood(() => readProviders(home, env), "Correct it, or leave it out to start without a model."),
+    loginWays: understood(() => readLoginWays(home, env), "Correct it, or leave it out."),
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
     secretsKey: understood(() => secretsKeyFromEnvironment(env), "Correct it, or leave it out to use the key of this home."),
     timings: timingsFromEnvironment(env),
+    egressNetworks: understood(() => egressNetworksFromEnvironment(env), "Correct it, or leave it out."),
+    retention: retentionOf(options, env),
   };
+}
+
+const DAY_MS = 86_400_000;
+
+function retentionOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConfiguration["retention"] {
+  const daysMs = (flag: number | null | undefined, name: string, usual: number): number | null => {
+    const days = flag === undefined ? daysOf(env[name] || String(usual)) : flag;
+    return days === null ? null : days * DAY_MS;
+  };
+  const gigabytes = options.diskBudget ?? (env["RUNYARD_DISK_BUDGET"] ? diskBudgetOf(env["RUNYARD_DISK_BUDGET"]) : null);
+  return {
+    workspaceMs: daysMs(options.keepWorkspaces, "RUNYARD_KEEP_WORKSPACES", DEFAULT_KEEP_WORKSPACES),
+    recordingMs: daysMs(options.keepRecordings, "RUNYARD_KEEP_RECORDINGS", DEFAULT_KEEP_RECORDINGS),
+    diskBytes: gigabytes === null ? null : gigabytes * 1e9,
+  };
+}
+
+function daysOf(text: string): number | null {
+  return understood(() => parseDays(text), "Set it with --keep-workspaces and --keep-recordings, or in the environment.");
+}
+
+function diskBudgetOf(text: string): number {
+  return understood(() => parseDiskBudget(text), "Set it with --disk-budget or RUNYARD_DISK_BUDGET.");
 }
 
 function portOf(text: string): number {

@@ -46,6 +46,8 @@ describe("what a run asked for", () => {
   });
 
   test("retries alone: after what comes from outside the task", () => {
+    const types = (["small", "medium", "large"] as const).map((machineType) => attemptSettingsOf({ machineType }).sandboxType);
+    expect(types).toEqual(["standard", "high-cpu", "high-memory"]);
     expect(attemptSettingsOf({ maxRetries: 2 }).retryableErrors).toEqual(DEFAULT_RETRYABLE_ERRORS);
   });
 

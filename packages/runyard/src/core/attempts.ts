@@ -2,6 +2,7 @@ import {
   DEFAULT_RETRYABLE_ERRORS,
   DEFAULT_VERIFY_RETRIES,
   type EventData,
+  type MachineType,
   MAX_TIMEOUT_MS,
   type RunError,
   type RunErrorType,
@@ -9,7 +10,7 @@ import {
   type SandboxType,
   type VerifyKind,
 } from "@runyard/sdk/contract";
-import { whyNotGranted } from "./limits.ts";
+import { MACHINE, whyNotGranted } from "./limits.ts";
 
 /** How often, after what, and with what a run is tried, and what is verified; every default filled in. */
 export interface AttemptSettings {
@@ -34,6 +35,7 @@ export interface AttemptWishes {
   readonly retryableErrors?: readonly RunErrorType[] | undefined;
   readonly recovery?: { readonly timeout?: "double" | undefined; readonly outOfMemory?: "high-memory" | undefined } | undefined;
   readonly sandboxType?: SandboxType | undefined;
+  readonly machineType?: MachineType | undefined;
   readonly verify?: readonly VerifyCommand[] | undefined;
   readonly verifyRetries?: number | undefined;
 }
@@ -45,7 +47,7 @@ export function attemptSettingsOf(wishes: AttemptWishes): AttemptSettings {
     maxRetries,
     retryableErrors: maxRetries === 0 ? [] : [...new Set(wishes.retryableErrors ?? DEFAULT_RETRYABLE_ERRORS)],
     recovery: { timeout: recovery.timeout ?? null, outOfMemory: recovery.outOfMemory ?? null },
-    sandboxType: wishes.sandboxType ?? "standard",
+    sandboxType: wishes.sandboxType ?? MACHINE[wishes.machineType ?? "small"],
     verify: wishes.verify ?? [],
     verifyRetries: wishes.verifyRetries ?? DEFAULT_VERIFY_RETRIES,
   };

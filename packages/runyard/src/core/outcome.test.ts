@@ -7,6 +7,7 @@ const GOOD: TurnFacts = {
   sawOutput: true,
   handedIn: false,
   gateway: { calls: 3, failed: 0, lastError: null },
+  renewLogin: null,
   exit: null,
   oomKills: 0,
   stderrTail: "",
@@ -40,6 +41,12 @@ describe("a turn that fails", () => {
   it.each<[string, Partial<TurnFacts>, string, RegExp]>([
     ["no output, no model", { sawOutput: false, gateway: null }, "agent-error", /without any output/],
     ["no output, no call", { sawOutput: false, gateway: { calls: 0, failed: 0, lastError: null } }, "agent-error", /without any output/],
+    [
+      "a login of the agent's own that is not accepted",
+      { ...failedCalls(401, "token expired"), renewLogin: "codex login" },
+      "agent-error",
+      /answered 401.*own login.*token expired\..*renew it on the server's machine \(codex login\)/,
+    ],
     ["401 that the agent printed as text", failedCalls(401, "bad key"), "agent-error", /answered 401.*API key.*bad key\..*Check the key/],
     ["403", failedCalls(403, "not yours!"), "agent-error", /answered 403.*API key.*not yours! Check/],
     ["404", failedCalls(404, "no model x"), "agent-error", /404.*model.*not found.*no model x/],

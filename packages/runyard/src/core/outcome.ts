@@ -18,6 +18,8 @@ export interface TurnFacts {
   readonly handedIn: boolean;
   /** Model calls of this turn; null when the agent does not go through the gateway. */
   readonly gateway: { readonly calls: number; readonly failed: number; readonly lastError: ModelCallError | null } | null;
+  /** What renews the login that the agent calls with; null: it calls with the gateway's keys. */
+  readonly renewLogin: string | null;
   /** How the agent's process ended; null while it lives. `code` is null when nobody knows it. */
   readonly exit: { readonly code: number | null } | null;
   /** Processes of this sandbox that the kernel killed for want of memory. */
@@ -37,7 +39,7 @@ export function judgeTurn(facts: TurnFacts): TurnVerdict {
   if (facts.stopReason === null) return fail(brokenOffReason(facts));
   if (facts.stopReason !== "end_turn" && !(facts.handedIn && facts.stopReason === "cancelled"))
     return fail(stopReasonError(facts.stopReason));
-  const cause = causeOfTotalFailure(facts.gateway);
+  const cause = causeOfTotalFailure(facts);
   if (cause) return fail(cause);
   if (!facts.sawOutput && !modelAnswered(facts.gateway)) {
     return fail(
@@ -60,15 +62,15 @@ function modelAnswered(gateway: TurnFacts["gateway"]): boolean {
 }
 
 /** The provider's fault, when calls were made and none succeeded. */
-function causeOfTotalFailure(gateway: TurnFacts["gateway"]): RunError | null {
-  return gateway === null || gateway.calls === 0 || modelAnswered(gateway) ? null : providerError(gateway.lastError);
+function causeOfTotalFailure({ gateway, renewLogin }: TurnFacts): RunError | null {
+  return gateway === null || gateway.calls === 0 || modelAnswered(gateway) ? null : providerError(gateway.lastError, renewLogin);
 }
 
 /** The agent said that it failed. Where a model call failed too, that is the cause, and decides whether a retry can help. */
 function agentErrorReason(facts: TurnFacts, words: string): RunError {
   if (facts.oomKills > 0) return outOfMemory();
   const lastError = facts.gateway?.lastError ?? null;
-  const cause = lastError ? providerError(lastError) : causeOfTotalFailure(facts.gateway);
+  const cause = lastError ? providerError(lastError, facts.renewLogin) : causeOfTotalFailure(facts);
   return cause
     ? error(cause.type, `${cause.message} The agent said: ${shorten(words)}`)
     : error("agent-error", `The agent failed: ${shorten(words)}`);
@@ -86,7 +88,7 @@ function brokenOffReason(facts: TurnFacts): RunError {
     facts.exit === null
       ? "stopped in the middle of its turn without a word"
       : `${code === null ? "ended" : `exited with code ${code}`} before its turn was over`;
-  const cause = causeOfTotalFailure(facts.gateway);
+  const cause = causeOfTotalFailure(facts);
   return error(cause?.type ?? "agent-error", `${cause ? `${cause.message} ` : ""}The agent ${end}.${said}`);
 }
 
@@ -127,7 +129,7 @@ function stopReasonError(stopReason: string): RunError {
 }
 
 /** Says what the provider's answer means; the type tells whether trying again can help. */
-function providerError(lastError: ModelCallError | null): RunError {
+function providerError(lastError: ModelCallError | null, renewLogin: string | null): RunError {
   if (lastError === null) return error("network-error", "Every model call failed, and no reason was recorded.");
   const { status, message } = lastError;
   const words = message.trim() === "" ? "it gave no reason." : sentence(shorten(message));
@@ -135,6 +137,11 @@ function providerError(lastError: ModelCallError | null): RunError {
   // It said yes and then sent something else, or broke off.
   if (status < 300) return error("network-error", `The model provider's answer could not be used: ${words}`);
   const answered = `The model provider answered ${status}`;
+  if ((status === 401 || status === 403) && renewLogin !== null)
+    return error(
+      "agent-error",
+      `${answered}: it did not accept the agent's own login. It said: ${words} The login may have expired: renew it on the server's machine (${renewLogin}), and start the run again or continue it.`,
+    );
   if (status === 401 || status === 403)
     return error(
       "agent-error",

@@ -18,6 +18,7 @@ const isolation = (filesystem: Isolation["filesystem"], network: Isolation["netw
   filesystem,
   network,
   processes: "none",
+  syscalls: "none",
 });
 const bare = (kind: ToolKind): AskedCall => ({ kind, paths: [], command: null, isWhole: true });
 const verdictOf = (policy: Partial<PermissionPolicy>, kind: ToolKind): string =>

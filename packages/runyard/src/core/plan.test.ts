@@ -15,8 +15,8 @@ import {
 } from "./plan.ts";
 
 const NOTHING: PlanDefaults = { organizationPlans: false, repositoryPlans: null, statement: null, autoConfirm: false };
-const HELD = { filesystem: "hard", network: "hard", processes: "hard" } as const;
-const LOOSE = { filesystem: "none", network: "none", processes: "none" } as const;
+const HELD = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
+const LOOSE = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 
 describe("settings", () => {
   test.each<[string, Parameters<typeof planSettingsOf>, boolean]>([

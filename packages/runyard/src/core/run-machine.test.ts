@@ -19,6 +19,17 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   entered: { type: "entered", phase: "building" },
   retried: { type: "retried", retry: { attempt: 2, error, delayMs: 1_000, timeout: 60_000, sandboxType: "standard" } },
   requeued: { type: "requeued", retry: { attempt: 2, error, delayMs: 0, timeout: 60_000, sandboxType: "standard" } },
+  approval_requested: {
+    type: "approval_requested",
+    request: {
+      approvalId: "approval_1",
+      title: "Dear.",
+      estimate: { cost: 8, executionTime: null, range: { low: 7, high: 9 }, basis: "task", runs: 0 },
+      aboveUsd: 5,
+    },
+  },
+  approval_granted: { type: "approval_granted", grant: { approvalId: "approval_1", userId: "u" } },
+  approval_rejected: { type: "approval_rejected", rejection: { approvalId: "approval_1", reason: "Too dear.", userId: "u" } },
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
   released: { type: "released", notice: { level: "info", code: "agent-released", message: "Let go." } },
@@ -48,7 +59,7 @@ const state = (status: RunStatus, more: Partial<RunState> = {}): RunState => ({
 
 /** The whole table once more, written down by hand: every fact that may happen, and where it leads. */
 const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> = {
-  pending: { claimed: "running", broke: "failed", cancelled: "cancelled" },
+  pending: { claimed: "running", approval_requested: "awaiting_input", broke: "failed", cancelled: "cancelled" },
   running: {
     entered: "running",
     retried: "running",
@@ -63,6 +74,8 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     cancelled: "cancelled",
   },
   awaiting_input: {
+    approval_granted: "pending",
+    approval_rejected: "cancelled",
     asked: "awaiting_input",
     answered: "running",
     released: "awaiting_input",
@@ -82,7 +95,8 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
 
 describe.each(RUN_STATUSES)("a run that is %s", (status) => {
   test.each(Object.values(FACTS))("$type", (fact) => {
-    const next = transition(state(status, { plans: fact.type === "plan_proposed" }), fact);
+    const isApproval = fact.type.startsWith("approval_");
+    const next = transition(state(status, { plans: fact.type === "plan_proposed", ...(isApproval && { begun: false }) }), fact);
     const expected = EXPECTED[status][fact.type];
     expect(canHappen(status, fact.type)).toBe(expected !== undefined);
     if (expected === undefined) expect(next).toEqual({ ok: false });
@@ -133,6 +147,21 @@ describe("what else a fact changes", () => {
     expect(transition(left, FACTS.left_asking)).toEqual({ ok: false });
   });
 
+  test("a turn that waits for an approval is in nobody's hands: it is let begin, or ends, and is answered by nothing else", () => {
+    const waiting = after(QUEUED, FACTS.approval_requested);
+    expect(waiting).toMatchObject({ status: "awaiting_input", phase: "queued", openRequests: 1, inHand: false, begun: false, attempt: 0 });
+    expect(after(waiting, FACTS.approval_granted)).toEqual(QUEUED);
+    expect(after(waiting, FACTS.approval_rejected)).toMatchObject({ status: "cancelled", openRequests: 0 });
+    expect(after(waiting, FACTS.cancelled)).toMatchObject({ status: "cancelled", openRequests: 0 });
+    for (const fact of [FACTS.answered, FACTS.asked, FACTS.finished, FACTS.broke, FACTS.released, FACTS.claimed, FACTS.approval_requested])
+      expect(transition(waiting, fact)).toEqual({ ok: false });
+    // What has begun asks for permissions, and is approved by no approval.
+    expect(transition(state("awaiting_input"), FACTS.approval_granted)).toEqual({ ok: false });
+    expect(transition(state("pending", { begun: true }), FACTS.approval_requested)).toEqual({ ok: false });
+    const later = after(after(state("completed"), FACTS.continued), FACTS.approval_requested);
+    expect(later).toMatchObject({ status: "awaiting_input", turn: 2, attempt: 1, inHand: false });
+  });
+
   test("a request while another one waits is counted", () => {
     expect(after(state("awaiting_input", { openRequests: 1 }), { type: "asked", requests: 1 })).toMatchObject({ openRequests: 2 });
   });
@@ -170,6 +199,9 @@ describe("the events that tell of a fact", () => {
     ["broke", ["run.failed"]],
     ["deadline_passed", ["run.timeout"]],
     ["cancelled", ["run.cancelled"]],
+    ["approval_requested", ["approval.requested"]],
+    ["approval_granted", ["approval.granted"]],
+    ["approval_rejected", ["approval.rejected", "run.cancelled"]],
     ["released", ["notice"]],
     ["left_asking", ["question.asked"]],
     ["plan_proposed", ["plan.proposed"]],
@@ -180,7 +212,7 @@ describe("the events that tell of a fact", () => {
     ["asked", []],
   ] as const)("%s", (type, expected) => {
     const status = RUN_STATUSES.find((candidate) => canHappen(candidate, type)) ?? "pending";
-    const next = transition(state(status, { plans: true }), FACTS[type]);
+    const next = transition(state(status, { plans: true, ...(type.startsWith("approval_") && { begun: false }) }), FACTS[type]);
     expect(next.ok && next.events.map((event) => event.type)).toEqual([...expected]);
   });
 

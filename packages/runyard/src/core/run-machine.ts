@@ -46,6 +46,10 @@ export type RunFact =
   | { readonly type: "retried"; readonly retry: EventData<"run.retrying"> }
   /** The runner was lost: the run waits for another one to begin the next attempt. */
   | { readonly type: "requeued"; readonly retry: EventData<"run.retrying"> }
+  /** The turn may cost too much to begin by itself. */
+  | { readonly type: "approval_requested"; readonly request: EventData<"approval.requested"> }
+  | { readonly type: "approval_granted"; readonly grant: EventData<"approval.granted"> }
+  | { readonly type: "approval_rejected"; readonly rejection: EventData<"approval.rejected"> }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
   /** Its agent was let go, because the answers that it waits for did not come for so long. */
@@ -70,7 +74,7 @@ type FactType = RunFact["type"];
  * not in the table cannot happen (design: "A run's life").
  */
 const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
-  pending: { claimed: "running", broke: "failed", cancelled: "cancelled" },
+  pending: { claimed: "running", approval_requested: "awaiting_input", broke: "failed", cancelled: "cancelled" },
   running: {
     entered: "running",
     retried: "running",
@@ -87,6 +91,8 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
   },
   awaiting_input: {
     asked: "awaiting_input",
+    approval_granted: "pending",
+    approval_rejected: "cancelled",
     answered: "running",
     released: "awaiting_input",
     left_asking: "awaiting_input",
@@ -152,9 +158,22 @@ function statusAfterAnswer(state: RunState, openRequests: number): RunStatus {
 
 /** What the status alone does not tell. */
 function fits(state: RunState, fact: RunFact): boolean {
-  if (fact.type === "plan_proposed") return state.plans;
-  // Nobody is there who could do more to it.
-  return state.status !== "awaiting_input" || state.inHand || fact.type === "answered" || fact.type === "cancelled";
+  switch (fact.type) {
+    case "plan_proposed":
+      return state.plans;
+    // What a run waits for before its turn begins is an approval, and nothing else.
+    case "approval_requested":
+    case "approval_granted":
+    case "approval_rejected":
+      return !state.begun;
+    case "answered":
+      return state.begun;
+    case "cancelled":
+      return true;
+    default:
+      // Nobody is there who could do more to it.
+      return state.status !== "awaiting_input" || state.inHand;
+  }
 }
 
 function openRequestsAfter(state: RunState, fact: RunFact): number {
@@ -163,6 +182,8 @@ function openRequestsAfter(state: RunState, fact: RunFact): number {
       return state.openRequests + fact.requests;
     case "left_asking":
       return state.openRequests + fact.questions.length;
+    case "approval_requested":
+      return 1;
     case "answered":
       return state.openRequests - 1;
     case "entered":
@@ -211,6 +232,15 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
     case "retried":
     case "requeued":
       return [{ type: "run.retrying", data: fact.retry }];
+    case "approval_requested":
+      return [{ type: "approval.requested", data: fact.request }];
+    case "approval_granted":
+      return [{ type: "approval.granted", data: fact.grant }];
+    case "approval_rejected":
+      return [
+        { type: "approval.rejected", data: fact.rejection },
+        { type: "run.cancelled", data: { reason: fact.rejection.reason } },
+      ];
     case "finished":
       return [
         { type: "result.regular", data: { result: fact.result } },

@@ -1,3 +1,4 @@
+import type { RunSettings } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
 import { type AgentDefinition, changeAgent, PLAIN_AGENT, withAgent } from "./saved-agent.ts";
 
@@ -5,6 +6,7 @@ const REVIEWER: AgentDefinition = {
   description: "Reviews",
   profile: "opencode",
   command: null,
+  login: "own",
   model: "m-1",
   instructions: "You review.",
   permissionPolicy: { ask: ["edit"], deny: [] },
@@ -23,6 +25,7 @@ describe("a change of an agent", () => {
     const nothing = {
       description: null,
       profile: null,
+      login: null,
       model: null,
       instructions: null,
       permissionPolicy: null,
@@ -55,8 +58,17 @@ describe("a change of an agent", () => {
 });
 
 describe("a run that was given an agent", () => {
+  it("calls with the server's keys, unless it or its agent says otherwise", () => {
+    const { login: _, ...earlier } = REVIEWER;
+    expect(withAgent({}, earlier).login).toBe("gateway");
+    expect(changeAgent(earlier, {}).login).toBeUndefined();
+    expect(withAgent({ login: "own" }, earlier).login).toBe("own");
+    expect(withAgent({ login: "gateway" }, REVIEWER).login).toBe("gateway");
+  });
+
   it("is what the agent says, where it says nothing itself", () => {
     expect(withAgent({}, REVIEWER)).toEqual({
+      login: "own",
       model: "m-1",
       permissionPolicy: REVIEWER.permissionPolicy,
       mcpServers: REVIEWER.mcpServers,
@@ -65,6 +77,7 @@ describe("a run that was given an agent", () => {
       budget: { usd: 2 },
     });
     expect(withAgent({}, PLAIN_AGENT)).toEqual({
+      login: "gateway",
       model: undefined,
       permissionPolicy: undefined,
       mcpServers: [],
@@ -72,6 +85,21 @@ describe("a run that was given an agent", () => {
       plan: undefined,
       budget: null,
     });
+  });
+
+  it("has one size: that of the run, by whichever name", () => {
+    const of = (settings: RunSettings) => withAgent({ settings }, REVIEWER).settings;
+    expect(of({ machineType: "large" })).toEqual({ timeout: 60_000, machineType: "large" });
+    expect(of({ sandboxType: "standard" })).toEqual({ timeout: 60_000, sandboxType: "standard" });
+    expect(of({})).toEqual(REVIEWER.settings);
+  });
+
+  it("may reach what it or its agent is allowed", () => {
+    const agent = { ...REVIEWER, settings: { egress: ["npm", "a.example"] } };
+    expect(withAgent({ settings: { egress: ["b.example", "npm"] } }, agent).settings.egress).toEqual(["npm", "a.example", "b.example"]);
+    expect(withAgent({ settings: {} }, agent).settings.egress).toEqual(["npm", "a.example"]);
+    expect(withAgent({}, agent).settings.egress).toEqual(["npm", "a.example"]);
+    expect(withAgent({ settings: { egress: ["b.example"] } }, REVIEWER).settings.egress).toEqual(["b.example"]);
   });
 
   it("is what it says itself: settings and limits one by one, servers by name", () => {
@@ -88,9 +116,18 @@ describe("a run that was given an agent", () => {
     };
     expect(withAgent(wishes, REVIEWER)).toEqual({
       ...wishes,
+      login: "own",
       settings: { timeout: 5_000, sandboxType: "high-cpu" },
       budget: { usd: 2, tokens: 9 },
     });
     expect(withAgent({ mcpServers: [other] }, REVIEWER).mcpServers).toEqual([...REVIEWER.mcpServers, other]);
+  });
+
+  it("cannot loosen from where on a person decides", () => {
+    const bound = { ...REVIEWER, settings: { approvalAboveUsd: 5 } };
+    const above = (approvalAboveUsd: number) => withAgent({ settings: { approvalAboveUsd } }, bound).settings;
+    expect(above(9)).toEqual({ approvalAboveUsd: 5 });
+    expect(above(1)).toEqual({ approvalAboveUsd: 1 });
+    expect(withAgent({ settings: { approvalAboveUsd: 9 } }, REVIEWER).settings).toMatchObject({ approvalAboveUsd: 9 });
   });
 });

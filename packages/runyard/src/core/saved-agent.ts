@@ -1,4 +1,5 @@
-import type { Budget, Environment, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import type { AgentLoginChoice, Budget, Environment, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import { lowestLimit } from "./approval.ts";
 
 /** A text that is encrypted, and the id of the key. */
 export interface SealedText {
@@ -16,6 +17,8 @@ export interface AgentDefinition {
   readonly profile: string;
   /** The words of a command, for the profile `custom`; else null. */
   readonly command: string[] | null;
+  /** Not there in agents of earlier versions: `gateway`. */
+  readonly login?: AgentLoginChoice | undefined;
   readonly model: string | null;
   readonly instructions: string | null;
   /** As it was asked for: what it comes to depends on the sandbox of each run. */
@@ -36,6 +39,7 @@ export interface AgentChange {
   readonly description?: Change<string>;
   readonly profile?: Change<string>;
   readonly command?: Change<string[]>;
+  readonly login?: Change<AgentLoginChoice>;
   readonly model?: Change<string>;
   readonly instructions?: Change<string>;
   readonly permissionPolicy?: Change<PermissionPolicy>;
@@ -54,6 +58,7 @@ export const PLAIN_AGENT: AgentDefinition = {
   description: null,
   profile: DEFAULT_PROFILE,
   command: null,
+  login: "gateway",
   model: null,
   instructions: null,
   permissionPolicy: null,
@@ -74,6 +79,7 @@ export function changeAgent(before: AgentDefinition, change: AgentChange): Agent
   return {
     description: after("description", null),
     ...programAfter(before, change),
+    login: after("login", "gateway"),
     model: after("model", null),
     instructions: after("instructions", null),
     permissionPolicy: after("permissionPolicy", null),
@@ -96,6 +102,7 @@ function programAfter(before: AgentDefinition, { profile, command }: AgentChange
 
 /** The part of a new run's request that a saved agent may have said already. */
 export interface RunWishes {
+  readonly login?: AgentLoginChoice | undefined;
   readonly model?: string | undefined;
   readonly permissionPolicy?: PermissionPolicy | undefined;
   readonly mcpServers?: readonly StoredMcpServer[] | undefined;
@@ -106,6 +113,7 @@ export interface RunWishes {
 
 /** What a run is asked to be that was given an agent: what it says itself, and where it says nothing, what the agent says. */
 export interface ResolvedWishes {
+  readonly login: AgentLoginChoice;
   readonly model: string | undefined;
   readonly permissionPolicy: PermissionPolicy | undefined;
   readonly mcpServers: readonly StoredMcpServer[];
@@ -115,16 +123,38 @@ export interface ResolvedWishes {
   readonly budget: Budget | null;
 }
 
-/** Settings and limits of the budget are joined one by one, and servers by their names; the rest is the run's, or else the agent's. */
+/**
+ * Settings and limits of the budget are joined one by one, and servers by their names; the rest is the run's, or else the
+ * agent's. The limit above which a person decides is the lower one: a run cannot loosen it.
+ */
 export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWishes {
   const own = wishes.mcpServers ?? [];
+  const approvalAboveUsd = lowestLimit([agent.settings.approvalAboveUsd, wishes.settings?.approvalAboveUsd]);
   const names = new Set(own.map((server) => server.name));
   return {
+    login: wishes.login ?? agent.login ?? "gateway",
     model: wishes.model ?? agent.model ?? undefined,
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
-    settings: { ...agent.settings, ...wishes.settings },
+    settings: {
+      ...sizeAside(agent.settings, wishes.settings),
+      ...wishes.settings,
+      ...egressOf(agent.settings, wishes.settings),
+      ...(approvalAboveUsd !== null && { approvalAboveUsd }),
+    },
     plan: wishes.plan ?? agent.plan ?? undefined,
     budget: wishes.budget === undefined ? agent.budget : { ...agent.budget, ...wishes.budget },
   };
+}
+
+/** An agent's settings without its size of a sandbox, where the run names one, by either name. */
+function sizeAside(settings: RunSettings, { sandboxType, machineType }: RunSettings = {}): RunSettings {
+  if (sandboxType === undefined && machineType === undefined) return settings;
+  const { sandboxType: _, machineType: __, ...rest } = settings;
+  return rest;
+}
+
+/** What either allows. */
+function egressOf({ egress: ofAgent }: RunSettings, { egress: ofRun }: RunSettings = {}): Pick<RunSettings, "egress"> {
+  return ofAgent === undefined || ofRun === undefined ? {} : { egress: [...new Set([...ofAgent, ...ofRun])] };
 }

@@ -1,11 +1,12 @@
 import { type continueRunSchema, isTerminal, type NewEvent, type RunError, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import { type RunFact, transition } from "../core/run-machine.ts";
-import { machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
+import { hasOwnLogin, machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { continueRun } from "../store/turns.ts";
+import { approvalRuleFor, requestedFact } from "./approvals.ts";
 import type { EngineOptions } from "./engine.ts";
-import { missingModel, modelFor, requirePrice } from "./model.ts";
+import { missingModel, modelFor, requireLogin, requirePrice } from "./model.ts";
 
 /** Begins the next turn of a run. Throws RunyardError `run_not_ended` where the last one goes on, or somebody else was faster. */
 export async function continueTurn(options: EngineOptions, run: RunRow, input: z.output<typeof continueRunSchema>): Promise<RunRow> {
@@ -22,10 +23,18 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     throw new RunyardError("sandbox_not_available", reason ?? `The sandbox driver ${run.spec.sandboxDriver} cannot be used here.`);
   // A run that could not begin for want of a model takes the one that there is now.
   const needs = options.describeAgent(run.spec.agent.profile);
-  const model = run.spec.model ?? (needs === undefined ? null : modelFor(options.model(), needs).model);
-  const spec: RunSpec = { ...run.spec, model, ...(input.budget !== undefined && { budget: input.budget }) };
-  const error = whyNoModel(options, { ...run, spec });
-  if (error === null && needs !== undefined && needs.apis.length > 0) await requirePrice(options, input.budget, model);
+  const callsOwn = hasOwnLogin(run);
+  const model = run.spec.model ?? (needs === undefined || callsOwn ? null : modelFor(options.model(), needs).model);
+  const ofRun: RunSpec = { ...run.spec, model, ...(input.budget !== undefined && { budget: input.budget }) };
+  const error = whyNoModel(options, { ...run, spec: ofRun });
+  if (error === null && callsOwn) requireLogin(options, ofRun.agent.profile, ofRun.budget ?? null);
+  if (error === null && !callsOwn && needs !== undefined && needs.apis.length > 0) await requirePrice(options, input.budget, model);
+  const { org_id: orgId, repository_url: repositoryUrl } = run;
+  const turn = { orgId, repositoryUrl, profile: run.spec.agent.profile, model, isPriced: !callsOwn, prompt, number: run.turn + 1 };
+  const rule = await approvalRuleFor(options, { ...turn, own: run.spec.approvalAboveUsd });
+  const spec: RunSpec = { ...ofRun, ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }) };
+  // A scripted model costs nothing, whatever the server is connected to by now.
+  const approval = error === null && !run.simulated ? rule.approval : null;
   const continued = await continueRun(options.db, {
     run,
     prompt,
@@ -33,7 +42,12 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     carry: options.carryOver(run),
     plans,
     error,
-    events: eventsOf(run, { prompt, plans }, error),
+    ...(approval !== null && { approval }),
+    events: eventsOf(run, [
+      { type: "continued", prompt, plans },
+      ...(error === null ? [] : [{ type: "broke", error } as const]),
+      ...(approval === null ? [] : [requestedFact(approval)]),
+    ]),
   });
   if (continued !== undefined) return continued;
   throw notEnded((await findRun(options.db, run.org_id, run.id))?.run ?? run);
@@ -47,12 +61,14 @@ function notEnded(run: RunRow): RunyardError {
 }
 
 /** A simulated run stays one, whatever the server is connected to; and a real one never becomes one. */
-function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "spec" | "simulated">): RunError | null {
+function whyNoModel(options: EngineOptions, run: Pick<RunRow, "spec" | "simulated" | "replay">): RunError | null {
+  const { spec, simulated } = run;
   const { profile } = spec.agent;
+  const callsOwn = hasOwnLogin(run);
   const needs = options.describeAgent(profile);
   if (needs === undefined || needs.apis.length === 0 || simulated) return null;
   const connection = options.model();
-  if (!connection.simulated) return missingModel(connection, { agent: { profile, ...needs }, model: spec.model });
+  if (!connection.simulated) return callsOwn ? null : missingModel(connection, { agent: { profile, ...needs }, model: spec.model });
   return {
     type: "no-model-configured",
     message:
@@ -60,8 +76,7 @@ function whyNoModel(options: EngineOptions, { spec, simulated }: Pick<RunRow, "s
   };
 }
 
-function eventsOf(run: RunRow, continued: { readonly prompt: string; readonly plans: boolean }, error: RunError | null): NewEvent[] {
-  const facts: RunFact[] = [{ type: "continued", ...continued }, ...(error === null ? [] : [{ type: "broke", error } as const])];
+function eventsOf(run: RunRow, facts: readonly RunFact[]): NewEvent[] {
   let state = machineState(run);
   return facts.flatMap((fact) => {
     const decided = transition(state, fact);

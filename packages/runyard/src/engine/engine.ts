@@ -19,30 +19,42 @@ import type { ExpectedCall } from "../core/estimate.ts";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { whyNotGranted } from "../core/limits.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
+import { grantedPermissions, policyWithin, whyNotKept } from "../core/run-permissions.ts";
 import { planSettingsOf } from "../core/plan.ts";
-import { QUEUED, transition } from "../core/run-machine.ts";
+import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
 import { resolveVariables } from "../core/variables.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import { type Carry, firstPromptOf, type GoingOn, type RequestRow, type RunRow, type RunSpec, toRun } from "../store/run-row.ts";
+import {
+  type Carry,
+  firstPromptOf,
+  type GoingOn,
+  type NewApproval,
+  type RequestRow,
+  type RunRow,
+  type RunSpec,
+  toRun,
+} from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import type { Vault } from "../store/vault.ts";
 import { variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
+import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts";
 import { continueTurn } from "./continue-run.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { readPage } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { estimateRun } from "./estimate.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
-import { missingModel, modelFor, requirePrice } from "./model.ts";
+import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
+import { createMetrics } from "./metrics.ts";
 import { createRecordings, type RecordingReader } from "./recordings.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
@@ -76,6 +88,11 @@ export interface EngineOptions {
   readonly costOf: (model: string | null, calls: readonly ExpectedCall[]) => Promise<number | null>;
   readonly defaultDriver: SandboxDriverName;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
+  /**
+   * Why a run cannot begin with the login that its agent program holds, in plain sentences; null: it can, or that is on other
+   * machines than this one, whose runners say it.
+   */
+  readonly whyNoLogin: (profile: string) => string | null;
   /** Memory that this machine has. */
   readonly hostMemoryBytes: () => number;
   readonly answers: AnswerLines;
@@ -113,6 +130,8 @@ export interface AgentNeeds {
   readonly apis: readonly string[];
   /** It takes a model of its own choice where a run names none. */
   readonly picksModel: boolean;
+  /** A plain sentence: why it cannot call with a login of its own. Anything else: it can. */
+  readonly ownLogin: object | string;
 }
 
 export interface SandboxState {
@@ -160,31 +179,45 @@ export function createEngine(options: EngineOptions) {
     if (before !== null) return before;
     const agent = await resolveAgent(options, principal.orgId, input.agent);
     const { definition } = agent;
-    const asked = withAgent(sealedWishes(options, principal, input), definition);
+    const asked = withAgent({ ...sealedWishes(options, principal, input), login: input.agent?.login }, definition);
     const { settings } = asked;
+    const isOwnLogin = asked.login === "own";
+    if (isOwnLogin) requireOwnLogin(agent.needs);
     const sandboxDriver = settings.sandboxDriver ?? options.defaultDriver;
     const sandbox = await options.probeSandbox(sandboxDriver);
     if (!sandbox.available)
       throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
+    const granted = grantedPermissions(settings.permissions);
+    const notKept = whyNotKept(granted, sandbox.isolation);
+    if (notKept !== null) throw new RunyardError("sandbox_not_available", notKept);
     const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
     const inspected = await options.inspectRepository(input.repositoryUrl, input.branch);
     const missing = await options.missingFiles(inspected, input.files ?? []);
     const connection = options.model();
-    const named = connection.connected && !connection.simulated ? asked.model : undefined;
+    // The maker of such an agent answers it, and nobody else.
+    const callsOwn = isOwnLogin && !connection.simulated;
+    if (callsOwn) requireLogin(options, definition.profile, asked.budget);
+    const named = connection.connected && !connection.simulated && !callsOwn ? asked.model : undefined;
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
-    const model = asked.model ?? modelFor(connection, agent.needs).model;
+    const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const names = given.secrets ?? [];
-    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.savedId });
+    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id });
+    const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
+    const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
+      ...(isOwnLogin && { login: asked.login }),
       model,
-      permissionPolicy: asked.permissionPolicy
-        ? normalizePolicy(asked.permissionPolicy, sandbox.isolation)
-        : defaultPolicy(sandbox.isolation),
+      permissionPolicy: policyWithin(
+        granted,
+        asked.permissionPolicy ? normalizePolicy(asked.permissionPolicy, sandbox.isolation) : defaultPolicy(sandbox.isolation),
+      ),
+      ...(settings.permissions !== undefined && { permissions: granted }),
+      ...(settings.egress !== undefined && settings.egress.length > 0 && { egress: settings.egress }),
       timeoutMs: settings.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,
@@ -196,10 +229,11 @@ export function createEngine(options: EngineOptions) {
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
       ...given,
-      ...(names.length > 0 && agent.savedId !== null && { savedAgentId: agent.savedId }),
+      ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
     };
-    const error = missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
-    if (agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
+    const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
+    if (!callsOwn && agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
+    const approval = error === null ? rule.approval : null;
     const newRun: NewRun = {
       id: newId("run"),
       orgId: principal.orgId,
@@ -212,23 +246,26 @@ export function createEngine(options: EngineOptions) {
       spec,
       simulated: connection.simulated,
       usage: NO_USAGE,
-      status: error === null ? "pending" : "failed",
+      status: error !== null ? "failed" : approval !== null ? "awaiting_input" : "pending",
       error,
-      events: creationEvents({ task: input.task, repository, missing, spec, simulated: connection.simulated, error }),
+      events: creationEvents({ task: input.task, repository, missing, spec, simulated: connection.simulated, error, approval }),
+      agentId: agent.id,
+      ...(approval !== null && { approval }),
     };
     const created = await createRunOnce(db, newRun, request);
     const sameKey = await replay(principal, created);
     if (sameKey !== null) return sameKey;
     if (created.run === undefined) throw new Error("A create that was admitted stored no run");
     wakes.notify(CLAIM);
-    return { run: show({ run: created.run, open: [] }), replayed: false, rate: rateLimitOf(created.rate) };
+    const open = approval === null ? [] : [{ ...approval, kind: "approval" as const }];
+    return { run: show({ run: created.run, open }), replayed: false, rate: rateLimitOf(created.rate) };
   }
 
   async function cancel(principal: Principal, runId: string): Promise<Run> {
     const reason = "Cancelled by a person";
     const { run } = await load(principal.orgId, runId);
     if (isTerminal(run.status)) throw ended(run.id, run.status);
-    const events = cancelEvents(reason);
+    const events = eventsFrom({ type: "cancelled", reason });
     const cancelled = await cancelRun(db, { orgId: principal.orgId, runId, reason, events });
     const after = await load(principal.orgId, runId);
     if (cancelled === undefined) throw ended(runId, after.run.status);
@@ -266,7 +303,9 @@ export function createEngine(options: EngineOptions) {
     ...createResults(options.changes, load),
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
+    ...createApprovals(options, load),
     ...createUsage(db, load),
+    ...createMetrics(db, load),
     ...createSettings(options),
     ...createSecrets(options),
     ...createSavedAgents(options),
@@ -289,7 +328,7 @@ export function createEngine(options: EngineOptions) {
       const { run: recorded } = await load(principal.orgId, runId);
       const { task, repository_url: root, branch, base_commit: commit, spec, simulated } = recorded;
       const repository = { root, branch, commit, notices: [] };
-      const events = creationEvents({ task, repository, missing: [], spec, simulated, error: null, replayOf: recorded.id });
+      const events = creationEvents({ task, repository, missing: [], spec, simulated, error: null, approval: null, replayOf: recorded.id });
       const run = await createReplay(options, principal, { recorded, events });
       wakes.notify(CLAIM);
       return show({ run, open: [] });
@@ -297,25 +336,19 @@ export function createEngine(options: EngineOptions) {
 
     async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Estimate> {
       const { definition, needs } = await resolveAgent(options, principal.orgId, input.agent);
-      const model = withAgent(input, definition).model ?? modelFor(options.model(), needs).model;
-      return estimateRun(options, { principal, input, profile: definition.profile, model });
+      const { login, ...asked } = withAgent({ ...input, login: input.agent?.login }, definition);
+      if (login === "own") requireOwnLogin(needs);
+      const model = asked.model ?? (login === "own" ? null : modelFor(options.model(), needs).model);
+      return estimateRun(options, { principal, input, profile: definition.profile, model, isPriced: login !== "own" });
     },
 
     async getRun(principal: Principal, runId: string): Promise<Run> {
       return show(await load(principal.orgId, runId));
     },
 
-    async listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage> {
-      const stored = await listRuns(db, {
-        orgId: principal.orgId,
-        before: query.cursor === undefined ? null : decodeCursor(query.cursor),
-        status: query.status ?? null,
-        limit: query.limit + 1,
-      });
-      const page = stored.slice(0, query.limit);
-      const last = page.at(-1);
-      const hasMore = stored.length > page.length;
-      return { data: page.map(show), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.run.num) : null };
+    listRuns({ orgId }: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage> {
+      const status = query.status ?? null;
+      return readPage(query, { read: (page) => listRuns(db, { orgId, status, ...page }), show, num: ({ run }) => run.num });
     },
 
     answerPermission(principal: Principal, runId: string, requestId: string, given: AnswerPermissionRequest): Promise<Run> {
@@ -360,9 +393,10 @@ function creationEvents(created: {
   spec: RunSpec;
   simulated: boolean;
   error: RunError | null;
+  approval: NewApproval | null;
   replayOf?: string;
 }): NewEvent[] {
-  const { task, repository, missing, spec, simulated, error, replayOf } = created;
+  const { task, repository, missing, spec, simulated, error, approval, replayOf } = created;
   const events: NewEvent[] = [
     {
       type: "run.created",
@@ -383,6 +417,7 @@ function creationEvents(created: {
   for (const notice of [...repository.notices, ...missingNotice(missing, repository.commit)])
     events.push({ type: "notice", data: { level: "warning", ...notice } });
   if (error !== null) events.push({ type: "run.failed", data: { error } });
+  if (approval !== null) events.push(...eventsFrom(requestedFact(approval)));
   return events;
 }
 
@@ -405,9 +440,10 @@ function missingNotice(missing: readonly string[], commit: string): InspectedRep
   return [{ code: "file-missing", message }];
 }
 
-function cancelEvents(reason: string): readonly NewEvent[] {
-  const decided = transition(QUEUED, { type: "cancelled", reason });
-  if (!decided.ok) throw new Error("A queued run can always be cancelled");
+/** The events of what can always happen to a queued run. */
+function eventsFrom(fact: Extract<RunFact, { type: "cancelled" | "approval_requested" }>): readonly NewEvent[] {
+  const decided = transition(QUEUED, fact);
+  if (!decided.ok) throw new Error(`${fact.type} can always happen to a queued run`);
   return decided.events;
 }
 

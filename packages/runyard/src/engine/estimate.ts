@@ -5,6 +5,19 @@ import { pastRuns } from "../store/past-runs.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 
+/** What an estimate goes by. */
+export interface TurnToEstimate {
+  readonly orgId: string;
+  /** The repository's root. */
+  readonly repositoryUrl: string;
+  readonly profile: string;
+  readonly model: string | null;
+  /** False: a subscription pays, and nobody knows how much. */
+  readonly isPriced: boolean;
+  /** Its task, or its prompt. */
+  readonly prompt: string;
+}
+
 /** What a run would cost. Throws RunyardError `repository_not_usable`. */
 export async function estimateRun(
   options: EngineOptions,
@@ -13,12 +26,19 @@ export async function estimateRun(
     readonly input: z.output<typeof createRunSchema>;
     readonly profile: string;
     readonly model: string | null;
+    readonly isPriced: boolean;
   },
 ): Promise<Estimate> {
-  const { principal, input, profile, model } = asked;
+  const { principal, input, profile, model, isPriced } = asked;
   const { root } = await options.inspectRepository(input.repositoryUrl, input.branch);
+  return estimateTurn(options, { orgId: principal.orgId, repositoryUrl: root, profile, model, isPriced, prompt: input.task });
+}
+
+/** What a turn would cost, as if it were the first of its run. */
+export async function estimateTurn(options: EngineOptions, turn: TurnToEstimate): Promise<Estimate> {
   // A scripted model costs nothing, whatever it answers.
   if (options.model().simulated) return estimateByTask(0);
-  const before = estimateByRuns(await pastRuns(options.db, { orgId: principal.orgId, repositoryUrl: root, profile, model }));
-  return before ?? estimateByTask(await options.costOf(model, expectedCalls(input.task.length)));
+  if (!turn.isPriced) return estimateByTask(null);
+  const before = estimateByRuns(await pastRuns(options.db, turn));
+  return before ?? estimateByTask(await options.costOf(turn.model, expectedCalls(turn.prompt.length)));
 }

@@ -2,7 +2,7 @@ import { type Budget, type RunError, RunyardError } from "@runyard/sdk/contract"
 import type { AgentNeeds, EngineOptions, ModelState } from "./engine.ts";
 
 /** The models as an agent finds them that speaks only some APIs. */
-export function modelFor(state: ModelState, { apis }: AgentNeeds): ModelState {
+export function modelFor(state: ModelState, { apis }: Pick<AgentNeeds, "apis">): ModelState {
   if (state.simulated || apis.length === 0 || state.providers === undefined) return state;
   const able = state.providers.filter(({ api }) => apis.includes(api));
   return { ...state, connected: able.length > 0, model: able.find(({ model }) => model !== null)?.model ?? null };
@@ -11,7 +11,10 @@ export function modelFor(state: ModelState, { apis }: AgentNeeds): ModelState {
 /** Why a run cannot have a model, in the words that every way in shows. */
 export function missingModel(
   connection: ModelState,
-  { agent, model }: { readonly agent: AgentNeeds & { readonly profile: string }; readonly model: string | null },
+  {
+    agent,
+    model,
+  }: { readonly agent: Pick<AgentNeeds, "apis" | "picksModel"> & { readonly profile: string }; readonly model: string | null },
 ): RunError | null {
   if (agent.apis.length === 0) return null;
   if (!connection.connected) {
@@ -38,6 +41,33 @@ const KEYS: Readonly<Record<string, string>> = { openai: "OPENAI_API_KEY", anthr
 
 function noModel(message: string): RunError {
   return { type: "no-model-configured", message };
+}
+
+/** Throws RunyardError `login_not_usable` for an agent that cannot call with a login of its own. */
+export function requireOwnLogin({ ownLogin }: Pick<AgentNeeds, "ownLogin">): void {
+  if (typeof ownLogin !== "string") return;
+  throw new RunyardError("login_not_usable", `${ownLogin} Leave out --own-login (\`agent.login\`), or take claude or codex.`);
+}
+
+/**
+ * A run whose agent calls with its own login needs that login, and a budget that is no more than it can be: what a subscription
+ * is charged for a call nobody knows, and what the program asks its maker goes out as it is. Throws RunyardError
+ * `login_not_usable`, `price_unknown` and `budget_not_enforced`.
+ */
+export function requireLogin({ whyNoLogin }: Pick<EngineOptions, "whyNoLogin">, profile: string, budget: Budget | null): void {
+  const why = whyNoLogin(profile);
+  if (why !== null) throw new RunyardError("login_not_usable", why);
+  const { usd, tokens, advisory = false } = budget ?? {};
+  if (usd !== undefined)
+    throw new RunyardError(
+      "price_unknown",
+      "A budget in dollars cannot be kept for an agent that calls with its own login: nobody knows what a subscription is charged for a call. Give the run a budget of tokens with --budget-advisory (`budget.advisory`), or leave the budget out.",
+    );
+  if (tokens !== undefined && !advisory)
+    throw new RunyardError(
+      "budget_not_enforced",
+      "A budget is only advisory for an agent that calls with its own login: the answer that is under way may pass it. If that is enough, say so with --budget-advisory (`budget.advisory: true`); else leave out --own-login.",
+    );
 }
 
 /** A budget in dollars needs a price. Throws RunyardError `price_unknown` where it is certain that there is none. */

@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import type { RunnerRow } from "../store/runners.ts";
 import { offeredBy, type Offers, offersOf, type OfferSources } from "./offers.ts";
 
-const HARD = { filesystem: "hard", network: "hard", processes: "hard" } as const;
-const NONE = { filesystem: "none", network: "none", processes: "none" } as const;
+const HARD = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
+const NONE = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 const can = { available: true, reason: null, isolation: HARD };
 const cannot = { available: false, reason: "There is no bwrap.", isolation: NONE };
 const model = (name: string | null) => ({ connected: name !== null, simulated: false, model: name });

@@ -18,8 +18,8 @@ export async function offersOf({ model, probeSandbox, hostMemoryBytes }: OfferSo
   return { model: model(), sandboxes: { bwrap, process }, hostMemoryBytes: hostMemoryBytes() };
 }
 
-const HARD = { filesystem: "hard", network: "hard", processes: "hard" } as const;
-const NONE = { filesystem: "none", network: "none", processes: "none" } as const;
+const HARD = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
+const NONE = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 
 /**
  * What runs can have at one of these runners, for a process that has none of its own. While none of them lives, sandboxes

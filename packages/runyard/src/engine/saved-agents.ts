@@ -8,6 +8,7 @@ import {
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import { type AgentChange, type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
+import { nanoUsdOf } from "../core/usage.ts";
 import {
   changeSavedAgent,
   deleteSavedAgent,
@@ -18,10 +19,12 @@ import {
   toSavedAgent,
 } from "../store/saved-agents.ts";
 import { sealHeaders } from "../store/sealed-headers.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { readPage } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
+import { requireOwnLogin } from "./model.ts";
+import { CLAIM } from "./wakes.ts";
 
 type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 
@@ -29,22 +32,23 @@ type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 const NAMES_TOLD = 20;
 
 /** The saved agents of an organization. Runs that exist keep what they were given. */
-export function createSavedAgents(options: Pick<EngineOptions, "db" | "vault"> & Profiles) {
-  const { db } = options;
+export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes" | "vault"> & Profiles) {
+  const { db, wakes } = options;
   return {
-    async listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
-      const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
-      const rows = await listSavedAgents(db, { orgId: principal.orgId, before, limit: query.limit + 1 });
-      const page = rows.slice(0, query.limit);
-      const last = page.at(-1);
-      const hasMore = rows.length > page.length;
-      return { data: page.map(toSavedAgent), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.num) : null };
+    listAgents({ orgId }: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
+      return readPage(query, { read: (page) => listSavedAgents(db, { orgId, ...page }), show: toSavedAgent, num: ({ num }) => num });
     },
 
-    async createAgent(principal: Principal, { name, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
+    async createAgent(principal: Principal, { name, dailyCapUsd, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
       requireFreeName(options, name);
       const definition = checked(options, changeAgent(PLAIN_AGENT, sealed(options, principal.orgId, input)));
-      const row = await insertSavedAgent(db, { orgId: principal.orgId, id: newId("agent"), name, definition });
+      const row = await insertSavedAgent(db, {
+        orgId: principal.orgId,
+        id: newId("agent"),
+        name,
+        definition,
+        dailyCapNano: capOf(dailyCapUsd),
+      });
       if (row === undefined) throw taken(name);
       return toSavedAgent(row);
     },
@@ -58,21 +62,26 @@ export function createSavedAgents(options: Pick<EngineOptions, "db" | "vault"> &
     async changeAgent(
       principal: Principal,
       idOrName: string,
-      { name, ...change }: z.output<typeof changeAgentSchema>,
+      { name, dailyCapUsd, ...change }: z.output<typeof changeAgentSchema>,
     ): Promise<SavedAgent> {
       if (name !== undefined) requireFreeName(options, name);
       const stored = sealed(options, principal.orgId, change);
       const row = await changeSavedAgent(db, { orgId: principal.orgId, idOrName }, (before) => ({
         name: name ?? before.name,
         definition: checked(options, changeAgent(before.definition, stored)),
+        daily_cap_nano: dailyCapUsd === undefined ? before.daily_cap_nano : capOf(dailyCapUsd),
       }));
       if (row === "missing") throw agentNotFound(idOrName);
       if (row === "taken") throw taken(name ?? idOrName);
+      // A higher cap may let go what waited for it.
+      wakes.notify(CLAIM);
       return toSavedAgent(row);
     },
 
     async deleteAgent(principal: Principal, idOrName: string): Promise<void> {
       if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw agentNotFound(idOrName);
+      // So does one that is gone.
+      wakes.notify(CLAIM);
     },
   };
 }
@@ -82,14 +91,22 @@ function sealed({ vault }: Pick<EngineOptions, "vault">, orgId: string, change: 
   return change.mcpServers == null ? change : { ...change, mcpServers: sealHeaders(vault, orgId, change.mcpServers) };
 }
 
+function capOf(dailyCapUsd: number | null | undefined): number | null {
+  return dailyCapUsd == null ? null : nanoUsdOf(dailyCapUsd);
+}
+
 /** What a program of the user's own needs that is told of none. */
-const NO_NEEDS: AgentNeeds = { apis: [], picksModel: false };
+const NO_NEEDS: AgentNeeds = {
+  apis: [],
+  picksModel: false,
+  ownLogin: "Runyard does not know what logins a program of your own has.",
+};
 
 /** Which agent a new run gets, and what it needs. */
 export interface ResolvedAgent {
-  /** Of the saved agent, like the next one; null: it is none. */
+  /** Of the saved agent; null: it is none. */
+  readonly id: string | null;
   readonly name: string | null;
-  readonly savedId: string | null;
   readonly definition: AgentDefinition;
   readonly needs: AgentNeeds;
 }
@@ -103,7 +120,7 @@ export async function resolveAgent(
   const saved = asked.name === undefined ? undefined : await findSavedAgent(options.db, orgId, asked.name);
   const definition = saved?.definition ?? changeAgent(PLAIN_AGENT, { profile: asked.name ?? asked.profile, command: asked.command });
   const needs = needsOf(options, definition);
-  if (needs !== undefined) return { name: saved?.name ?? null, savedId: saved?.id ?? null, definition, needs };
+  if (needs !== undefined) return { id: saved?.id ?? null, name: saved?.name ?? null, definition, needs };
   throw unknownProfile(
     options,
     definition.profile,
@@ -118,7 +135,9 @@ function needsOf({ describeAgent }: Profiles, { profile, command }: AgentDefinit
 }
 
 function checked(profiles: Profiles, definition: AgentDefinition): AgentDefinition {
-  if (needsOf(profiles, definition) === undefined) throw unknownProfile(profiles, definition.profile, []);
+  const needs = needsOf(profiles, definition);
+  if (needs === undefined) throw unknownProfile(profiles, definition.profile, []);
+  if (definition.login === "own") requireOwnLogin(needs);
   return definition;
 }
 

@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { findSavedAgent } from "../store/saved-agents.ts";
 import { deleteSecret, findSecrets, listSecrets, type SecretOwner, type SecretRow, setSecret } from "../store/secrets.ts";
 import { findRepositoryById } from "../store/settings.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { readPage } from "./cursor.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
@@ -32,13 +32,8 @@ export function createSecrets({ db, vault }: Pick<EngineOptions, "db" | "vault">
   }
 
   return {
-    async listSecrets(principal: Principal, query: z.output<typeof listSecretsSchema>): Promise<SecretPage> {
-      const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
-      const rows = await listSecrets(db, { orgId: principal.orgId, before, limit: query.limit + 1 });
-      const page = rows.slice(0, query.limit);
-      const last = page.at(-1);
-      const hasMore = rows.length > page.length;
-      return { data: page.map(show), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.num) : null };
+    listSecrets({ orgId }: Principal, query: z.output<typeof listSecretsSchema>): Promise<SecretPage> {
+      return readPage(query, { read: (page) => listSecrets(db, { orgId, ...page }), show, num: ({ num }) => num });
     },
 
     async setSecret({ orgId }: Principal, input: z.output<typeof setSecretSchema>): Promise<Secret> {

@@ -19,7 +19,7 @@ import {
   type RepositoryRow,
   toRepository,
 } from "../store/settings.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { readPage } from "./cursor.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
@@ -28,13 +28,8 @@ import { CLAIM } from "./wakes.ts";
 /** What holds for the runs of an organization and of its repositories. Runs that exist keep what they were created with. */
 export function createSettings({ db, wakes, inspectRepository }: Pick<EngineOptions, "db" | "wakes" | "inspectRepository">) {
   return {
-    async listRepositories(principal: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage> {
-      const before = query.cursor === undefined ? null : decodeCursor(query.cursor);
-      const rows = await listRepositories(db, { orgId: principal.orgId, before, limit: query.limit + 1 });
-      const page = rows.slice(0, query.limit);
-      const last = page.at(-1);
-      const hasMore = rows.length > page.length;
-      return { data: page.map(toRepository), has_more: hasMore, next_cursor: hasMore && last ? encodeCursor(last.num) : null };
+    listRepositories({ orgId }: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage> {
+      return readPage(query, { read: (page) => listRepositories(db, { orgId, ...page }), show: toRepository, num: ({ num }) => num });
     },
 
     async createRepository(principal: Principal, input: z.output<typeof createRepositorySchema>): Promise<Repository> {

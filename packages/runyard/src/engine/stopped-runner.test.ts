@@ -111,7 +111,7 @@ test(
     );
     expect((await outside.query(STALE)).rows).toHaveLength(1);
   },
-  full ? 120_000 : 30_000,
+  full ? 120_000 : 60_000,
 );
 
 function startWriter(runnerId: string): Promise<TestChild> {

@@ -18,7 +18,7 @@ const ORG = "org_swept";
 /** So long that nothing happens by itself: the test's own clock moves, and looks are asked for. */
 const LEASE_MS = 600_000;
 const STEP_MS = LEASE_MS / 6;
-const PATIENCE = { timeout: 15_000 };
+const PATIENCE = { timeout: 50_000 };
 
 let database: TestDatabase;
 let nowMs = 0;
@@ -339,7 +339,7 @@ test("the lease of a runner is held by its newest process alone, and again after
   );
   const before = await beats();
   await vi.waitFor(async () => expect(await beats()).toBeGreaterThan(before), PATIENCE);
-  await first.whenHeld(AbortSignal.timeout(5_000));
+  await first.whenHeld(AbortSignal.timeout(PATIENCE.timeout));
   expect(first.isHeld()).toBe(true);
 
   const second = await hold("second");

@@ -3,20 +3,22 @@ import { anthropicError } from "./error-shapes.ts";
 import type { ProviderApi } from "./protocol.ts";
 import { anthropicHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
   type DoorAddress,
-  errorMessageOf,
   type EventFate,
-  messageIn,
-  NO_TOKENS,
+  eventReader,
+  isObject,
+  type JsonObject,
+  notAnAnswer,
   parseJson,
   type PreparedRequest,
   type QuestionFormat,
   readRequest,
+  reportedError,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -30,6 +32,7 @@ export const anthropicMessages: WireFormat = {
   errorBody: anthropicError,
   readWholeAnswer,
   watchStream,
+  outputLimit: { read: (body) => body["max_tokens"], write: withLimit },
 };
 
 /** How many tokens a request would have: no model is called for it. */
@@ -73,13 +76,24 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel, { query }:
   return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true, ...isBeta };
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
+/** The least that Anthropic lets a model think. */
+const LEAST_THINKING_TOKENS = 1_024;
+
+/** Thinking must stay below the limit. */
+function withLimit(body: JsonObject, limit: number): JsonObject {
+  const { thinking, ...rest } = body;
+  if (!isObject(thinking) || typeof thinking["budget_tokens"] !== "number") return { ...body, max_tokens: limit };
+  const budget = Math.min(thinking["budget_tokens"], limit - 1);
+  const less = budget < LEAST_THINKING_TOKENS ? {} : { thinking: { ...thinking, budget_tokens: budget } };
+  return { ...rest, max_tokens: limit, ...less };
+}
+
 const usageSchema = z
   .looseObject({
-    input_tokens: count,
-    output_tokens: count,
-    cache_read_input_tokens: count,
-    cache_creation_input_tokens: count,
+    input_tokens: tokenCount,
+    output_tokens: tokenCount,
+    cache_read_input_tokens: tokenCount,
+    cache_creation_input_tokens: tokenCount,
   })
   .nullish()
   .catch(null);
@@ -100,15 +114,9 @@ function tokensIn(usage: Usage): TokenCounts {
 const wholeAnswerSchema = z.looseObject({ content: z.array(z.unknown()), usage: usageSchema });
 
 export function readWholeAnswer(body: Buffer): AnswerReport {
-  const value = parseJson(body);
-  const answer = wholeAnswerSchema.safeParse(value);
-  if (answer.success) return { complete: true, error: null, tokens: tokensIn(answer.data.usage) };
-  const words = errorMessageOf(body);
-  return {
-    complete: value !== undefined,
-    error: `The provider's answer is not one of Messages${words === null ? "." : `: ${words}`}`,
-    tokens: NO_TOKENS,
-  };
+  const answer = wholeAnswerSchema.safeParse(parseJson(body));
+  if (!answer.success) return notAnAnswer(body, "one of Messages");
+  return { complete: true, error: null, tokens: tokensIn(answer.data.usage) };
 }
 
 const eventSchema = z.looseObject({
@@ -117,34 +125,37 @@ const eventSchema = z.looseObject({
   usage: usageSchema,
 });
 
+/** What tells more than a piece of the answer, anywhere in a block of events. What a model says has a backslash before quotes. */
+const MATTERS = /"message_(?:start|delta|stop)"|"error"|data:(?!\s*\{)/;
+
 /**
  * An answer is whole with `message_stop`, and with nothing else, however clean its end looks. Its first event tells the input;
  * those of type `message_delta` tell sums up to then, in which what they leave out is as it was. What the first one says of the
  * output is no count of it.
  */
 export function watchStream(): StreamWatcher {
+  let begun = false;
   let done = false;
   let error: string | null = null;
   let usage: NonNullable<Usage> = {};
+  const fail = (words: string): void => void (error ??= words);
 
   const seeEvent = (event: z.infer<typeof eventSchema>): EventFate => {
-    if (event.type === "error") error ??= messageIn(event) ?? "The provider reported an error without words.";
-    if (event.type === "message_start") usage = { ...event.message?.usage, output_tokens: null };
+    if (event.type === "error") fail(reportedError(event));
+    if (event.type === "message_start") {
+      begun = true;
+      usage = { ...event.message?.usage, output_tokens: null };
+    }
     if (event.type === "message_delta") usage = { ...usage, ...told(event.usage) };
     if (event.type !== "message_stop") return "forward";
     done = true;
     return "last";
   };
 
+  const read = eventReader(eventSchema, { what: "one of Messages", see: seeEvent, fail });
   return {
-    see(bytes) {
-      const data = dataOf(bytes);
-      if (data === null) return "forward";
-      const event = eventSchema.safeParse(parseJson(Buffer.from(data)));
-      if (event.success) return seeEvent(event.data);
-      error ??= "The provider sent an event that is not one of Messages.";
-      return "forward";
-    },
+    see: read,
+    skim: (block) => begun && !MATTERS.test(block.toString("latin1")),
     report: () => ({ complete: done, error, tokens: tokensIn(usage) }),
     errorEvent(message) {
       const event = { type: "error", error: { type: "api_error", message } };

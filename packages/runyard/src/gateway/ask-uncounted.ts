@@ -3,6 +3,7 @@ import { beginAnswer, passedHeaders, refuse } from "./answer.ts";
 import { providerUrl, unansweredRefusal } from "./exchange.ts";
 import { readBounded } from "./read-bounded.ts";
 import { createRedactor } from "../redact.ts";
+import { headersOf, ownTokenOf } from "./own-login.ts";
 import type { LiveRun } from "./registry.ts";
 import { callUpstream } from "./upstream.ts";
 import type { PreparedRequest, QuestionFormat } from "./wire-format.ts";
@@ -15,16 +16,16 @@ interface Question {
   readonly response: ServerResponse;
 }
 
-/** Passes a question on that calls no model, so that nothing is journalled, and its answer back. */
+/** Passes a question on that calls no model, so that nothing is journalled, and its answer back. Throws a Refusal for a login that is not the run's. */
 export async function askUncounted(run: LiveRun, format: QuestionFormat, question: Question): Promise<void> {
   const { request, clientHeaders, response } = question;
   const { provider } = request;
-  const redactor = createRedactor([provider.apiKey]);
+  const redactor = createRedactor([provider.apiKey, ownTokenOf(run, clientHeaders)]);
   try {
     const answer = await callUpstream({
       method: "POST",
       url: providerUrl(format, request),
-      headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
+      headers: { ...headersOf(run, format, question), "content-type": "application/json" },
       body: request.body,
       way: provider,
       signal: AbortSignal.any([run.closed, AbortSignal.timeout(TIMEOUT_MS)]),

@@ -78,7 +78,6 @@ test("10 kills at any moment: every call has one end in the journal, and no answ
             () => true,
             () => false,
           ),
-        { timeout: 50_000 },
       )
       .toBe(true);
   }

@@ -1,4 +1,5 @@
-import { MODEL_ALIAS, type Provider, type ProviderApi, type RegisteredRun } from "./protocol.ts";
+import { makersApi } from "../core/model-families.ts";
+import { MODEL_ALIAS, type Provider, type RegisteredRun } from "./protocol.ts";
 import { Refusal } from "./refusal.ts";
 import { SCRIPTED_MODEL } from "./scripted/model.ts";
 import type { QuestionFormat } from "./wire-format.ts";
@@ -8,12 +9,6 @@ export interface ChosenModel {
   readonly provider: Provider;
   readonly model: string;
 }
-
-/** Families of models by how their names begin: with the API that their makers speak. */
-const FAMILIES: readonly (readonly [RegExp, ProviderApi])[] = [
-  [/^claude[-.]/i, "anthropic"],
-  [/^(?:gemini|gemma)[-.]/i, "gemini"],
-];
 
 /**
  * Who answers a model that a client asked for in some wire format: whoever `provider/model` names, else whoever has it as
@@ -36,7 +31,7 @@ export function chooseModel(
   const named = providers.find((provider) => name.startsWith(`${provider.name}/`));
   if (named !== undefined && !able.includes(named)) throw notServedBy(named, { name, format, able });
   if (named !== undefined) return { provider: named, model: name.slice(named.name.length + 1) };
-  const maker = FAMILIES.find(([pattern]) => pattern.test(name))?.[1];
+  const maker = makersApi(name);
   const provider = able.find(({ model }) => model === name) ?? able.find(({ api }) => api === maker) ?? first;
   return { provider, model: name };
 }

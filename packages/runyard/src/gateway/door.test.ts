@@ -77,10 +77,8 @@ test("what was asked and answered is recorded, for this user only", async () => 
   const answer = await call(gateway, { token: run.token, body: { ...QUESTION, stream: true } });
   const dir = path.join(host.home.gatewayDir, "runs", run.runId);
   const id = host.lines(run.runId)[0]?.id ?? "";
-  await expect
-    .poll(() => readFileSync(path.join(dir, `${id}.request.json`), "utf8"), { timeout: 50_000 })
-    .toBe(JSON.stringify({ ...QUESTION, stream: true }));
-  await expect.poll(() => readFileSync(path.join(dir, `${id}.response`), "utf8"), { timeout: 50_000 }).toBe(answer.body);
+  await expect.poll(() => readFileSync(path.join(dir, `${id}.request.json`), "utf8")).toBe(JSON.stringify({ ...QUESTION, stream: true }));
+  await expect.poll(() => readFileSync(path.join(dir, `${id}.response`), "utf8")).toBe(answer.body);
 });
 
 test("the alias means the run's model, else the provider's; other names go through", async () => {
@@ -322,12 +320,12 @@ test("one run cannot take all calls", async () => {
   const provider = await startProvider(() => undefined);
   const { gateway, run } = await openWith(provider);
   const held = Array.from({ length: 64 }, () => call(gateway, { token: run.token }).catch(() => undefined));
-  await expect.poll(() => provider.seen.length, { timeout: 50_000 }).toBe(64);
+  await expect.poll(() => provider.seen.length).toBe(64);
   expect(await call(gateway, { token: run.token })).toMatchObject({ status: 429, headers: { "retry-after": "5" } });
   const other = newRun();
   await gateway.openRun(other);
   const otherCall = call(gateway, { token: other.token }).catch(() => undefined);
-  await expect.poll(() => provider.seen.length, { timeout: 50_000 }).toBe(65);
+  await expect.poll(() => provider.seen.length).toBe(65);
   provider.server.closeAllConnections();
   await Promise.all([...held, otherCall]);
 });

@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { RUN_TOKEN_HEADER } from "../core/own-login.ts";
 import { anthropicCount, anthropicMessages } from "./anthropic-messages.ts";
 import { refuse } from "./answer.ts";
 import { askUncounted } from "./ask-uncounted.ts";
 import { chooseModel, noModel } from "./choose-model.ts";
 import { type DoorPlace, placeOf } from "./door-place.ts";
+import { createEgress, type EgressProxy, isForProxy } from "./egress.ts";
 import { performExchange } from "./exchange.ts";
 import { geminiCount, geminiGenerate, geminiStream } from "./gemini.ts";
 import { createMcpPass, MCP_PATH } from "./mcp.ts";
@@ -45,6 +47,8 @@ export interface DoorOptions {
 /** The public door: what agents in sandboxes talk to. */
 export interface Door {
   handle(request: IncomingMessage, response: ServerResponse): void;
+  /** What goes through to hosts that runs may reach. */
+  readonly egress: EgressProxy;
   /** Model calls under way. */
   readonly openExchanges: number;
 }
@@ -54,9 +58,15 @@ export function createDoor(options: DoorOptions): Door {
   const calls = countCalls();
   const pacer = createPacer();
   const passMcp = createMcpPass();
+  const egress = createEgress({
+    authenticate: (tokens) => authenticate(tokens, registry, 407),
+    onDenied: (run, denied) => options.recorder()?.denied(run.runId, denied),
+    log,
+  });
 
   async function route(request: IncomingMessage, response: ServerResponse, place: DoorPlace): Promise<void> {
     // Nothing that is chunked, and so shows a cut, can be said in HTTP/1.0.
+    if (isForProxy(request)) return await egress.forward(request, response);
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
     const run = authenticate(tokensOf(request, place.query), registry);
     const { path } = place;
@@ -70,6 +80,8 @@ export function createDoor(options: DoorOptions): Door {
     const shape = request.method === "GET" ? listShapeAt(path, request.headers["anthropic-version"] !== undefined) : null;
     if (shape !== null) {
       if (isReplaying(run)) return sendModels(response, shape, replays.models(run));
+      if (run.ownLogin !== undefined)
+        throw new Refusal(404, "models_not_served", { message: "An agent with its own login knows by itself which models it has." });
       const providers = await providersOf(run);
       if (providers.length === 0) throw noModel();
       return await listModels(response, { shape, lists, providers });
@@ -80,7 +92,8 @@ export function createDoor(options: DoorOptions): Door {
   }
 
   async function providersOf(run: LiveRun): Promise<readonly Provider[]> {
-    return run.simulated ? [await scripted()] : registry.providers();
+    if (run.simulated) return [await scripted()];
+    return run.ownLogin === undefined ? registry.providers() : [run.ownLogin.provider];
   }
 
   async function callModel(run: LiveRun, { format, address }: Asked<WireFormat>, { request, response }: Pair): Promise<void> {
@@ -127,6 +140,7 @@ export function createDoor(options: DoorOptions): Door {
         else refuse(response, error instanceof Refusal ? error : INTERNAL, place.errorBody);
       });
     },
+    egress,
     get openExchanges() {
       return calls.total();
     },
@@ -169,11 +183,11 @@ function countCalls(): { enter(runId: string): () => void; total(): number } {
 /** Wherever programs put their key, the run's token may stand. */
 function tokensOf({ headers }: IncomingMessage, query: URLSearchParams): string[] {
   const bearer = /^Bearer (\S+)$/i.exec(headers.authorization ?? "")?.[1];
-  const told = [bearer, headers["x-api-key"], headers["x-goog-api-key"], query.get("key")];
+  const told = [headers[RUN_TOKEN_HEADER], bearer, headers["x-api-key"], headers["x-goog-api-key"], query.get("key")];
   return told.flatMap((token) => (typeof token === "string" && token !== "" ? token : []));
 }
 
-function authenticate(tokens: readonly string[], registry: Registry): LiveRun {
+function authenticate(tokens: readonly string[], registry: Registry, status: 401 | 407 = 401): LiveRun {
   for (const token of tokens) {
     const run = registry.findByToken(token);
     if (run !== null) return run;
@@ -184,7 +198,7 @@ function authenticate(tokens: readonly string[], registry: Registry): LiveRun {
       retryAfterSeconds: 1,
     });
   }
-  throw new Refusal(401, "invalid_api_key", {
+  throw new Refusal(status, "invalid_api_key", {
     message: "This is not the token of a living run. Agents get theirs from Runyard when they start.",
   });
 }

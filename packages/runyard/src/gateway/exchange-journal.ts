@@ -97,17 +97,22 @@ const carriedLineSchema = z.object({
   tokens: amount,
 });
 
+/** Written when a program of the run wanted to reach what it may not; once for each target. */
+const egressLineSchema = z.object({ type: z.literal("egress"), at: z.iso.datetime(), target: z.string(), reason: z.string() });
+export type EgressLine = z.infer<typeof egressLineSchema>;
+
 /**
  * One line of `exchanges.ndjson`. The file is only ever appended to, in whole lines; every `open` gets
  * exactly one `close` with its id, after it.
  */
-export type ExchangeLine = ExchangeOpen | ExchangeClose | DivergenceLine | BudgetLine | z.infer<typeof carriedLineSchema>;
+export type ExchangeLine = ExchangeOpen | ExchangeClose | DivergenceLine | BudgetLine | EgressLine | z.infer<typeof carriedLineSchema>;
 const exchangeLineSchema = z.discriminatedUnion("type", [
   exchangeOpenSchema,
   exchangeCloseSchema,
   divergenceLineSchema,
   budgetLineSchema,
   carriedLineSchema,
+  egressLineSchema,
 ]);
 
 /** The line without its newline, or null for one that is empty, torn by a crash, or of a kind that this version does not know. */

@@ -4,6 +4,7 @@ import { passedHeaders, refuse } from "./answer.ts";
 import type { Pacer } from "./pacing.ts";
 import type { Grant, Ledger } from "./ledger.ts";
 import { withOutputLimit } from "./output-limit.ts";
+import { headersOf, ownTokenOf } from "./own-login.ts";
 import { meterOutput, type OutputMeter } from "./output-seen.ts";
 import { type Rates, ratesOf } from "./prices.ts";
 import type { CallEnd, CallRecord, Recorder } from "./recorder.ts";
@@ -36,7 +37,7 @@ export interface Books {
 
 /**
  * One model call, from its journalled beginning to its journalled end. Throws a Refusal when nothing could be journalled,
- * or the run's budget does not allow it, and so nothing was called.
+ * the run's budget does not allow it, or it has a login that is not the run's, and so nothing was called.
  */
 export async function performExchange(books: Books, exchange: Exchange): Promise<void> {
   const { run, response, request } = exchange;
@@ -50,7 +51,9 @@ export async function performExchange(books: Books, exchange: Exchange): Promise
     run.closed.removeEventListener("abort", onClosed);
   };
   try {
-    const call = await beginCall(books, exchange, { rates: await ratesOf(request.provider, request.model), abort });
+    // What a subscription is charged for a call, nobody knows.
+    const rates = run.ownLogin === undefined ? await ratesOf(request.provider, request.model) : null;
+    const call = await beginCall(books, exchange, { rates, abort });
     const { end, finish } = await callAndRelay(exchange, call);
     call.close(end);
     stopWatching();
@@ -64,7 +67,7 @@ export async function performExchange(books: Books, exchange: Exchange): Promise
 interface BegunCall {
   readonly record: CallRecord;
   readonly abort: AbortController;
-  /** What its run's budget allows; null: it has none. */
+  /** What its run's budget allows; null: it has none, or one that is only looked at between calls. */
   readonly grant: Grant | null;
   readonly meter: OutputMeter | null;
   /** A shorter answer was asked for than the grant has: the model makes none that is longer. */
@@ -84,33 +87,36 @@ async function beginCall(
     const record = open(null);
     return { record, abort, grant: null, meter: null, learnLimit: () => undefined, close: (end) => record.close(end) };
   }
-  const budgeted = { run, budget: run.budget, doorPath: format.doorPath, request, rates, signal: abort.signal };
+  const budgeted = { run, budget: run.budget, format, request, rates, signal: abort.signal };
   const { record, grant } = await ledger.begin(budgeted, open).catch((error: unknown) => {
     throw error instanceof Interruption ? new Refusal(503, "run_ended", { message: error.message }) : error;
   });
-  const meter = meterOutput(grant.output);
+  // A program's own request goes to its maker as it is, so nothing keeps its answer short; the next call is refused.
+  const isAdvisory = run.ownLogin !== undefined;
+  const meter = isAdvisory ? null : meterOutput(grant.output);
   return {
     record,
     abort,
-    grant,
+    grant: isAdvisory ? null : grant,
     meter,
     learnLimit: (tokens) => ledger.learnLimit(request, tokens),
     close(end) {
-      const cut = meter.isOver && !end.complete;
-      const seen = { input: grant.input, output: meter.tokens };
+      const cut = meter !== null && meter.isOver && !end.complete;
+      const seen = { input: grant.input, output: meter?.tokens ?? 0 };
       record.close(cut ? { ...end, seen: { nanoUsd: rates?.atMost(seen) ?? 0, tokens: seen.input + seen.output } } : end);
-      ledger.ended(budgeted, { record, grant, tokens: end.complete ? end.tokens : NO_TOKENS, cut });
+      const kept = isAdvisory ? { ...grant, isClamped: false } : grant;
+      ledger.ended(budgeted, { record, grant: kept, tokens: end.complete ? end.tokens : NO_TOKENS, cut });
     },
   };
 }
 
 function openRecord(
   recorder: Recorder,
-  { run, format, request, raw }: Exchange,
+  { run, format, request, raw, clientHeaders }: Exchange,
   money: { readonly rates: Rates | null; readonly reserve: Amount | null },
 ): CallRecord {
   const { provider, model } = request;
-  const redactor = createRedactor([provider.apiKey, run.token], run.secrets);
+  const redactor = createRedactor([provider.apiKey, run.token, ownTokenOf(run, clientHeaders)], run.secrets);
   const call = { provider: provider.name, model, path: format.doorPath, replays: null };
   return orNotMade(() => recorder.open({ run, ...call, ...money, request: raw, redactor }));
 }
@@ -126,8 +132,8 @@ export function orNotMade<T>(write: () => T): T {
 }
 
 async function callAndRelay(exchange: Exchange, call: BegunCall): Promise<Omit<Ending, "end"> & { readonly end: CallEnd }> {
-  const { format, request, response } = exchange;
-  const redactor = createRedactor([request.provider.apiKey]);
+  const { run, format, request, clientHeaders, response } = exchange;
+  const redactor = createRedactor([request.provider.apiKey, ownTokenOf(run, clientHeaders)]);
   const { record, abort, meter } = call;
   let tries = 0;
   let headers: CallEnd["headers"] = null;
@@ -145,13 +151,13 @@ const LEAST_LONGEST_TOKENS = 2_048;
 
 /** The provider's answer, to a request that asks for no longer one than the run's budget pays for. */
 async function answerWithin(exchange: Exchange, { grant, abort, learnLimit }: BegunCall, onTry: () => void): Promise<IncomingMessage> {
-  const { format, request, clientHeaders, pacer } = exchange;
+  const { run, format, request, pacer } = exchange;
   const { provider } = request;
   const ask = (body: Buffer): Promise<IncomingMessage> => {
     const upstream: UpstreamCall = {
       method: "POST",
       url: providerUrl(format, request),
-      headers: { ...format.providerHeaders(provider, clientHeaders), "content-type": "application/json" },
+      headers: { ...headersOf(run, format, exchange), "content-type": "application/json" },
       body,
       way: provider,
       signal: abort.signal,
@@ -160,7 +166,7 @@ async function answerWithin(exchange: Exchange, { grant, abort, learnLimit }: Be
   };
   if (grant === null || !(grant.isUnnamed || grant.isClamped)) return await ask(request.body);
   for (let limit = grant.output; ; limit = Math.floor(limit / 2)) {
-    const answer = await ask(withOutputLimit(format.doorPath, request, limit));
+    const answer = await ask(withOutputLimit(format, request, limit));
     // Nobody but Runyard asked for this limit, so nobody else can ask for another.
     if (answer.statusCode !== 400 || !grant.isUnnamed || limit / 2 < LEAST_LONGEST_TOKENS) {
       if (answer.statusCode === 200 && limit < grant.output) learnLimit(limit);
@@ -173,12 +179,8 @@ async function answerWithin(exchange: Exchange, { grant, abort, learnLimit }: Be
 /** Where a provider takes a question of this format. */
 export function providerUrl(format: QuestionFormat, { provider, model, query }: PreparedRequest): URL {
   const path = format.providerPath(provider.api) ?? "";
-  const url = urlBelow(
-    provider.baseUrl,
-    path.replace("{model}", () => encodeURIComponent(model)),
-  );
-  if (query !== undefined) url.search = url.search === "" ? query : `${url.search}&${query}`;
-  return url;
+  const named = path.replace("{model}", () => encodeURIComponent(model));
+  return urlBelow(provider.baseUrl, named, query);
 }
 
 /** No answer came. Whatever the reason, the call gets its end in the journal. */

@@ -5,7 +5,7 @@ import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
 import { createRedactor } from "../redact.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
 import { openaiAt } from "./testing/provider.ts";
-import { NO_TOKENS } from "./wire-format.ts";
+import { NO_TOKENS, readEvent } from "./wire-format.ts";
 
 const event = fc.constantFrom(
   "data: one\n\n",
@@ -26,7 +26,10 @@ describe("splitting a stream", () => {
         const got: string[] = [];
         let at = 0;
         for (const cut of [...cuts, bytes.length]) {
-          got.push(...splitter.push(bytes.subarray(at, at + cut)).map(String));
+          const block = splitter.push(bytes.subarray(at, at + cut));
+          const inBlock = block.events().map(String);
+          expect(String(block.bytes)).toBe(inBlock.join(""));
+          got.push(...inBlock);
           at += cut;
         }
         expect(got).toEqual(events);
@@ -118,7 +121,7 @@ describe("chat completions", () => {
 
   const see = (...events: string[]) => {
     const watcher = watchStream({ wantsUsageEvent: false });
-    const fates = events.map((text) => watcher.see(Buffer.from(`data: ${text}\n\n`)));
+    const fates = events.map((text) => watcher.see(readEvent(Buffer.from(`data: ${text}\n\n`))));
     return { fates, ...watcher.report() };
   };
   const finish = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}';

@@ -104,12 +104,20 @@ describe.each(STREAMED)("$name, streamed", (format) => {
   });
 
   test("an event that makes no sense goes through, and the call counts as failed", async () => {
-    const text = format.begin + format.nonsense + format.say("x") + format.end;
+    let provider: ServerResponse | undefined;
     const { host, runId, ask } = await openWith(format, (response) => {
+      provider = response;
       beginStreamOf(format, response);
-      response.end(text);
+      response.write(format.begin + format.say("Hello"));
     });
-    expect((await ask()).body).toContain(format.nonsense);
+    // In the middle of a stream that is under way, alone.
+    let text = "";
+    const answer = ask({ onData: (piece) => (text += String(piece)) });
+    await until(() => text.includes("Hello"), "the first event");
+    provider?.write(format.nonsense + format.say("x"));
+    await until(() => text.includes(format.nonsense), "the nonsense");
+    provider?.end(format.end);
+    await answer;
     expect(host.closes(runId)).toMatchObject([{ ok: false, error: expect.stringContaining("sent an event that is not") as string }]);
   });
 

@@ -78,6 +78,7 @@ export async function startGateway(options: GatewayOptions): Promise<{ leave(rea
     tcp: createServer(serve),
     control: createServer(createControl({ registry, lists, health, take })),
   };
+  for (const server of [servers.door, servers.tcp]) server.on("connect", door.egress.tunnel);
   const leaving = createLeaving({ options, servers, active, door, place: () => place });
 
   function lookAround(): void {
@@ -133,7 +134,8 @@ function createLeaving({ options, servers, active, door, place }: LeavingOptions
       setTimeout(() => setImmediate(lastClose), LAST_ACCEPT_MS);
       setInterval(() => {
         const recorder = place()?.recorder;
-        if (servers.door.listening || active.size > 0 || door.openExchanges > 0 || (recorder?.openBodies ?? 0) > 0) return;
+        if (servers.door.listening || active.size > 0 || door.openExchanges > 0 || door.egress.open > 0 || (recorder?.openBodies ?? 0) > 0)
+          return;
         if (recorder?.finish() === false) log("the ends of some model calls could not be written");
         exit(0);
       }, LEAVE_POLL_MS);
@@ -141,6 +143,7 @@ function createLeaving({ options, servers, active, door, place }: LeavingOptions
     },
     breakOff() {
       for (const response of active) response.destroy();
+      door.egress.breakOff();
     },
   };
 }

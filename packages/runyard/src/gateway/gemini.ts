@@ -1,22 +1,25 @@
 import { z } from "zod";
 import { geminiError } from "./error-shapes.ts";
-import { elementIn } from "./json-array.ts";
 import type { ProviderApi } from "./protocol.ts";
 import { geminiHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
   type DoorAddress,
-  errorMessageOf,
-  messageIn,
+  type EventFate,
+  eventReader,
+  isObject,
+  type JsonObject,
   NO_TOKENS,
+  notAnAnswer,
   parseJson,
   type PreparedRequest,
   type QuestionFormat,
   readRequest,
+  reportedError,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -34,6 +37,10 @@ export const geminiGenerate: WireFormat = {
   errorBody: geminiError,
   readWholeAnswer,
   watchStream,
+  outputLimit: {
+    read: (body) => configOf(body)["maxOutputTokens"] ?? configOf(body)["max_output_tokens"],
+    write: withLimit,
+  },
 };
 
 /** The same as a stream: of server-sent events where `alt=sse` asks for them, else of one JSON array. */
@@ -97,15 +104,26 @@ function refuseReach({ contents, tools, cachedContent, cached_content }: Generat
   refuseRemoteContent(contents);
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
+function withLimit(body: JsonObject, limit: number): JsonObject {
+  const { generation_config: _, ...rest } = body;
+  const { max_output_tokens: __, ...config } = configOf(body);
+  return { ...rest, generationConfig: { ...config, maxOutputTokens: limit } };
+}
+
+/** How a request wants its answer to be made. */
+export function configOf(body: JsonObject): JsonObject {
+  const config = body["generationConfig"] ?? body["generation_config"];
+  return isObject(config) ? config : {};
+}
+
 const usageSchema = z
   .looseObject({
-    promptTokenCount: count,
-    candidatesTokenCount: count,
-    thoughtsTokenCount: count,
-    toolUsePromptTokenCount: count,
-    cachedContentTokenCount: count,
-    totalTokenCount: count,
+    promptTokenCount: tokenCount,
+    candidatesTokenCount: tokenCount,
+    thoughtsTokenCount: tokenCount,
+    toolUsePromptTokenCount: tokenCount,
+    cachedContentTokenCount: tokenCount,
+    totalTokenCount: tokenCount,
   })
   .nullish()
   .catch(null);
@@ -140,15 +158,9 @@ const answerSchema = z.looseObject({
 });
 
 export function readWholeAnswer(body: Buffer): AnswerReport {
-  const value = parseJson(body);
-  const answer = answerSchema.safeParse(value).data;
-  if (answer?.candidates || answer?.promptFeedback) return { complete: true, error: null, tokens: tokensIn(answer.usageMetadata) };
-  const words = errorMessageOf(body);
-  return {
-    complete: value !== undefined,
-    error: `The provider's answer is not one of generateContent${words === null ? "." : `: ${words}`}`,
-    tokens: NO_TOKENS,
-  };
+  const answer = answerSchema.safeParse(parseJson(body)).data;
+  if (!answer?.candidates && !answer?.promptFeedback) return notAnAnswer(body, "one of generateContent");
+  return { complete: true, error: null, tokens: tokensIn(answer.usageMetadata) };
 }
 
 /**
@@ -162,26 +174,24 @@ export function watchStream({ framing }: Pick<PreparedRequest, "framing">): Stre
   let isBlocked = false;
   let error: string | null = null;
   let tokens = NO_TOKENS;
+  const fail = (words: string): void => void (error ??= words);
 
-  const seePart = (part: z.infer<typeof answerSchema>): void => {
+  const seePart = (part: z.infer<typeof answerSchema>): EventFate => {
     for (const candidate of part.candidates ?? []) {
       begun.add(candidate.index);
       if (candidate.finishReason) finished.add(candidate.index);
     }
     if (part.promptFeedback?.blockReason) isBlocked = true;
     if (part.usageMetadata) tokens = tokensIn(part.usageMetadata);
-    if (part.error) error ??= messageIn(part) ?? "The provider reported an error without words.";
+    if (part.error) fail(reportedError(part));
+    return "forward";
   };
 
+  const read = eventReader(answerSchema, { what: "one of generateContent", see: seePart, fail });
   return {
-    see(event) {
-      const data = isArray ? elementIn(event) : dataOf(event);
-      if (data === null) return "forward";
-      const part = answerSchema.safeParse(parseJson(Buffer.from(data)));
-      if (part.success) seePart(part.data);
-      else error ??= "The provider sent an event that is not one of generateContent.";
-      return "forward";
-    },
+    see: read,
+    // Each of its events tells the usage.
+    skim: () => false,
     report: () => ({
       complete: error === null && (isBlocked || (begun.size > 0 && begun.size === finished.size)),
       error,

@@ -2,10 +2,11 @@ import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSy
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type DivergenceLine, type ExchangeClose, type ExchangeOpen, parseExchangeLine } from "./exchange-journal.ts";
+import { type DivergenceLine, parseExchangeLine } from "./exchange-journal.ts";
 import { exchangesFile } from "./files.ts";
 import { appendLines, unsettledCalls } from "./journal-file.ts";
 import { claimLife, forgetRuns, livingLives, markRun, newestLife, settleDeadLives } from "./lives.ts";
+import { closeLine, openLine } from "./testing/recording.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "../process-identity.ts";
 
 let dir: string;
@@ -15,44 +16,6 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 const AT = "2026-11-20T10:00:00.000Z";
-const open = (id: string): ExchangeOpen => ({
-  type: "open",
-  id,
-  at: AT,
-  provider: "openai",
-  model: "m",
-  path: "/v1/chat/completions",
-  turn: 1,
-  attempt: 1,
-  replays: null,
-  reservedNanoUsd: null,
-  reservedTokens: null,
-});
-const close = (id: string): ExchangeClose => ({
-  type: "close",
-  id,
-  at: AT,
-  provider: "openai",
-  model: "m",
-  status: 200,
-  ok: true,
-  complete: true,
-  tries: 1,
-  inputTokens: 1,
-  outputTokens: 2,
-  cacheWriteTokens: null,
-  reasoningTokens: null,
-  cachedInputTokens: null,
-  costNanoUsd: 3_000,
-  countedNanoUsd: 3_000,
-  countedTokens: 3,
-  durationMs: 3,
-  error: null,
-  headers: { "content-type": "application/json" },
-  requestBytes: 4,
-  responseBytes: 5,
-  settled: "measured",
-});
 const divergence: DivergenceLine = {
   type: "divergence",
   at: AT,
@@ -66,7 +29,7 @@ const divergence: DivergenceLine = {
 
 describe("lines of the journal", () => {
   test("come back as they were written", () => {
-    for (const line of [open("1-ab"), close("1-ab"), divergence]) expect(parseExchangeLine(JSON.stringify(line))).toEqual(line);
+    for (const line of [openLine("1-ab"), closeLine("1-ab"), divergence]) expect(parseExchangeLine(JSON.stringify(line))).toEqual(line);
   });
 
   test.each([
@@ -75,8 +38,8 @@ describe("lines of the journal", () => {
     "[]",
     "null",
     '{"type":"later"}',
-    JSON.stringify({ ...close("1-ab"), inputTokens: -1 }),
-    JSON.stringify({ ...open("1-ab"), id: "x" }),
+    JSON.stringify({ ...closeLine("1-ab"), inputTokens: -1 }),
+    JSON.stringify({ ...openLine("1-ab"), id: "x" }),
   ])("%j is none", (text) => {
     expect(parseExchangeLine(text)).toBeNull();
   });
@@ -91,28 +54,28 @@ describe("the journal's file", () => {
       .filter((entry) => entry !== null);
 
   test("grows by whole lines", () => {
-    appendLines(file(), [open("1-ab")]);
+    appendLines(file(), [openLine("1-ab")]);
     appendLines(file(), []);
-    appendLines(file(), [close("1-ab"), open("2-ab")]);
+    appendLines(file(), [closeLine("1-ab"), openLine("2-ab")]);
     expect(readFileSync(file(), "utf8")).toBe(
-      [open("1-ab"), close("1-ab"), open("2-ab")].map((line) => `${JSON.stringify(line)}\n`).join(""),
+      [openLine("1-ab"), closeLine("1-ab"), openLine("2-ab")].map((line) => `${JSON.stringify(line)}\n`).join(""),
     );
   });
 
   test("half a line of a killed writer is ended and stays where it was", () => {
-    appendLines(file(), [open("1-ab")]);
+    appendLines(file(), [openLine("1-ab")]);
     appendFileSync(file(), '{"type":"clo');
     const before = readFileSync(file(), "utf8");
-    appendLines(file(), [open("1-cd")]);
+    appendLines(file(), [openLine("1-cd")]);
     expect(readFileSync(file(), "utf8").startsWith(`${before}\n`)).toBe(true);
-    expect(entries()).toEqual([open("1-ab"), open("1-cd")]);
+    expect(entries()).toEqual([openLine("1-ab"), openLine("1-cd")]);
   });
 
   test("tells which calls of a process have no end", () => {
     expect(unsettledCalls(file(), "ab")).toEqual([]);
-    appendLines(file(), [open("1-ab"), open("2-ab"), open("1-cd"), close("1-ab")]);
-    expect(unsettledCalls(file(), "ab")).toEqual([open("2-ab")]);
-    expect(unsettledCalls(file(), "cd")).toEqual([open("1-cd")]);
+    appendLines(file(), [openLine("1-ab"), openLine("2-ab"), openLine("1-cd"), closeLine("1-ab")]);
+    expect(unsettledCalls(file(), "ab")).toEqual([openLine("2-ab")]);
+    expect(unsettledCalls(file(), "cd")).toEqual([openLine("1-cd")]);
     expect(unsettledCalls(file(), "ef")).toEqual([]);
   });
 });
@@ -136,7 +99,7 @@ describe("the lives of a gateway", () => {
     claimLife(dir, number, { process, tag });
     markRun(dir, number, RUN);
     mkdirSync(path.dirname(exchangesFile(dir, RUN)), { recursive: true });
-    appendLines(exchangesFile(dir, RUN), [open(`1-${tag}`)]);
+    appendLines(exchangesFile(dir, RUN), [openLine(`1-${tag}`)]);
   }
   const closes = (): unknown[] =>
     readFileSync(exchangesFile(dir, RUN), "utf8")
@@ -158,7 +121,7 @@ describe("the lives of a gateway", () => {
 
   test("one that left in order has nothing to settle", () => {
     leaveOpen(1, dead, "aa");
-    appendLines(exchangesFile(dir, RUN), [close("1-aa")]);
+    appendLines(exchangesFile(dir, RUN), [closeLine("1-aa")]);
     forgetRuns(dir, 1);
     settleDeadLives(dir, 2);
     expect(closes()).toHaveLength(1);
@@ -166,7 +129,7 @@ describe("the lives of a gateway", () => {
 
   test("a crash in the middle of settling is made good by the next one, without a second end", () => {
     leaveOpen(1, dead, "aa");
-    appendLines(exchangesFile(dir, RUN), [close("1-aa")]);
+    appendLines(exchangesFile(dir, RUN), [closeLine("1-aa")]);
     settleDeadLives(dir, 2);
     expect(closes()).toHaveLength(1);
   });

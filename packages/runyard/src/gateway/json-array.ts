@@ -37,9 +37,10 @@ export function createArraySplitter(): Splitter {
         elements.push(held.subarray(start, seen + 1));
         start = seen + 1;
       }
+      const bytes = held.subarray(0, start);
       held = held.subarray(start);
       seen = held.length;
-      return elements;
+      return { bytes, events: () => elements };
     },
     rest: () => held,
   };

@@ -6,6 +6,7 @@ import type { Amount } from "../core/spending.ts";
 import { openBook } from "./book.ts";
 import { exchangesFile } from "./files.ts";
 import { type BudgetedCall, createLedger, type Ledger } from "./ledger.ts";
+import { openaiChat } from "./openai-chat.ts";
 import { type CallRecord, createRecorder, type Recorder } from "./recorder.ts";
 import { createRedactor } from "../redact.ts";
 import { newRun } from "./testing/host.ts";
@@ -38,7 +39,7 @@ function aCall(tokens: number): BudgetedCall {
   return {
     run: { ...newRun(), runId: RUN, budget, closed: new AbortController().signal },
     budget,
-    doorPath: "/v1/chat/completions",
+    format: openaiChat,
     request: { provider, model: "m", body, stream: false, wantsUsageEvent: false },
     rates: null,
     signal: new AbortController().signal,

@@ -11,7 +11,7 @@ import type { RunBudget } from "./protocol.ts";
 import type { CallEnd, CallRecord } from "./recorder.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
-import { NO_TOKENS, type PreparedRequest, type TokenCounts } from "./wire-format.ts";
+import { NO_TOKENS, type PreparedRequest, type TokenCounts, type WireFormat } from "./wire-format.ts";
 
 /** The longest answer that a call of a run with a budget may have, where its client does not say how long it may be. */
 const UNNAMED_OUTPUT_TOKENS = 32_768;
@@ -36,7 +36,7 @@ export interface Grant {
 export interface BudgetedCall {
   readonly run: LiveRun;
   readonly budget: RunBudget;
-  readonly doorPath: string;
+  readonly format: WireFormat;
   readonly request: PreparedRequest;
   readonly rates: Rates | null;
   /** Aborted when nobody waits for an answer any more. */
@@ -137,13 +137,13 @@ export function createLedger(gatewayDir: string): Ledger {
 
   return {
     async begin(call, open) {
-      const { run, budget, doorPath, request, rates, signal } = call;
+      const { run, budget, format, request, rates, signal } = call;
       refuseUnlimited(request.body);
       const counted = countInput(request.body);
       const entry = entryOf(run);
       carry(entry, call);
       if (budget.nanoUsd !== null && rates === null) throw refuse(entry, call, unpricedWords(request, budget), "price_unknown");
-      const asked = outputLimitOf(doorPath, request.body);
+      const asked = outputLimitOf(format, request.body);
       for (;;) {
         signal.throwIfAborted();
         const account = entry.book.read();
@@ -210,8 +210,8 @@ function modelKey({ provider, model }: PreparedRequest): string {
   return `${provider.name} ${model}`;
 }
 
-function requestKey({ doorPath, request }: BudgetedCall): string {
-  return `${doorPath} ${modelKey(request)}`;
+function requestKey({ format, request }: BudgetedCall): string {
+  return `${format.doorPath} ${modelKey(request)}`;
 }
 
 /** Resolves when a call of the run has ended, and now and then by itself. */
@@ -229,9 +229,9 @@ async function change(entry: Entry, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** What a budget is called: the run's own, or its share of what the organization may spend. */
+/** What a budget is called: the run's own, or its share of a daily cap, of its organization or its saved agent. */
 function nameOf(budget: RunBudget): string {
-  return budget.isShare ? "The run's share of its organization's daily cap," : "The run's budget of";
+  return budget.isShare ? "The run's share of the daily cap," : "The run's budget of";
 }
 
 function exceededWords(budget: RunBudget, spent: Amount, more: string): string {

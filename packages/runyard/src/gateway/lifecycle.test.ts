@@ -172,7 +172,8 @@ test("a hand-over: a stream goes on to its end, the next call reaches the new ga
   }
   for (const stream of streams) stream.end(FINISH + DONE);
   const all = Array.from({ length: 100 }, (_, piece) => delta(`${piece} `)).join("") + FINISH + DONE;
-  for (const answer of [bySocket.answer, byPort, next.answer]) expect(await answer).toMatchObject({ complete: true, body: all });
+  for (const answer of await Promise.all([bySocket.answer, byPort, next.answer]))
+    expect(answer).toMatchObject({ complete: true, body: all });
 
   await until(() => isGone(before.pid), "the old gateway to leave");
   expect(readFileSync(path.join(host.home.logsDir, "gateway.log"), "utf8")).toContain(`[${before.pid}] leaving (it was told to leave)`);

@@ -1,19 +1,22 @@
 import { z } from "zod";
 import { openaiError } from "./error-shapes.ts";
+import type { Provider } from "./protocol.ts";
 import { openaiHeaders } from "./provider-headers.ts";
 import { refuseRemoteContent } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
-  errorMessageOf,
   type EventFate,
-  messageIn,
+  eventReader,
+  type JsonObject,
   NO_TOKENS,
+  notAnAnswer,
   parseJson,
   type PreparedRequest,
   readRequest,
+  reportedError,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -27,6 +30,10 @@ export const openaiChat: WireFormat = {
   errorBody: openaiError,
   readWholeAnswer,
   watchStream,
+  outputLimit: {
+    read: (body) => body["max_completion_tokens"] ?? body["max_tokens"],
+    write: withLimit,
+  },
 };
 
 /** The makers of other APIs serve this one too. */
@@ -57,17 +64,32 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedR
   return { ...chosen, body: Buffer.from(JSON.stringify({ ...data, model, ...options })), stream, wantsUsageEvent };
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
+const LIMIT_NAMES = ["max_completion_tokens", "max_tokens"] as const;
+
+/** By the names that the client used. OpenAI's newer models refuse the name that everybody else's know alone. */
+function withLimit(body: JsonObject, limit: number, provider: Provider): JsonObject {
+  const used = LIMIT_NAMES.filter((name) => typeof body[name] === "number");
+  const names = used.length > 0 ? used : [hasNewName(provider) ? LIMIT_NAMES[0] : LIMIT_NAMES[1]];
+  return { ...body, ...Object.fromEntries(names.map((name) => [name, limit])) };
+}
+
+const NEW_NAME_HOSTS = /(?:^|\.)(?:openai\.com|azure\.com)$/;
+
+/** Also behind a proxy, where that is told. */
+function hasNewName({ baseUrl, pricedAs }: Provider): boolean {
+  return pricedAs === "openai" || pricedAs === "azure" || NEW_NAME_HOSTS.test(new URL(baseUrl).hostname);
+}
+
 const usageSchema = z
   .looseObject({
-    prompt_tokens: count,
-    completion_tokens: count,
-    total_tokens: count,
-    prompt_tokens_details: z.looseObject({ cached_tokens: count, cache_write_tokens: count }).nullish().catch(null),
-    completion_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
+    prompt_tokens: tokenCount,
+    completion_tokens: tokenCount,
+    total_tokens: tokenCount,
+    prompt_tokens_details: z.looseObject({ cached_tokens: tokenCount, cache_write_tokens: tokenCount }).nullish().catch(null),
+    completion_tokens_details: z.looseObject({ reasoning_tokens: tokenCount }).nullish().catch(null),
     /** DeepSeek's, and Moonshot's. */
-    prompt_cache_hit_tokens: count,
-    cached_tokens: count,
+    prompt_cache_hit_tokens: tokenCount,
+    cached_tokens: tokenCount,
   })
   .nullish()
   .catch(null);
@@ -90,15 +112,9 @@ function tokensIn(usage: z.infer<typeof usageSchema>): TokenCounts {
 const wholeAnswerSchema = z.looseObject({ choices: z.array(z.unknown()), usage: usageSchema });
 
 export function readWholeAnswer(body: Buffer): AnswerReport {
-  const value = parseJson(body);
-  const answer = wholeAnswerSchema.safeParse(value);
-  if (answer.success) return { complete: true, error: null, tokens: tokensIn(answer.data.usage) };
-  const words = errorMessageOf(body);
-  return {
-    complete: value !== undefined,
-    error: `The provider's answer is not a chat completion${words === null ? "." : `: ${words}`}`,
-    tokens: NO_TOKENS,
-  };
+  const answer = wholeAnswerSchema.safeParse(parseJson(body));
+  if (!answer.success) return notAnAnswer(body, "a chat completion");
+  return { complete: true, error: null, tokens: tokensIn(answer.data.usage) };
 }
 
 const chunkSchema = z.looseObject({
@@ -108,6 +124,12 @@ const chunkSchema = z.looseObject({
   x_groq: z.looseObject({ usage: usageSchema }).nullish().catch(null),
   error: z.unknown().optional(),
 });
+
+/**
+ * What tells more than a piece of the first choice, anywhere in a block of events. A key cannot be in what a model says: quotes have a
+ * backslash there. Most providers say in every event that there is no reason and no usage yet.
+ */
+const MATTERS = /"(?:finish_reason|usage|x_groq|error)"[\s:]*[^n\s:]|"index"[\s:]*[^0\s:]|data:(?!\s*\{)/;
 
 /**
  * An answer is whole with `[DONE]`, or when the provider ended the stream properly after a
@@ -123,6 +145,7 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
   let done = false;
   let error: string | null = null;
   let tokens = NO_TOKENS;
+  const fail = (words: string): void => void (error ??= words);
 
   const seeChunk = (chunk: z.infer<typeof chunkSchema>): EventFate => {
     const { choices, usage, x_groq: groq } = chunk;
@@ -130,7 +153,7 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
       begun.add(choice.index);
       if (choice.finish_reason) finished.add(choice.index);
     }
-    if (chunk.error) error ??= messageIn(chunk) ?? "The provider reported an error without words.";
+    if (chunk.error) fail(reportedError(chunk));
     if (!usage && groq?.usage) tokens = tokensIn(groq.usage);
     if (!usage) return "forward";
     tokens = tokensIn(usage);
@@ -138,19 +161,15 @@ export function watchStream(request: { readonly wantsUsageEvent: boolean }): Str
     return isForGateway ? "drop" : "forward";
   };
 
+  const read = eventReader(chunkSchema, { what: "a chat completion chunk", see: seeChunk, fail });
   return {
     see(event) {
-      const data = dataOf(event);
-      if (data === null) return "forward";
-      if (data.trim() === "[DONE]") {
-        done = true;
-        return "last";
-      }
-      const chunk = chunkSchema.safeParse(parseJson(Buffer.from(data)));
-      if (chunk.success) return seeChunk(chunk.data);
-      error ??= "The provider sent an event that is not a chat completion chunk.";
-      return "forward";
+      if (event.data?.trim() !== "[DONE]") return read(event);
+      done = true;
+      return "last";
     },
+    // Each choice that was begun must be known.
+    skim: (block) => begun.has(0) && !MATTERS.test(block.toString("latin1")),
     report: () => ({ complete: done || (begun.size > 0 && begun.size === finished.size && error === null), error, tokens }),
     errorEvent(message) {
       const words = { message, type: "server_error", param: null, code: "upstream_interrupted" };

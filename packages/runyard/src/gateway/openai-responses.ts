@@ -3,17 +3,20 @@ import { openaiError } from "./error-shapes.ts";
 import { openaiHeaders } from "./provider-headers.ts";
 import { Refusal } from "./refusal.ts";
 import { refuseRemoteContent, refuseStored, refuseTool } from "./remote-content.ts";
-import { dataOf } from "./sse.ts";
 import {
   type AnswerReport,
   type ChooseModel,
-  errorMessageOf,
+  type EventFate,
+  eventReader,
   messageIn,
   NO_TOKENS,
+  notAnAnswer,
   parseJson,
   type PreparedRequest,
   readRequest,
+  reportedError,
   type StreamWatcher,
+  tokenCount,
   type TokenCounts,
   type WireFormat,
 } from "./wire-format.ts";
@@ -27,6 +30,10 @@ export const openaiResponses: WireFormat = {
   errorBody: openaiError,
   readWholeAnswer,
   watchStream,
+  outputLimit: {
+    read: (body) => body["max_output_tokens"],
+    write: (body, limit) => ({ ...body, max_output_tokens: limit }),
+  },
 };
 
 const requestSchema = z.looseObject({
@@ -58,16 +65,15 @@ export function prepareRequest(raw: Buffer, chooseModel: ChooseModel): PreparedR
   return { ...chosen, body, stream: data.stream === true, wantsUsageEvent: true };
 }
 
-const count = z.number().int().min(0).nullish().catch(null);
 const responseSchema = z.looseObject({
   status: z.string().nullish().catch(null),
   error: z.unknown().optional(),
   usage: z
     .looseObject({
-      input_tokens: count,
-      output_tokens: count,
-      input_tokens_details: z.looseObject({ cached_tokens: count }).nullish().catch(null),
-      output_tokens_details: z.looseObject({ reasoning_tokens: count }).nullish().catch(null),
+      input_tokens: tokenCount,
+      output_tokens: tokenCount,
+      input_tokens_details: z.looseObject({ cached_tokens: tokenCount }).nullish().catch(null),
+      output_tokens_details: z.looseObject({ reasoning_tokens: tokenCount }).nullish().catch(null),
     })
     .nullish()
     .catch(null),
@@ -93,15 +99,9 @@ function errorIn(response: ResponseBody): string | null {
 const wholeAnswerSchema = responseSchema.extend({ output: z.array(z.unknown()) });
 
 export function readWholeAnswer(body: Buffer): AnswerReport {
-  const value = parseJson(body);
-  const answer = wholeAnswerSchema.safeParse(value);
-  if (answer.success) return { complete: true, error: errorIn(answer.data), tokens: tokensIn(answer.data) };
-  const words = errorMessageOf(body);
-  return {
-    complete: value !== undefined,
-    error: `The provider's answer is not one of Responses${words === null ? "." : `: ${words}`}`,
-    tokens: NO_TOKENS,
-  };
+  const answer = wholeAnswerSchema.safeParse(parseJson(body));
+  if (!answer.success) return notAnAnswer(body, "one of Responses");
+  return { complete: true, error: errorIn(answer.data), tokens: tokensIn(answer.data) };
 }
 
 const eventSchema = z.looseObject({
@@ -109,20 +109,34 @@ const eventSchema = z.looseObject({
   sequence_number: z.number().int().min(0).nullish().catch(null),
   response: responseSchema.nullish().catch(null),
 });
-type ResponseEvent = z.infer<typeof eventSchema>;
 
 const LAST_EVENTS: ReadonlySet<string> = new Set(["response.completed", "response.failed", "response.incomplete"]);
+/** The same anywhere in a block of events, and errors. What a model says has a backslash before quotes. */
+const MATTERS = /"response\.(?:completed|failed|incomplete)"|"error"[\s:]*[^n\s:]|data:(?!\s*\{)/;
+
+const NUMBER_KEY = '"sequence_number"';
+
+/** The number of the last event that has one. */
+function lastNumberIn(block: Buffer): number | null {
+  const at = block.lastIndexOf(NUMBER_KEY);
+  const digits = at === -1 ? null : /^[\s:]*(\d{1,15})/.exec(block.toString("latin1", at + NUMBER_KEY.length, at + 2 * NUMBER_KEY.length));
+  return digits === null ? null : Number(digits[1]);
+}
 
 /** An answer is whole with one of its three last events, and with nothing else, however clean its end looks. */
 export function watchStream(): StreamWatcher {
   let done = false;
   let error: string | null = null;
   let tokens = NO_TOKENS;
+  let begun = false;
+  /** One more than the last that was told. */
   let nextNumber = 0;
+  const fail = (words: string): void => void (error ??= words);
 
-  const seeEvent = (event: ResponseEvent): "forward" | "last" => {
-    nextNumber = (event.sequence_number ?? nextNumber) + 1;
-    if (event.type === "error") error ??= messageIn(event) ?? "The provider reported an error without words.";
+  const seeEvent = (event: z.infer<typeof eventSchema>): EventFate => {
+    begun = true;
+    nextNumber = (event.sequence_number ?? nextNumber - 1) + 1;
+    if (event.type === "error") fail(reportedError(event));
     if (!LAST_EVENTS.has(event.type)) return "forward";
     done = true;
     tokens = event.response ? tokensIn(event.response) : NO_TOKENS;
@@ -130,14 +144,13 @@ export function watchStream(): StreamWatcher {
     return "last";
   };
 
+  const read = eventReader(eventSchema, { what: "one of Responses", see: seeEvent, fail });
   return {
-    see(bytes) {
-      const data = dataOf(bytes);
-      if (data === null) return "forward";
-      const event = eventSchema.safeParse(parseJson(Buffer.from(data)));
-      if (event.success) return seeEvent(event.data);
-      error ??= "The provider sent an event that is not one of Responses.";
-      return "forward";
+    see: read,
+    skim(block) {
+      if (!begun || MATTERS.test(block.toString("latin1"))) return false;
+      nextNumber = (lastNumberIn(block) ?? nextNumber - 1) + 1;
+      return true;
     },
     report: () => ({ complete: done, error, tokens }),
     errorEvent(message) {

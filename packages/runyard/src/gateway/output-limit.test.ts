@@ -1,33 +1,36 @@
 import { describe, expect, test } from "vitest";
+import { anthropicMessages as MESSAGES } from "./anthropic-messages.ts";
+import { geminiStream as GEMINI } from "./gemini.ts";
+import { openaiChat as CHAT } from "./openai-chat.ts";
+import { openaiResponses as RESPONSES } from "./openai-responses.ts";
 import { outputLimitOf, refuseUnlimited, withOutputLimit } from "./output-limit.ts";
 import type { Provider } from "./protocol.ts";
+import type { WireFormat } from "./wire-format.ts";
 
 const at = (baseUrl: string): Provider => ({ name: "p", api: "openai", baseUrl, apiKey: null, model: null });
 const LOCAL = at("http://127.0.0.1:1/v1");
 const OPENAI = at("https://api.openai.com/v1");
 const AZURE = at("https://house.openai.azure.com/openai/v1");
-const [CHAT, RESPONSES, MESSAGES] = ["/v1/chat/completions", "/v1/responses", "/v1/messages"] as const;
-const GEMINI = "/v1beta/models/{model}:streamGenerateContent";
-const limited = (door: string, body: object, provider: Provider = LOCAL, limit = 100): unknown =>
-  JSON.parse(withOutputLimit(door, { body: Buffer.from(JSON.stringify(body)), provider }, limit).toString());
+const limited = (format: WireFormat, body: object, provider: Provider = LOCAL, limit = 100): unknown =>
+  JSON.parse(withOutputLimit(format, { body: Buffer.from(JSON.stringify(body)), provider }, limit).toString());
 
 test.each([
-  [CHAT, { max_tokens: 5 }, 5],
-  [CHAT, { max_completion_tokens: 6, max_tokens: 5 }, 6],
-  [RESPONSES, { max_output_tokens: 7 }, 7],
-  [MESSAGES, { max_tokens: 8 }, 8],
-  [GEMINI, { generationConfig: { maxOutputTokens: 9 } }, 9],
-  [GEMINI, { generation_config: { max_output_tokens: 10 } }, 10],
-  [CHAT, {}, null],
-  [CHAT, { max_tokens: "5" }, null],
-  [CHAT, { max_tokens: 0 }, null],
-  [GEMINI, { generationConfig: null }, null],
-])("what is asked for at %s by %j is %j", (door, body, limit) => {
-  expect(outputLimitOf(door, Buffer.from(JSON.stringify(body)))).toBe(limit);
+  [{ max_tokens: 5 }, 5, CHAT],
+  [{ max_completion_tokens: 6, max_tokens: 5 }, 6, CHAT],
+  [{ max_output_tokens: 7 }, 7, RESPONSES],
+  [{ max_tokens: 8 }, 8, MESSAGES],
+  [{ generationConfig: { maxOutputTokens: 9 } }, 9, GEMINI],
+  [{ generation_config: { max_output_tokens: 10 } }, 10, GEMINI],
+  [{}, null, CHAT],
+  [{ max_tokens: "5" }, null, CHAT],
+  [{ max_tokens: 0 }, null, CHAT],
+  [{ generationConfig: null }, null, GEMINI],
+])("%j asks for %j", (body, limit, format) => {
+  expect(outputLimitOf(format, Buffer.from(JSON.stringify(body)))).toBe(limit);
 });
 
 describe("a limit is said", () => {
-  test.each<[string, string, object, Provider, object]>([
+  test.each<[string, WireFormat, object, Provider, object]>([
     ["by the name that the client used", CHAT, { max_completion_tokens: 900, a: 1 }, LOCAL, { max_completion_tokens: 100, a: 1 }],
     [
       "by both where it used both",
@@ -43,7 +46,7 @@ describe("a limit is said", () => {
     ["to Responses", RESPONSES, { input: "x" }, OPENAI, { input: "x", max_output_tokens: 100 }],
     ["to Messages", MESSAGES, { max_tokens: 900 }, LOCAL, { max_tokens: 100 }],
     ["to Gemini", GEMINI, { generationConfig: { temperature: 1 } }, LOCAL, { generationConfig: { temperature: 1, maxOutputTokens: 100 } }],
-  ])("%s", (_, door, body, provider, sent) => expect(limited(door, body, provider)).toEqual(sent));
+  ])("%s", (_, format, body, provider, sent) => expect(limited(format, body, provider)).toEqual(sent));
 
   test("with thinking that stays below it, or none", () => {
     const body = { max_tokens: 9_000, thinking: { type: "enabled", budget_tokens: 5_000 } };

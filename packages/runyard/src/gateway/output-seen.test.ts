@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { meterOutput } from "./output-seen.ts";
+import { readEvent, type StreamEvent } from "./wire-format.ts";
 
-const event = (data: unknown): Buffer => Buffer.from(`data: ${JSON.stringify(data)}\n\n`);
+const event = (data: unknown): StreamEvent => readEvent(Buffer.from(`data: ${JSON.stringify(data)}\n\n`));
 const seen = (...events: unknown[]): number => {
   const meter = meterOutput(1_000_000);
   for (const one of events) meter.see(event(one));
@@ -32,10 +33,10 @@ test.each<[string, unknown, number]>([
 
 test("an element of a list counts as an event does, and what is no JSON does not", () => {
   const meter = meterOutput(10);
-  meter.see(Buffer.from(`[{"candidates":[{"content":{"parts":[{"text":"${text}"}]}}]}`));
-  meter.see(Buffer.from(`,\n{"candidates":[{"content":{"parts":[{"text":"${text}"}]}}]}`));
-  meter.see(Buffer.from("data: [DONE]\n\n"));
-  meter.see(Buffer.from(": comment\n\n"));
+  meter.see(readEvent(Buffer.from(`[{"candidates":[{"content":{"parts":[{"text":"${text}"}]}}]}`), "json-array"));
+  meter.see(readEvent(Buffer.from(`,\n{"candidates":[{"content":{"parts":[{"text":"${text}"}]}}]}`), "json-array"));
+  meter.see(readEvent(Buffer.from("data: [DONE]\n\n")));
+  meter.see(readEvent(Buffer.from(": comment\n\n")));
   expect(meter.tokens).toBe(20);
   expect(meter.isOver).toBe(false);
 });

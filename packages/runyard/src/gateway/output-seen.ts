@@ -1,5 +1,4 @@
-import { dataOf } from "./sse.ts";
-import { parseJson } from "./wire-format.ts";
+import type { StreamEvent } from "./wire-format.ts";
 
 /** English has more bytes for a token than that only in odd places, and other languages fewer. */
 const BYTES_PER_TOKEN = 6;
@@ -9,7 +8,7 @@ const SLACK_TOKENS = 64;
 
 /** Estimates how long an answer is while it comes, to end one that does not keep to its limit. */
 export interface OutputMeter {
-  see(event: Buffer): void;
+  see(event: StreamEvent): void;
   /** Tokens: pieces of content, or their bytes by six, whichever is more. What a provider keeps to itself is not in it. */
   readonly tokens: number;
   /** Much longer than the limit. */
@@ -21,10 +20,8 @@ export function meterOutput(limit: number): OutputMeter {
   let bytes = 0;
   const tokens = (): number => Math.max(pieces, Math.ceil(bytes / BYTES_PER_TOKEN));
   return {
-    see(event) {
-      const data = dataOf(event) ?? event.toString();
-      // A stream may also be a list that comes element by element.
-      const text = contentOf(parseJson(Buffer.from(data.replace(/^[\s[,]+/, ""))));
+    see({ value }) {
+      const text = contentOf(value);
       if (text === 0) return;
       pieces += 1;
       bytes += text;

@@ -89,7 +89,7 @@ test("while a provider is busy, others' calls wait too, and then set out one by 
   });
   const { pace } = pacedCalls(provider);
   const first = pace();
-  await expect.poll(() => at.length, { timeout: 50_000 }).toBe(1);
+  await expect.poll(() => at.length).toBe(1);
   await new Promise((resolve) => setTimeout(resolve, 50));
   const others = [pace(), pace()];
   expect(await Promise.all([first, ...others])).toEqual([200, 200, 200]);
@@ -105,7 +105,7 @@ test("a call whose run ends while it waits for its turn is not made", async () =
   const { pace } = pacedCalls(provider);
   const abort = new AbortController();
   const waiting = pace(abort.signal);
-  await expect.poll(() => provider.seen.length, { timeout: 50_000 }).toBe(1);
+  await expect.poll(() => provider.seen.length).toBe(1);
   abort.abort(new Error("The run was ended."));
   await expect(waiting).rejects.toThrow("The run was ended.");
   expect(provider.seen).toHaveLength(1);

@@ -85,7 +85,7 @@ const runBudgetSchema = z.strictObject({
   spentTokens: z.number().int().min(0),
   /** How many bytes of this host's journal of the run are in these two; the rest was spent on other hosts. */
   readTo: z.number().int().min(0),
-  /** The dollars are what the organization may still spend today. */
+  /** The dollars are the share of a daily cap that was set aside for the run. */
   isShare: z.boolean(),
 });
 export type RunBudget = z.infer<typeof runBudgetSchema>;
@@ -107,8 +107,23 @@ export const registerRunSchema = z.strictObject({
     .default(null),
   /** What its agent was given as secrets: kept out of what is recorded. */
   secrets: z.array(z.strictObject({ name: z.string(), value: z.string() })).default([]),
+  /** Hosts that its programs may reach, as patterns (core/egress.ts), presets written out. */
+  egress: z.array(z.string()).default([]),
+  /** Networks of this host's surroundings, as `10.0.0.0/8`, in which those hosts may be. */
+  egressNetworks: z.array(z.string()).default([]),
   /** Left out: it may spend what it wants. */
   budget: runBudgetSchema.optional(),
+  /** Its agent calls with a login of its own, which goes out as it comes in, to this provider and to nobody else. Left out: with the providers' keys. */
+  ownLogin: z
+    .strictObject({
+      /** Without a key. */
+      provider: providerSchema.extend({ apiKey: z.null() }),
+      /** SHA-256 of the login's token, in hex. */
+      tokenHash: z.string().regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in hex"),
+      /** As calls name it, where they do. */
+      accountId: z.string().min(1).max(200).nullable(),
+    })
+    .optional(),
 });
 export const runStateSchema = registerRunSchema.extend({ runId: runIdSchema });
 export type RegisteredRun = z.infer<typeof runStateSchema>;

@@ -86,8 +86,7 @@ interface Page {
 
 async function askPage(provider: Provider, query: string, signal: AbortSignal): Promise<Page> {
   const { path, headers, read } = LISTS[provider.api];
-  const url = urlBelow(provider.baseUrl, path);
-  if (query !== "") url.search = url.search === "" ? query : `${url.search}&${query}`;
+  const url = urlBelow(provider.baseUrl, path, query);
   const answer = await callUpstream({ method: "GET", url, headers: headers(provider, {}), body: null, signal, way: provider });
   const body = (await readBounded(answer)).toString();
   const value = ((): unknown => {

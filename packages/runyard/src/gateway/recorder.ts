@@ -2,7 +2,7 @@ import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import type { ExchangeSide } from "@runyard/sdk/contract";
 import { type Amount, counted } from "../core/spending.ts";
-import type { DivergenceLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
+import type { DivergenceLine, EgressLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
 import { bodyFile, exchangesFile, runDir } from "./files.ts";
 import { hideInStream } from "./hide-in-stream.ts";
 import { appendLines } from "./journal-file.ts";
@@ -26,6 +26,8 @@ export interface Recorder {
   open(call: CallStart): CallRecord;
   /** Journals how a replay differs. Throws when that cannot be written. */
   diverged(runId: string, divergence: Omit<DivergenceLine, "type" | "at">): void;
+  /** Journals what a run was not let to reach. */
+  denied(runId: string, denied: Pick<EgressLine, "target" | "reason">): void;
   /** Ends of calls that could not be written, for want of disk space, are tried again. */
   retry(): void;
   /** Bodies that are still being written. */
@@ -37,7 +39,7 @@ export interface Recorder {
 export interface CallStart extends Pick<ExchangeOpen, "provider" | "model" | "path" | "replays"> {
   readonly run: Pick<RegisteredRun, "runId" | "turn" | "attempt">;
   readonly request: Buffer;
-  /** Takes out the provider's key and the run's token. */
+  /** Takes out the provider's key, the run's token and the agent's login. */
   readonly redactor: Redactor;
   /** What the model costs; null: nobody knows. */
   readonly rates: Rates | null;
@@ -119,6 +121,10 @@ export function createRecorder(options: RecorderOptions): Recorder {
     diverged(runId, divergence) {
       appendLines(exchangesFile(gatewayDir, runId), [{ type: "divergence", at: new Date().toISOString(), ...divergence }]);
     },
+    denied(runId, denied) {
+      prepare(runId);
+      journal(exchangesFile(gatewayDir, runId), { type: "egress", at: new Date().toISOString(), ...denied });
+    },
     retry,
     get openBodies() {
       return openBodies;
@@ -143,6 +149,13 @@ function moneyOf(
   return { costNanoUsd, countedNanoUsd: nanoUsd, countedTokens };
 }
 
+/**
+ * An answer comes in pieces of a word each, and a write to a file takes longer than passing one on: they are gathered up to this
+ * length, or for this time. An answer that comes faster than the disk takes it waits for it.
+ */
+const GATHERED_BYTES = 16 * 1024;
+const GATHERED_MS = 500;
+
 interface Bodies {
   write(bytes: Buffer): Promise<void>;
   /** Of what there is to write so far. */
@@ -166,9 +179,15 @@ function recordBodies(
   const complain = (error: unknown): void => log(`a model call could not be recorded: ${String(error)}`);
   const request = redactor.bytes(options.request);
   const requestWritten = writeFile(fileOf("request"), request, { mode: 0o600 }).catch(complain);
-  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600 });
+  const response: WriteStream = createWriteStream(fileOf("response"), { mode: 0o600, highWaterMark: GATHERED_BYTES });
   let responseBytes = 0;
   let failed = false;
+  let gathering: NodeJS.Timeout | null = null;
+  const writeGathered = (): void => {
+    if (gathering !== null) clearTimeout(gathering);
+    gathering = null;
+    response.uncork();
+  };
   const closed = new Promise<void>((resolve) => response.once("close", resolve));
   response.on("error", (error) => {
     failed = true;
@@ -178,11 +197,19 @@ function recordBodies(
     async write(bytes) {
       const recorded = redactor.bytes(bytes);
       responseBytes += recorded.length;
-      if (failed || response.write(recorded)) return;
+      if (failed) return;
+      if (gathering === null) {
+        response.cork();
+        gathering = setTimeout(writeGathered, GATHERED_MS);
+      }
+      const hasRoom = response.write(recorded);
+      if (response.writableLength >= GATHERED_BYTES) writeGathered();
+      if (hasRoom) return;
       await Promise.race([new Promise<void>((resolve) => response.once("drain", () => resolve())), closed]);
     },
     sizes: () => ({ requestBytes: request.length, responseBytes }),
     async finish() {
+      writeGathered();
       response.end();
       await Promise.all([requestWritten, closed]);
       if (redactor.hasSecrets && !failed) await hidePieces(fileOf("response"), redactor).catch(complain);

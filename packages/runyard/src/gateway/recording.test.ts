@@ -63,6 +63,32 @@ test("an end that cannot be written is written as soon as that is possible; the 
   expect(host.closes(run.runId)).toMatchObject([{ id: open?.id, ok: true }]);
 });
 
+test("what has come of an answer is in its recording while more is still to come", async () => {
+  let stream: ServerResponse | undefined;
+  const provider = await startProvider((_, response) => {
+    beginStream(response);
+    response.write(delta("Hello"));
+    stream = response;
+  });
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProviders([openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "m" })]);
+  const run = newRun();
+  await gateway.openRun(run);
+  const answer = call(gateway, { token: run.token, body: { ...QUESTION, stream: true } });
+  const response = await until(() => stream, "the call");
+  const file = path.join(path.dirname(gateway.exchangesFile(run.runId)), `${host.lines(run.runId)[0]?.id}.response`);
+  const recorded = (): string => readFileSync(file, "utf8");
+  await until(() => recorded() === delta("Hello"), "the recording");
+  // Too much to be gathered, and some more.
+  const long = delta("x".repeat(300_000)) + delta("again");
+  response.write(long);
+  await until(() => recorded() === delta("Hello") + long, "the recording of a long piece");
+  response.end(FINISH + DONE);
+  expect((await answer).complete).toBe(true);
+  await until(() => recorded() === delta("Hello") + long + FINISH + DONE, "all of it");
+});
+
 test("a recording that cannot be written costs the recording only", async () => {
   const provider = await startProvider(answerWell);
   const host = newHost();

@@ -101,7 +101,10 @@ export function openRecordings(gatewayDir: string): Recordings {
     },
     async count(runId, turn) {
       const recording = await read(runId);
-      return recording === null ? 0 : callsOfTurn(recording, turn).length;
+      if (recording === null) return 0;
+      // Old recordings are removed, and their journals stay.
+      return callsOfTurn(recording, turn).filter(({ open }) => existsSync(bodyFile(gatewayDir, { runId, id: open.id, side: "request" })))
+        .length;
     },
   };
 }

@@ -6,8 +6,8 @@ import type { OutputMeter } from "./output-seen.ts";
 import type { CallEnd, CallRecord } from "./recorder.ts";
 import type { Redactor } from "../redact.ts";
 import { Refusal } from "./refusal.ts";
-import { createSseSplitter } from "./sse.ts";
-import { errorMessageOf, NO_TOKENS, type PreparedRequest, type StreamWatcher, type WireFormat } from "./wire-format.ts";
+import { type Block, createSseSplitter } from "./sse.ts";
+import { errorMessageOf, NO_TOKENS, type PreparedRequest, readEvent, type StreamWatcher, type WireFormat } from "./wire-format.ts";
 
 /** Longest answer that is not streamed, and longest single event, in bytes. */
 const MAX_WHOLE_ANSWER_BYTES = 32 * 1024 * 1024;
@@ -114,7 +114,8 @@ async function passEvents(relay: Relay, watcher: StreamWatcher): Promise<{ fault
   } finally {
     clearTimeout(idle);
   }
-  return { fault: null, tail: watcher.see(splitter.rest()) === "drop" ? Buffer.alloc(0) : endEvent(splitter.rest()) };
+  const rest = splitter.rest();
+  return { fault: null, tail: watcher.see(readEvent(rest, relay.request.framing)) === "drop" ? Buffer.alloc(0) : endEvent(rest) };
 }
 
 /** Gives an event that the provider did not end its blank line: without it, readers throw the event away. */
@@ -124,22 +125,28 @@ function endEvent(rest: Buffer): Buffer {
 }
 
 /** What of these events goes to the client, and the stream's last one, if it is among them. */
-function sort(events: readonly Buffer[], { redactor, meter }: Relay, watcher: StreamWatcher): { forward: Buffer[]; last: Buffer | null } {
+function sort(block: Block, { meter, request }: Relay, watcher: StreamWatcher): { forward: Buffer; last: Buffer | null } {
+  // A meter has to see every event.
+  if (meter === null && watcher.skim(block.bytes)) return { forward: block.bytes, last: null };
   const forward: Buffer[] = [];
-  for (const event of events) {
+  let last: Buffer | null = null;
+  for (const bytes of block.events()) {
+    const event = readEvent(bytes, request.framing);
     const fate = watcher.see(event);
     meter?.see(event);
-    if (fate === "last") return { forward, last: event };
-    if (fate === "forward") forward.push(redactor.bytes(event));
+    if (fate === "forward") forward.push(bytes);
+    if (fate !== "last") continue;
+    last = bytes;
+    break;
   }
-  return { forward, last: null };
+  return { forward: Buffer.concat(forward), last };
 }
 
 /** Sends bytes at the client's pace: while it does not read, nothing is read from the provider. */
-async function pass(relay: Relay, pieces: readonly Buffer[]): Promise<void> {
-  if (pieces.length === 0) return;
-  const { response, record, abort } = relay;
-  const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+async function pass(relay: Relay, events: Buffer): Promise<void> {
+  if (events.length === 0) return;
+  const { response, record, redactor, abort } = relay;
+  const bytes = redactor.bytes(events);
   if (!response.headersSent) beginStream(relay);
   const recorded = record.write(bytes);
   const sent = response.write(bytes) ? undefined : once(response, "drain", { signal: abort.signal });

@@ -99,7 +99,7 @@ async function passAll(
 /** Server-sent events one by one; anything else is one piece. */
 function piecesOf(bytes: Buffer): Buffer[] {
   const splitter = createSseSplitter();
-  const events = splitter.push(bytes);
+  const events = splitter.push(bytes).events();
   const rest = splitter.rest();
   return rest.length === 0 ? events : [...events, rest];
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Gateway } from "./client.ts";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-responses.ts";
+import { readEvent } from "./wire-format.ts";
 import { call, until, type RawAnswer } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { beginStream, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
@@ -198,7 +199,6 @@ test("a call that the gateway's kill -9 broke off is cut for the client and sett
           (health) => health.pid !== pid,
           () => false,
         ),
-      { timeout: 50_000 },
     )
     .toBe(true);
   await until(() => host.closes(runId).length === 1, "the call's end");
@@ -223,14 +223,14 @@ describe("the format", () => {
   test.each(["-1", "1.5", '"12"', "null", "{}"])("a count of %s is no count", (count) => {
     const watcher = watchStream();
     const usage = `{"input_tokens":${count},"output_tokens":3,"input_tokens_details":{"cached_tokens":${count}}}`;
-    expect(watcher.see(Buffer.from(`data: {"type":"response.completed","response":{"usage":${usage}}}\n\n`))).toBe("last");
+    expect(watcher.see(readEvent(Buffer.from(`data: {"type":"response.completed","response":{"usage":${usage}}}\n\n`)))).toBe("last");
     expect(watcher.report().tokens).toEqual({ ...NO_TOKENS, outputTokens: 3 });
   });
 
   test("comments and events of no known type go through", () => {
     const watcher = watchStream();
-    expect(watcher.see(Buffer.from(": keep-alive\n\n"))).toBe("forward");
-    expect(watcher.see(Buffer.from('data: {"type":"response.new_thing"}\n\n'))).toBe("forward");
+    expect(watcher.see(readEvent(Buffer.from(": keep-alive\n\n")))).toBe("forward");
+    expect(watcher.see(readEvent(Buffer.from('data: {"type":"response.new_thing"}\n\n')))).toBe("forward");
     expect(watcher.report()).toEqual({ complete: false, error: null, tokens: NO_TOKENS });
   });
 

@@ -17,10 +17,11 @@ export interface UpstreamCall {
   readonly way: Pick<Provider, "proxy" | "ca">;
 }
 
-/** The address below a base URL; a query of the base URL stays. */
-export function urlBelow(baseUrl: string, path: string): URL {
+/** The address below a base URL; a query of the base URL stays, before this one's. */
+export function urlBelow(baseUrl: string, path: string, query = ""): URL {
   const url = new URL(baseUrl);
   url.pathname = url.pathname.replace(/\/+$/, "") + path;
+  if (query !== "") url.search = url.search === "" ? query : `${url.search}&${query}`;
   return url;
 }
 
@@ -68,7 +69,7 @@ async function send(call: UpstreamCall): Promise<http.IncomingMessage> {
 
 function headersOf(call: UpstreamCall): Record<string, string> {
   // Compressed bytes could be neither redacted nor counted.
-  const headers = { ...call.headers, "accept-encoding": "identity", "user-agent": "runyard" };
+  const headers = { "user-agent": "runyard", ...call.headers, "accept-encoding": "identity" };
   return call.body === null ? headers : { ...headers, "content-length": String(call.body.length) };
 }
 

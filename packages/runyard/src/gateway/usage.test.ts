@@ -32,13 +32,13 @@ test.each(answers)("the usage of $who", ({ format: name, answer, tokens, streame
   if (streamed !== true)
     expect(format.readWholeAnswer(Buffer.from(JSON.stringify(answer)))).toMatchObject({ error: null, tokens: expected });
   const watcher = format.watchStream({ wantsUsageEvent: true });
-  for (const event of STREAMED[name]?.(answer) ?? []) watcher.see(Buffer.from(`data: ${JSON.stringify(event)}\n\n`));
+  for (const event of STREAMED[name]?.(answer) ?? []) watcher.see({ data: JSON.stringify(event), value: event });
   expect(watcher.report()).toMatchObject({ error: null, tokens: expected });
 });
 
 test("sums of Messages that leave something out leave it as it was", () => {
   const watcher = anthropicMessages.watchStream({ wantsUsageEvent: true });
-  const see = (event: object): void => void watcher.see(Buffer.from(`data: ${JSON.stringify(event)}\n\n`));
+  const see = (event: object): void => void watcher.see({ data: JSON.stringify(event), value: event });
   see({ type: "message_start", message: { usage: { input_tokens: 5, cache_read_input_tokens: 100, output_tokens: 3 } } });
   expect(watcher.report().tokens).toEqual({ ...NO_TOKENS, inputTokens: 105, cachedInputTokens: 100 });
   see({ type: "message_delta", usage: { output_tokens: 7 } });

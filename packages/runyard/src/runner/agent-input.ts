@@ -9,8 +9,8 @@ import { type RunHandle, RunFailure } from "./run-handle.ts";
  * exist in the file; writing them again at the same place is invisible, so a new server begins at 0.
  */
 export interface AgentInput {
-  /** Writes what the store has and the file may not have, and rings. */
-  flush(): Promise<void>;
+  /** Writes what the store has and the file may not have, and rings. False: nobody reads. */
+  flush(): Promise<boolean>;
   /** Closes the agent's stdin behind what was written. */
   closeStdin(): void;
   close(): void;
@@ -22,15 +22,16 @@ export function openAgentInput(ctx: Pick<RunnerContext, "db">, handle: RunHandle
   return {
     async flush() {
       const lines = await readInputs(ctx.db, { run: handle.row, from: written });
-      if (lines.length === 0) return;
+      if (lines.length === 0) return true;
       // No reader: the agent has ended, or its shim is dead; the loop finds out which.
       writer ??= InWriter.open(dir);
-      if (writer === null) return;
+      if (writer === null) return false;
       for (const { off, line } of lines) {
         writeOrFail(writer, line, off);
         written = off + Buffer.byteLength(line);
       }
       writer.ring();
+      return true;
     },
     closeStdin() {
       writer ??= InWriter.open(dir);

@@ -7,6 +7,7 @@ import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { writeHomeFile } from "./home-files.ts";
+import { loginForAgent } from "./own-login.ts";
 import { RunFailure } from "./run-handle.ts";
 import { prepareSandbox } from "./sandbox-step.ts";
 
@@ -41,6 +42,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Reado
     model: row.spec.model,
     command: row.spec.agent.command,
     mcpServers: (row.spec.mcpServers ?? []).map((server) => server.name),
+    login: loginForAgent(ctx, row, ctx.gatewayToken(row)),
     builtinProgram: ctx.builtinAgentProgram,
     nodeProgram: realpathSync(process.execPath),
   };
@@ -50,7 +52,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Reado
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env: { ...row.spec.environment, ...secrets, ...env },
+    env: { ...row.spec.environment, ...secrets, ...env, ...proxyEnv(row, context) },
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
       ...mounts,
@@ -58,6 +60,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Reado
       { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" },
       { source: ctx.runToolsProgram, target: ctx.runToolsProgram, mode: "ro" },
     ],
+    isOwn: false,
     network: true,
   });
   makeRunDirectory(dir, prepared.launch, { run: row.id, attempt: row.attempt, step: "agent", argv });
@@ -70,6 +73,16 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Reado
     throw new RunFailure({ type: "lost", message }, null, true);
   }
   return dir;
+}
+
+/** By which programs find the way to hosts that the run may reach; what is on loopback, the gateway too, they ask directly. */
+function proxyEnv({ spec }: RunRow, { gatewayUrl, token }: ProfileContext): Readonly<Record<string, string>> {
+  if (spec.egress === undefined || spec.sandboxDriver === "process") return {};
+  const proxy = gatewayUrl.replace("://", `://run:${token}@`);
+  const names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+  const none = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost" };
+  // Node itself looks at them only if it is told to.
+  return { ...Object.fromEntries(names.map((name) => [name, proxy])), ...none, NODE_USE_ENV_PROXY: "1" };
 }
 
 interface AgentLaunch {

@@ -1,6 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { type BudgetLine, type DivergenceLine, type ExchangeClose, parseExchangeLine } from "../gateway/exchange-journal.ts";
+import {
+  type BudgetLine,
+  type DivergenceLine,
+  type EgressLine,
+  type ExchangeClose,
+  parseExchangeLine,
+} from "../gateway/exchange-journal.ts";
 import type { Redactor } from "../redact.ts";
 import { type JournalLine, OutReader } from "../sandbox/journal.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -16,6 +22,8 @@ export interface Batch {
   readonly calls: readonly ExchangeClose[];
   /** How a replay differs. */
   readonly divergences: readonly DivergenceLine[];
+  /** What programs of the run were not let to reach. */
+  readonly denied: readonly EgressLine[];
   /** How the run's budget stood in the way of a call; null: it did not. */
   readonly budget: BudgetLine | null;
   readonly usageTo: number;
@@ -52,6 +60,7 @@ export function openAgentOutput(options: {
   let outTo = options.row.out_cursor;
   let calls: ExchangeClose[] = [];
   let divergences: DivergenceLine[] = [];
+  let denied: EgressLine[] = [];
   let budget: BudgetLine | null = null;
   let usageTo = options.row.usage_cursor;
   let heldSinceMs: number | null = null;
@@ -66,12 +75,13 @@ export function openAgentOutput(options: {
       const closed = exchanges.read();
       calls.push(...closed.calls);
       divergences.push(...closed.divergences);
+      denied.push(...closed.denied);
       budget ??= closed.budget;
       usageTo = closed.next;
       return { more: got.bytes > 0 };
     },
     due(nowMs, { flush }) {
-      const hasNews = calls.length > 0 || divergences.length > 0 || budget !== null;
+      const hasNews = calls.length > 0 || divergences.length > 0 || denied.length > 0 || budget !== null;
       if (lines.length === 0 && !hasNews) return null;
       heldSinceMs ??= nowMs;
       if (!flush && nowMs - heldSinceMs < HOLD_MS && calls.length === 0 && budget === null && lines.every(isPiece)) return null;
@@ -83,12 +93,14 @@ export function openAgentOutput(options: {
         outTo: later[0]?.offset ?? outTo,
         calls,
         divergences,
+        denied,
         budget,
         usageTo,
       };
       lines = later;
       calls = [];
       divergences = [];
+      denied = [];
       budget = null;
       heldSinceMs = null;
       return batch;
@@ -114,7 +126,7 @@ function isPiece(line: JournalLine): boolean {
 }
 
 export interface Exchanges {
-  read(): { calls: ExchangeClose[]; divergences: DivergenceLine[]; budget: BudgetLine | null; next: number };
+  read(): { calls: ExchangeClose[]; divergences: DivergenceLine[]; denied: EgressLine[]; budget: BudgetLine | null; next: number };
   open(): number;
   close(): void;
 }
@@ -126,21 +138,23 @@ export function openExchanges(file: string, cursor: number): Exchanges {
   return {
     read() {
       if (reader === null && existsSync(file)) reader = new OutReader(file, cursor);
-      if (reader === null) return { calls: [], divergences: [], budget: null, next: cursor };
+      if (reader === null) return { calls: [], divergences: [], denied: [], budget: null, next: cursor };
       const calls: ExchangeClose[] = [];
       const divergences: DivergenceLine[] = [];
+      const denied: EgressLine[] = [];
       let budget: BudgetLine | null = null;
       const { lines, next } = reader.read();
       for (const line of lines) {
         const entry = "text" in line ? parseExchangeLine(line.text) : null;
         if (entry?.type === "open") open.add(entry.id);
         if (entry?.type === "divergence") divergences.push(entry);
+        if (entry?.type === "egress") denied.push(entry);
         if (entry?.type === "budget") budget ??= entry;
         if (entry?.type !== "close") continue;
         open.delete(entry.id);
         calls.push(entry);
       }
-      return { calls, divergences, budget, next };
+      return { calls, divergences, denied, budget, next };
     },
     open: () => open.size,
     close: () => reader?.close(),

@@ -8,6 +8,7 @@ import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
 import { mcpServersFor } from "./mcp-servers.ts";
+import { loginOf } from "./own-login.ts";
 import type { RunSecrets } from "./run-secrets.ts";
 import { runToolsFor } from "./run-tools.ts";
 
@@ -56,8 +57,15 @@ function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
   return { earlier: { sessionId: carry.sessionId, retold } };
 }
 
-/** Nothing that is secret in the sandbox must reach the log: the run's token for the gateway, and what it was given. */
+/**
+ * Nothing that is secret in the sandbox must reach the log: the run's token for the gateway, the login that its agent may have, and
+ * what it was given.
+ */
 export function redactor(ctx: RunnerContext, row: RunRow, secrets: RunSecrets): (text: string) => string {
   const token = ctx.gatewayToken(row);
-  return (text) => secrets.redactor.text(text.replaceAll(token, "[gateway token]"));
+  const login = loginOf(ctx, row)?.accessToken;
+  return (text) => {
+    const redacted = text.replaceAll(token, "[gateway token]");
+    return secrets.redactor.text(login === undefined ? redacted : redacted.replaceAll(login, "[login token]"));
+  };
 }

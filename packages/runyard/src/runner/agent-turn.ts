@@ -1,4 +1,5 @@
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
+import { egressPatterns } from "../core/egress.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
@@ -16,10 +17,12 @@ import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import { remoteServersOf } from "./mcp-servers.ts";
+import { gatewayLogin, renewalOf } from "./own-login.ts";
 import { requireAnswers } from "./replay.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
+import { watchUsage } from "./watch-usage.ts";
 
 /** How long an agent may take to leave once its stdin is closed, before it is killed. */
 const LEAVE_MS = 5_000;
@@ -63,28 +66,46 @@ export async function workToEnd(
     model,
     simulated: row.simulated,
     mcpServers: remoteServersOf(ctx, row),
+    // A replay does what was done before, without anybody outside.
+    egress: row.replay === null ? egressPatterns(row.spec.egress ?? []) : [],
+    egressNetworks: [...ctx.egressNetworks],
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
     secrets: [...handle.secrets.given],
     ...gatewayBudget(row),
+    ...gatewayLogin(ctx, row),
   });
-  if (attemptState(row).turn === undefined) {
-    const first = begin(spec);
-    const turn: TurnState = { conversation: first.state, lastError: null, before: callsBefore(row) };
-    await handle.commit({
-      lines: first.lines,
-      events: first.events,
-      change: { state: { ...attemptState(row), turn } satisfies AttemptState },
-    });
-  }
-  const dir = await startAgent(ctx, row, handle.secrets.environment);
+  // It starts while what it is to be told is committed: it is told nothing before, and whoever starts it again finds it.
+  const [started, given] = await Promise.allSettled([startAgent(ctx, row, handle.secrets.environment), giveTask(handle, spec)]);
+  if (given.status === "rejected") throw given.reason;
+  if (started.status === "rejected") throw started.reason;
+  const dir = started.value;
   const ending = await followAgent(ctx, handle, { dir, end, stays });
   const oomKills = readOutOfMemoryKills(dir);
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
-  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row, handle.secrets), secrets: handle.secrets });
+  requireSuccess(handle.row, {
+    dir,
+    ending: { ...ending, oomKills },
+    redact: redactor(ctx, row, handle.secrets),
+    secrets: handle.secrets,
+    renewLogin: renewalOf(ctx, row),
+  });
+}
+
+/** Commits the conversation's first lines, once. */
+async function giveTask(handle: RunHandle, spec: ConversationSpec): Promise<void> {
+  const { row } = handle;
+  if (attemptState(row).turn !== undefined) return;
+  const first = begin(spec);
+  const turn: TurnState = { conversation: first.state, lastError: null, before: callsBefore(row) };
+  await handle.commit({
+    lines: first.lines,
+    events: first.events,
+    change: { state: { ...attemptState(row), turn } satisfies AttemptState },
+  });
 }
 
 /** Ends an agent whose work is done, with everything that it left running; what it still says goes into the log. */
@@ -114,6 +135,7 @@ async function followAgent(
     redactor: handle.secrets.redactor,
   });
   const input = openAgentInput(ctx, handle, options.dir);
+  const usage = watchUsage(ctx, row, { step: "agent" });
   try {
     return await follow(ctx, handle, {
       ...options,
@@ -126,6 +148,7 @@ async function followAgent(
   } finally {
     output.close();
     input.close();
+    await usage.close();
   }
 }
 
@@ -145,6 +168,8 @@ interface Following {
 async function follow(ctx: RunnerContext, handle: RunHandle, following: Following): Promise<Omit<Ending, "oomKills">> {
   const { spec, dir, output, input, end, redact, stays } = following;
   let { turn } = following;
+  /** Whether the agent has everything that is for it; what people say rings the bell. */
+  let isTold = false;
   const bell = turnBell(ctx, { runId: handle.row.id, dir, end });
   const { leaveMs = LEAVE_MS } = profileOf(ctx, handle.row);
   const dismissal = dismissOnce(ctx, { dir, input, leaveMs });
@@ -159,16 +184,17 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       const gone = code !== null || !isShimAlive(dir);
       if (bell.takeControl()) {
         await answerAsRecorded(ctx, handle.row);
-        await input.flush();
+        isTold = await input.flush();
       }
       const { more } = output.read();
       const batch = output.due(ctx.now(), { flush: gone && !more });
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
-        turn = await digest(handle, { batch, spec: terms, turn, redact, dir });
+        const digested = await digest(handle, { batch, spec: terms, turn, redact, dir });
+        turn = digested.turn;
         requireBudget(ctx, handle.row);
         await answerAsRecorded(ctx, handle.row);
-        await input.flush();
+        isTold = (isTold && !digested.answers) || (await input.flush());
       } else if (gone && !more && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {

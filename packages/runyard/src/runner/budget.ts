@@ -10,7 +10,7 @@ import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
 
-/** What the gateway is told of what a run may spend: its budget, and its share of what its organization may. Also what was spent on other hosts. */
+/** What the gateway is told of what a run may spend: its budget, and its share of what its organization and its saved agent may. Also what was spent on other hosts. */
 export function gatewayBudget(row: RunRow): { readonly budget?: RunBudget } {
   const budget = budgetOf(row.spec.budget);
   const { allowance_nano: allowance, allowance_from_nano: from } = row;
@@ -63,7 +63,7 @@ export function requireBudget(ctx: Pick<RunnerContext, "home">, row: RunRow): vo
   const goesOn = `runyard continue ${row.id} "go on"`;
   const advice =
     gatewayBudget(row).budget?.isShare === true
-      ? `When the organization may spend more it goes on: ${goesOn}.`
+      ? `When the cap has room again it goes on: ${goesOn}.`
       : `With a bigger budget it goes on: ${goesOn} --budget <dollars>.`;
   const error: RunError = {
     type: "budget-exceeded",

@@ -26,9 +26,15 @@ const STDERR_BYTES = 4_096;
 /** Judges a turn that is over; throws RunFailure with the reason where it did not succeed. */
 export function requireSuccess(
   row: RunRow,
-  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string; readonly secrets: RunSecrets },
+  options: {
+    readonly dir: string;
+    readonly ending: Ending;
+    readonly redact: (text: string) => string;
+    readonly secrets: RunSecrets;
+    readonly renewLogin: string | null;
+  },
 ): void {
-  const { dir, ending, redact, secrets } = options;
+  const { dir, ending, redact, secrets, renewLogin } = options;
   const { turn, code, dismissed, oomKills } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
   if (code === null && !dismissed && turn.conversation.outcome === null) {
@@ -44,6 +50,7 @@ export function requireSuccess(
       failed: usage.failedModelCalls - turn.before.failed,
       lastError: turn.lastError,
     },
+    renewLogin,
     exit: dismissed ? null : { code },
     oomKills,
     stderrTail: lastBytes(redact(stderrTail(dir, STDERR_BYTES + tailMargin(secrets.redactor))), STDERR_BYTES),

@@ -1,7 +1,8 @@
 import type { SandboxDriverName } from "@runyard/sdk/contract";
+import type { AgentLogin } from "../agents/profiles/own-login.ts";
 import type { AgentProfile } from "../agents/profiles/profile.ts";
 import type { Wakes } from "../engine/wakes.ts";
-import type { Gateway } from "../gateway/client.ts";
+import type { Gateway, Provider } from "../gateway/client.ts";
 import type { GitHost } from "../git/host-git.ts";
 import type { Home } from "../home.ts";
 import type { SandboxDriver } from "../sandbox/driver.ts";
@@ -34,6 +35,14 @@ export interface RunnerContext {
   readonly hostMemoryBytes: () => number;
   /** The token with which a run's agent is known to the gateway; the same after a restart. */
   readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;
+  /** The login that a profile's program holds on this machine. Throws an Error with plain sentences where a run cannot begin with it. */
+  readonly readLogin: (profile: string) => AgentLogin;
+  /** What the subscription of that login is called, however old it is; null: that is not known. */
+  readonly loginPlan: (profile: string) => string | null;
+  /** Where calls with that login go. */
+  readonly loginProvider: (profile: string) => Provider & { readonly apiKey: null };
+  /** Networks of this host's surroundings in which hosts may be that runs are allowed to reach, as `10.0.0.0/8`. */
+  readonly egressNetworks: readonly string[];
   readonly now: () => number;
   readonly log: (level: "info" | "warn" | "error", message: string, detail?: Readonly<Record<string, unknown>>) => void;
   /** Aborted when no further runs are to be claimed; those in hand go on. */

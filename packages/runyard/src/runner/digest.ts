@@ -3,7 +3,7 @@ import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
 import { seeOutages } from "../core/outages.ts";
 import { progressAfter, progressReported } from "../core/progress.ts";
 import { addCall, type StoredUsage, type UsageTotals, usageTotals, usdOrNull } from "../core/usage.ts";
-import type { ExchangeClose } from "../gateway/exchange-journal.ts";
+import type { EgressLine, ExchangeClose } from "../gateway/exchange-journal.ts";
 import { readShimPid } from "../sandbox/run-directory.ts";
 import type { RunChange } from "../store/runs.ts";
 import type { Batch } from "./agent-output.ts";
@@ -13,11 +13,14 @@ import { noteDivergences } from "./replay.ts";
 import { hideInLines, withoutHalves } from "./hide-in-lines.ts";
 import type { RunHandle } from "./run-handle.ts";
 
-/** Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. */
+/**
+ * Decides what a batch means and commits all of it at once: cursors, events, requests, lines, state. `answers`: there are lines for
+ * the agent among it.
+ */
 export async function digest(
   handle: RunHandle,
   input: { batch: Batch; spec: ConversationSpec; turn: TurnState; redact: (text: string) => string; dir: string },
-): Promise<TurnState> {
+): Promise<{ readonly turn: TurnState; readonly answers: boolean }> {
   const { batch, spec, turn, redact, dir } = input;
   const lines = hideInLines(batch.lines, { redactor: handle.secrets.redactor, redact });
   const step = receive(turn.conversation, spec, lines);
@@ -34,6 +37,7 @@ export async function digest(
   const events = [
     ...step.events.map((event) => withoutHalves(withPid(event, dir), handle.secrets.redactor)),
     ...outages,
+    ...deniedEvents(batch.denied),
     ...callEvents(batch.calls, usage),
     ...diverged,
     ...budgetEvents(handle.row, usage, batch.budget),
@@ -46,7 +50,7 @@ export async function digest(
     ...(handle.row.plans ? {} : progressChange(handle.row.percentage, events)),
   };
   await handle.commit({ outTo: batch.outTo, usageTo: batch.usageTo, events, requests: step.requests, lines: step.lines, change });
-  return next;
+  return { turn: next, answers: step.lines.length > 0 };
 }
 
 /** The pid by which people find the agent on the host: its shim's. */
@@ -57,6 +61,11 @@ function withPid(event: NewEvent, dir: string): NewEvent {
 /** The totals with more calls. */
 export function usageAfter(stored: StoredUsage, calls: readonly ExchangeClose[]): UsageTotals {
   return calls.reduce(addCall, usageTotals(stored));
+}
+
+/** What the gateway did not let programs reach. */
+export function deniedEvents(denied: readonly EgressLine[]): NewEvent[] {
+  return denied.map(({ target, reason }) => ({ type: "egress.denied", data: { target, reason } }));
 }
 
 /** What model calls that have ended add to the log. */

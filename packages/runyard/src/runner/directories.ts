@@ -22,6 +22,8 @@ export interface AttemptDirs {
   readonly verifyHome: string;
   /** Where the commit step leaves the bundle; the steps around a plan phase below it. */
   readonly results: string;
+  /** The login that its agent calls with, where it has one: beside the sandbox, and no longer than the attempt. */
+  readonly login: string;
   step(name: StepName): string;
 }
 
@@ -33,6 +35,7 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
     home: path.join(root, "home"),
     verifyHome: path.join(root, "verify-home"),
     results: path.join(root, "results"),
+    login: path.join(root, "login.json"),
     step: (name) => path.join(root, "steps", name),
   };
 }

@@ -16,6 +16,7 @@ import { watchForEnd } from "./end-watch.ts";
 import { openRunSecrets } from "./give-secrets.ts";
 import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
+import { forgetLogin } from "./own-login.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
 import { publishResult } from "./publish.ts";
@@ -67,6 +68,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
         continue;
       }
       await ctx.gateway.closeRun(row.id).catch(() => undefined);
+      forgetLogin(ctx, handle.row);
       return;
     } catch (error) {
       if (error instanceof FencedError) await letGoOf(ctx, handle.row);

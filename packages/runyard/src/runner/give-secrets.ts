@@ -36,7 +36,7 @@ export function openRunSecrets(ctx: Pick<RunnerContext, "db" | "vault">, run: Ru
         orgId: row.org_id,
         names,
         repositoryUrl: row.repository_url,
-        agentId: row.spec.savedAgentId ?? null,
+        agentId: row.agent_id,
       });
       const missing = names.filter((name) => !found.some((secret) => secret.name === name));
       if (missing.length > 0) throw notThere(missing);

@@ -1,8 +1,8 @@
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { writeHomeFile } from "./home-files.ts";
+import { removeHomeFile, writeHomeFile } from "./home-files.ts";
 
 let root: string;
 let home: string;
@@ -32,6 +32,18 @@ test.each<[string, () => void]>([
   expect(readFileSync(path.join(home, FILE.path), "utf8")).toBe("new");
   for (const place of [".config", ".config/runyard"]) expect(lstatSync(path.join(home, place)).isDirectory()).toBe(true);
   expect(lstatSync(path.join(home, FILE.path)).isFile()).toBe(true);
+  expect(readFileSync(path.join(outside, "agent.json"), "utf8")).toBe("theirs");
+});
+
+test("a home's file is removed, and nothing beyond the home", () => {
+  writeHomeFile(home, FILE);
+  removeHomeFile(home, FILE.path);
+  expect(existsSync(path.join(home, FILE.path))).toBe(false);
+  removeHomeFile(home, FILE.path);
+  replace(".config/runyard", outside);
+  removeHomeFile(home, FILE.path);
+  replace(".config", path.join(outside, "nowhere"));
+  removeHomeFile(home, FILE.path);
   expect(readFileSync(path.join(outside, "agent.json"), "utf8")).toBe("theirs");
 });
 

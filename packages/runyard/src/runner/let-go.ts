@@ -5,6 +5,7 @@ import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, stepsOf } from "./directories.ts";
+import { forgetLogin } from "./own-login.ts";
 
 const RETRY_MS = 500;
 
@@ -19,6 +20,7 @@ export async function letGoOf(ctx: RunnerContext, row: RunRow): Promise<void> {
     ctx.log("warn", "A run was taken from this runner; its processes are ended", { run: row.id, attempt: row.attempt });
     await ctx.gateway.closeRun(row.id).catch(() => undefined);
     await killAttempt(attemptDirs(ctx.home, row).root);
+    forgetLogin(ctx, row);
   } catch (error) {
     ctx.log("error", "The processes of a run that was taken away could not be ended", { run: row.id, error: String(error) });
   }

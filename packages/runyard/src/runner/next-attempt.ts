@@ -3,7 +3,7 @@ import type { NewEvent } from "@runyard/sdk/contract";
 import { decideNext, leftToWaitMs, type Next } from "../core/attempts.ts";
 import { seeOutages } from "../core/outages.ts";
 import type { RunFact } from "../core/run-machine.ts";
-import type { DivergenceLine, ExchangeClose } from "../gateway/exchange-journal.ts";
+import type { DivergenceLine, EgressLine, ExchangeClose } from "../gateway/exchange-journal.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
@@ -12,7 +12,8 @@ import { type AttemptState, freshState, knownState } from "./attempt-state.ts";
 import { budgetEvents } from "./budget.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
-import { callEvents, usageAfter } from "./digest.ts";
+import { callEvents, deniedEvents, usageAfter } from "./digest.ts";
+import { forgetLogin } from "./own-login.ts";
 import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -56,6 +57,7 @@ export async function beginNext(
 ): Promise<void> {
   const { next, events } = options;
   await ctx.gateway.closeRun(handle.row.id);
+  forgetLogin(ctx, handle.row);
   await settleCalls(ctx, handle);
   const state: AttemptState = { ...freshState(), tries: next.tries };
   const carry = next.goesOn ? carryLost(handle.row) : null;
@@ -79,11 +81,13 @@ export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promis
     const giveUpAtMs = ctx.now() + LAST_CALLS_MS;
     const calls: ExchangeClose[] = [];
     const divergences: DivergenceLine[] = [];
+    const denied: EgressLine[] = [];
     let usageTo = handle.row.usage_cursor;
     for (;;) {
       const read = exchanges.read();
       calls.push(...read.calls);
       divergences.push(...read.divergences);
+      denied.push(...read.denied);
       usageTo = read.next;
       if (exchanges.open() === 0 || ctx.now() >= giveUpAtMs) break;
       await sleep(LOOK_MS);
@@ -94,7 +98,7 @@ export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promis
     const diverged = await noteDivergences(handle, divergences);
     await handle.commit({
       usageTo,
-      events: [...events, ...callEvents(calls, usage), ...diverged, ...budgetEvents(handle.row, usage, null)],
+      events: [...events, ...deniedEvents(denied), ...callEvents(calls, usage), ...diverged, ...budgetEvents(handle.row, usage, null)],
       change: { usage },
     });
   } finally {

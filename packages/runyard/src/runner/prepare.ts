@@ -12,6 +12,7 @@ import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
+import { loginOf } from "./own-login.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
 import { takeOverWorkspace } from "./take-over.ts";
@@ -23,6 +24,8 @@ const PREPARE_TIMEOUT_MS = 600_000;
  * later turn goes on in the workspace of the one before, where that is still there.
  */
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  // Said before anything is made for it.
+  loginOf(ctx, handle.row);
   await handle.secrets.give(handle.row);
   const { isTaken, copyOf } = await takeOverWorkspace(ctx, handle);
   const { row } = handle;

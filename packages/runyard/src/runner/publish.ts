@@ -1,7 +1,7 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
 import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
 import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
-import type { RunRow } from "../store/run-row.ts";
+import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
@@ -29,7 +29,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   if (commit === null) return handle.happen({ type: "finished", result: unchanged }, { events: diverged });
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
   // What a replay made is there to be compared, and belongs to nobody.
-  if (row.replay !== null)
+  if (row.replay !== null || !permissionsOf(row).includes("repository:write"))
     return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
   const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
   // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.

@@ -5,7 +5,7 @@ import type { Mount, PreparedSandbox, SandboxSpec } from "../sandbox/driver.ts";
 import { NotStartedError } from "../sandbox/spawner.ts";
 import { runStep, type StepResult } from "../sandbox/step.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
-import type { RunRow } from "../store/run-row.ts";
+import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
@@ -18,6 +18,8 @@ export interface SandboxStep {
   readonly mounts: readonly Mount[];
   /** A home of the step's own, on the host; default: the agent's. */
   readonly home?: string;
+  /** False: what runs is the agent's or for it, so that it keeps to what the run is granted; default: it is Runyard's own. */
+  readonly isOwn?: boolean;
   /** Whether the step may reach the model through the gateway. */
   readonly network: boolean;
 }
@@ -38,7 +40,7 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     argv: step.argv,
     env: step.env,
     mounts: step.mounts,
-    writableWorkspace: true,
+    writableWorkspace: step.isOwn !== false || permissionsOf(row).includes("write"),
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
   };

@@ -14,6 +14,7 @@ import { lastBytes, tailMargin } from "./hide-in-lines.ts";
 import { RunFailure } from "./run-handle.ts";
 import type { RunSecrets } from "./run-secrets.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
+import { watchUsage } from "./watch-usage.ts";
 
 /** How much of the end of its output is kept. */
 const KEPT_BYTES = 16 * 1024;
@@ -52,11 +53,13 @@ export async function runVerifyCommand(
     env: { CI: "true", NO_COLOR: "1", ...row.spec.environment, ...secrets.environment, HOME: homeInside(ctx, row), LANG: "C.UTF-8" },
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     home: dirs.verifyHome,
+    isOwn: false,
     network: false,
   };
   const dir = dirs.step(step.name);
   const prepared = await prepareSandbox(ctx, row, step);
   const flood = watchOutput(dir);
+  const usage = watchUsage(ctx, row, { step: step.name, home: dirs.verifyHome });
   const signal = AbortSignal.any([end, flood.signal]);
   let ended: Ended;
   try {
@@ -68,6 +71,7 @@ export async function runVerifyCommand(
     ended = { code: null, timedOut };
   } finally {
     flood.close();
+    await usage.close();
   }
   // What is cut off must not leave the end of a secret, which nobody would know any more.
   const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES + tailMargin(secrets.redactor));

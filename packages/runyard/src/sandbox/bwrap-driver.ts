@@ -20,7 +20,12 @@ async function probe(): Promise<SandboxProbe> {
   return {
     available: found.available,
     reason: found.available ? null : found.reason,
-    isolation: { filesystem: strength, network: strength, processes: strength },
+    isolation: {
+      filesystem: strength,
+      network: strength,
+      processes: strength,
+      syscalls: found.available && found.filter !== null ? "hard" : "none",
+    },
   };
 }
 
@@ -33,7 +38,8 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
     launch: {
       argv: [found.program, "--args", "9", "--", ...wordsInside(spec)],
       env: {}, // what bwrap itself is given can be read inside, in /proc/1/environ
-      args: bwrapWords(spec, found),
+      args: bwrapWords(spec, { disableUserNamespaces: found.disableUserNamespaces, filtersSyscalls: found.filter !== null }),
+      ...(found.filter !== null && { syscallFilter: found.filter }),
       join,
     },
   };

@@ -1,15 +1,23 @@
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import type { Readable, Writable } from "node:stream";
 import { bwrapWords } from "./bwrap-words.ts";
 import { NO_LIMITS } from "./cgroup-grant.ts";
 import type { SandboxSpec } from "./driver.ts";
+import { syscallFilter } from "./seccomp.ts";
 import { findProgram, SYSTEM_PATH } from "./toolchains.ts";
 
 /** What bwrap can do on this machine. */
 export type BwrapSupport =
-  | { readonly available: true; readonly program: string; readonly disableUserNamespaces: boolean }
+  | {
+      readonly available: true;
+      readonly program: string;
+      readonly disableUserNamespaces: boolean;
+      /** The filter of system calls that the kernel takes from it; null where it takes none. */
+      readonly filter: Buffer | null;
+    }
   | { readonly available: false; readonly reason: string };
 
 const PROBE_TIMEOUT_MS = 10_000;
@@ -64,8 +72,13 @@ export function explainFailure(said: string, switches: KernelSwitches): string {
   return `${begin}Find out with \`bwrap --unshare-all --ro-bind / / true\`, ${INSTEAD}.`;
 }
 
+interface Means {
+  readonly disableUserNamespaces: boolean;
+  readonly filter: Buffer | null;
+}
+
 /** Really starts a sandbox; resolves with null, or with what bwrap said. */
-function tryOnce(program: string, disableUserNamespaces: boolean): Promise<string | null> {
+function tryOnce(program: string, { disableUserNamespaces, filter }: Means): Promise<string | null> {
   const spec: SandboxSpec = {
     dirs: { workspace: tmpdir(), home: tmpdir() },
     argv: [],
@@ -76,11 +89,16 @@ function tryOnce(program: string, disableUserNamespaces: boolean): Promise<strin
     limits: NO_LIMITS,
     name: "probe",
   };
-  const words = [...bwrapWords(spec, { disableUserNamespaces }), "--", "/bin/sh", "-c", "exit 0"];
+  const words = [...bwrapWords(spec, { disableUserNamespaces, filtersSyscalls: filter !== null }), "--", "/bin/sh", "-c", "exit 0"];
   return new Promise((resolve) => {
-    execFile(program, words, { env: {}, timeout: PROBE_TIMEOUT_MS }, (error, _stdout, stderr) => {
-      resolve(error === null ? null : stderr.trim().slice(-500) || error.message.slice(0, 500));
-    });
+    const ignored = Array<"ignore">(5).fill("ignore");
+    const child = spawn(program, words, { env: {}, timeout: PROBE_TIMEOUT_MS, stdio: ["ignore", "ignore", "pipe", ...ignored, "pipe"] });
+    let said = "";
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-500)));
+    const toFilter = (child.stdio as readonly (Readable | Writable | null | undefined)[])[8] as Writable;
+    toFilter.on("error", () => {}).end(filter ?? ""); // it may have ended before it read this
+    child.on("error", (error) => resolve(error.message));
+    child.on("close", (code, signal) => resolve(code === 0 ? null : said.trim() || `it ended with ${signal ?? `code ${code}`}`));
   });
 }
 
@@ -102,11 +120,15 @@ export async function probeBwrap(searchPath: readonly string[], readSwitches = r
       reason: `socat is not installed, the only way out of a sandbox: install the package \`socat\`, ${INSTEAD}.`,
     };
   }
-  let said = await tryOnce(program, true);
-  if (said === null) return { available: true, program, disableUserNamespaces: true };
-  // Only newer ones can forbid further user namespaces; a kernel may lack what it takes.
-  const before = said;
-  said = await tryOnce(program, false);
-  if (said === null) return { available: true, program, disableUserNamespaces: false };
-  return { available: false, reason: explainFailure(/unknown option/i.test(before) ? said : before, readSwitches()) };
+  const filter = syscallFilter(process.arch);
+  // Only newer ones can forbid further user namespaces; a kernel may lack what that takes, or what a filter takes.
+  const means = [filter, null].flatMap((taken) => [true, false].map((disableUserNamespaces) => ({ disableUserNamespaces, filter: taken })));
+  const said: string[] = [];
+  for (const each of means) {
+    const problem = await tryOnce(program, each);
+    if (problem === null) return { available: true, program, ...each };
+    said.push(problem);
+  }
+  const telling = said.find((problem) => !/unknown option/i.test(problem)) ?? said.at(-1)!;
+  return { available: false, reason: explainFailure(telling, readSwitches()) };
 }

@@ -84,14 +84,18 @@ function showRun(spec: SandboxSpec): string[] {
 
 /**
  * The options of bwrap for a sandbox: nothing of the host but what is named here, nothing inherited, no
- * network, no way to more rights. `disableUserNamespaces`: where this bwrap can.
+ * network, no way to more rights. `disableUserNamespaces`: where this bwrap can. `filtersSyscalls`: descriptor 8 holds a filter.
  */
-export function bwrapWords(spec: SandboxSpec, options: { readonly disableUserNamespaces: boolean }): string[] {
+export function bwrapWords(
+  spec: SandboxSpec,
+  options: { readonly disableUserNamespaces: boolean; readonly filtersSyscalls: boolean },
+): string[] {
   const env = { PATH: pathInside(hostToolchains()), ...spec.env };
   return [
     "--unshare-all",
     "--unshare-user",
     ...(options.disableUserNamespaces ? ["--disable-userns"] : []),
+    ...(options.filtersSyscalls ? ["--seccomp", "8"] : []),
     "--die-with-parent",
     "--new-session",
     "--cap-drop",

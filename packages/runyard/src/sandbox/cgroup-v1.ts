@@ -34,7 +34,8 @@ export function makeGroupsV1(mounts: readonly CgroupMount[], name: string, limit
     const group = path.join(base, PARENT_GROUP, name);
     if (!makeGroup(group, settings(base))) return false;
     // Not `cgroup.procs`: moving a whole process waits for a lock of the whole machine, moving oneself (one thread) does not.
-    join.push(path.join(group, "tasks"));
+    const tasks = path.join(group, "tasks");
+    if (!join.includes(tasks)) join.push(tasks);
     return true;
   };
   const { memoryBytes, pids, cpus } = limits;
@@ -42,6 +43,7 @@ export function makeGroupsV1(mounts: readonly CgroupMount[], name: string, limit
   const hasPids = make("pids", () => (pids === null ? [] : [["pids.max", String(pids)]]));
   const hasMemory = memoryBytes !== null && make("memory", (parent) => memorySettings(parent, memoryBytes));
   const hasCpus = cpus !== null && make("cpu", () => cpuSettings(cpus));
+  make("cpuacct", () => []); // counts; on most machines it is the group of `cpu`
   const granted = { ...NO_LIMITS, pids: hasPids ? pids : null, memoryBytes: hasMemory ? memoryBytes : null, cpus: hasCpus ? cpus : null };
   return { join, granted };
 }

@@ -2,10 +2,13 @@ import { existsSync, rmdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readCounter } from "./cgroup-host.ts";
+import { type CgroupUsage, readUsage } from "./cgroup-usage.ts";
 import { readIfThere } from "./run-directory.ts";
 
 /** What is left of the out-of-memory count once the groups are gone. */
 const OOM_FILE = "out-of-memory-kills";
+/** What they counted of their members' use, as JSON. */
+const USAGE_FILE = "usage.json";
 const REMOVE_TIMEOUT_MS = 2_000;
 
 /** The control groups that a run directory's shim joins, from its file `join`. */
@@ -58,12 +61,28 @@ export function readOutOfMemoryKills(dir: string): number {
   return Math.max(kept, ...counts);
 }
 
+/** What the processes of a run directory use now, or used up to their end; every figure is null where they have no control groups. */
+export function readResourceUsage(dir: string): CgroupUsage {
+  const kept = readIfThere(path.join(dir, USAGE_FILE));
+  return kept === null ? readUsage(cgroupsOf(dir)) : (JSON.parse(kept) as CgroupUsage);
+}
+
+/** Once: a second look would miss the groups that went after the first. */
+function keepUsage(dir: string): void {
+  try {
+    writeFileSync(path.join(dir, USAGE_FILE), JSON.stringify(readUsage(cgroupsOf(dir))), { flag: "wx" });
+  } catch {
+    // kept before, or the disk is full: no reason not to end a run
+  }
+}
+
 /** Removes the empty control groups of a run directory; keeps what they counted. */
 export async function removeCgroups(dir: string): Promise<void> {
   const groups = cgroupsOf(dir).filter((group) => existsSync(group));
   if (groups.length === 0) return;
   const kills = readOutOfMemoryKills(dir);
   if (kills > 0) writeFileSync(path.join(dir, OOM_FILE), `${kills}\n`);
+  keepUsage(dir);
   for (const group of groups) await removeGroup(group);
 }
 

@@ -38,6 +38,8 @@ export interface Launch {
   readonly env: Readonly<Record<string, string>>;
   /** Words for `bwrap --args 9`, given on descriptor 9 and never visible in a process list; empty for none. */
   readonly args: readonly string[];
+  /** What bwrap gives to the kernel as filter of system calls (seccomp), on descriptor 8; left out: none. */
+  readonly syscallFilter?: Buffer;
   /** `cgroup.procs` files (version 1: `tasks`) that the shim joins before it starts anything. */
   readonly join: readonly string[];
   /** Absolute working directory; default: the run directory. */

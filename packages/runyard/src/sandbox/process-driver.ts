@@ -24,7 +24,11 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
 /** No isolation at all: the command runs as the server's user, sees what that user sees, and must be asked for by name. */
 export const processDriver: SandboxDriver = {
   name: "process",
-  probe: async () => ({ available: true, reason: null, isolation: { filesystem: "none", network: "none", processes: "none" } }),
+  probe: async () => ({
+    available: true,
+    reason: null,
+    isolation: { filesystem: "none", network: "none", processes: "none", syscalls: "none" },
+  }),
   pathsInside: (dirs) => dirs,
   gatewayUrl: (tcpPort) => `http://127.0.0.1:${tcpPort}`,
   prepare,

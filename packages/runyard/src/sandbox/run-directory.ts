@@ -31,12 +31,13 @@ export function isComplete(dir: string): boolean {
  */
 export function makeRunDirectory(dir: string, launch: Launch, spec: Readonly<Record<string, unknown>>): void {
   if (isComplete(dir)) return;
-  const files: [string, string][] = [
+  const files: [string, string | Buffer][] = [
     ["join", joinFile(launch.join)],
     ["cmd", commandFile(launch)],
     ["exit", NO_EXIT],
   ];
   if (launch.args.length > 0) files.unshift(["args", argsFile(launch.args)]);
+  if (launch.syscallFilter !== undefined) files.unshift(["filter", launch.syscallFilter]);
   if (launch.ownHome !== undefined) files.unshift([OWN_HOME, launch.ownHome]);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const [name, content] of files) writeFileSync(path.join(dir, name), content, { mode: 0o600 });

@@ -58,7 +58,7 @@ export function showAttempts(row: Row & Pick<RunRow, "finished_at">): Shown {
 /** The part of its `settings` that does. */
 export function showAttemptSettings(
   row: Pick<RunRow, "spec">,
-): Omit<Run["settings"], "timeout" | "agentWait" | "sandboxDriver" | "strictPlan" | "planTimeout" | "onPlanTimeout"> {
+): Pick<Run["settings"], "sandboxType" | "maxRetries" | "retryStrategy" | "retryableErrors" | "recovery"> {
   const { maxRetries, retryableErrors, recovery, sandboxType } = attemptSettings(row);
   return { sandboxType, maxRetries, retryStrategy: "exponential-backoff", retryableErrors: [...retryableErrors], recovery };
 }

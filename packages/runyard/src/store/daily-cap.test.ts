@@ -28,7 +28,8 @@ const spend = (run: RunRow, spentNanoUsd: number, db: Database = test_.db): Prom
   commitStep(db, { run, change: { usage: usage(spentNanoUsd) } });
 const end = (run: RunRow, spentNanoUsd: number, db: Database = test_.db): Promise<RunRow | undefined> =>
   commitStep(db, { run, change: { usage: usage(spentNanoUsd), status: "completed" } });
-const reasonOf = async (orgId: string, id: string): Promise<boolean | undefined> => (await findRun(test_.db, orgId, id))?.run.waits_for_cap;
+const reasonOf = async (orgId: string, id: string): Promise<RunRow["waits_for_cap"]> =>
+  (await findRun(test_.db, orgId, id))?.run.waits_for_cap;
 
 async function claimed(): Promise<RunRow> {
   const run = await claim();
@@ -47,13 +48,13 @@ test("what was set aside and not spent comes back; what does not fit waits, and 
   const third = await claimed();
   expect(third).toMatchObject({ id: "run_f3", allowance_nano: 4 * USD });
   expect(await claim()).toBeUndefined();
-  expect(await reasonOf(orgId, "run_f2")).toBe(true);
+  expect(await reasonOf(orgId, "run_f2")).toBe("daily-cap");
   expect((await listRuns(test_.db, { orgId, before: null, status: "pending", limit: 9 })).map(({ run }) => run.waits_for_cap)).toEqual([
-    true,
+    "daily-cap",
   ]);
 
   await end(first, 1 * USD);
-  expect(await reasonOf(orgId, "run_f2")).toBe(false);
+  expect(await reasonOf(orgId, "run_f2")).toBeNull();
   expect(await claimed()).toMatchObject({ id: "run_f2", allowance_nano: 5 * USD });
   expect(await findOrganization(test_.db, orgId)).toMatchObject({ dailyCapUsd: 10, spentTodayUsd: 1 });
   await end(third, 0);
@@ -100,7 +101,7 @@ test("once the cap is spent a run is taken up with nothing, and so is told; a hi
   await end(fourth, 0);
 });
 
-test("without a cap nothing is set aside, simulated runs need none, and nobody waits for another organization's", async () => {
+test("without a cap nothing is set aside, simulated runs and those with their agents' own logins need none, and nobody waits for another organization's", async () => {
   await organization("org_free", null);
   await organization("org_bound", 1);
   await queueRun(test_.db, { orgId: "org_bound", id: "run_b1" });
@@ -113,7 +114,15 @@ test("without a cap nothing is set aside, simulated runs need none, and nobody w
   await queueRun(test_.db, { orgId: "org_bound", id: "run_b3", simulated: true });
   const simulated = await claimed();
   expect(simulated).toMatchObject({ id: "run_b3", allowance_nano: null });
-  for (const run of [bound, free, simulated]) await end(run, 0);
+  // A subscription pays for what its agent calls.
+  const { spec } = simulated;
+  await queueRun(test_.db, { orgId: "org_bound", id: "run_b4", spec: { ...spec, login: "own" } });
+  const own = await claimed();
+  expect(own).toMatchObject({ id: "run_b4", allowance_nano: null });
+  await queueRun(test_.db, { orgId: "org_bound", id: "run_b5", spec: { ...spec, login: "gateway" } });
+  expect(await claim()).toBeUndefined();
+  for (const run of [bound, free, simulated, own]) await end(run, 0);
+  await end(await claimed(), 0);
   await end(await claimed(), 0);
 });
 
@@ -124,7 +133,7 @@ const LOOK = `
 
 /** Queued runs that may be claimed now, and those at work. */
 const NEXT = `
-  select (select count(*)::int from runyard.runs r where r.org_id = $1 and r.status = 'pending' and not runyard.waits_for_cap(r)) as left,
+  select (select count(*)::int from runyard.runs r where r.org_id = $1 and r.status = 'pending' and runyard.waits_for_cap(r) is null) as left,
          (select count(*)::int from runyard.runs r where r.org_id = $1 and r.status = 'running') as living`;
 
 test(`with ${CLAIMERS} claimers at it, what is spent and what is set aside never pass the cap`, async () => {

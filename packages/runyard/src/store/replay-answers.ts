@@ -14,7 +14,7 @@ export async function askedIn(db: Database, run: Pick<RunRow, "id" | "org_id">):
     `select q.id, q.attempt, q.kind, q.request, q.answer, q.closed_at,
             case when u.id is null then null else json_build_object('userId', u.id, 'userName', u.name) end as person
      from runyard.requests q left join runyard.users u on u.id = q.answered_by
-     where q.run_id = $1 and q.org_id = runyard.current_org() order by q.attempt, q.off`,
+     where q.run_id = $1 and q.org_id = runyard.current_org() and q.kind <> 'approval' order by q.attempt, q.off`,
     [run.id],
   );
 }

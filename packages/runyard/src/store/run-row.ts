@@ -1,4 +1,6 @@
 import {
+  type AgentLoginChoice,
+  type Approval,
   type Budget,
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
@@ -8,6 +10,7 @@ import {
   type PlanSummary,
   type Run,
   type RunError,
+  type RunPermission,
   type RunPhase,
   type RunResult,
   type RunStatus,
@@ -23,6 +26,7 @@ import { normalizePolicy } from "../core/permission-policy.ts";
 import { firstPrompt } from "../core/prompt.ts";
 import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
+import { grantedPermissions } from "../core/run-permissions.ts";
 import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spending.ts";
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
@@ -33,10 +37,16 @@ import { showReplay, type StoredReplay } from "./replays.ts";
 export interface RunSpec {
   /** `name`: of the saved agent that it was given; not there in runs of earlier versions. */
   readonly agent: { readonly name?: string | null; readonly profile: string; readonly command: string[] | null };
+  /** Left out: `gateway`. */
+  readonly login?: AgentLoginChoice;
   readonly model: string | null;
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
   readonly sandboxDriver: SandboxDriverName;
+  /** What was asked to be granted; left out: everything. */
+  readonly permissions?: readonly RunPermission[];
+  /** Hosts and presets that programs in the sandbox may reach; left out: none. */
+  readonly egress?: readonly string[];
   /** How long an agent is kept alive while it waits for people. Not there in runs of earlier versions. */
   readonly agentWaitMs?: number;
   /** Not there in runs of earlier versions. */
@@ -52,10 +62,10 @@ export interface RunSpec {
   readonly environment?: Readonly<Record<string, string>>;
   /** Names of the secrets that it is given; left out where there are none. */
   readonly secrets?: readonly string[];
-  /** The saved agent whose secrets it may have; left out where it has none. */
-  readonly savedAgentId?: string;
   /** What the run may use at most; left out: there is no limit. */
   readonly budget?: Budget;
+  /** Above which estimate a turn waits for a person, in US dollars; left out: there is no limit. */
+  readonly approvalAboveUsd?: number;
 }
 
 /** What a turn goes on from: what the turns before left behind. */
@@ -149,18 +159,20 @@ export interface RunRow {
   readonly resume: Resume | null;
   /** null: the run is no replay. */
   readonly replay: StoredReplay | null;
-  /** What of its organization's daily cap was set aside when it was claimed, in nano US dollars; null: there was no cap. */
+  /** What of its organization's or its agent's daily cap was set aside when it was claimed, in nano US dollars; null: there was no cap. */
   readonly allowance_nano: number | null;
   /** What it had spent before. */
   readonly allowance_from_nano: number | null;
+  /** The saved agent that it was given; null: none. */
+  readonly agent_id: string | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
   readonly updated_at: string;
   /** 1: next of its organization; null: not queued. Only where a run is read to be shown. */
   readonly queue_position?: number | null;
-  /** Whether it is queued until its organization may spend more. Only where a run is read to be shown. */
-  readonly waits_for_cap?: boolean;
+  /** Whose cap it is queued for, until that allows it more; null: nobody's. Only where a run is read to be shown. */
+  readonly waits_for_cap?: "daily-cap" | "agent-daily-cap" | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -181,6 +193,19 @@ export interface RequestRow {
   readonly closed_at: string | null;
 }
 
+/** A row of `requests` that no agent made: the turn waits for it before it begins. */
+export interface ApprovalRow {
+  readonly id: string;
+  readonly kind: "approval";
+  readonly request: { readonly title: string; readonly toolKind: null; readonly approval: Approval };
+}
+
+/** An approval before it is stored. */
+export type NewApproval = Pick<ApprovalRow, "id" | "request">;
+
+/** What a run waits for. */
+export type OpenRow = RequestRow | ApprovalRow;
+
 /** Milliseconds of active time up to `nowMs` (time that a run waits for people does not count). */
 export function activeMs(row: Pick<RunRow, "active_ms" | "active_since">, nowMs: number): number {
   return row.active_ms + (row.active_since === null ? 0 : Math.max(0, nowMs - Date.parse(row.active_since)));
@@ -194,6 +219,11 @@ export function planSettings(row: Pick<RunRow, "spec">): PlanSettings {
 /** How long an agent of the run is kept alive while it waits for people, in milliseconds. */
 export function agentWaitOf(row: Pick<RunRow, "spec">): number {
   return row.spec.agentWaitMs ?? DEFAULT_AGENT_WAIT_MS;
+}
+
+/** What the run is granted; one of an earlier version everything. */
+export function permissionsOf(row: Pick<RunRow, "spec">): RunPermission[] {
+  return grantedPermissions(row.spec.permissions);
 }
 
 /** What the run machine decides by. */
@@ -217,7 +247,7 @@ export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): st
 }
 
 /** The run as the native API shows it. */
-export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): Run {
+export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run {
   const plan = showPlan(row);
   return {
     id: row.id,
@@ -225,7 +255,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     status: row.status,
     phase: row.phase,
     queuePosition: row.queue_position ?? null,
-    queueReason: row.queue_position ? (row.waits_for_cap === true ? "daily-cap" : "order") : null,
+    queueReason: row.queue_position ? (row.waits_for_cap ?? "order") : null,
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,
@@ -249,8 +279,11 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
       timeout: row.spec.timeoutMs,
       agentWait: agentWaitOf(row),
       sandboxDriver: row.spec.sandboxDriver,
+      permissions: permissionsOf(row),
+      egress: [...(row.spec.egress ?? [])],
       ...showAttemptSettings(row),
       ...showPlanSettings(row),
+      approvalAboveUsd: row.spec.approvalAboveUsd ?? null,
     },
     ...showAttempts(row),
     sandbox: row.sandbox,
@@ -262,7 +295,7 @@ export function toRun(row: RunRow, open: readonly RequestRow[], nowMs: number): 
     error: row.error,
     usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
     budget: showBudget(row),
-    credential: "gateway",
+    credential: hasOwnLogin(row) ? "inside" : "gateway",
     waitingFor: open.map(toPendingRequest),
     cancelRequested: row.cancel_reason !== null,
     lastSeq: row.last_seq,
@@ -286,11 +319,19 @@ function showUsage(row: RunRow): Omit<Run["usage"], "executionTime"> {
   };
 }
 
-function showBudget({ spec, usage }: RunRow): Run["budget"] {
+function showBudget(row: RunRow): Run["budget"] {
+  const { spec, usage } = row;
   const budget = budgetOf(spec.budget);
   if (budget === null) return null;
-  // Without isolation an agent can reach models past the gateway, with whatever keys it finds.
-  return { ...budgetFigures(budget, spentOf(usage)), enforcement: spec.sandboxDriver === "process" ? "advisory" : "enforced" };
+  // Without isolation an agent can reach models past the gateway, with whatever keys it finds. And of what a program asks
+  // its maker with its own login nothing is changed, not even to keep an answer short.
+  const isAdvisory = spec.sandboxDriver === "process" || hasOwnLogin(row);
+  return { ...budgetFigures(budget, spentOf(usage)), enforcement: isAdvisory ? "advisory" : "enforced" };
+}
+
+/** Whether the run's model calls go out with the login that its agent program holds; where no maker is called, nobody's does. */
+export function hasOwnLogin({ spec, simulated, replay }: Pick<RunRow, "spec" | "simulated" | "replay">): boolean {
+  return spec.login === "own" && !simulated && replay === null;
 }
 
 /** What a run's calls count against a budget. */
@@ -319,6 +360,7 @@ function responseTypeOf({ result }: RunRow, plan: PlanSummary | null): Run["resp
   return plan === null || plan.state === "approved" ? null : "plan";
 }
 
-function toPendingRequest(row: RequestRow): PendingRequest {
-  return { kind: row.kind, id: row.id, title: row.request.title, toolKind: row.request.toolKind };
+function toPendingRequest({ kind, id, request }: OpenRow): PendingRequest {
+  const { title, toolKind } = request;
+  return { kind, id, title, toolKind, ...("approval" in request && { approval: request.approval }) };
 }

@@ -3,7 +3,7 @@ import type { UsageTotals } from "../core/usage.ts";
 import type { Database, Tx } from "./database.ts";
 import { PLAN_SHOWN } from "./plans-shown.ts";
 import type { StoredReplay } from "./replays.ts";
-import { planSettings, type RequestRow, type RunRow, type RunSpec } from "./run-row.ts";
+import { type NewApproval, type OpenRow, planSettings, type RequestRow, type RunRow, type RunSpec } from "./run-row.ts";
 
 export interface NewRun {
   readonly id: string;
@@ -17,12 +17,16 @@ export interface NewRun {
   readonly spec: RunSpec;
   readonly simulated: boolean;
   readonly usage: UsageTotals;
-  readonly status: "pending" | "failed";
+  readonly status: "pending" | "failed" | "awaiting_input";
   readonly error: RunError | null;
   readonly events: readonly NewEvent[];
   readonly replay?: StoredReplay;
   /** The only runner that may take it up; default: any. */
   readonly onlyRunner?: string;
+  /** The saved agent that it is given. */
+  readonly agentId?: string | null;
+  /** What it waits for before it begins, as `awaiting_input`. */
+  readonly approval?: NewApproval;
 }
 
 /** Events as the two arrays that every SQL function takes: types, and data as JSON text that is stored as it is. */
@@ -54,8 +58,9 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
     const rows = await tx.query<RunRow>(
       `with r as (
          insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, branch, base_commit, spec, simulated, usage,
-                                   status, phase, error, last_seq, finished_at, plans, replay, only_runner)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16, $17, $18)
+                                   status, phase, error, last_seq, finished_at, plans, replay, only_runner, agent_id, open_requests)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16, $17, $18,
+                 $19, case when $12 = 'awaiting_input' then 1 else 0 end)
          returning *
        ), e as (
          insert into runyard.events (run_id, seq, org_id, turn, attempt, type, data)
@@ -81,15 +86,20 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
         planSettings(run).wanted,
         run.replay === undefined ? null : JSON.stringify(run.replay),
         run.onlyRunner ?? null,
+        run.agentId ?? null,
       ],
     );
+    if (run.approval !== undefined) {
+      const ask = "select runyard.request_approval(r, $2, $3) from runyard.runs r where r.id = $1";
+      await tx.query(ask, [run.id, run.approval.id, JSON.stringify(run.approval.request)]);
+    }
     return { ...one(rows), queue_position: queuePosition };
   });
 }
 
 export interface StoredRun {
   readonly run: RunRow;
-  readonly open: readonly RequestRow[];
+  readonly open: readonly OpenRow[];
 }
 
 /** The place in the queue is counted on the index of queued runs, up to the run itself. */
@@ -126,7 +136,7 @@ export async function findRun(db: Database, orgId: string, runId: string): Promi
   });
 }
 
-async function openRequests(tx: Tx, runIds: readonly string[]): Promise<(RequestRow & { readonly run_id: string })[]> {
+async function openRequests(tx: Tx, runIds: readonly string[]): Promise<(OpenRow & { readonly run_id: string })[]> {
   return tx.query(
     `select run_id, id, attempt, kind, request, answer, closed_at from runyard.requests
      where run_id = any($1) and closed_at is null order by attempt, off`,
@@ -134,14 +144,14 @@ async function openRequests(tx: Tx, runIds: readonly string[]): Promise<(Request
   );
 }
 
-/** A request of a run, answered or not, or undefined. */
+/** A request of a run's agent, answered or not, or undefined. */
 export async function findRequest(
   db: Database,
   options: { orgId: string; runId: string; requestId: string },
 ): Promise<RequestRow | undefined> {
   return db.inOrganization(options.orgId, async (tx) => {
     const rows = await tx.query<RequestRow>(
-      "select id, attempt, kind, request, answer, closed_at from runyard.requests where run_id = $1 and id = $2",
+      "select id, attempt, kind, request, answer, closed_at from runyard.requests where run_id = $1 and id = $2 and kind <> 'approval'",
       [options.runId, options.requestId],
     );
     return rows[0];

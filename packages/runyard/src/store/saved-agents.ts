@@ -1,6 +1,7 @@
 import { type SavedAgent, withoutSecrets } from "@runyard/sdk/contract";
 import pg from "pg";
 import type { AgentDefinition } from "../core/saved-agent.ts";
+import { usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
 
 /** A row of `agents`, as PostgreSQL gives it. */
@@ -9,9 +10,14 @@ export interface SavedAgentRow {
   readonly num: number;
   readonly name: string;
   readonly definition: AgentDefinition;
+  /** Nano US dollars; null: no cap. */
+  readonly daily_cap_nano: number | null;
+  readonly spent_today_nano: number;
   readonly created_at: string;
   readonly updated_at: string;
 }
+
+const SHOWN = "a.*, runyard.agent_spent_today_nano(a.org_id, a.id) as spent_today_nano";
 
 /** Saved agents of an organization, the newest first. */
 export async function listSavedAgents(
@@ -20,7 +26,8 @@ export async function listSavedAgents(
 ): Promise<SavedAgentRow[]> {
   return db.queryInOrganization(
     page.orgId,
-    "select * from runyard.agents a where a.org_id = runyard.current_org() and ($1::bigint is null or a.num < $1) order by a.num desc limit $2",
+    `select ${SHOWN} from runyard.agents a
+       where a.org_id = runyard.current_org() and ($1::bigint is null or a.num < $1) order by a.num desc limit $2`,
     [page.before, page.limit],
   );
 }
@@ -32,7 +39,7 @@ export async function findSavedAgent(db: Database, orgId: string, idOrName: stri
 }
 
 // No id is a name.
-const SELECT_ONE = "select * from runyard.agents a where a.org_id = runyard.current_org() and (a.id = $1 or a.name = $1)";
+const SELECT_ONE = `select ${SHOWN} from runyard.agents a where a.org_id = runyard.current_org() and (a.id = $1 or a.name = $1)`;
 
 const UNIQUE_VIOLATION = "23505";
 
@@ -41,14 +48,16 @@ interface NewAgent {
   readonly id: string;
   readonly name: string;
   readonly definition: AgentDefinition;
+  readonly dailyCapNano: number | null;
 }
 
 /** Saves an agent; undefined: another one has its name. */
 export async function insertSavedAgent(db: Database, agent: NewAgent): Promise<SavedAgentRow | undefined> {
   const rows = await db.queryInOrganization<SavedAgentRow>(
     agent.orgId,
-    "insert into runyard.agents (id, org_id, name, definition) values ($1, $2, $3, $4) on conflict (org_id, name) do nothing returning *",
-    [agent.id, agent.orgId, agent.name, JSON.stringify(agent.definition)],
+    `insert into runyard.agents as a (id, org_id, name, definition, daily_cap_nano) values ($1, $2, $3, $4, $5)
+     on conflict (org_id, name) do nothing returning ${SHOWN}`,
+    [agent.id, agent.orgId, agent.name, JSON.stringify(agent.definition), agent.dailyCapNano],
   );
   return rows[0];
 }
@@ -57,15 +66,16 @@ export async function insertSavedAgent(db: Database, agent: NewAgent): Promise<S
 export async function changeSavedAgent(
   db: Database,
   agent: { readonly orgId: string; readonly idOrName: string },
-  change: (before: SavedAgentRow) => Pick<SavedAgentRow, "name" | "definition">,
+  change: (before: SavedAgentRow) => Pick<SavedAgentRow, "name" | "definition" | "daily_cap_nano">,
 ): Promise<SavedAgentRow | "missing" | "taken"> {
   const changed = db.inOrganization(agent.orgId, async (tx) => {
     const [before] = await tx.query<SavedAgentRow>(`${SELECT_ONE} for update`, [agent.idOrName]);
     if (before === undefined) return "missing";
-    const { name, definition } = change(before);
+    const { name, definition, daily_cap_nano: cap } = change(before);
     const [after] = await tx.query<SavedAgentRow>(
-      "update runyard.agents set name = $2, definition = $3, updated_at = now() where id = $1 and org_id = runyard.current_org() returning *",
-      [before.id, name, JSON.stringify(definition)],
+      `update runyard.agents a set name = $2, definition = $3, daily_cap_nano = $4, updated_at = now()
+         where a.id = $1 and a.org_id = runyard.current_org() returning ${SHOWN}`,
+      [before.id, name, JSON.stringify(definition), cap],
     );
     return after ?? "missing";
   });
@@ -102,9 +112,12 @@ export function toSavedAgent(row: SavedAgentRow): SavedAgent {
     id: row.id,
     name: row.name,
     ...definition,
+    login: definition.login ?? "gateway",
     mcpServers: mcpServers.map(withoutSecrets),
     environment,
     secrets: [...secrets],
+    dailyCapUsd: usdOrNull(row.daily_cap_nano),
+    spentTodayUsd: usd(row.spent_today_nano),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

@@ -52,7 +52,13 @@ test("values of headers are sealed for their server, its address and their organ
 test("what earlier versions stored as it is, is sealed at the next start, of every organization, once", async () => {
   const { db } = database;
   for (const orgId of ["org_a", "org_b"]) {
-    await insertSavedAgent(db, { orgId, id: `agent_${orgId}`, name: "old", definition: { ...PLAIN_AGENT, mcpServers: SERVERS } });
+    await insertSavedAgent(db, {
+      orgId,
+      id: `agent_${orgId}`,
+      name: "old",
+      definition: { ...PLAIN_AGENT, mcpServers: SERVERS },
+      dailyCapNano: null,
+    });
     const run = await queueRun(db, { orgId, id: `run_${orgId}` });
     await superuser.query("update runyard.runs set spec = $2 where id = $1", [
       run.id,

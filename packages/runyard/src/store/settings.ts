@@ -11,6 +11,7 @@ export interface RepositoryRow {
   readonly plan_first: boolean | null;
   readonly planning_statement: string | null;
   readonly auto_confirm_plans: boolean;
+  readonly approval_above_usd: number | null;
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly created_at: string;
@@ -22,6 +23,7 @@ interface OrganizationRow {
   readonly plan_first: boolean;
   readonly daily_cap_nano: number | null;
   readonly spent_today_nano: number;
+  readonly approval_above_usd: number | null;
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly created_at: string;
@@ -73,8 +75,9 @@ export async function changeRepository(
        plan_first = case when $2 then $3 else plan_first end,
        planning_statement = case when $4 then $5 else planning_statement end,
        auto_confirm_plans = coalesce($6, auto_confirm_plans),
-       environment = coalesce($7, environment),
-       secret_names = coalesce($8, secret_names)
+       approval_above_usd = case when $7 then $8 else approval_above_usd end,
+       environment = coalesce($9, environment),
+       secret_names = coalesce($10, secret_names)
      where id = $1 returning *`,
     [
       id,
@@ -83,6 +86,8 @@ export async function changeRepository(
       change.planningStatement !== undefined,
       change.planningStatement ?? null,
       change.autoConfirmPlans ?? null,
+      change.approvalAboveUsd !== undefined,
+      change.approvalAboveUsd ?? null,
       ...variablesChanged(change),
     ],
   );
@@ -96,23 +101,24 @@ export async function findOrganization(db: Database, orgId: string): Promise<Org
 
 /** Changes what is given, and leaves the rest. */
 export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
-  const { planFirst, dailyCapUsd } = change;
+  const { planFirst, dailyCapUsd, approvalAboveUsd } = change;
   const sql = `update runyard.organizations set
       plan_first = coalesce($1, plan_first),
       daily_cap_nano = case when $2 then $3 else daily_cap_nano end,
-      environment = coalesce($4, environment),
-      secret_names = coalesce($5, secret_names)
+      approval_above_usd = case when $4 then $5 else approval_above_usd end,
+      environment = coalesce($6, environment),
+      secret_names = coalesce($7, secret_names)
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
-  return organizationOf(
-    await db.queryInOrganization<OrganizationRow>(orgId, sql, [
-      planFirst ?? null,
-      dailyCapUsd !== undefined,
-      cap,
-      ...variablesChanged(change),
-    ]),
-    orgId,
-  );
+  const values = [
+    planFirst ?? null,
+    dailyCapUsd !== undefined,
+    cap,
+    approvalAboveUsd !== undefined,
+    approvalAboveUsd ?? null,
+    ...variablesChanged(change),
+  ];
+  return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
 }
 
 /** Variables and names of secrets as two values of a statement; null: they stay. */
@@ -145,6 +151,7 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     planFirst: row.plan_first,
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),
+    approvalAboveUsd: row.approval_above_usd,
     environment: row.environment,
     secrets: [...row.secret_names],
     createdAt: row.created_at,
@@ -159,6 +166,7 @@ export function toRepository(row: RepositoryRow): Repository {
     plan: row.plan_first,
     planningStatement: row.planning_statement,
     autoConfirmPlans: row.auto_confirm_plans,
+    approvalAboveUsd: row.approval_above_usd,
     environment: row.environment,
     secrets: [...row.secret_names],
     createdAt: row.created_at,

@@ -1,6 +1,6 @@
 import type { NewEvent, RunError } from "@runyard/sdk/contract";
 import type { Database } from "./database.ts";
-import type { Carry, RunRow, RunSpec } from "./run-row.ts";
+import type { Carry, NewApproval, RunRow, RunSpec } from "./run-row.ts";
 import { eventArrays } from "./runs.ts";
 
 export interface NextTurn {
@@ -13,13 +13,17 @@ export interface NextTurn {
   readonly plans: boolean;
   /** Why the turn fails before anybody takes it up; null: it is queued. */
   readonly error: RunError | null;
+  /** What it waits for before it begins. */
+  readonly approval?: NewApproval;
   readonly events: readonly NewEvent[];
 }
 
+const CONTINUE_RUN = "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
 /** Begins the next turn of a run; undefined: its turn is not over, or somebody else has continued it. */
 export async function continueRun(db: Database, next: NextTurn): Promise<RunRow | undefined> {
-  const { run, prompt, spec, carry, plans, error, events } = next;
-  const rows = await db.queryInOrganization<RunRow>(run.org_id, "select * from runyard.continue_run($1, $2, $3, $4, $5, $6, $7, $8, $9)", [
+  const { run, prompt, spec, carry, plans, error, approval, events } = next;
+  const rows = await db.queryInOrganization<RunRow>(run.org_id, CONTINUE_RUN, [
     run.id,
     run.turn,
     prompt,
@@ -27,6 +31,8 @@ export async function continueRun(db: Database, next: NextTurn): Promise<RunRow 
     JSON.stringify(carry),
     error === null ? null : JSON.stringify(error),
     plans,
+    approval?.id ?? null,
+    approval === undefined ? null : JSON.stringify(approval.request),
     ...eventArrays(events),
   ]);
   return rows[0];

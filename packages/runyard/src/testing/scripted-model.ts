@@ -51,6 +51,7 @@ interface ModelRequest {
   readonly path: string;
   /** As it stands in whatever header the format puts the key into: `Bearer sk-…`, or the key alone. */
   readonly authorization: string | null;
+  readonly headers: IncomingMessage["headers"];
   readonly model: string;
   /** Names of the tools that were declared. */
   readonly tools: readonly string[];
@@ -124,25 +125,26 @@ async function answer(playing: Playing, request: IncomingMessage, response: Serv
     const text = await readBody(request);
     const { authorization, "x-api-key": anthropicKey, "x-goog-api-key": geminiKey } = request.headers;
     const key = authorization ?? [anthropicKey, geminiKey].flat().find((header) => header !== undefined) ?? null;
-    await answerCall(playing, { path, authorization: key, wire, text }, response);
+    await answerCall(playing, { path, authorization: key, headers: request.headers, wire, text }, response);
   } else sendError(response, 404, "not scripted");
 }
 
 interface ModelCall {
   readonly path: string;
   readonly authorization: string | null;
+  readonly headers: IncomingMessage["headers"];
   readonly wire: Wire;
   readonly text: string;
 }
 
 async function answerCall(playing: Playing, call: ModelCall, response: ServerResponse): Promise<void> {
-  const { path, authorization, wire, text } = call;
+  const { path, authorization, headers, wire, text } = call;
   const { model = "scripted", stream, tools, messages, schema } = wire.read(JSON.parse(text), path);
   const isOwn = tools.length === 0 || schema !== undefined;
   const own = schema === undefined ? "A scripted title" : JSON.stringify(exampleOf(schema));
   const at = isOwn ? { script: "", index: null, step: { say: own } } : findStep(playing.script, messages);
   const step: ModelStep = at.step;
-  playing.requests.push({ path, authorization, model, tools: tools.map((tool) => tool.name), messages, text, step: at.index });
+  playing.requests.push({ path, authorization, headers, model, tools: tools.map((tool) => tool.name), messages, text, step: at.index });
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
   if (mustFail(playing.failures, step, `${authorization} ${at.script} ${at.index}`)) {
     sendFailure(response, step);

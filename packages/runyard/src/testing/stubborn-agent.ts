@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { processesWith } from "../sandbox/testing/processes.ts";
 
 /**
  * An agent in POSIX sh that speaks ACP, and that nobody gets rid of by asking: it and what it starts ignore
@@ -36,14 +36,5 @@ stay
 
 /** Processes that bear a word in their command line or environment, other than this one. */
 export function bearersOf(word: string): number[] {
-  const bears = (pid: string, file: string): boolean => {
-    try {
-      return readFileSync(`/proc/${pid}/${file}`, "latin1").includes(word);
-    } catch {
-      return false;
-    }
-  };
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && (bears(name, "cmdline") || bears(name, "environ")))
-    .map(Number);
+  return processesWith(word, ["cmdline", "environ"]);
 }

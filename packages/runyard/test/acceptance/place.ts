@@ -1,9 +1,10 @@
 import { execFileSync, spawn } from "node:child_process";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { RunyardClient } from "@runyard/sdk";
 import { expect } from "vitest";
+import { processesWith, readProc } from "../../src/sandbox/testing/processes.ts";
 import { publishedProgram } from "../../src/testing/published.ts";
 import type { CliResult, TestHome } from "../../src/testing/server.ts";
 
@@ -78,7 +79,7 @@ export async function expectServes(home: TestHome, flags: readonly string[] = []
 export async function refusedStart(home: TestHome, flags: readonly string[] = [], circumstances: Circumstances = {}): Promise<CliResult> {
   const { code, stdout, stderr } = await run(home, ["up", "--port", "0", "--json", ...flags], circumstances);
   // A gateway that could not take its place ends by itself, a moment later than the start.
-  await expect.poll(() => processesOf(home), { timeout: 30_000 }).toEqual([]);
+  await expect.poll(() => processesOf(home)).toEqual([]);
   expect(stderr).not.toMatch(/^ +at /m);
   return { code, stdout, stderr: withoutProgress(stderr) };
 }
@@ -90,19 +91,9 @@ function withoutProgress(stderr: string): string {
 
 /** Command lines of what runs of a home: the programs that were started from it, and commands that were told of it. */
 export function processesOf(home: TestHome): string[] {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
-  return pids.flatMap((pid) => {
-    const command = readOf(pid, "cmdline").replaceAll("\0", " ");
-    return command.includes(home.root) || readOf(pid, "environ").includes(`RUNYARD_HOME=${home.root}${path.sep}`) ? [command] : [];
-  });
-}
-
-function readOf(pid: string, name: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${name}`, "utf8");
-  } catch {
-    return "";
-  }
+  const told = processesWith(`RUNYARD_HOME=${home.root}${path.sep}`, ["environ"]);
+  const pids = new Set([...processesWith(home.root), ...told]);
+  return [...pids].map((pid) => readProc(pid, "cmdline").replaceAll("\0", " "));
 }
 
 /** Removes a home, in which nothing may run any more. */

@@ -11,7 +11,6 @@ import { makeRepository, makeTestHome, type TestHome } from "../../src/testing/s
 import { movableClock, removeHome, type Serving, serve } from "./place.ts";
 
 const HOUR_MS = 3_600_000;
-const IN_TIME = { timeout: 30_000 };
 
 describe.skipIf(process.platform !== "linux")("readyz", () => {
   let database: TestDatabase;
@@ -58,10 +57,10 @@ describe.skipIf(process.platform !== "linux")("readyz", () => {
     } finally {
       process.kill(pid, "SIGCONT");
     }
-    await expect.poll(readyz, IN_TIME).toEqual(ready);
+    await expect.poll(readyz).toEqual(ready);
     // Another one takes its place unaided.
     process.kill(pid, "SIGKILL");
-    await expect.poll(readyz, IN_TIME).toEqual(ready);
+    await expect.poll(readyz).toEqual(ready);
   }, 60_000);
 
   test("says that the database is away; nothing is acknowledged until it is back, and then all goes on", async () => {
@@ -73,10 +72,10 @@ describe.skipIf(process.platform !== "linux")("readyz", () => {
       await admin.query(`alter database ${name} allow_connections false`);
       await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", [name]);
     });
-    await expect.poll(readyz, IN_TIME).toEqual(unready("database", "The database does not answer."));
+    await expect.poll(readyz).toEqual(unready("database", "The database does not answer."));
     for (let tries = 0; tries < 5; tries += 1) await expect(create(["true"])).rejects.toMatchObject({ status: 503, code: "unavailable" });
     await asAdmin((admin) => admin.query(`alter database ${name} allow_connections true`));
-    await expect.poll(readyz, IN_TIME).toEqual(ready);
+    await expect.poll(readyz).toEqual(ready);
     expect(await countOfRuns()).toBe(runs + 1);
     expect(await server.client.runs.cancel(waiting.id)).toMatchObject({ cancelRequested: true });
     expect(await server.client.runs.waitForEnd(waiting.id)).toMatchObject({ status: "cancelled", attempt: 1 });
@@ -91,13 +90,13 @@ describe.skipIf(process.platform !== "linux")("readyz", () => {
       [-HOUR_MS, "The server's clock is 3600 s behind the database's."],
     ] as const) {
       writeFileSync(clock, String(moved));
-      await expect.poll(readyz, IN_TIME).toEqual({ status: 200, wrong: { clock: { state: "warning", reason } } });
+      await expect.poll(readyz).toEqual({ status: 200, wrong: { clock: { state: "warning", reason } } });
       await sleep(500);
       expect(await server.client.runs.get(long.id)).toMatchObject({ status: "running" });
     }
     expect(await server.client.runs.waitForEnd(short.id)).toMatchObject({ status: "timeout" });
     writeFileSync(clock, "0");
-    await expect.poll(readyz, IN_TIME).toEqual(ready);
+    await expect.poll(readyz).toEqual(ready);
     await server.client.runs.cancel(long.id);
     expect(await server.client.runs.waitForEnd(long.id)).toMatchObject({ status: "cancelled" });
   }, 60_000);

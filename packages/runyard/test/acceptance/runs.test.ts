@@ -1,13 +1,14 @@
 // Bad input and bad luck of runs: each case is planted, ends with exactly this code and message, and ends
 // clean. The rows stand in docs/acceptance.md.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { Run } from "@runyard/sdk/contract";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../../src/sandbox/drivers.ts";
+import { processesWith, readProc } from "../../src/sandbox/testing/processes.ts";
 import { createTestDatabase, type TestDatabase } from "../../src/testing/database.ts";
 import { type ModelScript, startScriptedModel } from "../../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../../src/testing/server.ts";
@@ -443,14 +444,7 @@ createInterface({ input: process.stdin }).on("line", async (line) => {
 /** Command lines of processes that name a directory of one of this home's runs. */
 function processesOf(home: TestHome): string[] {
   const runs = path.join(home.root, "home", "runs") + path.sep;
-  const commands = readdirSync("/proc").map((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-    } catch {
-      return "";
-    }
-  });
-  return commands.filter((command) => command.includes(runs));
+  return processesWith(runs).map((pid) => readProc(pid, "cmdline"));
 }
 
 function freeBytes(dir: string): number {

@@ -111,10 +111,13 @@ const server = await startServer({
   maxRuns: 10,
   databaseUrl: null,
   providers: [],
+  loginWays: {},
   allowedHosts: [],
   role: "all",
   secretsKey: null,
   timings: { leaseMs: 15_000, pollMs: 1_000 },
+  egressNetworks: [],
+  retention: { workspaceMs: null, recordingMs: null, diskBytes: null },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
 process.once("SIGTERM", () => void server.stop().then(() => process.exit(0)));

@@ -11,8 +11,9 @@ import { createRunOnce } from "../../src/store/creating.ts";
 import { DatabaseUnavailableError } from "../../src/store/database.ts";
 import { NO_TRIES } from "../../src/core/attempts.ts";
 import { NO_PLAN } from "../../src/core/plan.ts";
+import { decideApproval } from "../../src/store/approvals.ts";
 import { decidePlan } from "../../src/store/plans.ts";
-import { type Carry, machineState, type RunRow, type RunSpec } from "../../src/store/run-row.ts";
+import { type Carry, machineState, type NewApproval, type RunRow, type RunSpec } from "../../src/store/run-row.ts";
 import { allRunners, endLostAttempt, markRunnerLost } from "../../src/store/runners.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, type NewRun, reloadRun } from "../../src/store/runs.ts";
 import { continueRun } from "../../src/store/turns.ts";
@@ -39,6 +40,16 @@ const SPEC: RunSpec = {
   timeoutMs: 60_000,
   sandboxDriver: "process",
 };
+
+const estimate = { cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 } as const;
+const approvalOf = (turn: number): NewApproval => ({
+  id: `approval_${turn}`,
+  request: { title: "x", toolKind: null, approval: { estimate, aboveUsd: 5 } },
+});
+const requested = (turn: number): Extract<RunFact, { type: "approval_requested" }> => ({
+  type: "approval_requested",
+  request: { approvalId: `approval_${turn}`, title: "x", estimate, aboveUsd: 5 },
+});
 
 const act = (words: readonly unknown[], perform: Act["perform"]): Act => ({
   perform,
@@ -71,7 +82,7 @@ interface Create {
   readonly org: number;
   readonly key: string | null;
   /** With no model the run has failed at once. */
-  readonly body: "task" | "other task" | "no model" | "plan first" | "for one runner";
+  readonly body: "task" | "other task" | "no model" | "plan first" | "for one runner" | "to be approved";
   readonly fault: Fault;
 }
 
@@ -80,7 +91,9 @@ function create({ org, key, body, fault }: Create): Act {
     const orgId = at(world.orgIds, org) ?? "";
     const error = body === "no model" ? ERROR : null;
     const onlyRunner = body === "for one runner" ? (world.owners[0]?.runnerId ?? null) : null;
-    const events: NewEvent[] = [said("created"), ...(error === null ? [] : [{ type: "run.failed", data: { error } } as const])];
+    const waits = body === "to be approved";
+    const first: RunFact[] = [...(error === null ? [] : [{ type: "broke", error } as const]), ...(waits ? [requested(1)] : [])];
+    const events: NewEvent[] = [said("created"), ...factsOf(QUEUED, first)];
     const run: NewRun = {
       id: world.newName("run"),
       orgId,
@@ -93,10 +106,11 @@ function create({ org, key, body, fault }: Create): Act {
       spec: { ...SPEC, plan: { ...NO_PLAN, wanted: body === "plan first" } },
       simulated: false,
       usage: NO_USAGE,
-      status: error === null ? "pending" : "failed",
+      status: error !== null ? "failed" : waits ? "awaiting_input" : "pending",
       error,
       events,
       ...(onlyRunner !== null && { onlyRunner }),
+      ...(waits && { approval: approvalOf(1) }),
     };
     const bodyHash = createHash("sha256").update(body).digest();
     const { done } = await withFault(world, fault, (db) => createRunOnce(db, run, { orgId, tokenId: `token_${orgId}`, key, bodyHash }));
@@ -126,9 +140,9 @@ function create({ org, key, body, fault }: Create): Act {
         log: [],
       };
       say(made, [said("created")]);
-      if (error !== null) happen(made, { type: "broke", error });
+      for (const fact of first) happen(made, fact);
       model.runs.set(run.id, made);
-      const place = error === null ? countsOf(model, orgId).queued : null;
+      const place = made.state.status === "pending" ? countsOf(model, orgId).queued : null;
       return stored.queue_position === place ? null : wrong(`place ${stored.queue_position}`, String(place));
     };
   });
@@ -404,7 +418,13 @@ function answer(options: { readonly run: number; readonly request: number; reado
   const { fault } = options;
   return act(["answer", `run${options.run} request${options.request}`, fault], async (world, model) => {
     const run = runAt(model, options.run);
-    const requestId = run && at([...run.requests.keys()], options.request);
+    // An approval is answered in its own way.
+    const requestId =
+      run &&
+      at(
+        [...run.requests.keys()].filter((id) => !id.startsWith("approval")),
+        options.request,
+      );
     if (run === undefined || requestId === undefined) return NOTHING;
     const { id: runId, orgId } = run;
     const words = { orgId, runId, requestId, answer: "allow", by: "x", line: "allowed\n", event: said("answered") };
@@ -487,7 +507,33 @@ function decisionOf(how: "approve" | "edit" | "revise" | "reject", version: numb
   return { type: "plan_approved", approval: { version: edit?.version ?? version, hash: "h", by }, edit };
 }
 
+/** A person decides about the approval that a run waits for, or one of a turn before. */
+function approve(options: { readonly run: number; readonly grants: boolean; readonly isStale: boolean; readonly fault: Fault }): Act {
+  const { grants, isStale, fault } = options;
+  return act([grants ? "approve" : "disapprove", `run${options.run}`, isStale && "in a turn before", fault], async (world, model) => {
+    const run = runAt(model, options.run);
+    if (run === undefined) return NOTHING;
+    const { id: runId, orgId } = run;
+    const turn = run.state.turn - (isStale ? 1 : 0);
+    const { id } = approvalOf(turn);
+    const fact: RunFact = grants
+      ? { type: "approval_granted", grant: { approvalId: id, userId: "u" } }
+      : { type: "approval_rejected", rejection: { approvalId: id, reason: "x", userId: "u" } };
+    const events = factsOf({ ...run.state, status: "awaiting_input", begun: false, inHand: false }, [fact]);
+    const decision = { run: { id: runId, org_id: orgId }, id, answer: grants ? "approved" : "rejected", by: "u", events } as const;
+    const { done } = await withFault(world, fault, (db) => decideApproval(db, decision));
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(runId) as ModelRun;
+      const may = mine.requests.get(id) === "open";
+      if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "a decision", may ? "a decision" : "a refusal");
+      return !may || happen(mine, fact) ? null : `an approval of a run that is ${mine.state.status}`;
+    };
+  });
+}
+
 function goOn(options: {
+  readonly approval: boolean;
   readonly plans: boolean;
   readonly run: number;
   readonly isStale: boolean;
@@ -495,8 +541,17 @@ function goOn(options: {
   readonly fault: Fault;
 }): Act {
   const { plans, isStale, noModel, fault } = options;
+  const waits = options.approval && !noModel;
   return act(
-    ["continue", plans && "with a plan", `run${options.run}`, isStale && "from a turn before", noModel && "without a model", fault],
+    [
+      "continue",
+      plans && "with a plan",
+      waits && "to be approved",
+      `run${options.run}`,
+      isStale && "from a turn before",
+      noModel && "without a model",
+      fault,
+    ],
     async (world, model) => {
       const run = runAt(model, options.run);
       if (run === undefined) return NOTHING;
@@ -505,6 +560,7 @@ function goOn(options: {
       const facts: RunFact[] = [
         { type: "continued", prompt: "Go on", plans },
         ...(noModel ? [{ type: "broke", error: ERROR } as const] : []),
+        ...(waits ? [requested(turn + 1)] : []),
       ];
       const events = factsOf({ ...run.state, status: "completed" }, facts);
       const next = {
@@ -514,6 +570,7 @@ function goOn(options: {
         carry: CARRY,
         plans,
         error: noModel ? ERROR : null,
+        ...(waits && { approval: approvalOf(turn + 1) }),
         events,
       };
       const { done } = await withFault(world, fault, (db) => continueRun(db, next));
@@ -542,7 +599,7 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
       .record({
         org: fc.nat({ max: 1 }),
         key: fc.constantFrom(null, "key1", "key2"),
-        body: fc.constantFrom("task", "task", "plan first", "other task", "no model", "for one runner"),
+        body: fc.constantFrom("task", "task", "plan first", "other task", "no model", "for one runner", "to be approved"),
         fault,
       })
       .map((words) => create(words as Create)),
@@ -557,8 +614,11 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   { weight: 3, arbitrary: fc.tuple(few, fault).map(([run, how]) => cancel(run, how)) },
   {
     weight: 3,
-    arbitrary: fc.record({ run: few, plans: fc.boolean(), isStale: fc.boolean(), noModel: fc.boolean(), fault }).map(goOn),
+    arbitrary: fc
+      .record({ run: few, plans: fc.boolean(), approval: fc.boolean(), isStale: fc.boolean(), noModel: fc.boolean(), fault })
+      .map(goOn),
   },
+  { weight: 4, arbitrary: fc.record({ run: few, grants: fc.boolean(), isStale: fc.boolean(), fault }).map(approve) },
   {
     weight: 4,
     arbitrary: fc

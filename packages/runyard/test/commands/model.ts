@@ -54,9 +54,17 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   if (fact.type === "claimed" || fact.type === "retried") [run.out, run.in] = [0, 0];
   if (next.state.openRequests === 0) for (const [id, is] of run.requests) if (is === "open") run.requests.set(id, "closed");
   if (fact.type === "continued") run.cancelWanted = false;
-  if (fact.type === "released" || fact.type === "left_asking") run.owner = null;
+  if (fact.type === "released" || fact.type === "left_asking" || fact.type === "approval_requested") run.owner = null;
+  tellApproval(run, fact);
   tellPlans(run, fact);
   return true;
+}
+
+/** A turn asks for one approval at most. */
+function tellApproval(run: ModelRun, fact: RunFact): void {
+  if (fact.type === "approval_requested") run.requests.set(fact.request.approvalId, "open");
+  if (fact.type === "approval_granted") run.requests.set(fact.grant.approvalId, "answered");
+  if (fact.type === "approval_rejected") run.requests.set(fact.rejection.approvalId, "answered");
 }
 
 function tellPlans(run: ModelRun, fact: RunFact): void {

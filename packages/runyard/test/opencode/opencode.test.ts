@@ -156,6 +156,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
       sawOutput: outcome?.sawOutput ?? false,
       handedIn: false,
       gateway: { calls, failed: calls, lastError: { status: 401, message: "no such key" } },
+      renewLogin: null,
       exit: null,
       oomKills: 0,
       stderrTail: "",

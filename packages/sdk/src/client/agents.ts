@@ -1,6 +1,7 @@
 import type { ChangeAgentRequest, CreateAgentRequest, ListAgentsQuery, SavedAgent, SavedAgentPage } from "../contract/agents.ts";
 import type { RouteName } from "../contract/routes.ts";
 import { checked } from "./answers.ts";
+import { listFrom } from "./list.ts";
 import { pathOf } from "./paths.ts";
 import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
 
@@ -40,33 +41,14 @@ function request(method: ApiRequest["method"], route: RouteName, aid?: string): 
 
 export function createAgents(transport: Transport): Agents {
   return {
-    list: (query = {}, options) => listAgents(transport, query, options),
+    list: ({ limit, cursor } = {}, options) =>
+      listFrom<SavedAgentPage, SavedAgent>(transport, "listAgents", { query: { limit: limit as number, cursor }, check: asAgent, options }),
     create: async (input, options) => asAgent(await transport.json({ ...request("POST", "createAgent"), body: input }, options)),
     get: async (nameOrId, options) => asAgent(await transport.json(request("GET", "getAgent", nameOrId), options)),
     update: async (nameOrId, change, options) =>
       asAgent(await transport.json({ ...request("PATCH", "changeAgent", nameOrId), body: change }, options)),
     delete: async (nameOrId, options) => void (await transport.text(request("DELETE", "deleteAgent", nameOrId), options)),
   };
-}
-
-function listAgents(transport: Transport, query: ListAgentsQuery, options: RequestOptions | undefined): AgentList {
-  const fetchPage = async (cursor: string | undefined): Promise<SavedAgentPage> => {
-    const asked = { limit: query.limit as number | undefined, cursor };
-    const page = checked(await transport.json({ ...request("GET", "listAgents"), query: asked }, options), {
-      data: "array",
-      has_more: "boolean",
-    }) as SavedAgentPage;
-    page.data.forEach(asAgent);
-    return page;
-  };
-  const first = fetchPage(query.cursor);
-  async function* all(): AsyncGenerator<SavedAgent, void> {
-    for (let page = await first; ; page = await fetchPage(page.next_cursor ?? undefined)) {
-      yield* page.data;
-      if (!page.has_more || page.next_cursor === null) return;
-    }
-  }
-  return Object.assign(first, { [Symbol.asyncIterator]: all });
 }
 
 function asAgent(value: unknown): SavedAgent {

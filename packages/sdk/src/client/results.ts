@@ -1,4 +1,5 @@
 import { toLogEntry } from "../contract/log-entries.ts";
+import type { RunMetrics } from "../contract/metrics.ts";
 import type { FileList, LogEntry, LogPage, RunDiff } from "../contract/results.ts";
 import type { RunUsage } from "../contract/usage.ts";
 import { checked } from "./answers.ts";
@@ -57,6 +58,18 @@ export interface RunResults {
    * ```
    */
   usage(id: string, options?: RequestOptions): Promise<RunUsage>;
+
+  /**
+   * What a run used of its machine, sample by sample, with totals and peaks: processor time in milliseconds, memory
+   * and disk in bytes, processes and threads. What was not measured is null.
+   *
+   * @example
+   * ```ts
+   * const { data, totals, peaks } = await client.runs.metrics(run.id);
+   * console.log(totals.cpuMs, peaks.memoryBytes, data.at(-1)?.processes);
+   * ```
+   */
+  metrics(id: string, options?: RequestOptions): Promise<RunMetrics>;
 }
 
 const JSON_TYPE = "application/json";
@@ -80,6 +93,10 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
     patchBytes: async (id, options) => transport.bytes(get(pathOf("runPatch", { id }), "text/x-diff"), options),
     usage: async (id, options) =>
       checked(await transport.json(get(pathOf("runUsage", { id }), JSON_TYPE), options), { total: "object", calls: "array" }) as RunUsage,
+    metrics: async (id, options) => {
+      const answer = await transport.json(get(pathOf("runMetrics", { id }), JSON_TYPE), options);
+      return checked(answer, { data: "array", totals: "object", peaks: "object" }) as RunMetrics;
+    },
   };
 }
 

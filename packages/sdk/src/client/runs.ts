@@ -1,3 +1,4 @@
+import type { RejectRunRequest } from "../contract/approval.ts";
 import type { Estimate } from "../contract/estimate.ts";
 import type { RouteName } from "../contract/routes.ts";
 import type { AnswerPermissionRequest, ContinueRunRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
@@ -6,6 +7,7 @@ import { isTerminal } from "../contract/status.ts";
 import { asRun, checked } from "./answers.ts";
 import { type EventsOptions, streamEvents, type UnknownEvent } from "./event-stream.ts";
 import { checkedIdempotencyKey, newIdempotencyKey } from "./idempotency-key.ts";
+import { listFrom } from "./list.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import { createPlans, type RunPlans } from "./plans.ts";
 import { createRecordings, type RunRecordings } from "./recordings.ts";
@@ -41,6 +43,22 @@ export interface Runs extends RunResults, RunPlans, RunRecordings {
    * ```
    */
   estimate(input: CreateRunRequest, options?: RequestOptions): Promise<Estimate>;
+
+  /**
+   * Lets a run begin that waits for a person because of what it may cost (`approvalAboveUsd`): `waitingFor` has an
+   * `approval`, with the estimate. Doing it twice is harmless.
+   *
+   * @example
+   * ```ts
+   * const run = await client.runs.create({ task: "Fix the failing test", repositoryUrl: "/home/me/project" });
+   * const open = run.waitingFor.find(({ kind }) => kind === "approval");
+   * if (open !== undefined) await client.runs.approve(run.id);
+   * ```
+   */
+  approve(id: string, options?: RequestOptions): Promise<Run>;
+
+  /** Rejects such a run, which ends as `cancelled`. Doing it twice is harmless. */
+  reject(id: string, decision?: RejectRunRequest, options?: RequestOptions): Promise<Run>;
 
   /** Reads a run. */
   get(id: string, options?: RequestOptions): Promise<Run>;
@@ -142,7 +160,10 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       const request = { method: "POST", path: pathOf("estimateRun"), accept: JSON_TYPE, body: input, repeatable: true } as const;
       return checked(await transport.json(request, options), { basis: "string", runs: "number" }) as Estimate;
     },
-    list: (query = {}, options) => listRuns(transport, query, options),
+    approve: (id, options) => post("approveRun", { id }, { repeatable: true, options }),
+    reject: (id, decision = {}, options) => post("rejectRun", { id }, { body: decision, repeatable: true, options }),
+    list: ({ limit, status, cursor } = {}, options) =>
+      listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
       const { plan, budget } = options ?? {};
@@ -162,27 +183,4 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       }
     },
   };
-}
-
-function listRuns(transport: Transport, query: ListRunsQuery, options: RequestOptions | undefined): RunList {
-  const fetchPage = async (cursor: string | undefined): Promise<RunPage> => {
-    const asked = { limit: query.limit as number | undefined, status: query.status, cursor };
-    return asPage(
-      await transport.json({ method: "GET", path: pathOf("listRuns", {}), query: asked, accept: JSON_TYPE, repeatable: true }, options),
-    );
-  };
-  const first = fetchPage(query.cursor);
-  async function* all(): AsyncGenerator<Run, void> {
-    for (let page = await first; ; page = await fetchPage(page.next_cursor)) {
-      yield* page.data;
-      if (!page.has_more || page.next_cursor === null) return;
-    }
-  }
-  return Object.assign(first, { [Symbol.asyncIterator]: all });
-}
-
-function asPage(value: unknown): RunPage {
-  const page = checked(value, { data: "array", has_more: "boolean" }) as RunPage;
-  page.data.forEach(asRun);
-  return page;
 }

@@ -1,6 +1,7 @@
 import type { RouteName } from "../contract/routes.ts";
 import type { ListSecretsQuery, Secret, SecretPage, SetSecretRequest } from "../contract/secrets.ts";
 import { checked } from "./answers.ts";
+import { listFrom } from "./list.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
 
@@ -28,37 +29,18 @@ export interface Secrets {
   delete(id: string, options?: RequestOptions): Promise<void>;
 }
 
-function request(method: ApiRequest["method"], route: RouteName, params: PathParams = {}): ApiRequest {
+function request(method: "POST" | "DELETE", route: RouteName, params: PathParams = {}): ApiRequest {
   return { method, path: pathOf(route, params), accept: "application/json", repeatable: true };
 }
 
 export function createSecrets(transport: Transport): Secrets {
   return {
-    list: (query = {}, options) => listSecrets(transport, query, options),
+    list: ({ limit, cursor } = {}, options) =>
+      listFrom<SecretPage, Secret>(transport, "listSecrets", { query: { limit: limit as number, cursor }, check: asSecret, options }),
     set: async (secret, options) => asSecret(await transport.json({ ...request("POST", "setSecret"), body: secret }, options)),
     delete: async (id, options) =>
       void (await transport.text({ ...request("DELETE", "deleteSecret", { sid: id }), repeatable: false }, options)),
   };
-}
-
-function listSecrets(transport: Transport, query: ListSecretsQuery, options: RequestOptions | undefined): SecretList {
-  const fetchPage = async (cursor: string | undefined): Promise<SecretPage> => {
-    const asked = { limit: query.limit as number | undefined, cursor };
-    const page = checked(await transport.json({ ...request("GET", "listSecrets"), query: asked }, options), {
-      data: "array",
-      has_more: "boolean",
-    }) as SecretPage;
-    page.data.forEach(asSecret);
-    return page;
-  };
-  const first = fetchPage(query.cursor);
-  async function* all(): AsyncGenerator<Secret, void> {
-    for (let page = await first; ; page = await fetchPage(page.next_cursor ?? undefined)) {
-      yield* page.data;
-      if (!page.has_more || page.next_cursor === null) return;
-    }
-  }
-  return Object.assign(first, { [Symbol.asyncIterator]: all });
 }
 
 function asSecret(value: unknown): Secret {

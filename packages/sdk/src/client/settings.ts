@@ -8,6 +8,7 @@ import type {
   RepositoryPage,
 } from "../contract/settings.ts";
 import { checked } from "./answers.ts";
+import { listFrom } from "./list.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
 
@@ -50,7 +51,10 @@ function request(method: ApiRequest["method"], route: RouteName, params: PathPar
 
 export function createRepositories(transport: Transport): Repositories {
   return {
-    list: (query = {}, options) => listRepositories(transport, query, options),
+    list: ({ limit, cursor } = {}, options) => {
+      const query = { limit: limit as number, cursor };
+      return listFrom<RepositoryPage, Repository>(transport, "listRepositories", { query, check: asRepository, options });
+    },
     create: async (repositoryUrl, options) =>
       asRepository(await transport.json({ ...request("POST", "createRepository"), body: { repositoryUrl } }, options)),
     get: async (id, options) => asRepository(await transport.json(request("GET", "getRepository", { rid: id }), options)),
@@ -65,26 +69,6 @@ export function createOrganization(transport: Transport): OrganizationSettings {
     update: async (change, options) =>
       asOrganization(await transport.json({ ...request("PATCH", "changeOrganization"), body: change }, options)),
   };
-}
-
-function listRepositories(transport: Transport, query: ListRepositoriesQuery, options: RequestOptions | undefined): RepositoryList {
-  const fetchPage = async (cursor: string | undefined): Promise<RepositoryPage> => {
-    const asked = { limit: query.limit as number | undefined, cursor };
-    const page = checked(await transport.json({ ...request("GET", "listRepositories"), query: asked }, options), {
-      data: "array",
-      has_more: "boolean",
-    }) as RepositoryPage;
-    page.data.forEach(asRepository);
-    return page;
-  };
-  const first = fetchPage(query.cursor);
-  async function* all(): AsyncGenerator<Repository, void> {
-    for (let page = await first; ; page = await fetchPage(page.next_cursor)) {
-      yield* page.data;
-      if (!page.has_more || page.next_cursor === null) return;
-    }
-  }
-  return Object.assign(first, { [Symbol.asyncIterator]: all });
 }
 
 function asRepository(value: unknown): Repository {

@@ -4,7 +4,8 @@ import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, se
 import { agentNameSchema, savedAgentIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema } from "./permission-policy.ts";
-import { runSettingsSchema } from "./run.ts";
+import { agentLoginSchema, runSettingsSchema } from "./run.ts";
+import { dailyCapUsdSchema } from "./settings.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
 
@@ -29,6 +30,8 @@ export const createAgentSchema = z
     profile: profileSchema.optional(),
     /** In its place: the words of a command that speaks ACP on stdio. */
     command: commandWordsSchema.optional(),
+    /** Whose credentials its model calls have; default `gateway`. */
+    login: agentLoginSchema.optional(),
     model: modelSchema.optional(),
     /** Stands in front of the first prompt of each of its runs. */
     instructions: instructionsSchema.optional(),
@@ -43,6 +46,8 @@ export const createAgentSchema = z
     plan: z.boolean().optional(),
     /** What each of its runs may use at most. */
     budget: budgetSchema.optional(),
+    /** What all of its runs together may spend in a day (UTC), in US dollars. */
+    dailyCapUsd: dailyCapUsdSchema.optional(),
   })
   .refine(notBoth, NOT_BOTH)
   .refine(isNamedOnce, NAMED_TWICE);
@@ -57,6 +62,7 @@ export const changeAgentSchema = z
     profile: profileSchema.nullable().optional(),
     /** Takes the place of a profile. */
     command: commandWordsSchema.nullable().optional(),
+    login: agentLoginSchema.nullable().optional(),
     model: modelSchema.nullable().optional(),
     instructions: instructionsSchema.nullable().optional(),
     permissionPolicy: permissionPolicyRequestSchema.nullable().optional(),
@@ -66,6 +72,8 @@ export const changeAgentSchema = z
     settings: runSettingsSchema.nullable().optional(),
     plan: z.boolean().nullable().optional(),
     budget: budgetSchema.nullable().optional(),
+    /** Null: what they want. It holds for runs that exist too, from their next claim on. */
+    dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
   })
   .refine(notBoth, NOT_BOTH)
   .refine(isNamedOnce, NAMED_TWICE);
@@ -78,6 +86,7 @@ export const savedAgentSchema = z.object({
   description: z.string().nullable(),
   profile: z.string(),
   command: z.array(z.string()).nullable(),
+  login: agentLoginSchema,
   model: z.string().nullable(),
   instructions: z.string().nullable(),
   permissionPolicy: permissionPolicySchema.nullable(),
@@ -89,6 +98,10 @@ export const savedAgentSchema = z.object({
   /** null: as the repository or the organization has it. */
   plan: z.boolean().nullable(),
   budget: budgetSchema.nullable(),
+  /** US dollars; null: no cap. */
+  dailyCapUsd: z.number().nullable(),
+  /** What its runs have spent since the day began (UTC), as far as costs are known, in US dollars. */
+  spentTodayUsd: z.number(),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),
 });

@@ -2,9 +2,13 @@ import { z } from "zod";
 import { runErrorSchema, runErrorTypeSchema } from "./status.ts";
 
 /** Sizes of a sandbox, as seed 001 names them. */
-export const SANDBOX_TYPES = ["standard", "high-memory", "high-cpu"] as const;
+export const SANDBOX_TYPES = ["standard", "high-memory", "high-cpu", "gpu"] as const;
 export type SandboxType = (typeof SANDBOX_TYPES)[number];
 export const sandboxTypeSchema = z.enum(SANDBOX_TYPES);
+
+/** The other names that seed 001 has for sizes. */
+export const MACHINE_TYPES = ["small", "medium", "large"] as const;
+export type MachineType = (typeof MACHINE_TYPES)[number];
 
 export const RETRY_STRATEGIES = ["exponential-backoff"] as const;
 
@@ -42,6 +46,8 @@ export const attemptSettings = {
     })
     .optional(),
   sandboxType: sandboxTypeSchema.optional(),
+  /** Another way to say `sandboxType`: `small` is `standard`, `medium` is `high-cpu`, `large` is `high-memory`. */
+  machineType: z.enum(MACHINE_TYPES).optional(),
 };
 
 export const VERIFY_KINDS = ["build", "test", "lint"] as const;

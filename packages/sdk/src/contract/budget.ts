@@ -6,10 +6,12 @@ export const budgetSchema = z.strictObject({
   usd: z.number().positive().max(1_000_000).optional(),
   /** Input and output tokens together. */
   tokens: z.int().positive().optional(),
+  /** It is enough if nothing keeps the run from passing it by an answer: without this a run that calls with its agent's own login may have no budget. */
+  advisory: z.boolean().optional(),
 });
 export type Budget = z.infer<typeof budgetSchema>;
 
-/** How much a budget is worth: nothing passes it, agents could pass it by without isolation, or nobody watches. */
+/** How much a budget is worth: nothing passes it; an answer of a subscription, or an agent without isolation, could pass it by; or nobody watches. */
 export const BUDGET_ENFORCEMENTS = ["enforced", "advisory", "none"] as const;
 
 const budgetFigures = {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { approvalEventSchemas } from "./approval.ts";
 import { attemptEventSchemas } from "./attempts.ts";
 import { budgetEventSchemas } from "./budget.ts";
 import { runIdSchema } from "./ids.ts";
@@ -122,6 +123,8 @@ export const eventDataSchemas = {
     /** The calls that have ended since the last event of this type. */
     calls: z.array(modelCallSchema).optional(),
   }),
+  /** A host that a program wanted to reach and was not let to: its name and port as they were asked for, once for each. */
+  "egress.denied": z.object({ target: z.string(), reason: z.string() }),
   /** A model call that failed: what the provider (or the way to it) said. */
   notice: z.object({ level: z.enum(["info", "warning"]), code: z.string(), message: z.string() }),
   /** A line of the agent's that is no message of the protocol, cut at 2,000 characters. */
@@ -132,6 +135,7 @@ export const eventDataSchemas = {
   ...planEventSchemas,
   ...replayEventSchemas,
   ...budgetEventSchemas,
+  ...approvalEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

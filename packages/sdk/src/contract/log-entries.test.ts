@@ -26,7 +26,7 @@ const RESULT: RunResult = {
 const LIMITS = { memoryBytes: null, cpus: null, pids: null, diskBytes: null };
 const SANDBOX: SandboxReport = {
   driver: "bwrap",
-  isolation: { filesystem: "hard", network: "hard", processes: "hard" },
+  isolation: { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" },
   requested: LIMITS,
   granted: LIMITS,
 };
@@ -56,6 +56,7 @@ const VERIFIED: EventData<"verify.finished"> = {
   output: "all well\n",
   truncated: false,
 };
+const APPROVAL = { estimate: { cost: 8, executionTime: null, range: { low: 3, high: 24 }, basis: "task" as const, runs: 0 }, aboveUsd: 5 };
 const AGENT = { pid: 1, sessionId: "s" };
 
 /** Every event, and what it says: level, source and message; null for nothing. */
@@ -162,6 +163,18 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     { type: "plan.rejected", data: { version: 1, reason: "No", by: "person", userId: "user_1", userName: "Ada" } },
     ["warning", "runyard", "plan 1 rejected (person, Ada): No"],
   ],
+  [
+    { type: "approval.requested", data: { approvalId: "approval_1", title: "It may cost about $8.00", ...APPROVAL } },
+    ["warning", "runyard", "waits for an approval: It may cost about $8.00"],
+  ],
+  [
+    { type: "approval.granted", data: { approvalId: "approval_1", userId: "user_1", userName: "Ada" } },
+    ["info", "runyard", "approved (person, Ada)"],
+  ],
+  [
+    { type: "approval.rejected", data: { approvalId: "approval_1", reason: "Too dear", userId: "user_1" } },
+    ["warning", "runyard", "rejected (person, user_1): Too dear"],
+  ],
   [{ type: "run.cancelled", data: { reason: "Asked" } }, ["warning", "runyard", "cancelled: Asked"]],
   [{ type: "run.started", data: { runnerId: "r" } }, null],
   [{ type: "turn.started", data: {} }, null],
@@ -173,6 +186,10 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
   [
     { type: "budget.exceeded", data: { usd: 1.5, tokens: null, spentUsd: 1.49, spentTokens: 7, message: "It is used up." } },
     ["error", "runyard", "It is used up."],
+  ],
+  [
+    { type: "egress.denied", data: { target: "example.com:443", reason: "not allowed to this run" } },
+    ["warning", "runyard", "refused to reach example.com:443: not allowed to this run"],
   ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],

@@ -45,6 +45,8 @@ function words(event: RunEvent): Words | null {
       return event.data.answer === null ? null : { level: "info", source: "user", message: event.data.answer };
     case "notice":
       return { level: event.data.level, source: "runyard", message: event.data.message };
+    case "egress.denied":
+      return { level: "warning", source: "runyard", message: `refused to reach ${event.data.target}: ${event.data.reason}` };
     case "replay.diverged":
       return { level: "warning", source: "runyard", message: divergenceWords(event.data) };
     case "budget.warned":
@@ -160,6 +162,24 @@ function stageWords(event: RunEvent): Words | null {
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
     default:
-      return planWords(event);
+      return approvalWords(event) ?? planWords(event);
+  }
+}
+
+/** Approvals and what was decided about them; null: it is another event. */
+function approvalWords(event: RunEvent): Words | null {
+  switch (event.type) {
+    case "approval.requested":
+      return { level: "warning", source: "runyard", message: `waits for an approval: ${event.data.title}` };
+    case "approval.granted":
+      return { level: "info", source: "runyard", message: `approved (person, ${event.data.userName ?? event.data.userId})` };
+    case "approval.rejected":
+      return {
+        level: "warning",
+        source: "runyard",
+        message: `rejected (person, ${event.data.userName ?? event.data.userId}): ${event.data.reason}`,
+      };
+    default:
+      return null;
   }
 }

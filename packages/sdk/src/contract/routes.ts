@@ -38,6 +38,18 @@ export const ROUTES = {
     policy: { scope: "agent:execute" },
     summary: "The same as continue",
   },
+  approveRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/approve",
+    policy: { scope: "agent:write" },
+    summary: "Let a run begin that waits because of what it may cost",
+  },
+  rejectRun: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/reject",
+    policy: { scope: "agent:write" },
+    summary: "Reject such a run, which cancels it",
+  },
   runEvents: {
     method: "GET",
     path: "/v1/agent-runs/{id}/events",
@@ -115,6 +127,12 @@ export const ROUTES = {
     path: "/v1/agent-runs/{id}/usage",
     policy: { scope: "agent:read" },
     summary: "Read what a run's model calls used and cost",
+  },
+  runMetrics: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/metrics",
+    policy: { scope: "agent:read" },
+    summary: "Read what a run used of its machine over time: processors, memory, processes, disk",
   },
   runPlan: {
     method: "GET",

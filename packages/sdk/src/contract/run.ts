@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { approvalAboveUsdSchema, approvalSchema } from "./approval.ts";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
+import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { agentNameSchema, runIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
@@ -10,6 +12,7 @@ import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
+import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 import { tokenFigures } from "./usage.ts";
 
@@ -32,20 +35,35 @@ export const MAX_TIMEOUT_MS = 24 * 3_600_000;
 const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_CHARS).refine(noNul, "must not contain NUL");
 
 /** How a run is carried out; what is left out has a default. */
-export const runSettingsSchema = z.strictObject({
-  /** Active time that the run may use, in milliseconds; waiting for people does not count. */
-  timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
-  /**
-   * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
-   * it is let go, and the run goes on with the answer once that has come.
-   */
-  agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
-  /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
-  sandboxDriver: sandboxDriverSchema.optional(),
-  ...attemptSettings,
-  ...planSettings,
-});
+export const runSettingsSchema = z
+  .strictObject({
+    /** Active time that the run may use, in milliseconds; waiting for people does not count. */
+    timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
+    /**
+     * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
+     * it is let go, and the run goes on with the answer once that has come.
+     */
+    agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
+    /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
+    sandboxDriver: sandboxDriverSchema.optional(),
+    permissions: runPermissionsSchema.optional(),
+    /** Hosts that programs in the sandbox may reach, beside those of a saved agent; default: none. */
+    egress: egressSchema.optional(),
+    /** Default: what the repository or the organization has. Where several say something the lowest counts: a run cannot loosen it. */
+    approvalAboveUsd: approvalAboveUsdSchema.optional(),
+    ...attemptSettings,
+    ...planSettings,
+  })
+  .refine(
+    ({ sandboxType, machineType }) => sandboxType === undefined || machineType === undefined,
+    "`sandboxType` and `machineType` say the same: give one of them",
+  );
 export type RunSettings = z.infer<typeof runSettingsSchema>;
+
+/** Whose credentials an agent's model calls have: the keys of the server's gateway, or the login that the agent program holds on the server's machine. */
+export const AGENT_LOGINS = ["gateway", "own"] as const;
+export const agentLoginSchema = z.enum(AGENT_LOGINS);
+export type AgentLoginChoice = z.infer<typeof agentLoginSchema>;
 
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
 export const createRunSchema = z
@@ -66,9 +84,11 @@ export const createRunSchema = z
         profile: z.string().min(1).max(64).optional(),
         /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
         command: commandWordsSchema.optional(),
+        /** Default: as the saved agent has it, else `gateway`. */
+        login: agentLoginSchema.optional(),
       })
       .refine(
-        (agent) => Object.values(agent).filter((part) => part !== undefined).length < 2,
+        ({ name, profile, command }) => [name, profile, command].filter((part) => part !== undefined).length < 2,
         "give a name, a profile or a command, one of them",
       )
       .optional(),
@@ -133,6 +153,8 @@ export const isolationSchema = z.object({
   filesystem: z.enum(["hard", "none"]),
   network: z.enum(["hard", "none"]),
   processes: z.enum(["hard", "none"]),
+  /** Whether calls to the kernel are filtered that only its administrators need. Runs of older servers do not say it. */
+  syscalls: z.enum(["hard", "none"]).default("none"),
 });
 export type Isolation = z.infer<typeof isolationSchema>;
 
@@ -177,12 +199,15 @@ export const runResultSchema = z.object({
 export type RunResult = z.infer<typeof runResultSchema>;
 
 export const pendingRequestSchema = z.object({
-  kind: z.enum(["permission", "question"]),
+  /** `approval`: the turn does not begin before somebody says so. */
+  kind: z.enum(["permission", "question", "approval"]),
   id: z.string(),
   title: z.string(),
   toolKind: toolKindSchema.nullable(),
+  /** Of an approval. */
+  approval: approvalSchema.optional(),
 });
-/** A permission or a question of the agent that a person must answer. */
+/** A permission or a question of the agent, or an approval of the run, that a person must answer. */
 export type PendingRequest = z.infer<typeof pendingRequestSchema>;
 
 /** A run, as the native API shows it. Figures that were not measured are null, never 0. */
@@ -194,8 +219,11 @@ export const runSchema = z.object({
   phase: runPhaseSchema,
   /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
   queuePosition: z.number().int().positive().nullable(),
-  /** Why it is queued: in the order of the queue, or until its organization may spend more (`daily-cap`); null when it is not. */
-  queueReason: z.enum(["order", "daily-cap"]).nullable(),
+  /**
+   * Why it is queued: in the order of the queue, or until its organization (`daily-cap`) or its saved agent
+   * (`agent-daily-cap`) may spend more; null when it is not.
+   */
+  queueReason: z.enum(["order", "daily-cap", "agent-daily-cap"]).nullable(),
   /** Starts at 1; each `continue` begins the next. */
   turn: z.number().int(),
   attempt: z.number().int(),
@@ -228,6 +256,12 @@ export const runSchema = z.object({
     timeout: z.number().int(),
     agentWait: z.number().int(),
     sandboxDriver: sandboxDriverSchema,
+    /** What the run is granted, with nothing left to be understood. */
+    permissions: z.array(z.enum(RUN_PERMISSIONS)),
+    /** Hosts and presets that programs in the sandbox may reach. */
+    egress: z.array(z.string()),
+    /** The lowest limit that held when it was created or continued; null: none. */
+    approvalAboveUsd: z.number().nullable(),
     ...attemptSettingsShown,
     ...planSettingsShown,
   }),
@@ -244,8 +278,11 @@ export const runSchema = z.object({
   usage: usageSchema,
   /** Null: it may use what it wants. */
   budget: runBudgetSchema.nullable(),
-  /** Whose credentials its model calls have: `gateway`, those of this server, which counts them. */
-  credential: z.enum(["gateway"]),
+  /**
+   * Whose credentials its model calls have: `gateway`, those of this server, which no sandbox sees; `inside`, the login that
+   * its agent program holds, which is in its sandbox. All go through the gateway, which counts them.
+   */
+  credential: z.enum(["gateway", "inside"]),
   waitingFor: z.array(pendingRequestSchema),
   cancelRequested: z.boolean(),
   lastSeq: z.number().int(),

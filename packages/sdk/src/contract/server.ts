@@ -82,6 +82,11 @@ export const serverStatusSchema = z.object({
        * wants none). The key itself never reaches an agent. Null: nobody who is connected speaks its API, or the server simulates.
        */
       credential: z.object({ provider: z.string(), from: z.string().nullable() }).nullable(),
+      /**
+       * The login that the program itself holds on the server's machine, where runs can have it; null: of this agent they
+       * cannot. `reason`: why it cannot be used now, and what to do.
+       */
+      login: z.object({ usable: z.boolean(), expiresAt: z.iso.datetime().nullable(), reason: z.string().nullable() }).nullable(),
     }),
   ),
   database: z.enum(["embedded", "external"]),

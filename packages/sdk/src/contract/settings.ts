@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { approvalAboveUsdSchema } from "./approval.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 
@@ -37,6 +38,8 @@ export const changeRepositorySchema = z
       .optional(),
     /** Whether plans are approved by policy at once, unless the run says how long they wait. */
     autoConfirmPlans: z.boolean().optional(),
+    /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
+    approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
     ...variablesOfRuns,
   })
   .refine(isNamedOnce, NAMED_TWICE);
@@ -50,6 +53,8 @@ export const repositorySchema = z.object({
   plan: z.boolean().nullable(),
   planningStatement: z.string().nullable(),
   autoConfirmPlans: z.boolean(),
+  /** US dollars; null: it has no limit of its own. */
+  approvalAboveUsd: z.number().nullable(),
   environment: environmentShownSchema,
   secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),
@@ -71,13 +76,18 @@ export const repositoryPageSchema = z.object({
 });
 export type RepositoryPage = z.infer<typeof repositoryPageSchema>;
 
+/** What may be spent in a day (UTC), in US dollars. */
+export const dailyCapUsdSchema = z.number().positive().max(1_000_000);
+
 /** Body of `PATCH /v1/organization`: what is left out stays. */
 export const changeOrganizationSchema = z
   .strictObject({
     /** Whether runs make a plan first, where neither they nor their repository say. */
     planFirst: z.boolean().optional(),
     /** What all runs together may spend in a day (UTC), in US dollars; null: what they want. */
-    dailyCapUsd: z.number().positive().max(1_000_000).nullable().optional(),
+    dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
+    /** Above which estimate runs wait for a person before they begin, in US dollars; null: none does, unless its repository, its agent or the run says so. */
+    approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
     ...variablesOfRuns,
   })
   .refine(isNamedOnce, NAMED_TWICE);
@@ -92,6 +102,8 @@ export const organizationSchema = z.object({
   dailyCapUsd: z.number().nullable(),
   /** What runs have spent since the day began (UTC), as far as costs are known, in US dollars. */
   spentTodayUsd: z.number(),
+  /** US dollars; null: it has no limit. */
+  approvalAboveUsd: z.number().nullable(),
   environment: environmentShownSchema,
   secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),

@@ -8,6 +8,7 @@ export const builtinProfile: AgentProfile = {
   picksModel: false,
   install: null,
   loginPlace: null,
+  ownLogin: "The built-in agent has no login of its own.",
   argv: (c) => [c.nodeProgram, c.builtinProgram],
   env: (c) => ({ ...baseEnv(c), ...openaiEnv(c), ...contextLimit(process.env) }),
   homeFiles: () => [],

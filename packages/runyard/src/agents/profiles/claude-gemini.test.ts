@@ -4,19 +4,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { geminiPrelude } from "./gemini-prelude.ts";
-import type { AgentProfile, ProfileContext } from "./profile.ts";
+import type { AgentProfile } from "./profile.ts";
 import { resolveProfile } from "./profiles.ts";
+import { CONTEXT } from "./testing/context.ts";
 
-const CONTEXT: ProfileContext = {
-  workspace: "/workspace",
-  home: "/home/agent",
-  gatewayUrl: "http://127.0.0.1:3128",
-  token: "run-token",
-  model: "some-model",
-  command: null,
-  builtinProgram: "/runtime/agent.mjs",
-  nodeProgram: "/opt/node/bin/node",
-};
 const PROGRAMS = {
   claude: {
     name: "@agentclientprotocol/claude-agent-acp",

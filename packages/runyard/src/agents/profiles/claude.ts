@@ -1,5 +1,7 @@
 import path from "node:path";
-import { findScript, missingScript, type FoundScript, type ScriptPackage } from "./installed-program.ts";
+import { RUN_TOKEN_HEADER } from "../../core/own-login.ts";
+import { claudeLogin, claudeLoginCopy } from "./claude-login.ts";
+import { type FoundScript, probeScript, requireScript, type ScriptPackage } from "./installed-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
 const ADAPTER: ScriptPackage = {
@@ -18,11 +20,7 @@ const MAX_RETRIES = "2";
  * a script for Node and a native program of 235 MB. They take about 475 MB of memory together.
  */
 export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
-  const adapter = (): FoundScript => {
-    const found = findScript(ADAPTER, env);
-    if (found === null) throw new Error(missingScript(ADAPTER, env));
-    return found;
-  };
+  const adapter = (): FoundScript => requireScript(ADAPTER, env);
   return {
     name: "claude",
     quirks: {
@@ -33,26 +31,21 @@ export function claudeProfile(env: NodeJS.ProcessEnv): AgentProfile {
     apis: ["anthropic"],
     picksModel: true,
     install: ADAPTER.install,
-    loginPlace: ".claude/.credentials.json",
+    loginPlace: claudeLogin.place,
+    ownLogin: claudeLogin,
     argv: (c) => [c.nodeProgram, adapter().script],
     env: claudeEnv,
     homeFiles: (c) => [
       { path: ".claude/settings.json", content: `${JSON.stringify(SETTINGS, null, 2)}\n` },
       // It reads the repository's CLAUDE.md by itself.
       { path: ".claude/CLAUDE.md", content: `@${c.workspace}/AGENTS.md\n` },
+      ...(c.login ? [{ path: claudeLogin.place, content: claudeLoginCopy(c.login) }] : []),
     ],
     mounts: () => {
       const modules = modulesAround(adapter().folder);
       return [{ source: modules, target: modules, mode: "ro" }];
     },
-    probe: (probeEnv) => {
-      const found = findScript(ADAPTER, probeEnv);
-      return Promise.resolve(
-        found === null
-          ? { installed: false, version: null, program: null, reason: missingScript(ADAPTER, probeEnv) }
-          : { installed: true, version: found.version, program: found.script, reason: null },
-      );
-    },
+    probe: (probeEnv) => probeScript(ADAPTER, probeEnv),
   };
 }
 
@@ -80,7 +73,7 @@ function claudeEnv(c: ProfileContext): Record<string, string> {
     ...baseEnv(c),
     ...(c.model !== null && modelEnv(c.model)),
     ANTHROPIC_BASE_URL: c.gatewayUrl,
-    ANTHROPIC_API_KEY: c.token,
+    ...(c.login ? { ANTHROPIC_CUSTOM_HEADERS: `${RUN_TOKEN_HEADER}: ${c.token}` } : { ANTHROPIC_API_KEY: c.token }),
     CLAUDE_CODE_MAX_RETRIES: MAX_RETRIES,
     CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
     DISABLE_AUTOUPDATER: "1",

@@ -8,6 +8,7 @@ import { codexDoor } from "./codex-door.ts";
 import { findCodex } from "./codex-program.ts";
 import type { ProfileContext } from "./profile.ts";
 import { resolveProfile } from "./profiles.ts";
+import { CONTEXT } from "./testing/context.ts";
 
 const TRIPLE = `${process.arch === "arm64" ? "aarch64" : "x86_64"}-${process.platform === "darwin" ? "apple-darwin" : "unknown-linux-musl"}`;
 const PLATFORM = `@openai/codex-${process.platform}-${process.arch}`;
@@ -111,16 +112,7 @@ describe("findCodex", () => {
 });
 
 describe("the profile", () => {
-  const CONTEXT: ProfileContext = {
-    workspace: "/workspace",
-    home: "/home/agent",
-    gatewayUrl: "http://127.0.0.1:3128",
-    token: "run-token",
-    model: 'odd"model\\',
-    command: null,
-    builtinProgram: "/runtime/agent.mjs",
-    nodeProgram: "/opt/node/bin/node",
-  };
+  const ODD: ProfileContext = { ...CONTEXT, model: 'odd"model\\' };
 
   it("shows adapter and codex inside and nothing around them, and keeps the token out of files", () => {
     const adapter = adapterIn(path.join(root, "node_modules"));
@@ -128,21 +120,21 @@ describe("the profile", () => {
     const profile = resolveProfile("codex", { RUNYARD_CODEX_ACP: root });
     const folders = [path.dirname(path.dirname(adapter)), path.dirname(path.dirname(program))];
     expect(profile?.mounts()).toEqual(folders.map((folder) => ({ source: folder, target: folder, mode: "ro" })));
-    expect(profile?.argv(CONTEXT).slice(3)).toEqual(["codex", "/home/agent/.codex/runyard-codex.mjs", "/opt/node/bin/node", adapter]);
-    const [config, door, ...others] = profile?.homeFiles(CONTEXT) ?? [];
+    expect(profile?.argv(ODD).slice(3)).toEqual(["codex", "/home/agent/.codex/runyard-codex.mjs", "/opt/node/bin/node", adapter]);
+    const [config, door, ...others] = profile?.homeFiles(ODD) ?? [];
     expect(others).toEqual([]);
     expect(config).toMatchObject({ path: ".codex/config.toml", content: expect.stringContaining('model = "odd\\"model\\\\"\n') as string });
     expect(config?.content).toContain('base_url = "http://127.0.0.1:3128/v1"');
     expect(door).toMatchObject({ path: ".codex/runyard-codex.mjs", content: expect.stringContaining(program) as string });
     expect(`${config?.content}${door?.content}`).not.toContain("run-token");
-    const env = profile?.env(CONTEXT);
+    const env = profile?.env(ODD);
     expect(env).toMatchObject({ RUNYARD_GATEWAY_TOKEN: "run-token", CODEX_HOME: "/home/agent/.codex" });
     expect(env?.["CODEX_PATH"]).toBe(`/home/agent/${door?.path}`);
   });
 
   it("says what to do where it is not installed", async () => {
     const profile = resolveProfile("codex", { RUNYARD_CODEX_ACP: "/nowhere" });
-    expect(() => profile?.argv(CONTEXT)).toThrow(/RUNYARD_CODEX_ACP is \/nowhere.*npm install -g @agentclientprotocol\/codex-acp@2\.6\.0/);
+    expect(() => profile?.argv(ODD)).toThrow(/RUNYARD_CODEX_ACP is \/nowhere.*npm install -g @agentclientprotocol\/codex-acp@2\.6\.0/);
     expect(await profile?.probe({ RUNYARD_CODEX_ACP: "/nowhere" })).toMatchObject({ installed: false, program: null, version: null });
   });
 });

@@ -1,4 +1,6 @@
+import { RUN_TOKEN_HEADER } from "../../core/own-login.ts";
 import { codexDoor } from "./codex-door.ts";
+import { codexLogin, codexLoginCopy } from "./codex-login.ts";
 import { ADAPTER, type CodexInstallation, findCodex } from "./codex-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
@@ -7,6 +9,8 @@ const DOOR_FILE = `${CODEX_HOME}/runyard-codex.mjs`;
 const TOKEN_VARIABLE = "RUNYARD_GATEWAY_TOKEN";
 /** For simulated runs only, which may be without a name. Codex asks and plans by a model's name where it knows it. */
 const ANY_MODEL = "runyard";
+/** Nobody listens there, which is known at once; names of hosts are looked for in vain for ten seconds. */
+const NOWHERE = "http://127.0.0.1:9/";
 /** A home's files cannot be executed. The words behind it (the door, then the agent's own argv) are parameters of the shell, never part of its text. */
 const LAUNCH = 'mkdir -p "$TMPDIR" && chmod 700 "$1" && shift && exec "$@"';
 
@@ -28,11 +32,13 @@ export function codexProfile(env: NodeJS.ProcessEnv): AgentProfile {
     apis: ["openai"],
     picksModel: false,
     install: ADAPTER.install,
-    loginPlace: ".codex/auth.json",
+    loginPlace: codexLogin.place,
+    ownLogin: codexLogin,
     argv: (c) => ["/bin/sh", "-c", LAUNCH, "codex", `${c.home}/${DOOR_FILE}`, c.nodeProgram, installation().adapter],
     env: codexEnv,
     homeFiles: (c) => [
       { path: `${CODEX_HOME}/config.toml`, content: codexConfig(c) },
+      ...(c.login ? [{ path: codexLogin.place, content: codexLoginCopy(c.login) }] : []),
       {
         path: DOOR_FILE,
         content: codexDoor({ codex: installation().codex, workspace: c.workspace, codexHome: `${c.home}/${CODEX_HOME}` }),
@@ -65,6 +71,8 @@ function codexEnv(c: ProfileContext): Record<string, string> {
     NO_BROWSER: "1",
     CODEX_ACP_PROMPT_SUGGESTIONS: "false",
     [TOKEN_VARIABLE]: c.token,
+    // There is nothing to renew the login with.
+    ...(c.login && { CODEX_REFRESH_TOKEN_URL_OVERRIDE: NOWHERE }),
   };
 }
 
@@ -84,8 +92,10 @@ const FEATURES_OFF = [
 ];
 
 function codexConfig(c: ProfileContext): string {
-  return `model = ${toml(c.model ?? ANY_MODEL)}
-model_provider = "runyard"
+  // With a login it knows which models its maker gives it.
+  const model = c.login ? c.model : (c.model ?? ANY_MODEL);
+  const first = [...(model === null ? [] : [`model = ${toml(model)}`]), ...(c.login ? [`chatgpt_base_url = ${toml(NOWHERE)}`] : [])];
+  return `${first.map((line) => `${line}\n`).join("")}model_provider = "runyard"
 approval_policy = "on-request"
 sandbox_mode = "danger-full-access"
 web_search = "disabled"
@@ -112,9 +122,8 @@ trust_level = "untrusted"
 [model_providers.runyard]
 name = "Runyard"
 base_url = ${toml(`${c.gatewayUrl}/v1`)}
-env_key = "${TOKEN_VARIABLE}"
 wire_api = "responses"
-requires_openai_auth = false
+${c.login ? `requires_openai_auth = true\nenv_http_headers = { "${RUN_TOKEN_HEADER}" = "${TOKEN_VARIABLE}" }` : `requires_openai_auth = false\nenv_key = "${TOKEN_VARIABLE}"`}
 supports_websockets = false
 `;
 }

@@ -9,6 +9,7 @@ export const customProfile: AgentProfile = {
   picksModel: false,
   install: null,
   loginPlace: null,
+  ownLogin: "Runyard does not know what logins a program of your own has.",
   argv: customArgv,
   env: (c) => ({ ...baseEnv(c), ...openaiEnv(c) }),
   homeFiles: () => [],

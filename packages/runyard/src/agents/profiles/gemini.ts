@@ -1,5 +1,5 @@
 import { geminiPrelude } from "./gemini-prelude.ts";
-import { findScript, missingScript, type FoundScript, type ScriptPackage } from "./installed-program.ts";
+import { type FoundScript, probeScript, requireScript, type ScriptPackage } from "./installed-program.ts";
 import { baseEnv, type AgentProfile, type ProfileContext } from "./profile.ts";
 
 const CLI: ScriptPackage = {
@@ -20,11 +20,7 @@ const MAX_ATTEMPTS = 3;
  * It takes about 400 MB of memory.
  */
 export function geminiProfile(env: NodeJS.ProcessEnv): AgentProfile {
-  const cli = (): FoundScript => {
-    const found = findScript(CLI, env);
-    if (found === null) throw new Error(missingScript(CLI, env));
-    return found;
-  };
+  const cli = (): FoundScript => requireScript(CLI, env);
   return {
     name: "gemini",
     quirks: {
@@ -37,6 +33,7 @@ export function geminiProfile(env: NodeJS.ProcessEnv): AgentProfile {
     picksModel: true,
     install: CLI.install,
     loginPlace: ".gemini/oauth_creds.json",
+    ownLogin: "With its login, Gemini CLI speaks the format of Code Assist, which Runyard's gateway does not.",
     argv: (c) => [c.nodeProgram, "--import", `${c.home}/${PRELUDE_FILE}`, cli().script, "--acp"],
     env: geminiEnv,
     homeFiles: (c) => [
@@ -48,14 +45,7 @@ export function geminiProfile(env: NodeJS.ProcessEnv): AgentProfile {
       const { folder } = cli();
       return [{ source: folder, target: folder, mode: "ro" }];
     },
-    probe: (probeEnv) => {
-      const found = findScript(CLI, probeEnv);
-      return Promise.resolve(
-        found === null
-          ? { installed: false, version: null, program: null, reason: missingScript(CLI, probeEnv) }
-          : { installed: true, version: found.version, program: found.script, reason: null },
-      );
-    },
+    probe: (probeEnv) => probeScript(CLI, probeEnv),
   };
 }
 

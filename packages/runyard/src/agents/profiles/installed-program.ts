@@ -2,6 +2,7 @@ import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, r
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import type { ProfileProbe } from "./profile.ts";
 
 /** Every file of that name on `PATH`, where it may be. */
 export function onPath(name: string, env: NodeJS.ProcessEnv): string[] {
@@ -92,6 +93,20 @@ export function findScript({ name, script, command, variable }: ScriptPackage, e
       return { folder, script: path.join(folder, script), version: found.version };
   }
   return null;
+}
+
+/** The same, where it must be there: throws what `missingScript` says. */
+export function requireScript(wanted: ScriptPackage, env: NodeJS.ProcessEnv): FoundScript {
+  const found = findScript(wanted, env);
+  if (found === null) throw new Error(missingScript(wanted, env));
+  return found;
+}
+
+export async function probeScript(wanted: ScriptPackage, env: NodeJS.ProcessEnv): Promise<ProfileProbe> {
+  const found = findScript(wanted, env);
+  return found === null
+    ? { installed: false, version: null, program: null, reason: missingScript(wanted, env) }
+    : { installed: true, version: found.version, program: found.script, reason: null };
 }
 
 /** Why such a package was not found, and what to do about it. */

@@ -26,6 +26,7 @@ export function opencodeProfile(env: NodeJS.ProcessEnv): AgentProfile {
     picksModel: false,
     install: INSTALL_OPENCODE,
     loginPlace: ".local/share/opencode/auth.json",
+    ownLogin: "opencode keeps keys and logins of many providers; give the server the key of one of them.",
     argv: (c) => [program(), "acp", "--cwd", c.workspace],
     env: opencodeEnv,
     homeFiles: (c) => [{ path: CONFIG_FILE, content: `${JSON.stringify(opencodeConfig(c), null, 2)}\n` }],

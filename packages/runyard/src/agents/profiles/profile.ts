@@ -1,4 +1,5 @@
 import type { ProfileQuirks } from "../acp/state.ts";
+import type { AgentLogin, OwnLogin } from "./own-login.ts";
 
 /** What a profile needs to know of a run. All paths are as the agent sees them. */
 export interface ProfileContext {
@@ -13,6 +14,8 @@ export interface ProfileContext {
   readonly command: readonly string[] | null;
   /** Names of the MCP servers that it is given; left out: none. */
   readonly mcpServers?: readonly string[];
+  /** The login that it calls with in place of the token, which then goes into a header of its own; left out: none. */
+  readonly login?: AgentLogin | null;
   /** The bundled built-in agent. */
   readonly builtinProgram: string;
   readonly nodeProgram: string;
@@ -31,7 +34,7 @@ interface ProfileMount {
   readonly mode: "ro";
 }
 
-interface ProfileProbe {
+export interface ProfileProbe {
   readonly installed: boolean;
   readonly version: string | null;
   /** The program on the host; null where there is none, or it is not ours to say. */
@@ -55,8 +58,10 @@ export interface AgentProfile {
   readonly picksModel: boolean;
   /** The one command that installs it; null for what is always there. */
   readonly install: string | null;
-  /** Where its makers keep a login of the user's, below their home; null: nowhere. Only looked for, never read. */
+  /** Where its makers keep a login of the user's, below their home; null: nowhere. */
   readonly loginPlace: string | null;
+  /** How runs come by that login; or, in a plain sentence, why they cannot have it. */
+  readonly ownLogin: OwnLogin | string;
   /** Argument words; throws an Error with a plain sentence when the program is not on this machine. */
   argv(c: ProfileContext): string[];
   /** The whole environment but for `PATH`, which is the sandbox's to make: nothing is inherited. */

@@ -1,18 +1,7 @@
 import { reservedVariable } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
-import type { ProfileContext } from "./profile.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./profiles.ts";
-
-const CONTEXT: ProfileContext = {
-  workspace: "/workspace",
-  home: "/home/agent",
-  gatewayUrl: "http://127.0.0.1:3128",
-  token: "run-token",
-  model: "some-model",
-  command: null,
-  builtinProgram: "/runtime/agent.mjs",
-  nodeProgram: "/opt/node/bin/node",
-};
+import { CONTEXT } from "./testing/context.ts";
 
 const profile = (name: string, env: NodeJS.ProcessEnv = {}): NonNullable<ReturnType<typeof resolveProfile>> => {
   const found = resolveProfile(name, env);

@@ -11,6 +11,7 @@ interface Entry {
   readonly id: string;
   name: string;
   definition: AgentDefinition;
+  dailyCapUsd: number | null;
 }
 
 /** Saved agents in memory, beside the runs of `createLogEngine`. */
@@ -21,13 +22,16 @@ export function createLogAgents(newAgentId: () => string): SavedAgents {
     if (entry === undefined) throw new RunyardError("agent_not_found", `There is no saved agent ${word}.`);
     return entry;
   };
-  const show = ({ id, name, definition }: Entry): SavedAgent => ({
+  const show = ({ id, name, definition, dailyCapUsd }: Entry): SavedAgent => ({
     id,
     name,
     ...definition,
+    login: definition.login ?? "gateway",
     mcpServers: definition.mcpServers.map(withoutSecrets),
     environment: { ...definition.environment },
     secrets: [...(definition.secrets ?? [])],
+    dailyCapUsd,
+    spentTodayUsd: 0,
     createdAt: AT,
     updatedAt: AT,
   });
@@ -36,15 +40,16 @@ export function createLogAgents(newAgentId: () => string): SavedAgents {
       const mine = [...entries].filter((entry) => entry.orgId === orgId).toReversed();
       return { data: mine.map(show), has_more: false, next_cursor: null };
     },
-    createAgent: async ({ orgId }, { name, ...input }) => {
-      const entry = { orgId, id: newAgentId(), name, definition: changeAgent(PLAIN_AGENT, input) };
+    createAgent: async ({ orgId }, { name, dailyCapUsd = null, ...input }) => {
+      const entry = { orgId, id: newAgentId(), name, definition: changeAgent(PLAIN_AGENT, input), dailyCapUsd };
       entries.add(entry);
       return show(entry);
     },
     getAgent: async ({ orgId }, word) => show(find(orgId, word)),
-    changeAgent: async ({ orgId }, word, { name, ...change }) => {
+    changeAgent: async ({ orgId }, word, { name, dailyCapUsd, ...change }) => {
       const entry = find(orgId, word);
       entry.name = name ?? entry.name;
+      if (dailyCapUsd !== undefined) entry.dailyCapUsd = dailyCapUsd;
       entry.definition = changeAgent(entry.definition, change);
       return show(entry);
     },

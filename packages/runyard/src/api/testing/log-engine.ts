@@ -4,6 +4,7 @@ import {
   isTerminal,
   isTerminalEventType,
   type Run,
+  RUN_PERMISSIONS,
   RunyardError,
   type RunStatus,
   type ServerStatus,
@@ -99,6 +100,8 @@ export function createLogEngine(): LogEngine {
     confirmPlan: async (principal, id) => noPlan(find(principal, id).run),
     rejectPlan: async (principal, id) => noPlan(find(principal, id).run),
     revisePlan: async (principal, id) => noPlan(find(principal, id).run),
+    approveRun: async (principal, id) => noApproval(find(principal, id).run),
+    rejectRun: async (principal, id) => noApproval(find(principal, id).run),
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
       const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
@@ -142,6 +145,10 @@ export function createLogEngine(): LogEngine {
       const { executionTime: _, tokensUsed: __, totalCost: ___, pricedCost: costUsd, ...total } = find(principal, id).run.usage;
       return { runId: id, simulated: false, total: { ...total, costUsd }, turns: [], models: [], calls: [] };
     },
+    metrics: async (principal, id) => {
+      const nothing = { memoryBytes: null, processes: null, threads: null, diskBytes: null };
+      return { runId: find(principal, id).run.id, data: [], totals: { cpuMs: null }, peaks: nothing };
+    },
     diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
     ...createLogSettings(newId),
@@ -173,7 +180,7 @@ const STATUS: ServerStatus = {
     driver: "bwrap",
     available: true,
     reason: null,
-    isolation: { filesystem: "hard", network: "hard", processes: "hard" },
+    isolation: { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" },
     limits: { memory: true, cpus: true, pids: true },
   },
   runs: { running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 },
@@ -224,6 +231,8 @@ function blankRun(number: number): Run {
       timeout: 3_600_000,
       agentWait: 600_000,
       sandboxDriver: "bwrap",
+      permissions: [...RUN_PERMISSIONS],
+      egress: [],
       sandboxType: "standard",
       maxRetries: 0,
       retryStrategy: "exponential-backoff",
@@ -232,6 +241,7 @@ function blankRun(number: number): Run {
       strictPlan: false,
       planTimeout: null,
       onPlanTimeout: "reject",
+      approvalAboveUsd: null,
     },
     planFirst: false,
     plan: null,
@@ -300,6 +310,11 @@ function blankExchange(id: string): ExchangeDetail {
     request: body,
     response: body,
   };
+}
+
+/** They wait for no approval. */
+function noApproval(run: Run): never {
+  throw new RunyardError("approval_not_open", `Run ${run.id} waits for no approval.`);
 }
 
 /** Runs of this engine make no plans. */

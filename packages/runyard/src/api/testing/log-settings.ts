@@ -29,7 +29,16 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     return entry;
   };
   const organizationOf = (id: string): Organization =>
-    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, ...NO_VARIABLES, createdAt: AT };
+    organizations.get(id) ?? {
+      id,
+      name: id,
+      planFirst: false,
+      dailyCapUsd: null,
+      spentTodayUsd: 0,
+      approvalAboveUsd: null,
+      ...NO_VARIABLES,
+      createdAt: AT,
+    };
 
   return {
     listRepositories: async ({ orgId }) => {
@@ -39,7 +48,14 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     createRepository: async ({ orgId }, { repositoryUrl }) => {
       const known = [...repositories.values()].find((entry) => entry.orgId === orgId && entry.repository.repositoryUrl === repositoryUrl);
       if (known !== undefined) return known.repository;
-      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, ...NO_VARIABLES, createdAt: AT };
+      const blank = {
+        plan: null,
+        planningStatement: null,
+        autoConfirmPlans: false,
+        approvalAboveUsd: null,
+        ...NO_VARIABLES,
+        createdAt: AT,
+      };
       const repository = { id: newId("repo"), repositoryUrl, ...blank };
       repositories.set(repository.id, { orgId, repository });
       return repository;

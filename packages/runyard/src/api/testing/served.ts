@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { RunyardClient } from "@runyard/sdk";
 import { type NewEvent, type RunResult, type Scope, SCOPES } from "@runyard/sdk/contract";
 import { type NewRequest, permissionAnswer, questionAnswer } from "../../agents/acp/conversation.ts";
-import { createEngine, type EngineOptions } from "../../engine/engine.ts";
+import { createEngine, type EngineOptions, type AgentNeeds } from "../../engine/engine.ts";
 import { authenticate } from "../../engine/identity.ts";
 import { createLogins } from "../../engine/logins.ts";
 import { createWakes, type Wakes } from "../../engine/wakes.ts";
@@ -17,6 +17,13 @@ import { createApi } from "../api.ts";
 import type { ApiLogEntry } from "../context.ts";
 import type { Listening } from "../listen.ts";
 
+interface Answer {
+  readonly status: number;
+  readonly allow: string | null;
+  /** Empty where nothing was said. */
+  readonly body: Record<string, unknown>;
+}
+
 /** The door over the real engine and a real PostgreSQL: the API as it is served, but for what runs agents. */
 export interface Served {
   readonly database: TestDatabase;
@@ -24,6 +31,8 @@ export interface Served {
   readonly log: ApiLogEntry[];
   /** With the token `token-a` of `org_a`; `token-b` is that of `org_b`. */
   readonly client: RunyardClient;
+  /** A request at a path below `/v1`, with `token-a` where nothing else is said; a body that is a text goes as it is. */
+  ask(method: string, path: string, options?: { readonly token?: string; readonly body?: unknown }): Promise<Answer>;
   addToken(name: string, token: { readonly orgId: string; readonly scopes: readonly Scope[] }): Promise<void>;
   /** Claims this very run as a runner does; others that are queued are ended. */
   claim(runId: string): Promise<RunRow>;
@@ -90,6 +99,16 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     door,
     log,
     client: new RunyardClient({ baseUrl: door.url, token: "token-a" }),
+    async ask(method, path, { token = "token-a", body } = {}) {
+      const response = await fetch(`${door.url}/v1${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
+        ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      const answer = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
+      return { status: response.status, allow: response.headers.get("allow"), body: answer };
+    },
     addToken,
     claim,
     say: (run, events) => commit({ run, events }),
@@ -104,7 +123,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
   };
 }
 
-const NO_ISOLATION = { filesystem: "none", network: "none", processes: "none" } as const;
+const NO_ISOLATION = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 const NO_CHANGE: RunResult = {
   summary: "done",
   headBranch: null,
@@ -115,11 +134,18 @@ const NO_CHANGE: RunResult = {
   deletions: 0,
 };
 
+/** One agent without a login of its own, and one that may have one. */
+const PROFILES: Readonly<Record<string, AgentNeeds>> = {
+  builtin: { apis: ["openai"], picksModel: false, ownLogin: "It has none." },
+  codex: { apis: ["openai"], picksModel: false, ownLogin: {} },
+};
+
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   vault: createVault(randomBytes(32)),
   now: Date.now,
-  describeAgent: (profile) => (profile === "builtin" ? { apis: ["openai"], picksModel: false } : undefined),
+  describeAgent: (profile) => PROFILES[profile],
+  whyNoLogin: () => null,
   agentNames: () => ["builtin", "custom"],
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
   missingFiles: async () => [],
@@ -166,7 +192,9 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
         },
       ]),
     probeLimits: () => ({ memory: true, cpus: false, pids: true }),
-    probeAgents: async () => [{ name: "builtin", installed: true, version: null, reason: null, install: null, credential: null }],
+    probeAgents: async () => [
+      { name: "builtin", installed: true, version: null, reason: null, install: null, credential: null, login: null },
+    ],
   },
   readiness: { freeBytes: () => 2 ** 40, askGateway: async () => "there", isDraining: () => false },
 };

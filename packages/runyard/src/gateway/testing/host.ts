@@ -152,6 +152,8 @@ export function newRun(): RegisteredRun {
     model: null,
     simulated: false,
     mcpServers: [],
+    egress: [],
+    egressNetworks: [],
     turn: 1,
     attempt: 1,
     replay: null,

@@ -7,9 +7,11 @@ import { appendLines } from "../journal-file.ts";
 export const LONG_BYTES = 1024 * 1024 + 10;
 
 const AT = "2026-11-20T10:00:00.000Z";
-const open = (n: number): ExchangeOpen => ({
+
+/** A call's beginning in the journal. */
+export const openLine = (id: string): ExchangeOpen => ({
   type: "open",
-  id: `${n}-ab`,
+  id,
   at: AT,
   provider: "openai",
   model: "m",
@@ -20,15 +22,18 @@ const open = (n: number): ExchangeOpen => ({
   reservedNanoUsd: null,
   reservedTokens: null,
 });
-const close = (n: number, responseBytes: number | null): ExchangeClose => ({
+
+/** A call's end in the journal, a good one. */
+export const closeLine = (id: string, fields: Partial<ExchangeClose> = {}): ExchangeClose => ({
   type: "close",
-  id: `${n}-ab`,
+  id,
   at: AT,
   provider: "openai",
   model: "m",
   status: 200,
   ok: true,
   complete: true,
+  tries: 1,
   inputTokens: 10,
   outputTokens: 2,
   cachedInputTokens: null,
@@ -37,13 +42,13 @@ const close = (n: number, responseBytes: number | null): ExchangeClose => ({
   costNanoUsd: null,
   countedNanoUsd: 0,
   countedTokens: 0,
-  tries: 1,
   durationMs: 30,
   error: null,
   headers: { "content-type": "application/json" },
   requestBytes: null,
-  responseBytes,
+  responseBytes: null,
   settled: "measured",
+  ...fields,
 });
 
 /** Leaves what a gateway does of a run with three calls: one that is whole, one that is long and torn, and one without an end. */
@@ -51,7 +56,8 @@ export function plantRecording(gatewayDir: string, runId: string): void {
   const dir = path.join(gatewayDir, "runs", runId);
   const file = (name: string): string => path.join(dir, name);
   mkdirSync(dir, { recursive: true });
-  appendLines(file("exchanges.ndjson"), [open(1), close(1, null), open(2), close(2, LONG_BYTES + 5), open(3)]);
+  const second = closeLine("2-ab", { responseBytes: LONG_BYTES + 5 });
+  appendLines(file("exchanges.ndjson"), [openLine("1-ab"), closeLine("1-ab"), openLine("2-ab"), second, openLine("3-ab")]);
   appendFileSync(file("exchanges.ndjson"), '{"type":"close","id":"3-ab","at":"20');
   writeFileSync(file("1-ab.request.json"), '{"model":"runyard"}');
   writeFileSync(file("1-ab.response"), '{"choices":["<script>alert(1)</script>"]}');

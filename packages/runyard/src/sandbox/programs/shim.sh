@@ -1,7 +1,7 @@
 #!/bin/sh
 # Journals one command's stdio in a run directory, so that the command outlives its server.
 # Use: setsid env -i PATH=... sh shim.sh <run directory> [reset]
-# Reads: join (cgroup.procs paths), args (descriptor 9 of the command), cmd (environment and words).
+# Reads: join (cgroup.procs paths), args and filter (descriptors 9 and 8 of the command), cmd (environment and words).
 # Doors: bell (any line = new bytes in `in`; q = deliver them, then close stdin), alive (EOF = the shim is dead).
 # Leaves: started, pid, in, out, err, exit. A second start on the same directory does nothing.
 # exit 96: the command's files cannot be read; 97: the shim could not set itself up. Both say why in err.
@@ -25,7 +25,7 @@ while IFS= read -r procs; do               # before anything is forked, so that 
   echo 0 >"$procs" || refuse 97 "the control group $procs cannot be joined"
 done <join
 [ -r cmd ] || refuse 96 "its file cmd cannot be read"
-[ ! -e args ] || [ -r args ] || refuse 96 "its file args cannot be read"
+for file in args filter; do [ ! -e $file ] || [ -r $file ] || refuse 96 "its file $file cannot be read"; done
 mkfifo bell alive stdin stdout && true >>in && true >>out || refuse 97 "the run directory cannot be set up"
 [ -s exit ] || printf '%-15s\n' none >exit || refuse 97 "the disk is full"   # keeps its block: writable later, whatever happens
 exec 3<>bell 5<>alive
@@ -48,6 +48,7 @@ echo "$$ $start $boot" >pid || refuse 97 "the disk is full"
   exec 5>&-
   exec <stdin >stdout
   [ ! -e args ] || exec 9<args
+  [ ! -e filter ] || exec 8<filter
   { echo 500 >/proc/self/oom_score_adj; } 2>/dev/null      # short of memory, the kernel takes the command and not its shim
   if [ -n "$reset" ]; then . ./cmd; case $1 in *=*) ;; *) exec /usr/bin/env --default-signal=INT,QUIT "$@" ;; esac
   else . ./cmd; fi

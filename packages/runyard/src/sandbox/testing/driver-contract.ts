@@ -54,7 +54,7 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       expect(await driver.probe()).toEqual({
         available: true,
         reason: null,
-        isolation: { filesystem: strength, network: strength, processes: strength },
+        isolation: { filesystem: strength, network: strength, processes: strength, syscalls: strength },
       });
     });
 

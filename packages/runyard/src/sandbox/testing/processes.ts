@@ -1,15 +1,20 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Processes of this machine, other than this one, whose command line holds a text (words are parted by NUL). */
-export function processesWith(text: string): number[] {
-  const holds = (pid: string): boolean => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
-    } catch {
-      return false;
-    }
-  };
+type ProcFile = "cmdline" | "environ" | "status";
+
+/** What the system tells of a process; nothing of one that has ended. The words of a command line have a NUL behind each. */
+export function readProc(pid: number, file: ProcFile): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Processes of this machine, other than this one, of which a text is told in one of these files. */
+export function processesWith(text: string, files: readonly ProcFile[] = ["cmdline"]): number[] {
   return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && holds(name))
-    .map(Number);
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => pid !== process.pid && files.some((file) => readProc(pid, file).includes(text)));
 }

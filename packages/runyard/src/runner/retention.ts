@@ -1,0 +1,107 @@
+import { existsSync, readdirSync, renameSync } from "node:fs";
+import { lstat, opendir, rm } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Kept, type Retention, whatToRemove } from "../core/retention.ts";
+import type { Home } from "../home.ts";
+import { removeTree } from "../sandbox/remove-tree.ts";
+import { isShimAlive } from "../sandbox/run-directory.ts";
+import type { Database } from "../store/database.ts";
+import { type EndedRun, endedRuns, whileEnded } from "../store/ended-runs.ts";
+import type { RunnerContext } from "./context.ts";
+import { stepsOf } from "./directories.ts";
+
+/** How often what ended runs left is looked through. */
+const EVERY_MS = 3_600_000;
+/** Runs that are asked about at a time. */
+const BATCH = 500;
+/** What was moved aside, in an instant, and is removed at leisure. */
+const ASIDE = ".gone-";
+
+export interface RetentionOptions {
+  readonly db: Database;
+  readonly home: Pick<Home, "runsDir">;
+  readonly retention: Retention;
+  /** What the gateway has recorded here. */
+  readonly recordings: { runs(): string[]; files(runId: string): string[]; remove(runId: string): Promise<void> };
+  readonly now: () => number;
+  readonly log: RunnerContext["log"];
+}
+
+/** Removes what ended runs left on this machine, once it is too old or too much, until `leaving`. Never rejects. */
+export async function watchRetention(options: RetentionOptions, leaving: AbortSignal): Promise<void> {
+  while (!leaving.aborted) {
+    await removeOld(options).catch((error: unknown) =>
+      options.log("error", "What ended runs left could not be looked through", { error: String(error) }),
+    );
+    await sleep(EVERY_MS, undefined, { signal: leaving, ref: false }).catch(() => undefined);
+  }
+}
+
+/** Looks through it once. */
+export async function removeOld(options: RetentionOptions): Promise<void> {
+  const { db, home, retention, recordings, now, log } = options;
+  for (const name of namesIn(home.runsDir).filter((one) => one.startsWith(ASIDE))) await removeSlowly(path.join(home.runsDir, name));
+  const places = [
+    ...namesIn(home.runsDir).map((id) => ({ id, kind: "workspace" as const, paths: [path.join(home.runsDir, id)] })),
+    ...recordings.runs().map((id) => ({ id, kind: "recording" as const, paths: recordings.files(id) })),
+  ];
+  const ended = await endedAmong(db, [...new Set(places.map(({ id }) => id))]);
+  const kept: Kept[] = [];
+  for (const { id, kind, paths } of places) {
+    const run = ended.get(id);
+    if (run === undefined) continue;
+    const bytes = retention.diskBytes === null ? null : await bytesOf(paths);
+    kept.push({ id, kind, endedMs: Date.parse(run.finished_at), bytes });
+  }
+  for (const { id, kind } of whatToRemove(kept, retention, now())) {
+    const run = ended.get(id);
+    if (run === undefined) continue;
+    if (kind === "recording") await recordings.remove(id);
+    else if (!(await removeWorkspaces(db, run, path.join(home.runsDir, id)))) continue;
+    log("info", "What an ended run left was removed", { run: id, what: kind });
+  }
+}
+
+async function endedAmong(db: Database, ids: readonly string[]): Promise<Map<string, EndedRun>> {
+  const found: EndedRun[] = [];
+  for (let at = 0; at < ids.length; at += BATCH) found.push(...(await endedRuns(db, ids.slice(at, at + BATCH))));
+  return new Map(found.map((run) => [run.id, run]));
+}
+
+/** Removes the workspaces, homes and journals of a run; false where it is continued, or something of it is alive. */
+async function removeWorkspaces(db: Database, run: EndedRun, dir: string): Promise<boolean> {
+  const aside = path.join(path.dirname(dir), `${ASIDE}${run.id}`);
+  const isAlive = (): boolean => namesIn(dir).some((attempt) => stepsOf(path.join(dir, attempt)).some(isShimAlive));
+  // Whoever continues the run waits for this, and finds the workspace whole or not at all.
+  const held = await whileEnded(db, run, () => {
+    if (existsSync(dir) && !isAlive()) renameSync(dir, aside);
+  });
+  if (!held || !existsSync(aside)) return false;
+  await removeSlowly(aside);
+  return true;
+}
+
+/** Lets others work meanwhile, but where a command took the right to remove its files away. */
+async function removeSlowly(dir: string): Promise<void> {
+  await rm(dir, { recursive: true, force: true }).catch(() => removeTree(dir));
+}
+
+/** What lies on the disk, in bytes. What goes away meanwhile, or cannot be looked into, does not count. */
+async function bytesOf(paths: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for (const one of paths) {
+    const stat = await lstat(one).catch(() => null);
+    if (stat === null) continue;
+    bytes += stat.blocks * 512;
+    if (!stat.isDirectory()) continue;
+    const below = await opendir(one).catch(() => null);
+    if (below === null) continue;
+    for await (const { name } of below) bytes += await bytesOf([path.join(one, name)]);
+  }
+  return bytes;
+}
+
+function namesIn(dir: string): string[] {
+  return existsSync(dir) ? readdirSync(dir) : [];
+}
