@@ -237,6 +237,40 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
   );
 
   test.runIf(full)(
+    "where no branch is published, nothing with a secret is kept either",
+    async () => {
+      await line.client.secrets.set({ name: "TOKEN", value: CANARY });
+      await line.serve([{ run: 'printf %s "$TOKEN" >key.txt' }, { say: "Done." }]);
+      const settings = { permissions: ["repository:read" as const] };
+      const { run } = await ended({ secrets: ["TOKEN"], settings });
+      expect(run).toMatchObject({ status: "failed", result: null, error: { type: "policy-violation" } });
+      expect(await line.client.runs.patch(run.id)).toBe("");
+      expect(await findings(run.id)).toEqual([]);
+
+      const control = await ended({ environment: { TOKEN: CANARY }, settings });
+      expect(control.run).toMatchObject({ status: "completed", result: { headBranch: null, filesChanged: 1 } });
+    },
+    120_000,
+  );
+
+  test.runIf(full)(
+    "a saved agent's secrets are given to its runs alone, and to their replays",
+    async () => {
+      await line.client.agents.create({ name: "keeper", secrets: ["OF_AGENT"] });
+      await line.client.secrets.set({ name: "OF_AGENT", value: CANARY, agent: "keeper" });
+      await line.serve([{ run: 'printf %s "$OF_AGENT" | wc -c' }, { say: "Done." }]);
+      const output = `${Buffer.byteLength(CANARY)}\n`;
+      const { run, log } = await ended({ agent: { name: "keeper" } });
+      expect(log.find((event) => event.type === "tool.finished")).toMatchObject({ data: { output } });
+      const { id } = await line.client.runs.replay(run.id);
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", secrets: ["OF_AGENT"] });
+      expect((await readLog(line.client, id)).find((event) => event.type === "tool.finished")).toMatchObject({ data: { output } });
+      await expect(ended({ secrets: ["OF_AGENT"] })).rejects.toMatchObject({ code: "unknown_secret" });
+    },
+    120_000,
+  );
+
+  test.runIf(full)(
     "without isolation the same is given, masked and held back",
     async () => {
       await line.client.secrets.set({ name: "TOKEN", value: CANARY });

@@ -47,6 +47,14 @@ describe("profiles", () => {
     ).toEqual([]);
   });
 
+  it("leaves the way to allowed hosts to Runyard", () => {
+    const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NODE_USE_ENV_PROXY"].flatMap((name) => [
+      name,
+      name.toLowerCase(),
+    ]);
+    expect(names.filter((name) => reservedVariable(name) === null)).toEqual([]);
+  });
+
   it.each(profileNames())("%s sets no variable that users could set too, so that none is lost without a word", (name) => {
     expect(Object.keys(profile(name).env(CONTEXT)).filter((key) => reservedVariable(key) === null)).toEqual([]);
     // The control: what projects use is theirs.
