@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -193,6 +194,11 @@ describe("from the file", () => {
     expect(() => readProviders(home, {})).toThrow(words);
     expect(() => readProviders(home, {})).toThrow(file);
     expect(() => readProviders(home, {})).not.toThrow("decoy");
+  });
+
+  test("what is no file is refused in words, and a pipe is not waited for", () => {
+    execFileSync("mkfifo", [file]);
+    expect(() => readProviders(home, {})).toThrow(`${file} cannot be read: it is not a file`);
   });
 
   test("keys that others can read are noticed, where they stand there themselves", () => {

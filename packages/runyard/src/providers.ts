@@ -205,6 +205,8 @@ const BASE_URLS: Readonly<Record<ModelProvider["api"], string>> = {
 function readProvidersFile(file: string, env: NodeJS.ProcessEnv): ModelProvider[] {
   const text = ((): string | null => {
     try {
+      // A pipe would be waited for, for ever.
+      if (!statSync(file).isFile()) throw new Error("it is not a file");
       return readFileSync(file, "utf8");
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;

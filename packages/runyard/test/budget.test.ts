@@ -29,7 +29,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "budgets" : `budget
     const run = await line.client.runs.waitForEnd(id);
     expect(run).toMatchObject({ status: "failed", error: { type: "budget-exceeded" }, result: null, credential: "gateway" });
     expect(run.error?.message).toContain("The run's budget of 22,000 tokens is used up");
-    expect(run.error?.message).toContain(`runyard continue ${id} "go on" --budget <dollars>`);
+    expect(run.error?.message).toContain(`runyard continue ${id} "go on" --budget-tokens <number>.`);
     expect(run.budget).toMatchObject({ usd: null, tokens: BUDGET, spentUsd: 0, enforcement: "enforced" });
     expect(run.budget?.spentTokens).toBeLessThanOrEqual(BUDGET);
     // All that it could be used for was used.
@@ -77,6 +77,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "budgets" : `budget
     const run = await client.runs.waitForEnd(id);
     expect(run).toMatchObject({ status: "failed", error: { type: "budget-exceeded" }, budget: { usd: 0.03 } });
     expect(run.error?.message).toContain("The run's budget of $0.03 is used up: $0.02");
+    expect(run.error?.message).toContain(`runyard continue ${id} "go on" --budget <dollars>.`);
     const spent = run.budget?.spentUsd ?? 1;
     expect(spent).toBeLessThanOrEqual(0.03);
     expect(spent).toBeGreaterThan(0.025);

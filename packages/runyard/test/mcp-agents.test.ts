@@ -1,19 +1,14 @@
 // Real agents use a run's MCP servers: one over HTTP, by way of the gateway, and one that they start in the sandbox.
-import { fileURLToPath } from "node:url";
 import type { RunyardClient } from "@runyard/sdk";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { AgentProfile } from "../src/agents/profiles/profile.ts";
-import { resolveProfile } from "../src/agents/profiles/profiles.ts";
-import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { startMcpServer, type TestMcpServer } from "../src/testing/mcp-server.ts";
+import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/real-agents.ts";
 import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
 import { makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
 import { STDIO_MCP_SERVER } from "./stdio-mcp-server.ts";
 
-const folder = (name: string): string => fileURLToPath(new URL(`../../../test/agents/${name}`, import.meta.url));
-const env = { RUNYARD_OPENCODE: folder(""), RUNYARD_CODEX_ACP: folder("codex"), RUNYARD_CODEX: folder("codex") };
-const sandbox = await sandboxDriver("bwrap").probe();
+const AGENTS = await realAgents(["opencode", "codex", "gemini", "claude"]);
 
 /** How each agent's model calls the tools of servers, and how the agent asks for permission. */
 const CALLS = {
@@ -33,14 +28,23 @@ const CALLS = {
       ["execute", "mcp.local.tell"],
     ],
   },
+  gemini: {
+    shout: "mcp_docs_shout",
+    tell: "mcp_local_tell",
+    asked: [
+      ["other", "shout (docs MCP Server)"],
+      ["other", "tell (local MCP Server)"],
+    ],
+  },
+  claude: {
+    shout: "mcp__docs__shout",
+    tell: "mcp__local__tell",
+    asked: [
+      ["other", "mcp__docs__shout"],
+      ["other", "mcp__local__tell"],
+    ],
+  },
 } as const;
-
-async function whyNot(name: string): Promise<string | null> {
-  if (!process.env["RUNYARD_TEST_FULL"]) return "only in the full tests (npm run test:full)";
-  const installation = await (resolveProfile(name, env) as AgentProfile).probe(env);
-  return installation.installed ? sandbox.reason : installation.reason;
-}
-const AGENTS = await Promise.all((["opencode", "codex"] as const).map(async (name) => ({ name, reason: await whyNot(name) })));
 
 for (const { name, reason } of AGENTS)
   describe.skipIf(reason !== null)(`${name}${reason === null ? "" : ` (not tested: ${reason})`}`, () => {
@@ -53,11 +57,10 @@ for (const { name, reason } of AGENTS)
     beforeAll(async () => {
       database = await createTestDatabase();
       server = await startMcpServer();
-      const shout = { calls: [{ name: CALLS[name].shout, input: { text: "hello" } }] };
-      const tell = { calls: [{ name: CALLS[name].tell, input: {} }] };
+      const shout = { calls: [{ name: CALLS[name as keyof typeof CALLS].shout, input: { text: "hello" } }] };
+      const tell = { calls: [{ name: CALLS[name as keyof typeof CALLS].tell, input: {} }] };
       model = await startScriptedModel({ first: [shout, tell, { say: "Done." }], second: [shout, { say: "Done again." }] });
-      const given = { OPENAI_BASE_URL: model.url, OPENAI_API_KEY: "sk-decoy-provider-key", RUNYARD_MODEL: "scripted-1" };
-      home = makeTestHome({ ...env, ...given, DATABASE_URL: database.connectionString });
+      home = makeTestHome({ ...PINNED_AGENTS, ...scriptedProviders(model), DATABASE_URL: database.connectionString });
       ({ client } = await home.up());
     }, 60_000);
     afterAll(async () => {
@@ -73,6 +76,7 @@ for (const { name, reason } of AGENTS)
         task: "[[first]] Use them",
         repositoryUrl: repository,
         agent: { profile: name },
+        model: "scripted-1",
         mcpServers: [
           { name: "docs", url: server.url, headers: { authorization: "Bearer sk-canary-of-the-server" } },
           { name: "local", command: ["node", "tools/server.mjs"], env: { GIVEN: "a value" } },
@@ -81,7 +85,7 @@ for (const { name, reason } of AGENTS)
       const run = await client.runs.waitForEnd(id);
       expect(run).toMatchObject({ status: "completed", error: null, result: { summary: expect.stringMatching(/Done\.$/) as string } });
       const asked = (await readLog(client, id)).flatMap((event) => (event.type === "permission.requested" ? [event.data] : []));
-      expect(asked.map(({ kind, title }) => [kind, title])).toEqual(CALLS[name].asked);
+      expect(asked.map(({ kind, title }) => [kind, title])).toEqual(CALLS[name as keyof typeof CALLS].asked);
       const heard = JSON.stringify(model.requests.at(-1)?.messages);
       for (const words of ["HELLO", "given: a value"]) expect(heard).toContain(words);
       // The conversation that is taken up again has them too.

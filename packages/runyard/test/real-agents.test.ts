@@ -234,6 +234,23 @@ describe.skipIf(AGENTS.every(({ reason }) => reason !== null))("real agents", { 
         expect(log.find((event) => event.type === "plan.proposed")).toMatchObject({ data: { text: input.plan, source: "tool" } });
       });
 
+      test("ends in the middle of its turn where its budget does, and goes on with a bigger one", async () => {
+        // As much as agents do not take for a conversation that has become too long.
+        const first = Array.from({ length: 10 }, (_, n) => ({ write: [`${n}.txt`, `${n}\n`] as const, outputTokens: 50_000 }));
+        const second = [{ write: ["last.txt", "last\n"] as const }, { say: "Done." }];
+        const limited = { task: "[[first]] Write files", budget: { tokens: 409_000 } };
+        const { client, id, requests, repository, show, end } = await begin({ first, second }, { run: limited });
+        const { run, log } = await end();
+        expect(run).toMatchObject({ status: "failed", error: { type: "budget-exceeded" }, budget: { spentTokens: 408_000 } });
+        // The next call was refused, and so was whatever came after it.
+        expect(requests.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+        expect(log.filter(({ type }) => type === "budget.exceeded")).toHaveLength(1);
+        expect(gitIn(repository, "branch", "--format=%(refname:short)")).toBe("main");
+        await client.runs.continue(id, "[[second]] Go on", { budget: { tokens: 1_000_000 } });
+        expect((await end()).run).toMatchObject({ status: "completed", turn: 2, error: null, result: { summary: "Done." } });
+        expect(["0.txt", "7.txt", "last.txt"].map(show)).toEqual(["0", "7", "last"]);
+      });
+
       test.each<[string, number, RegExp]>([
         ["refuses the key", 401, /answered 401.*API key.*no such thing/],
         ["has no room", 429, /answered 429.*no such thing/],

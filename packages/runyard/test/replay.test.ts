@@ -2,38 +2,32 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { RunyardClient } from "@runyard/sdk";
 import { type CreateRunRequest, exchangeDetailSchema, exchangeListSchema, type Run, runSchema } from "@runyard/sdk/contract";
 import { beforeAll, describe, expect, test } from "vitest";
-import { resolveProfile } from "../src/agents/profiles/profiles.ts";
-import type { AgentProfile } from "../src/agents/profiles/profile.ts";
 import { controlClient } from "../src/gateway/control-client.ts";
 import { homeAt } from "../src/home.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
+import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/real-agents.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
-const folder = (name: string): string => fileURLToPath(new URL(`../../../test/agents/${name}`, import.meta.url));
-const agents = { RUNYARD_OPENCODE: folder(""), RUNYARD_CODEX_ACP: folder("codex"), RUNYARD_CODEX: folder("codex") };
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
-/** Agents that are tried for real, each with the name under which its model knows a tool of Runyard's. */
-const REAL_AGENTS = await Promise.all(
-  [
-    { name: "opencode", askTool: "runyard_ask_user" },
-    { name: "codex", askTool: "ask_user" },
-  ].map(async (agent) => ({ ...agent, reason: await whyNot(agent.name) })),
-);
+const REAL_AGENTS = await realAgents(["opencode", "codex", "gemini", "claude"]);
+/** The names under which models know Runyard's tool for questions; Gemini CLI keeps it from its model. */
+const ASK_TOOLS: Readonly<Record<string, string>> = {
+  opencode: "runyard_ask_user",
+  codex: "ask_user",
+  claude: "mcp__runyard__ask_user",
+};
 
-async function whyNot(name: string): Promise<string | null> {
-  if (!full) return "only in the full tests (npm run test:full)";
-  return (await (resolveProfile(name, agents) as AgentProfile).probe(agents)).reason;
-}
+/** Of a server that no provider is connected to. */
+const NO_MODEL = Object.fromEntries(Object.keys(scriptedProviders({ url: "", root: "" })).map((name) => [name, ""]));
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `replays cannot be tested: ${unavailable}`, () => {
-  const line = useLine({ env: agents });
+  const line = useLine({ env: (model) => ({ ...PINNED_AGENTS, ...scriptedProviders(model) }) });
   /** The run whose recording is replayed: five calls, one of which was refused at first. */
   let recorded: Run;
   let repository: string;
@@ -109,7 +103,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `repla
     ids = (await client.runs.exchanges(id)).data.map((exchange) => exchange.id);
     decided = await decideAll(client);
     // Nobody can be asked from here on.
-    await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "", RUNYARD_MODEL: "" });
+    await line.restart(NO_MODEL);
     line.model.play([]);
   }, 90_000);
 
@@ -283,7 +277,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `repla
         { status: "failed", error: { type: "network-error" } },
         { status: "completed", attempt: 2 },
       ]);
-      await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "", RUNYARD_MODEL: "" });
+      await line.restart(NO_MODEL);
       line.model.play([]);
       const replays = await Promise.all(ended.map(async ({ id }) => line.client.runs.waitForEnd((await line.client.runs.replay(id)).id)));
       expect(replays).toMatchObject(
@@ -325,7 +319,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `repla
       const home = homeAt(path.join(line.home.root, "home"));
       await line.server.kill();
       process.kill((await controlClient(home.gatewayControlSocket).health()).pid, "SIGKILL");
-      await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "", RUNYARD_MODEL: "" });
+      await line.restart(NO_MODEL);
       line.model.play([]);
       writeFileSync(path.join(workspace(replay.id), ".git", "go-on"), "");
       const run = await line.client.runs.waitForEnd(replay.id);
@@ -335,7 +329,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `repla
     120_000,
   );
 
-  describe.each(REAL_AGENTS)("of a run of $name", ({ name, reason, askTool }) => {
+  describe.each(REAL_AGENTS)("of a run of $name", ({ name, reason }) => {
+    const askTool = ASK_TOOLS[name];
     test.skipIf(reason !== null)(
       `is identical${reason === null ? "" : ` (not tested: ${reason})`}`,
       async () => {
@@ -344,19 +339,26 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `repla
           { write: ["hello.txt", "hello\n"] },
           { run: "date; ls -l; cat hello.txt; git status; exit 3" },
           // It leaves this question behind, and goes on with the answer as another attempt.
-          { calls: [{ name: askTool, input: { question: "Which colour?" } }] },
-          { say: "I have asked." },
+          ...(askTool === undefined
+            ? []
+            : [{ calls: [{ name: askTool, input: { question: "Which colour?" } }] }, { say: "I have asked." }]),
           { write: ["colour.txt", "blue\n"] },
           { say: "Done." },
         ]);
-        const { id } = await line.client.runs.create({ task: "Write hello", repositoryUrl: repository, agent: { profile: name } });
-        await line.client.runs.answerQuestion(id, (await line.waiting(id)).waitingFor[0]?.id ?? "", "Blue");
-        expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 2, result: { filesChanged: 2 } });
-        await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "", RUNYARD_MODEL: "" });
+        const { id } = await line.client.runs.create({
+          task: "Write hello",
+          repositoryUrl: repository,
+          agent: { profile: name },
+          model: "scripted-1",
+        });
+        if (askTool !== undefined) await line.client.runs.answerQuestion(id, (await line.waiting(id)).waitingFor[0]?.id ?? "", "Blue");
+        const attempt = askTool === undefined ? 1 : 2;
+        expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt, result: { filesChanged: 2 } });
+        await line.restart(NO_MODEL);
         line.model.play([]);
         const replay = await line.client.runs.replay(id);
         const run = await line.client.runs.waitForEnd(replay.id);
-        expect(run).toMatchObject({ status: "completed", attempt: 2, replay: { divergence: null, sameResult: true } });
+        expect(run).toMatchObject({ status: "completed", attempt, replay: { divergence: null, sameResult: true } });
         expect(line.model.requests).toEqual([]);
       },
       300_000,

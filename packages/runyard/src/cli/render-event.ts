@@ -127,5 +127,6 @@ export function describeSandbox(sandbox: EventData<"sandbox.ready">["sandbox"]):
     granted.cpus === null ? "cpu not limited" : `${granted.cpus} cpu`,
     granted.pids === null ? "processes not limited" : `${granted.pids} processes`,
   ];
-  return `${sandbox.driver}, no network but the model, ${limits.join(", ")}`;
+  const network = sandbox.egress === undefined ? "no network but the model" : `no network but the model and ${sandbox.egress.join(", ")}`;
+  return `${sandbox.driver}, ${network}, ${limits.join(", ")}`;
 }

@@ -13,8 +13,8 @@ const sample = (changes: Partial<MetricsSample>): MetricsSample => ({
 });
 
 describe("the time between samples", () => {
-  test("is ten seconds, and doubles as a run gets long", () => {
-    expect([0, 249, 250, 499, 500].map(sampleIntervalMs)).toEqual([10_000, 10_000, 20_000, 20_000, 40_000]);
+  test("is a second at first, then ten, and doubles as a run gets long", () => {
+    expect([0, 249, 250, 499, 500].map(sampleIntervalMs)).toEqual([1_000, 10_000, 20_000, 20_000, 40_000]);
   });
 
   test("lets a week of work have no more samples than a run may have", () => {

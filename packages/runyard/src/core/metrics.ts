@@ -6,8 +6,12 @@ const FIRST_INTERVAL_MS = 10_000;
 /** After so many samples the next ones are twice as far apart: seven days of work fit in. */
 const SAMPLES_OF_AN_INTERVAL = 250;
 
-/** Milliseconds until the next sample of a run that has so many. */
+/** What ends soon is looked at once while it lives. */
+const FIRST_LOOK_MS = 1_000;
+
+/** Milliseconds until the next sample of a step in a run that has so many; 0: the step was not looked at yet. */
 export function sampleIntervalMs(stored: number): number {
+  if (stored === 0) return FIRST_LOOK_MS;
   return FIRST_INTERVAL_MS * 2 ** Math.floor(Math.min(stored, MAX_SAMPLES) / SAMPLES_OF_AN_INTERVAL);
 }
 

@@ -131,6 +131,19 @@ test("a budget of less than the first call refuses it in words", async () => {
   expect(host.budgetLines(run.runId)).toMatchObject([{ exchangeId: null, spentNanoUsd: 0 }]);
 });
 
+test("a call that is told to cost more than anybody has is journalled, counts, and ends the budget", async () => {
+  const provider = await startProvider((_, response) => answerWith(response, { input: 1_000_000_000, output: 1_000_000_000 }));
+  const { host, gateway } = await shared();
+  const prices: PriceTable = { m: { inputUsdPerMillion: 1_000_000, outputUsdPerMillion: 1_000_000 } };
+  await gateway.setProviders([{ ...openaiAt({ baseUrl: provider.baseUrl, apiKey: KEY, model: "m" }), prices }]);
+  const run = { ...newRun(), budget: budget({ nanoUsd: 1_000_000 * USD }) };
+  await gateway.openRun(run);
+  const body = { ...QUESTION, max_tokens: 100 };
+  expect((await call(gateway, { token: run.token, body })).status).toBe(200);
+  expect(host.closes(run.runId)).toMatchObject([{ ok: true, countedNanoUsd: 1_000_000 * USD }]);
+  expect((await call(gateway, { token: run.token, body })).status).toBe(402);
+});
+
 test("a budget of tokens is kept without a price", async () => {
   const provider = await startProvider((request, response) =>
     answerWith(response, { input: 400, output: limitOf(request), finish: "length" }),

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ChosenModel } from "./choose-model.ts";
+import { createArraySplitter } from "./json-array.ts";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
 import { createRedactor } from "../redact.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
@@ -13,9 +14,23 @@ const event = fc.constantFrom(
   ": comment\n\n",
   "event: x\ndata: a\ndata: b\n\n",
   "data: ä€😀\n\n",
-  "\n",
+  "\n\r\n\ndata: after blank lines\n\n",
   "data:\n\n",
 );
+
+/** Blank lines that came by themselves, in front of what they stand before. */
+function withBlanks(pieces: readonly string[]): string[] {
+  const whole: string[] = [];
+  let blanks = "";
+  for (const piece of pieces) {
+    if (/^[\r\n]+$/.test(piece)) blanks += piece;
+    else {
+      whole.push(blanks + piece);
+      blanks = "";
+    }
+  }
+  return blanks === "" ? whole : [...whole, blanks];
+}
 
 describe("splitting a stream", () => {
   test("gives back every byte, event by event, however it comes in", () => {
@@ -32,10 +47,23 @@ describe("splitting a stream", () => {
           got.push(...inBlock);
           at += cut;
         }
-        expect(got).toEqual(events);
+        expect(withBlanks(got)).toEqual(events);
         expect(String(splitter.rest())).toBe(rest);
       }),
     );
+  });
+
+  test("blank lines are no events, however many come", () => {
+    expect(createSseSplitter().push(Buffer.alloc(1_000_000, "\n")).events()).toHaveLength(1);
+  });
+
+  test.each([createSseSplitter, createArraySplitter])("an event of many small pieces is not copied with each of them", (create) => {
+    const splitter = create();
+    splitter.push(Buffer.from(create === createArraySplitter ? '[{"a":"' : "data: "));
+    const piece = Buffer.alloc(512, "x");
+    for (let size = 0; size < 8 * 1024 * 1024; size += piece.length) splitter.push(piece);
+    const [whole] = splitter.push(Buffer.from(create === createArraySplitter ? '"}]' : "\n\n")).events();
+    expect(whole?.length).toBeGreaterThan(8 * 1024 * 1024);
   });
 
   test.each([

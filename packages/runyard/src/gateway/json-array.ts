@@ -1,4 +1,4 @@
-import type { Splitter } from "./sse.ts";
+import { holdBytes, NOTHING, type Splitter } from "./sse.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -7,9 +7,7 @@ const CLOSING: ReadonlySet<number> = new Set([0x5d, 0x7d]);
 
 /** Splits the bytes of one JSON array into its elements, each with whatever stands before it; its end is what is left. */
 export function createArraySplitter(): Splitter {
-  let held: Buffer = Buffer.alloc(0);
-  /** Up to here `held` was looked at. */
-  let seen = 0;
+  const held = holdBytes();
   let depth = 0;
   let isInString = false;
   let isEscaped = false;
@@ -29,20 +27,20 @@ export function createArraySplitter(): Splitter {
 
   return {
     push(chunk) {
-      held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
-      const elements: Buffer[] = [];
-      let start = 0;
-      for (; seen < held.length; seen += 1) {
-        if (!endsWith(held[seen] as number)) continue;
-        elements.push(held.subarray(start, seen + 1));
-        start = seen + 1;
+      const ends: number[] = [];
+      for (let at = 0; at < chunk.length; at += 1) if (endsWith(chunk[at] as number)) ends.push(at + 1);
+      const before = held.length;
+      const last = ends.at(-1);
+      if (last === undefined) {
+        held.add(chunk);
+        return NOTHING;
       }
-      const bytes = held.subarray(0, start);
-      held = held.subarray(start);
-      seen = held.length;
+      const bytes = held.take(chunk.subarray(0, last));
+      held.add(chunk.subarray(last));
+      const elements = ends.map((end, n) => bytes.subarray(n === 0 ? 0 : before + (ends[n - 1] ?? 0), before + end));
       return { bytes, events: () => elements };
     },
-    rest: () => held,
+    rest: () => held.all(),
   };
 }
 

@@ -10,6 +10,9 @@ export interface Rates {
   atMost(tokens: { readonly input: number; readonly output: number }): number;
 }
 
+/** A million dollars, which no budget is beyond: what is told to cost more must still be a number that a journal holds. */
+const MOST_NANO_USD = 1_000_000_000_000_000;
+
 /** What costs nothing. */
 export const NO_RATES: Rates = { cost: () => 0, atMost: () => 0 };
 
@@ -24,7 +27,7 @@ export async function ratesOf(provider: Provider, model: string): Promise<Rates 
   const options = listedAt(provider, model);
   const calculate = (usage: Readonly<Record<string, number>>): number | null => {
     const result = calcPrice(usage, model, options);
-    return result === null ? null : nanoUsdOf(result.total_price);
+    return result === null ? null : Math.min(MOST_NANO_USD, nanoUsdOf(result.total_price));
   };
   if (calculate({ input_tokens: 1, output_tokens: 1 }) === null) return null;
 

@@ -102,9 +102,10 @@ export function openRecordings(gatewayDir: string): Recordings {
     async count(runId, turn) {
       const recording = await read(runId);
       if (recording === null) return 0;
-      // Old recordings are removed, and their journals stay.
-      return callsOfTurn(recording, turn).filter(({ open }) => existsSync(bodyFile(gatewayDir, { runId, id: open.id, side: "request" })))
-        .length;
+      const calls = callsOfTurn(recording, turn);
+      // Of an old recording only the journal is left.
+      const isKept = calls.some(({ open }) => existsSync(bodyFile(gatewayDir, { runId, id: open.id, side: "request" })));
+      return isKept ? calls.length : 0;
     },
   };
 }

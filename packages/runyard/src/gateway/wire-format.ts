@@ -77,6 +77,11 @@ export const NO_TOKENS: TokenCounts = {
   reasoningTokens: null,
 };
 
+/** No call has a billion tokens: a provider that says so has not counted. */
+const MOST_TOKENS = 1_000_000_000;
+/** A figure as a provider tells it; null for what is none. */
+export const tokenCount = z.number().int().min(0).max(MOST_TOKENS).nullish().catch(null);
+
 /** What came of an answer: `error` is null for a good one. */
 export interface AnswerReport {
   readonly complete: boolean;
@@ -179,6 +184,3 @@ export function eventReader<Schema extends z.ZodType>(
     return "forward";
   };
 }
-
-/** A number of tokens, or null for what is none. */
-export const tokenCount = z.number().int().min(0).nullish().catch(null);

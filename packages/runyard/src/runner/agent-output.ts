@@ -69,8 +69,9 @@ export function openAgentOutput(options: {
   return {
     read() {
       const got = out.read();
-      lines.push(...got.lines);
-      if (got.lines.length > 0) isUndecided = false;
+      const said = got.lines.filter(saysSomething);
+      lines.push(...said);
+      if (said.length > 0) isUndecided = false;
       outTo = got.next;
       const closed = exchanges.read();
       calls.push(...closed.calls);
@@ -78,7 +79,7 @@ export function openAgentOutput(options: {
       denied.push(...closed.denied);
       budget ??= closed.budget;
       usageTo = closed.next;
-      return { more: got.bytes > 0 };
+      return { more: got.bytes > 0 || closed.bytes > 0 };
     },
     due(nowMs, { flush }) {
       const hasNews = calls.length > 0 || divergences.length > 0 || denied.length > 0 || budget !== null;
@@ -120,13 +121,26 @@ export function openAgentOutput(options: {
   };
 }
 
+/** An agent can write millions of blank lines. */
+function saysSomething(line: JournalLine): boolean {
+  return !("text" in line) || line.text !== "";
+}
+
 /** Pieces of a message or a thought are what may wait: people read them, nothing else depends on them. */
 function isPiece(line: JournalLine): boolean {
   return "text" in line && (line.text.includes('"agent_message_chunk"') || line.text.includes('"agent_thought_chunk"'));
 }
 
 export interface Exchanges {
-  read(): { calls: ExchangeClose[]; divergences: DivergenceLine[]; denied: EgressLine[]; budget: BudgetLine | null; next: number };
+  /** `bytes` is 0 at the end of the journal. */
+  read(): {
+    calls: ExchangeClose[];
+    divergences: DivergenceLine[];
+    denied: EgressLine[];
+    budget: BudgetLine | null;
+    next: number;
+    bytes: number;
+  };
   open(): number;
   close(): void;
 }
@@ -138,12 +152,12 @@ export function openExchanges(file: string, cursor: number): Exchanges {
   return {
     read() {
       if (reader === null && existsSync(file)) reader = new OutReader(file, cursor);
-      if (reader === null) return { calls: [], divergences: [], denied: [], budget: null, next: cursor };
+      if (reader === null) return { calls: [], divergences: [], denied: [], budget: null, next: cursor, bytes: 0 };
       const calls: ExchangeClose[] = [];
       const divergences: DivergenceLine[] = [];
       const denied: EgressLine[] = [];
       let budget: BudgetLine | null = null;
-      const { lines, next } = reader.read();
+      const { lines, next, bytes } = reader.read();
       for (const line of lines) {
         const entry = "text" in line ? parseExchangeLine(line.text) : null;
         if (entry?.type === "open") open.add(entry.id);
@@ -154,7 +168,7 @@ export function openExchanges(file: string, cursor: number): Exchanges {
         open.delete(entry.id);
         calls.push(entry);
       }
-      return { calls, divergences, denied, budget, next };
+      return { calls, divergences, denied, budget, next, bytes };
     },
     open: () => open.size,
     close: () => reader?.close(),

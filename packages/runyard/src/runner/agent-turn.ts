@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
 import { egressPatterns } from "../core/egress.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
@@ -23,6 +24,7 @@ import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
 import { turnBell } from "./turn-bell.ts";
 import { watchUsage } from "./watch-usage.ts";
+import { withdrawRequests } from "./withdraw-requests.ts";
 
 /** How long an agent may take to leave once its stdin is closed, before it is killed. */
 const LEAVE_MS = 5_000;
@@ -93,6 +95,7 @@ export async function workToEnd(
     secrets: handle.secrets,
     renewLogin: renewalOf(ctx, row),
   });
+  await withdrawRequests(ctx, handle);
 }
 
 /** Commits the conversation's first lines, once. */
@@ -199,7 +202,10 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         return { turn, code: readExitCode(dir), dismissed: dismissal.done };
       } else if (stays && !more && turn.conversation.phase === "ended" && (output.openCalls === 0 || lastCalls.hasPassed())) {
         return { turn, code: null, dismissed: true };
-      } else if (!more) {
+      } else if (more) {
+        // Nothing to store yet: others have their turn all the same.
+        await setImmediate();
+      } else {
         const patienceMs = !gone && isOver(turn.conversation) ? await dismissal.go() : null;
         await bell.wait(soonest(output.heldMs(ctx.now()), patienceMs));
       }

@@ -64,12 +64,21 @@ export function requireBudget(ctx: Pick<RunnerContext, "home">, row: RunRow): vo
   const advice =
     gatewayBudget(row).budget?.isShare === true
       ? `When the cap has room again it goes on: ${goesOn}.`
-      : `With a bigger budget it goes on: ${goesOn} --budget <dollars>.`;
+      : `With a bigger budget it goes on: ${goesOn} ${budgetOptions(row)}.`;
   const error: RunError = {
     type: "budget-exceeded",
     message: `${message} Nothing was made of its work; what the agent left is in ${workspace}. ${advice}`,
   };
   throw new RunFailure(error);
+}
+
+/** The options that make each limit of the run's budget a bigger one. */
+function budgetOptions({ spec: { budget } }: RunRow): string {
+  const options = [
+    ...(budget?.usd === undefined ? [] : ["--budget <dollars>"]),
+    ...(budget?.tokens === undefined ? [] : ["--budget-tokens <number>"]),
+  ];
+  return options.join(" ");
 }
 
 function exceededIn(row: RunRow): AttemptState["exceeded"] {

@@ -25,7 +25,9 @@ export function mcpServersFor(ctx: RunnerContext, row: RunRow): AcpMcpServer[] {
     }
     const [program = "", ...args] = command;
     const variables = Object.entries(env).map(([variable, value]) => ({ name: variable, value }));
-    return { name, command: placeProgram(program, place), args, env: variables };
+    // Agents start servers wherever they like: Claude Code does it in its configuration's root.
+    const started = ["-c", 'cd -- "$1" && shift && exec "$@"', "sh", place.workspace, placeProgram(program, place), ...args];
+    return { name, command: "/bin/sh", args: started, env: variables };
   });
 }
 

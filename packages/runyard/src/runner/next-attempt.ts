@@ -89,6 +89,7 @@ export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promis
       divergences.push(...read.divergences);
       denied.push(...read.denied);
       usageTo = read.next;
+      if (read.bytes > 0) continue;
       if (exchanges.open() === 0 || ctx.now() >= giveUpAtMs) break;
       await sleep(LOOK_MS);
     }

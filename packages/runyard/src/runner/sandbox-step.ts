@@ -55,7 +55,9 @@ function limitsOf(row: RunRow): Limits {
 export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: PreparedSandbox): Promise<SandboxReport> {
   const driver = ctx.driver(row.spec.sandboxDriver);
   const { isolation } = await driver.probe();
-  return { driver: driver.name, isolation, requested: limitsOf(row), granted: prepared.granted };
+  const { egress } = row.spec;
+  const reach = egress === undefined || isolation.network === "none" ? {} : { egress: [...egress] };
+  return { driver: driver.name, isolation, requested: limitsOf(row), granted: prepared.granted, ...reach };
 }
 
 interface StepRun {

@@ -56,6 +56,17 @@ describe("OutReader", () => {
     }
   }
 
+  it("reads no further than 1,000 lines at a time", () => {
+    writeFileSync(file, `${"\n".repeat(2_500)}rest`);
+    const reader = open();
+    const reads = Array.from({ length: 4 }, () => reader.read());
+    expect(reads.map(({ lines }) => lines.length)).toEqual([1_000, 1_000, 500, 0]);
+    expect(reads.map(({ next }) => next)).toEqual([1_000, 2_000, 2_500, 2_500]);
+    expect(reader.restBytes).toBe(4);
+    appendFileSync(file, "ed\n");
+    expect(reader.read().lines).toEqual([{ offset: 2_500, text: "rested" }]);
+  });
+
   it("gives whole lines with the byte where each begins", () => {
     writeFileSync(file, "one\ngröße\n\nlast");
     const reader = open();

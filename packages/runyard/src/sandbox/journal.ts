@@ -6,6 +6,8 @@ export type JournalLine = { readonly offset: number; readonly text: string } | {
 
 export const MAX_LINE_BYTES = 32 << 20;
 const READ_BYTES = 1 << 20;
+/** What a reader makes of lines is done in one go: a megabyte of empty ones must not hold up everything else. */
+const READ_LINES = 1_000;
 const RETRY_MS = 50;
 
 /** Shared by all readers: a read is synchronous, and what outlives it is copied. */
@@ -25,6 +27,8 @@ export class OutReader {
   #lineStart: number;
   #parts: Buffer[] = [];
   #skipping = false;
+  /** How much is read at a time: where lines are short, not much more than is taken in. */
+  #readBytes = READ_BYTES;
 
   constructor(file: string, cursor: number, maxLineBytes: number = MAX_LINE_BYTES) {
     this.#fd = openSync(file, "r");
@@ -39,19 +43,24 @@ export class OutReader {
     return this.#position - this.#lineStart;
   }
 
-  /** Reads at most 1 MiB. `next` is the byte after the last whole line; `bytes` is 0 at the end of the file. */
+  /** Reads at most 1 MiB, and no further than 1,000 lines. `next` is the byte after the last whole line; `bytes` is 0 at the end of the file. */
   read(): { lines: JournalLine[]; next: number; bytes: number } {
     const size = fstatSync(this.#fd).size;
     if (size < this.#position) {
       throw new JournalShrankError(`${this.#file} shrank: it has ${size} bytes, and ${this.#position} were read of it`);
     }
-    const bytes = readSync(this.#fd, buffer, 0, buffer.length, this.#position);
+    const bytes = readSync(this.#fd, buffer, 0, this.#readBytes, this.#position);
     const lines: JournalLine[] = [];
     let from = 0;
     for (let end = this.#findNewline(from, bytes); end >= 0; end = this.#findNewline(from, bytes)) {
       lines.push(this.#finishLine(buffer.subarray(from, end), this.#position + end + 1));
       from = end + 1;
+      if (lines.length < READ_LINES) continue;
+      this.#position += from;
+      this.#readBytes = from;
+      return { lines, next: this.#lineStart, bytes: from };
     }
+    this.#readBytes = Math.min(READ_BYTES, 2 * this.#readBytes);
     this.#keepPart(buffer.subarray(from, bytes), this.#position + bytes);
     this.#position += bytes;
     return { lines, next: this.#lineStart, bytes };
@@ -62,8 +71,7 @@ export class OutReader {
   }
 
   #findNewline(from: number, bytes: number): number {
-    const at = from < bytes ? buffer.indexOf(10, from) : -1;
-    return at < bytes ? at : -1;
+    return buffer.subarray(0, bytes).indexOf(10, from);
   }
 
   #finishLine(last: Buffer, end: number): JournalLine {

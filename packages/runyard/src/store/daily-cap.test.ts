@@ -136,52 +136,70 @@ const NEXT = `
   select (select count(*)::int from runyard.runs r where r.org_id = $1 and r.status = 'pending' and runyard.waits_for_cap(r) is null) as left,
          (select count(*)::int from runyard.runs r where r.org_id = $1 and r.status = 'running') as living`;
 
-test(`with ${CLAIMERS} claimers at it, what is spent and what is set aside never pass the cap`, async () => {
-  const orgId = "org_race";
-  const cap = 40;
-  await organization(orgId, cap);
-  const budgets = [0.5, 1, 2, 3, 7].map((usd) => ({ usd }));
-  for (let n = 0; n < 120; n += 1) await queueRun(test_.db, { orgId, id: `run_race_${n}`, budget: budgets[n % budgets.length] });
-  const outside = new pg.Client({ connectionString: test_.connectionString });
-  await outside.connect();
-  let isOver = false;
-  const work = async (): Promise<void> => {
-    const db = openDatabase({ connectionString: test_.connectionString, applicationName: "runyard-test-claimer" });
-    let count = 0;
-    const hand = async (): Promise<void> => {
-      while (!isOver) {
-        const run = await claim(db);
-        if (run === undefined) {
-          await sleep(1);
-          continue;
+/** How often it becomes midnight meanwhile. */
+const MIDNIGHTS = [0, 8];
+
+test.each(MIDNIGHTS)(
+  `with ${CLAIMERS} claimers at it and %i midnights, what is spent and what is set aside never pass the cap`,
+  async (midnights) => {
+    const orgId = `org_race_${midnights}`;
+    const cap = midnights === 0 ? 40 : 12;
+    await organization(orgId, cap);
+    const budgets = [0.5, 1, 2, 3, 7].map((usd) => ({ usd }));
+    for (let n = 0; n < 120; n += 1)
+      await queueRun(test_.db, { orgId, id: `run_race_${midnights}_${n}`, budget: budgets[n % budgets.length] });
+    const outside = new pg.Client({ connectionString: test_.connectionString });
+    await outside.connect();
+    let isOver = false;
+    let days = 0;
+    const work = async (): Promise<void> => {
+      const db = openDatabase({ connectionString: test_.connectionString, applicationName: "runyard-test-claimer" });
+      let count = 0;
+      const hand = async (): Promise<void> => {
+        while (!isOver) {
+          const run = await claim(db);
+          if (run === undefined) {
+            await sleep(1);
+            continue;
+          }
+          count += 1;
+          await sleep(2 + Math.random() * 8);
+          // Some spend all that they may, some a part of it, step by step.
+          const share = count % 3 === 0 ? 1 : 0.3;
+          const most = Math.floor((run.allowance_nano ?? 0) * share);
+          const half = await spend(run, Math.floor(most / 2), db);
+          await end(half as RunRow, most, db);
         }
-        count += 1;
-        await sleep(2 + Math.random() * 8);
-        // Some spend all that they may, some a part of it, step by step.
-        const share = count % 3 === 0 ? 1 : 0.3;
-        const most = Math.floor((run.allowance_nano ?? 0) * share);
-        const half = await spend(run, Math.floor(most / 2), db);
-        await end(half as RunRow, most, db);
-      }
+      };
+      await Promise.all([hand(), hand(), hand()]);
+      await db.close();
     };
-    await Promise.all([hand(), hand(), hand()]);
-    await db.close();
-  };
-  const done = Promise.all(Array.from({ length: CLAIMERS }, work));
-  const seen: { spent: number; held: number; living: number }[] = [];
-  while (!isOver) {
-    const [look] = (await outside.query<{ spent: string; held: string; living: number }>(LOOK, [orgId])).rows;
-    seen.push({ spent: Number(look?.spent), held: Number(look?.held), living: look?.living ?? 0 });
-    if (look?.living !== 0) continue;
-    // Nothing is at work, and nothing that is queued fits any more.
-    const [next] = (await outside.query<{ left: number; living: number }>(NEXT, [orgId])).rows;
-    isOver = next?.left === 0 && next.living === 0;
-  }
-  await done;
-  await outside.end();
-  expect(seen.filter(({ spent, held }) => spent + held > cap * USD)).toEqual([]);
-  // It was the cap that held them back, and several were at it at a time.
-  expect(Math.max(...seen.map(({ spent, held }) => spent + held))).toBeGreaterThan((cap - 8) * USD);
-  expect(Math.max(...seen.map(({ living }) => living))).toBeGreaterThan(1);
-  expect((await findOrganization(test_.db, orgId)).spentTodayUsd).toBeLessThanOrEqual(cap);
-}, 60_000);
+    const done = Promise.all(Array.from({ length: CLAIMERS }, work));
+    const seen: { spent: number; held: number; living: number }[] = [];
+    while (!isOver) {
+      const [look] = (await outside.query<{ spent: string; held: string; living: number }>(LOOK, [orgId])).rows;
+      seen.push({ spent: Number(look?.spent), held: Number(look?.held), living: look?.living ?? 0 });
+      // As soon as a day is spent the next one begins, while the last of its runs are at work.
+      if (days < midnights && Number(look?.spent) > (cap - 2) * USD) {
+        days += 1;
+        await outside.query(
+          `create or replace function runyard.today() returns date language sql stable as 'select date ''2030-01-01'' + ${days}'`,
+        );
+        continue;
+      }
+      if (look?.living !== 0) continue;
+      // Nothing is at work, and nothing that is queued fits any more.
+      const [next] = (await outside.query<{ left: number; living: number }>(NEXT, [orgId])).rows;
+      isOver = next?.left === 0 && next.living === 0;
+    }
+    await done;
+    await outside.end();
+    expect(seen.filter(({ spent, held }) => spent + held > cap * USD)).toEqual([]);
+    // It was the cap that held them back, and several were at it at a time.
+    expect(days).toBe(midnights);
+    expect(Math.max(...seen.map(({ spent, held }) => spent + held))).toBeGreaterThan((cap - 8) * USD);
+    expect(Math.max(...seen.map(({ living }) => living))).toBeGreaterThan(1);
+    expect((await findOrganization(test_.db, orgId)).spentTodayUsd).toBeLessThanOrEqual(cap);
+  },
+  60_000,
+);

@@ -279,8 +279,9 @@ export const ANSWER_REQUEST = "select * from runyard.answer_request($1, $2, $3, 
 interface RequestAnswer {
   readonly runId: string;
   readonly requestId: string;
-  readonly answer: string;
-  /** A person's id; null: the recording of a replay. */
+  /** Null: nobody waits for one any more. */
+  readonly answer: string | null;
+  /** A person's id; null: nobody, or the recording of a replay. */
   readonly by: string | null;
   readonly line: string;
   readonly event: NewEvent;

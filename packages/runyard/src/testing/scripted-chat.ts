@@ -20,12 +20,12 @@ export const chatWire: Wire = {
   sendWhole,
 };
 
-const USAGE = {
+const usageOf = ({ outputTokens }: Said) => ({
   prompt_tokens: SCRIPTED_USAGE.inputTokens,
-  completion_tokens: SCRIPTED_USAGE.outputTokens,
-  total_tokens: SCRIPTED_USAGE.inputTokens + SCRIPTED_USAGE.outputTokens,
+  completion_tokens: outputTokens,
+  total_tokens: SCRIPTED_USAGE.inputTokens + outputTokens,
   prompt_tokens_details: { cached_tokens: SCRIPTED_USAGE.cachedInputTokens },
-};
+});
 
 function sendStream(response: ServerResponse, said: Said): void {
   beginStream(response);
@@ -41,7 +41,7 @@ function sendStream(response: ServerResponse, said: Said): void {
   }
   wireCalls(said.calls).forEach((call, index) => send({ tool_calls: [{ index, ...call }] }));
   send({}, said.calls.length > 0 ? "tool_calls" : "stop");
-  response.write(`data: ${JSON.stringify({ ...base, choices: [], usage: USAGE })}\n\n`);
+  response.write(`data: ${JSON.stringify({ ...base, choices: [], usage: usageOf(said) })}\n\n`);
   response.end("data: [DONE]\n\n");
 }
 
@@ -55,7 +55,7 @@ function sendWhole(response: ServerResponse, said: Said): void {
     created: 1,
     model: said.model,
     choices: [choice],
-    usage: USAGE,
+    usage: usageOf(said),
   });
 }
 

@@ -49,12 +49,12 @@ function messagesOf({ role = "user", parts = [] }: GenerateBody["contents"][numb
   return [...messages, ...own];
 }
 
-const USAGE = {
+const usageOf = ({ outputTokens }: Said) => ({
   promptTokenCount: SCRIPTED_USAGE.inputTokens,
   cachedContentTokenCount: SCRIPTED_USAGE.cachedInputTokens,
-  candidatesTokenCount: SCRIPTED_USAGE.outputTokens,
-  totalTokenCount: SCRIPTED_USAGE.inputTokens + SCRIPTED_USAGE.outputTokens,
-};
+  candidatesTokenCount: outputTokens,
+  totalTokenCount: SCRIPTED_USAGE.inputTokens + outputTokens,
+});
 
 function answerOf({ model }: Said, parts: readonly object[], end: object = {}): object {
   return { candidates: [{ content: { role: "model", parts }, index: 0, ...end }], modelVersion: model };
@@ -74,11 +74,11 @@ function sendStream(response: ServerResponse, said: Said): void {
     setImmediate(() => response.destroy());
     return;
   }
-  send({ ...answerOf(said, callParts(said), STOP), usageMetadata: USAGE });
+  send({ ...answerOf(said, callParts(said), STOP), usageMetadata: usageOf(said) });
   response.end();
 }
 
 function sendWhole(response: ServerResponse, said: Said): void {
   const parts = [...(said.text === "" ? [] : [{ text: said.text }]), ...callParts(said)];
-  sendJson(response, 200, { ...answerOf(said, parts, STOP), usageMetadata: USAGE });
+  sendJson(response, 200, { ...answerOf(said, parts, STOP), usageMetadata: usageOf(said) });
 }

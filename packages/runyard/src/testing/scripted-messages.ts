@@ -36,23 +36,23 @@ function messagesOf({ role, content }: MessagesBody["messages"][number]): ModelM
 }
 
 /** What was read from the cache stands beside the input. */
-const USAGE = {
+const usageOf = ({ outputTokens }: Said) => ({
   input_tokens: SCRIPTED_USAGE.inputTokens - SCRIPTED_USAGE.cachedInputTokens,
   cache_read_input_tokens: SCRIPTED_USAGE.cachedInputTokens,
   cache_creation_input_tokens: 0,
-  output_tokens: SCRIPTED_USAGE.outputTokens,
-};
+  output_tokens: outputTokens,
+});
 
-function envelope({ model }: Said, fields: object): object {
+function envelope(said: Said, fields: object): object {
   return {
     id: newId("msg"),
     type: "message",
     role: "assistant",
-    model,
+    model: said.model,
     content: [],
     stop_reason: null,
     stop_sequence: null,
-    usage: USAGE,
+    usage: usageOf(said),
     ...fields,
   };
 }
@@ -73,7 +73,7 @@ function sendStream(response: ServerResponse, said: Said): void {
   };
   const begin = (index: number, block: object): void => send("content_block_start", { index, content_block: block });
   const add = (index: number, delta: object): void => send("content_block_delta", { index, delta });
-  send("message_start", { message: envelope(said, { usage: { ...USAGE, output_tokens: 1 } }) });
+  send("message_start", { message: envelope(said, { usage: { ...usageOf(said), output_tokens: 1 } }) });
   const hasText = said.text !== "";
   if (hasText) {
     begin(0, { type: "text", text: "" });
@@ -90,7 +90,7 @@ function sendStream(response: ServerResponse, said: Said): void {
     add(index, { type: "input_json_delta", partial_json: JSON.stringify(call.input) });
     send("content_block_stop", { index });
   }
-  send("message_delta", { delta: { stop_reason: stopReason(said), stop_sequence: null }, usage: USAGE });
+  send("message_delta", { delta: { stop_reason: stopReason(said), stop_sequence: null }, usage: usageOf(said) });
   send("message_stop");
   response.end();
 }

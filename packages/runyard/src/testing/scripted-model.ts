@@ -8,9 +8,9 @@ import { geminiWire } from "./scripted-gemini.ts";
 import { messagesWire } from "./scripted-messages.ts";
 import { responsesWire } from "./scripted-responses.ts";
 import { toolCalls, type ToolCall } from "./scripted-tools.ts";
-import { type ModelMessage, sendJson, type Wire } from "./scripted-wire.ts";
+import { type ModelMessage, SCRIPTED_USAGE, sendJson, type Wire } from "./scripted-wire.ts";
 
-export { SCRIPTED_USAGE } from "./scripted-wire.ts";
+export { SCRIPTED_USAGE };
 
 const WIRES: readonly Wire[] = [chatWire, responsesWire, messagesWire, geminiWire];
 
@@ -40,8 +40,12 @@ export interface ModelStep {
   readonly retryAfterSeconds?: number;
   /** Breaks the connection off after this text. */
   readonly cut?: string;
+  /** How long the answer claims to be; default: `SCRIPTED_USAGE.outputTokens`. */
+  readonly outputTokens?: number;
   /** Waits this long before it answers, or until the caller is gone. */
   readonly delayMs?: number;
+  /** Waits for this before it answers, or until the caller is gone. */
+  readonly until?: Promise<unknown>;
 }
 
 /** The steps of each conversation; or several scripts, of which a prompt chooses one by `[[name]]`. */
@@ -145,12 +149,14 @@ async function answerCall(playing: Playing, call: ModelCall, response: ServerRes
   const at = isOwn ? { script: "", index: null, step: { say: own } } : findStep(playing.script, messages);
   const step: ModelStep = at.step;
   playing.requests.push({ path, authorization, headers, model, tools: tools.map((tool) => tool.name), messages, text, step: at.index });
+  if (step.until !== undefined) await Promise.race([step.until, once(response, "close")]);
   if (step.delayMs !== undefined) await sleep(step.delayMs, undefined, { signal: goneSignal(response) }).catch(() => {});
   if (mustFail(playing.failures, step, `${authorization} ${at.script} ${at.index}`)) {
     sendFailure(response, step);
     return;
   }
-  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model, tools, cut: step.cut !== undefined };
+  const { outputTokens = SCRIPTED_USAGE.outputTokens } = step;
+  const said = { text: step.cut ?? step.say ?? "", calls: toolCalls(step, tools), model, tools, cut: step.cut !== undefined, outputTokens };
   if (stream) wire.sendStream(response, said);
   else if (said.cut) response.destroy();
   else wire.sendWhole(response, said);

@@ -62,13 +62,13 @@ function messageOf({ type = "message", role = "assistant", content, output }: In
   return type.endsWith("_output") ? { role: "tool", content: output } : { role: "assistant", content };
 }
 
-const USAGE = {
+const usageOf = ({ outputTokens }: Said) => ({
   input_tokens: SCRIPTED_USAGE.inputTokens,
   input_tokens_details: { cached_tokens: SCRIPTED_USAGE.cachedInputTokens },
-  output_tokens: SCRIPTED_USAGE.outputTokens,
+  output_tokens: outputTokens,
   output_tokens_details: { reasoning_tokens: 0 },
-  total_tokens: SCRIPTED_USAGE.inputTokens + SCRIPTED_USAGE.outputTokens,
-};
+  total_tokens: SCRIPTED_USAGE.inputTokens + outputTokens,
+});
 
 function envelope(said: Said, fields: object): object {
   return {
@@ -78,7 +78,7 @@ function envelope(said: Said, fields: object): object {
     model: said.model,
     status: "completed",
     output: [],
-    usage: USAGE,
+    usage: usageOf(said),
     ...fields,
   };
 }

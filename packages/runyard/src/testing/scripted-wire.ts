@@ -17,6 +17,8 @@ export interface Said {
   readonly tools: readonly DeclaredTool[];
   /** Breaks the connection off after the text. */
   readonly cut: boolean;
+  /** How long it claims to be. */
+  readonly outputTokens: number;
 }
 
 /** A format that the scripted model speaks. */

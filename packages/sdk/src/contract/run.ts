@@ -163,6 +163,8 @@ export const sandboxSchema = z.object({
   isolation: isolationSchema,
   requested: limitsSchema,
   granted: limitsSchema,
+  /** Hosts and presets that programs in it may reach; not there: none, or without isolation all. */
+  egress: z.array(z.string()).optional(),
 });
 /** The sandbox that a run got, with the limits that were asked for and those that are enforced. */
 export type SandboxReport = z.infer<typeof sandboxSchema>;
