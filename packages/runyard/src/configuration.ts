@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
@@ -22,6 +23,8 @@ export interface ServerConfiguration {
   /** Names, beside those of the loopback, under which the server is asked: `host` or `host:port`, in lower case. */
   readonly allowedHosts: readonly string[];
   readonly role: ServerRole;
+  /** The key of secrets, 32 bytes; null: the home's own. */
+  readonly secretsKey: Buffer | null;
   readonly timings: Timings;
   /** Networks, as `10.0.0.0/8`, in which hosts may be that runs are allowed to reach, though they are not the internet's. */
   readonly egressNetworks: readonly string[];
@@ -98,6 +101,32 @@ export function parseRole(text: string, databaseUrl: string | null): ServerRole 
   if (role === undefined) throw new Error(`The role must be one of ${SERVER_ROLES.join(", ")}: got ${JSON.stringify(text)}`);
   if (role === "all" || databaseUrl !== null) return role;
   throw new Error(`The role ${role} needs DATABASE_URL: no other server reaches the built-in database of this one`);
+}
+
+/** How to make a key. */
+const MAKE_KEY = "Make one with `openssl rand -base64 32`.";
+
+/** The key of secrets from `RUNYARD_SECRETS_KEY`, or from the file that `RUNYARD_SECRETS_KEY_FILE` names; null: the home's own. Never says the key. */
+export function secretsKeyFromEnvironment(env: NodeJS.ProcessEnv): Buffer | null {
+  const { RUNYARD_SECRETS_KEY: text, RUNYARD_SECRETS_KEY_FILE: file } = env;
+  if (text && file) throw new Error("RUNYARD_SECRETS_KEY and RUNYARD_SECRETS_KEY_FILE are both set, and only one can count");
+  if (text) return parseSecretsKey(text, "RUNYARD_SECRETS_KEY");
+  if (!file) return null;
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new Error(`RUNYARD_SECRETS_KEY_FILE: ${file} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  return parseSecretsKey(content, file);
+}
+
+/** 32 bytes in base64 or hex; `place` is where the text stands. */
+export function parseSecretsKey(text: string, place: string): Buffer {
+  const word = text.trim();
+  if (/^[0-9a-fA-F]{64}$/.test(word)) return Buffer.from(word, "hex");
+  if (/^[A-Za-z0-9+/_-]{43}=?$/.test(word)) return Buffer.from(word, "base64");
+  throw new Error(`${place} must hold a key of 32 bytes, in base64 (44 characters) or hex (64). ${MAKE_KEY}`);
 }
 
 /** Short or long waits, for tests: `RUNYARD_TEST_LEASE_MS`, `RUNYARD_TEST_POLL_MS`. */

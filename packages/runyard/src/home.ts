@@ -14,6 +14,8 @@ export interface Home {
   readonly adminTokenFile: string;
   /** The secret from which the gateway tokens of runs are derived (0600). */
   readonly secretFile: string;
+  /** The key with which secrets are encrypted, where none is configured (0600). */
+  readonly secretsKeyFile: string;
   /** Programs that outlive the server, by content: `runtime/<hash>/`. */
   readonly runtimeDir: string;
   readonly postgresDir: string;
@@ -58,6 +60,7 @@ export function homeAt(root: string): Home {
     serverFile: below("server.json"),
     adminTokenFile: below("admin-token"),
     secretFile: below("secret"),
+    secretsKeyFile: below("secrets-key"),
     runtimeDir: below("runtime"),
     postgresDir: below("postgres"),
     postgresSocketDir: socketDir(root, "pgsock"),

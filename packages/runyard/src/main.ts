@@ -1,4 +1,4 @@
-import { existsSync, linkSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
@@ -7,7 +7,7 @@ import { credentialOf } from "./agents/profiles/credential.ts";
 import { type LoginLook, lookAtLogin, readLogin } from "./agents/profiles/own-login.ts";
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
-import type { ModelProvider, ServerConfiguration } from "./configuration.ts";
+import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
@@ -45,7 +45,9 @@ import { openNotifier } from "./store/notify.ts";
 import { holdRunnerLease, type RunnerLease } from "./store/runner-lease.ts";
 import { retireRunner } from "./store/runners.ts";
 import { cancelLivingRuns, livingRuns } from "./store/runs.ts";
+import { sealPlainHeaders } from "./store/sealed-headers.ts";
 import { lockServer } from "./store/server-lock.ts";
+import { createVault, KEY_BYTES } from "./store/vault.ts";
 import { logTo } from "./server-log.ts";
 
 /** How often runs that are to be ended are told so: one may just have been begun. */
@@ -121,6 +123,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     closing.push(() => relay.close());
     const { wakes } = relay;
 
+    const vault = createVault(config.secretsKey ?? ownSecretsKey(home));
+    const sealedNow = await sealPlainHeaders(db, vault);
+    if (sealedNow > 0) log("info", `Encrypted the headers of MCP servers of ${sealedNow} runs and saved agents`);
     const token = onceWritten(home.adminTokenFile, newToken);
     await registerAdministrator(db, token);
     // How many runs there may be at a time is for those who serve: a runner that is added must not change it.
@@ -155,6 +160,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const engine = createEngine({
       db,
       wakes,
+      vault,
       now: Date.now,
       describeAgent: resolveProfile,
       agentNames: profileNames,
@@ -262,6 +268,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       await closeEndedRuns(opened, new Set((await livingRuns(db, runnerId)).map((run) => run.id)));
       const context: RunnerContext = {
         db,
+        vault,
         wakes,
         lease: held,
         pollMs: config.timings.pollMs,
@@ -406,6 +413,14 @@ function onceWritten(file: string, make: () => string): string {
   const text = readFileSync(file, "utf8").trim();
   if (text === "") throw new Error(`${file} is empty. Remove it and start again.`);
   return text;
+}
+
+/** The key of this home, which its first start makes. */
+function ownSecretsKey({ secretsKeyFile: file }: Home): Buffer {
+  const text = onceWritten(file, () => randomBytes(KEY_BYTES).toString("base64"));
+  if ((statSync(file).mode & 0o077) !== 0)
+    throw new Error(`Others can read ${file}, the key of all secrets: take that away with \`chmod 600 ${file}\` and start again.`);
+  return parseSecretsKey(text, file);
 }
 
 /** The same token for the same attempt, also after a restart; a new attempt makes the old one useless. */

@@ -1,6 +1,7 @@
 // A saved agent on the whole line: what it is told, the MCP servers that it has, and that no secret goes with them.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { firstPrompt } from "../src/core/prompt.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
@@ -89,6 +90,10 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a saved agent" : `
     // What an agent, a person and a file of the home see, the database aside.
     expect(JSON.stringify([log, line.model.requests, await client.runs.get(id), await client.agents.list()])).not.toContain(SECRET);
     expect(filesWith(line.home.root, SECRET)).toEqual([]);
+    // Nor in the database, where the server's address stands.
+    const stored = await storedText(line.home.env["DATABASE_URL"]);
+    expect(stored).toContain(server.url);
+    expect(stored).not.toContain(SECRET);
     // The control: the search finds what is there.
     expect(filesWith(line.home.root, "You look things up.").length).toBeGreaterThan(0);
   }, 90_000);
@@ -198,4 +203,15 @@ createInterface({ input: process.stdin }).on("line", (line) => {
 function filesWith(root: string, text: string): string[] {
   const names = readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => path.join(root, name));
   return names.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile() === true && readFileSync(file).includes(text));
+}
+
+/** What the database holds of saved agents and of runs. */
+async function storedText(connectionString: string | undefined): Promise<string> {
+  const database = new pg.Client({ connectionString });
+  await database.connect();
+  const { rows } = await database.query<{ text: string }>(
+    "select definition::text as text from runyard.agents union all select spec::text from runyard.runs",
+  );
+  await database.end();
+  return rows.map(({ text }) => text).join("\n");
 }

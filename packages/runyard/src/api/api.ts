@@ -16,6 +16,7 @@ import { planHandlers } from "./plans.ts";
 import { recordingHandlers } from "./recordings.ts";
 import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
+import { secretHandlers } from "./secrets.ts";
 import { settingsHandlers } from "./settings.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
 import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
@@ -104,6 +105,7 @@ export function createApi(options: ApiOptions): Api {
       ...recordingHandlers(engine),
       ...settingsHandlers(engine),
       ...agentHandlers(engine),
+      ...secretHandlers(engine),
       ...resultHandlers(engine),
       ...loginHandlers(logins),
       ...docsHandlers({ credentials, version }),

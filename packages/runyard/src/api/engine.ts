@@ -16,6 +16,7 @@ import type {
   listAgentsSchema,
   listRepositoriesSchema,
   listRunsSchema,
+  listSecretsSchema,
   ModelList,
   Organization,
   PlanList,
@@ -35,6 +36,9 @@ import type {
   SavedAgentPage,
   RunUsage,
   Scope,
+  Secret,
+  SecretPage,
+  setSecretSchema,
   ServerStatus,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
@@ -120,6 +124,10 @@ export interface ApiEngine {
   changeRepository(principal: Principal, id: string, change: z.output<typeof changeRepositorySchema>): Promise<Repository>;
   getOrganization(principal: Principal): Promise<Organization>;
   changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization>;
+  /** Without their values, like the next one. */
+  listSecrets(principal: Principal, query: z.output<typeof listSecretsSchema>): Promise<SecretPage>;
+  setSecret(principal: Principal, secret: z.output<typeof setSecretSchema>): Promise<Secret>;
+  deleteSecret(principal: Principal, id: string): Promise<void>;
   status(principal: Principal): Promise<ServerStatus>;
   /** Every provider's models; the same for all organizations. */
   listModels(): Promise<ModelList>;

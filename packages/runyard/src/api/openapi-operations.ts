@@ -24,6 +24,7 @@ import {
   listLogsSchema,
   listRepositoriesSchema,
   listRunsSchema,
+  listSecretsSchema,
   logEntrySchema,
   loginLinkSchema,
   logPageSchema,
@@ -45,8 +46,11 @@ import {
   runUsageSchema,
   savedAgentPageSchema,
   savedAgentSchema,
+  secretPageSchema,
+  secretSchema,
   serverHomeSchema,
   serverStatusSchema,
+  setSecretSchema,
 } from "@runyard/sdk/contract";
 import { z } from "zod";
 
@@ -102,6 +106,8 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   Repository: repositorySchema,
   RepositoryPage: repositoryPageSchema,
   Organization: organizationSchema,
+  Secret: secretSchema,
+  SecretPage: secretPageSchema,
   ModelList: modelListSchema,
   ServerStatus: serverStatusSchema,
   LoginLink: loginLinkSchema,
@@ -146,6 +152,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: [
       "repository_not_usable",
       "unknown_agent",
+      "unknown_secret",
       "sandbox_not_available",
       "login_not_usable",
       "budget_not_enforced",
@@ -342,6 +349,17 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: ["agent_not_found", "agent_exists", "unknown_agent", "login_not_usable"],
   },
   deleteAgent: { tag: "Agents", status: 204, answers: {}, errors: ["agent_not_found"] },
+  listSecrets: { tag: "Settings", query: listSecretsSchema, status: 200, answers: json(secretPageSchema) },
+  setSecret: {
+    tag: "Settings",
+    description:
+      "It belongs to the organization, or to the repository or the saved agent that is named. The value is encrypted, and never given out again.",
+    body: setSecretSchema,
+    status: 200,
+    answers: json(secretSchema),
+    errors: ["repository_not_found", "agent_not_found"],
+  },
+  deleteSecret: { tag: "Settings", status: 204, answers: {}, errors: ["secret_not_found"] },
   listRepositories: { tag: "Settings", query: listRepositoriesSchema, status: 200, answers: json(repositoryPageSchema) },
   createRepository: {
     tag: "Settings",

@@ -97,7 +97,7 @@ describe("the document", () => {
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
       expect([name, operation.requestBody !== undefined]).toEqual([
         name,
-        /^(create|estimate|change|continue|resume|answer|confirm|reject|revise)/.test(name),
+        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise)/.test(name),
       ]);
     }
   });
@@ -246,6 +246,13 @@ describe("real answers", () => {
     expect((await look("getAgent", { aid: "whole" })).status).toBe(200);
     expect((await look("deleteAgent", { aid })).status).toBe(204);
     expect((await look("getAgent", { aid })).status).toBe(404);
+    const secret = { name: "TOKEN", value: "decoy-value" };
+    const { id: sid } = (await (await look("setSecret", {}, { body: secret })).json()) as { id: string };
+    expect((await look("setSecret", {}, { body: { ...secret, value: "short" } })).status).toBe(422);
+    await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", environment: { A: "b" }, secrets: ["TOKEN"] } });
+    expect((await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", secrets: ["NONE"] } })).status).toBe(422);
+    await look("listSecrets");
+    expect([(await look("deleteSecret", { sid })).status, (await look("deleteSecret", { sid })).status]).toEqual([204, 404]);
     await look("changeOrganization", {}, { body: { planFirst: false } });
     await look("getOrganization");
     await look("cancelRun", { id });

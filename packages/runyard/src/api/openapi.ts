@@ -11,6 +11,7 @@ import {
   ROUTES,
   runIdSchema,
   savedAgentIdSchema,
+  secretIdSchema,
 } from "@runyard/sdk/contract";
 import { z } from "zod";
 import { NAMED_SCHEMAS, type Operation, OPERATIONS } from "./openapi-operations.ts";
@@ -22,6 +23,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { readonly schema: z.ZodType; rea
   id: { schema: runIdSchema, description: "A run." },
   rid: { schema: repositoryIdSchema, description: "A repository." },
   aid: { schema: z.union([savedAgentIdSchema, agentNameSchema]), description: "A saved agent: its id or its name." },
+  sid: { schema: secretIdSchema, description: "A secret." },
   pid: { schema: permissionIdSchema, description: "A permission that is asked for: see `waitingFor` of the run." },
   qid: { schema: questionIdSchema, description: "A question that is asked: see `waitingFor` of the run." },
   xid: { schema: exchangeIdSchema, description: "A model call of the run." },

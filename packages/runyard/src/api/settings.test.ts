@@ -147,3 +147,69 @@ test("plans that are confirmed by themselves wait for nobody, unless the run say
   expect(await settings({})).toMatchObject({ planTimeout: 0, onPlanTimeout: "approve" });
   expect(await settings({ planTimeout: 60_000 })).toMatchObject({ planTimeout: 60_000, onPlanTimeout: "reject" });
 });
+
+test("variables of a run are its own, its agent's, its repository's and its organization's, the more special first", async () => {
+  const { repositories, organization, agents, runs } = served.client;
+  const { id } = await repository("variables");
+  expect(await organization.get()).toMatchObject({ environment: {}, secrets: [] });
+  expect(await organization.update({ environment: { A: "org", B: "org", C: "org", D: "org" } })).toMatchObject({
+    environment: { A: "org", B: "org", C: "org", D: "org" },
+  });
+  expect(await repositories.update(id, { environment: { B: "repository", C: "repository", D: "repository" } })).toMatchObject({
+    environment: { B: "repository", C: "repository", D: "repository" },
+  });
+  await agents.create({ name: "with-variables", environment: { C: "agent", D: "agent" } });
+  const environment = async (input: Partial<CreateRunRequest>): Promise<unknown> =>
+    (await runs.create({ task: "x", repositoryUrl: "/variables", ...input })).environment;
+  const agent = { name: "with-variables" };
+  expect(await environment({ agent, environment: { D: "run" } })).toEqual({ A: "org", B: "repository", C: "agent", D: "run" });
+  expect(await environment({})).toEqual({ A: "org", B: "repository", C: "repository", D: "repository" });
+
+  // What is left out stays, and null takes it away.
+  expect(await repositories.update(id, { plan: false })).toMatchObject({ environment: { B: "repository" } });
+  expect(await repositories.update(id, { environment: null })).toMatchObject({ environment: {} });
+  await organization.update({ environment: {} });
+  expect(await environment({ agent })).toEqual({ C: "agent", D: "agent" });
+  expect(await agents.update("with-variables", { environment: null })).toMatchObject({ environment: {} });
+  expect(await environment({ agent })).toEqual({});
+});
+
+test.each([
+  ["PATH", "must not be PATH: Runyard sets it itself"],
+  ["LD_PRELOAD", "must not be LD_PRELOAD: it decides which code programs load or run when they start"],
+  ["BASH_ENV", "must not be BASH_ENV: it decides which code programs load or run when they start"],
+  ["NODE_OPTIONS", "must not be NODE_OPTIONS: it decides which code programs load or run when they start"],
+  ["GIT_DIR", "must not be GIT_DIR: git goes by what Runyard sets, and by the repository"],
+  ["RUNYARD_HOME", "must not be RUNYARD_HOME: names that begin with RUNYARD_ are Runyard's own"],
+  ["OPENAI_BASE_URL", "must not be OPENAI_BASE_URL: it is an agent's way to the model, which Runyard makes"],
+  ["https_proxy", "must not be https_proxy: a sandbox has one way out, the gateway"],
+  ["A-B", "must be letters, digits and _, not begin with a digit, and have at most 128 characters"],
+])("the variable %s is refused with the reason, wherever it is given", async (name, message) => {
+  const { id } = await repository("refused");
+  for (const [method, path, more] of [
+    ["POST", "/agent-runs", { task: "x", repositoryUrl: "/refused" }],
+    ["POST", "/agents", { name: "refused" }],
+    ["PATCH", `/repositories/${id}`, {}],
+    ["PATCH", "/organization", {}],
+  ] as const) {
+    const refused = { status: 422, body: { code: "invalid_request", errors: [{ path: `environment.${name}`, message }] } };
+    expect(await ask(method, path, { body: { ...more, environment: { [name]: "x" } } })).toMatchObject(refused);
+    expect(await ask(method, path, { body: { ...more, secrets: [name] } })).toMatchObject({ status: 422, body: { errors: [{ message }] } });
+  }
+  // The control: the same body with another name.
+  expect(await ask("PATCH", `/repositories/${id}`, { body: { environment: { NODE_ENV: "x" } } })).toMatchObject({ status: 200 });
+});
+
+test("too many variables, too long ones, and a name in both are refused", async () => {
+  const { id } = await repository("sizes");
+  const many = Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`V${index}`, "x"]));
+  for (const body of [
+    { environment: many },
+    { environment: { A: "x".repeat(16_385) } },
+    { environment: { A: "x".repeat(16_000), B: "x".repeat(16_000), C: "x".repeat(16_000), D: "x".repeat(16_000), E: "x".repeat(16_000) } },
+    { environment: { A: 1 } },
+    { environment: { A: "x" }, secrets: ["A"] },
+    { secrets: ["A", "A"] },
+  ])
+    expect(await ask("PATCH", `/repositories/${id}`, { body })).toMatchObject({ status: 422, body: { code: "invalid_request" } });
+});

@@ -42,6 +42,8 @@ function describe(issue: z.core.$ZodIssue): FieldError[] {
   if (issue.code === "unrecognized_keys") {
     return issue.keys.slice(0, MAX_ERRORS).map((key) => ({ path: pathText([...issue.path, key]), message: "is not known here" }));
   }
+  // What is wrong with a name, in the words of its own schema.
+  if (issue.code === "invalid_key") return issue.issues.map(({ message }) => ({ path: pathText(issue.path), message: cut(message) }));
   const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
   return [{ path: pathText(issue.path), message: missing ? "is required" : cut(issue.message) }];
 }

@@ -5,9 +5,10 @@ import { parseJsonOption } from "./json-option.ts";
 import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
 import { parseCommand } from "./parse-command.ts";
 import { readText } from "./read-text.ts";
+import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
 /** What the options of `agents create` and `agents update` say of an agent. */
-export interface AgentOptions {
+export interface AgentOptions extends VariableOptions {
   readonly description?: string;
   readonly profile?: string;
   readonly agentCommand?: string[];
@@ -48,12 +49,13 @@ export function addAgentOptions(command: Command): (options: AgentOptions) => Pr
     .option("--budget-tokens <number>", "how many tokens each of them may use at most", parseTokens)
     .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars)
     .addOption(advisoryOption());
+  addVariableOptions(command, "each of its runs");
   return (options) => changeOf(options, permissions);
 }
 
 /** Options that take away what there was; texts are taken away by empty ones. */
 export function addRemovingOptions(command: Command): Command {
-  return command
+  return addNoVariableOptions(command)
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
     .option("--no-own-login", "they call with the server's keys")
     .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetTokens", "budgetAdvisory"]))
@@ -78,6 +80,7 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
     ...(mcpServers !== undefined && { mcpServers }),
     ...(settings !== undefined && { settings }),
     ...(budget !== undefined && { budget }),
+    ...variableRequest(options),
     ...(dailyCap !== undefined && { dailyCapUsd: dailyCap === false ? null : dailyCap }),
   };
 }

@@ -4,8 +4,12 @@ import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
+import { renderVariables } from "./render-variables.ts";
+import { proseWidthOf } from "./screen.ts";
+import { wrapBehind } from "./text.ts";
+import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface OrganizationOptions {
+interface OrganizationOptions extends VariableOptions {
   readonly plan?: boolean;
   /** False: none any more, here and below. */
   readonly dailyCap?: number | false;
@@ -16,12 +20,13 @@ interface OrganizationOptions {
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on.",
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env and --secret replace all variables and all secrets that there were.",
   examples: [
     "runyard organization",
     "runyard organization --plan",
     "runyard organization --daily-cap 20",
     "runyard organization --approval-above 5",
+    "runyard organization --env NODE_ENV=test",
   ],
 })
   .option("--plan", "runs make a plan first")
@@ -30,27 +35,32 @@ export const organization = command("organization", {
   .option("--no-daily-cap", "what they want")
   .addOption(approvalOption("let every run wait for"))
   .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
-  .addOption(jsonOption())
-  .action(async ({ plan, dailyCap, approvalAbove, json }: OrganizationOptions) => {
-    const { organization: settings } = connect();
-    const change = {
-      ...(plan === undefined ? {} : { planFirst: plan }),
-      ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
-      ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
-    };
-    const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
-    if (json === true) printJson(found);
-    else {
-      const paint = paintFor(process.stdout);
-      print(`${paint("bold", found.id)}  ${printable(found.name)}`);
-      print(
-        `  ${paint("dim", "plan   ")} ${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`,
-      );
-      const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
-      const above = found.approvalAboveUsd;
-      print(
-        `  ${paint("dim", "approve")} ${above === null ? "runs begin by themselves, whatever they may cost" : `runs above ${money(above)} wait for a person`}`,
-      );
-      print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
-    }
-  });
+  .addOption(jsonOption());
+addNoVariableOptions(addVariableOptions(organization, "each run"));
+organization.action(async ({ plan, dailyCap, approvalAbove, json, ...variables }: OrganizationOptions) => {
+  const { organization: settings } = connect();
+  const change = {
+    ...(plan === undefined ? {} : { planFirst: plan }),
+    ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
+    ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
+    ...variableRequest(variables),
+  };
+  const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
+  if (json === true) printJson(found);
+  else {
+    const paint = paintFor(process.stdout);
+    print(`${paint("bold", found.id)}  ${printable(found.name)}`);
+    print(
+      `  ${paint("dim", "plan   ")} ${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`,
+    );
+    const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
+    const above = found.approvalAboveUsd;
+    print(
+      `  ${paint("dim", "approve")} ${above === null ? "runs begin by themselves, whatever they may cost" : `runs above ${money(above)} wait for a person`}`,
+    );
+    print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
+    const row = (name: string, text: string): string =>
+      wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
+    for (const line of renderVariables(found, row)) print(line);
+  }
+});

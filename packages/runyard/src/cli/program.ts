@@ -28,6 +28,7 @@ import { repositories } from "./repositories.ts";
 import { revise } from "./revise.ts";
 import { run } from "./run.ts";
 import { runs } from "./runs.ts";
+import { secrets } from "./secrets.ts";
 import { show } from "./show.ts";
 import { status } from "./status.ts";
 import { wrap } from "./text.ts";
@@ -60,6 +61,7 @@ const commands = [
   cancel,
   agents,
   repositories,
+  secrets,
   organization,
   models,
   up,

@@ -25,6 +25,12 @@ function keptIn(home: Home): readonly Kept[] {
       advice: "Remove it and start again: a new one is made, and agents that still run lose their model.",
     },
     {
+      file: home.secretsKeyFile,
+      fits: /^[A-Za-z0-9+/_-]{43}=?$|^[0-9a-fA-F]{64}$/,
+      lack: "holds no key",
+      advice: "Put it back as it was. If it is lost, remove it and start again: a new one is made, and every secret must be stored again.",
+    },
+    {
       file: path.join(home.root, "runner-id"),
       fits: /^runner_[0-9a-z]{26}$/,
       lack: "does not hold this home's name",

@@ -1,6 +1,7 @@
 import { money, type SavedAgent, type ServerStatus } from "@runyard/sdk/contract";
 import { count, oneLine, type Paint, printable, shellWord } from "./output.ts";
 import { listRules, renderPolicy } from "./render-policy.ts";
+import { renderVariables } from "./render-variables.ts";
 import { wrapBehind } from "./text.ts";
 
 type Profile = ServerStatus["agents"][number];
@@ -78,6 +79,7 @@ export function renderSavedAgent(agent: SavedAgent, paint: Paint, width: number)
     ...(agent.plan === null ? [] : [row("plan", agent.plan ? "its runs make one first" : "its runs make none")]),
     ...(policy === null ? [] : [renderPolicy({ ...policy, rules: [...(policy.rules ?? []), ...listRules(policy)] }, paint, width)]),
     ...mcpServers.map((server) => row("mcp", `${server.name}: ${server.url ?? (server.command ?? []).map(shellWord).join(" ")}`)),
+    ...renderVariables(agent, row),
     ...(Object.keys(agent.settings).length === 0 ? [] : [row("runs", JSON.stringify(agent.settings))]),
     ...(budget === null ? [] : [row("budget", budgetWords(budget))]),
     ...(dailyCapUsd === null ? [] : [row("day", `${money(agent.spentTodayUsd)} of ${money(dailyCapUsd)} spent today (UTC)`)]),

@@ -1,5 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderVariables } from "./render-variables.ts";
 import { wrap, wrapBehind } from "./text.ts";
 
 /** The colour of a status, the same wherever it is shown. */
@@ -32,13 +33,18 @@ function agentWords({ agent }: Run): string {
 }
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
-export function renderGiven({ credential, context, files, mcpServers, settings }: Partial<Run>, paint: Paint, width: number): string[] {
+export function renderGiven(
+  { credential, context, files, mcpServers, settings, ...given }: Partial<Run>,
+  paint: Paint,
+  width: number,
+): string[] {
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(7))} `, oneLine(text, 400), width);
   return [
     ...(credential === "inside" ? [row("login", "the agent's own, which is in its sandbox (credential: inside)")] : []),
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
+    ...renderVariables(given, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", settings.egress.join(", "))]),
   ];
 }

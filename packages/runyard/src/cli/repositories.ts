@@ -10,8 +10,10 @@ import { type Paint, paintFor, print, printable, printJson, say } from "./output
 import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
+import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
+import { renderVariables } from "./render-variables.ts";
 
-interface RepositoryOptions {
+interface RepositoryOptions extends VariableOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -25,12 +27,13 @@ interface RepositoryOptions {
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env and --secret replace all variables and all secrets that there were.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
     'runyard repositories ~/src/site --planning-statement "Every plan names the pages that it changes."',
     "runyard repositories ~/src/site --auto-confirm-plans --json",
+    "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
   ],
 })
   .argument("[repository]", "its folder on this machine, or its id")
@@ -43,21 +46,22 @@ export const repositories = command("repositories", {
   .option("--no-auto-confirm-plans", "they wait for a person")
   .addOption(approvalOption("let its runs wait for"))
   .option("--no-approval-above", "the repository has no such limit of its own")
-  .addOption(jsonOption())
-  .action(async (name: string | undefined, options: RepositoryOptions) => {
-    const change = await changeOf(options);
-    const hasChange = Object.keys(change).length > 0;
-    if (name === undefined && hasChange)
-      throw new CliError("These settings belong to a repository.", {
-        advice: "Name its folder, for example: runyard repositories . --plan",
-        exitCode: EXIT.usage,
-      });
-    const client = connect();
-    if (name === undefined) return listAll(client, options.json === true);
-    const found = hasChange ? await changed(client, name, change) : await known(client, name);
-    if (options.json === true) printJson(found);
-    else print(renderRepository(found, paintFor(process.stdout), proseWidthOf(process.stdout)));
-  });
+  .addOption(jsonOption());
+addNoVariableOptions(addVariableOptions(repositories, "each of its runs"));
+repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
+  const change = await changeOf(options);
+  const hasChange = Object.keys(change).length > 0;
+  if (name === undefined && hasChange)
+    throw new CliError("These settings belong to a repository.", {
+      advice: "Name its folder, for example: runyard repositories . --plan",
+      exitCode: EXIT.usage,
+    });
+  const client = connect();
+  if (name === undefined) return listAll(client, options.json === true);
+  const found = hasChange ? await changed(client, name, change) : await knownRepository(client, name);
+  if (options.json === true) printJson(found);
+  else print(renderRepository(found, paintFor(process.stdout), proseWidthOf(process.stdout)));
+});
 
 async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryRequest> {
   const { plan, planDefault, planningStatement, planningStatementFile, autoConfirmPlans, approvalAbove } = options;
@@ -68,6 +72,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(statement === undefined ? {} : { planningStatement: statement.trim() === "" ? null : statement }),
     ...(autoConfirmPlans === undefined ? {} : { autoConfirmPlans }),
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
+    ...variableRequest(options),
   };
 }
 
@@ -91,13 +96,18 @@ function isId(name: string): boolean {
   return repositoryIdSchema.safeParse(name).success;
 }
 
+/** The repository of this folder or id; a folder is made known. */
+export async function madeKnown(client: RunyardClient, name: string): Promise<Repository> {
+  return isId(name) ? client.repositories.get(name) : client.repositories.create(path.resolve(name));
+}
+
 async function changed(client: RunyardClient, name: string, change: ChangeRepositoryRequest): Promise<Repository> {
-  const id = isId(name) ? name : (await client.repositories.create(path.resolve(name))).id;
+  const id = isId(name) ? name : (await madeKnown(client, name)).id;
   return client.repositories.update(id, change);
 }
 
 /** The repository as it is known; looking makes nothing known. */
-async function known(client: RunyardClient, name: string): Promise<Repository> {
+export async function knownRepository(client: RunyardClient, name: string): Promise<Repository> {
   if (isId(name)) return client.repositories.get(name);
   const folder = path.resolve(name);
   let found: Repository | undefined;
@@ -122,5 +132,6 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
     row("approve", above === null ? "no limit of its own" : `runs above ${money(above)} wait for a person`),
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
+    ...renderVariables(repository, row),
   ].join("\n");
 }

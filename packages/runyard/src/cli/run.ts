@@ -28,8 +28,9 @@ import { parseCommand } from "./parse-command.ts";
 import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
+import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions {
+interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly context?: CreateRunRequest["context"];
@@ -66,6 +67,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
     'runyard run "write the missing docs" --budget 2.50',
+    'runyard run "fix the failing test" --env NODE_ENV=test --secret NPM_TOKEN',
     'runyard run "refactor the parser" --approval-above 5',
     "runyard run - --detach --json < task.md",
   ],
@@ -102,7 +104,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   .addOption(permissions.ask)
   .addOption(permissions.deny);
 
-export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(base)))
+export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(base, "the run"))))
   .addOption(approvalOption("let it wait for"))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("--estimate", "say what it would cost, and create nothing")
@@ -157,6 +159,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...verify,
     ...plan,
     ...budgetRequest(options),
+    ...variableRequest(options),
   };
 }
 

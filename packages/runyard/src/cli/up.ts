@@ -21,6 +21,7 @@ import {
   parseRole,
   parseStopTimeout,
   type ServerConfiguration,
+  secretsKeyFromEnvironment,
   timingsFromEnvironment,
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
@@ -60,6 +61,8 @@ export const up = command("up", {
   OPENAI_BASE_URL   any OpenAI-compatible endpoint, with a key or without
   RUNYARD_MODEL     the model of runs that name none: its name, or provider/name
   DATABASE_URL      a PostgreSQL server to use in place of the embedded one
+  RUNYARD_SECRETS_KEY
+                    the key of secrets, where several servers share a database
   RUNYARD_HOME      where everything is kept (default: ~/.runyard)
   RUNYARD_ALLOWED_HOSTS
                     names of a proxy in front of the server, with commas
@@ -189,6 +192,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     loginWays: understood(() => readLoginWays(home, env), "Correct it, or leave it out."),
     allowedHosts: understood(() => allowedHostsFromEnvironment(env), "Correct it, or leave it out."),
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
+    secretsKey: understood(() => secretsKeyFromEnvironment(env), "Correct it, or leave it out to use the key of this home."),
     timings: timingsFromEnvironment(env),
     egressNetworks: understood(() => egressNetworksFromEnvironment(env), "Correct it, or leave it out."),
     retention: retentionOf(options, env),

@@ -1,5 +1,15 @@
-import type { AgentLoginChoice, Budget, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
+import type { AgentLoginChoice, Budget, Environment, McpServer, PermissionPolicy, RunSettings } from "@runyard/sdk/contract";
 import { lowestLimit } from "./approval.ts";
+
+/** A text that is encrypted, and the id of the key. */
+export interface SealedText {
+  readonly keyId: string;
+  /** In base64. */
+  readonly sealed: string;
+}
+
+/** A server as it is stored: the values of its headers encrypted, but for those that were only just given. */
+export type StoredMcpServer = Omit<McpServer, "headers"> & { readonly headers?: Readonly<Record<string, string | SealedText>> | undefined };
 
 /** What a saved agent is, beside its name; with the secrets of its servers. */
 export interface AgentDefinition {
@@ -13,7 +23,10 @@ export interface AgentDefinition {
   readonly instructions: string | null;
   /** As it was asked for: what it comes to depends on the sandbox of each run. */
   readonly permissionPolicy: PermissionPolicy | null;
-  readonly mcpServers: readonly McpServer[];
+  readonly mcpServers: readonly StoredMcpServer[];
+  /** Not there in agents that earlier versions saved, like the next one. */
+  readonly environment?: Environment | undefined;
+  readonly secrets?: readonly string[] | undefined;
   readonly settings: RunSettings;
   readonly plan: boolean | null;
   readonly budget: Budget | null;
@@ -30,7 +43,9 @@ export interface AgentChange {
   readonly model?: Change<string>;
   readonly instructions?: Change<string>;
   readonly permissionPolicy?: Change<PermissionPolicy>;
-  readonly mcpServers?: Change<readonly McpServer[]>;
+  readonly mcpServers?: Change<readonly StoredMcpServer[]>;
+  readonly environment?: Change<Environment>;
+  readonly secrets?: Change<readonly string[]>;
   readonly settings?: Change<RunSettings>;
   readonly plan?: Change<boolean>;
   readonly budget?: Change<Budget>;
@@ -48,6 +63,8 @@ export const PLAIN_AGENT: AgentDefinition = {
   instructions: null,
   permissionPolicy: null,
   mcpServers: [],
+  environment: {},
+  secrets: [],
   settings: {},
   plan: null,
   budget: null,
@@ -67,6 +84,8 @@ export function changeAgent(before: AgentDefinition, change: AgentChange): Agent
     instructions: after("instructions", null),
     permissionPolicy: after("permissionPolicy", null),
     mcpServers: after("mcpServers", []),
+    environment: after("environment", {}),
+    secrets: after("secrets", []),
     settings: after("settings", {}),
     plan: after("plan", null),
     budget: after("budget", null),
@@ -86,7 +105,7 @@ export interface RunWishes {
   readonly login?: AgentLoginChoice | undefined;
   readonly model?: string | undefined;
   readonly permissionPolicy?: PermissionPolicy | undefined;
-  readonly mcpServers?: readonly McpServer[] | undefined;
+  readonly mcpServers?: readonly StoredMcpServer[] | undefined;
   readonly settings?: RunSettings | undefined;
   readonly plan?: boolean | undefined;
   readonly budget?: Budget | undefined;
@@ -97,7 +116,7 @@ export interface ResolvedWishes {
   readonly login: AgentLoginChoice;
   readonly model: string | undefined;
   readonly permissionPolicy: PermissionPolicy | undefined;
-  readonly mcpServers: readonly McpServer[];
+  readonly mcpServers: readonly StoredMcpServer[];
   readonly settings: RunSettings;
   readonly plan: boolean | undefined;
   /** null: there is no limit. */

@@ -23,6 +23,7 @@ import { grantedPermissions, policyWithin, whyNotKept } from "../core/run-permis
 import { planSettingsOf } from "../core/plan.ts";
 import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
+import { resolveVariables } from "../core/variables.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { readEvents, type StoredEvent } from "../store/events.ts";
@@ -39,6 +40,8 @@ import {
 } from "../store/run-row.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
+import type { Vault } from "../store/vault.ts";
+import { variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts";
 import { continueTurn } from "./continue-run.ts";
@@ -56,7 +59,9 @@ import { createRecordings, type RecordingReader } from "./recordings.ts";
 import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
+import { sealHeaders } from "../store/sealed-headers.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
+import { createSecrets, requireSecrets } from "./secrets.ts";
 import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { createUsage } from "./usage.ts";
@@ -66,6 +71,8 @@ import { CLAIM, control, type Wakes } from "./wakes.ts";
 export interface EngineOptions {
   readonly db: Database;
   readonly wakes: Wakes;
+  /** Encrypts secrets. */
+  readonly vault: Vault;
   readonly now: () => number;
   /** What the profile needs, or undefined for an unknown one. */
   readonly describeAgent: (profile: string) => AgentNeeds | undefined;
@@ -172,7 +179,7 @@ export function createEngine(options: EngineOptions) {
     if (before !== null) return before;
     const agent = await resolveAgent(options, principal.orgId, input.agent);
     const { definition } = agent;
-    const asked = withAgent({ ...input, login: input.agent?.login }, definition);
+    const asked = withAgent({ ...sealedWishes(options, principal, input), login: input.agent?.login }, definition);
     const { settings } = asked;
     const isOwnLogin = asked.login === "own";
     if (isOwnLogin) requireOwnLogin(agent.needs);
@@ -196,6 +203,9 @@ export function createEngine(options: EngineOptions) {
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
+    const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
+    const names = given.secrets ?? [];
+    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id });
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
     const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {
@@ -218,6 +228,7 @@ export function createEngine(options: EngineOptions) {
       ...(input.files !== undefined && { files: input.files }),
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
+      ...given,
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
@@ -296,6 +307,7 @@ export function createEngine(options: EngineOptions) {
     ...createUsage(db, load),
     ...createMetrics(db, load),
     ...createSettings(options),
+    ...createSecrets(options),
     ...createSavedAgents(options),
     status: createStatus(options),
     listModels: () => listModels(options.status),
@@ -407,6 +419,15 @@ function creationEvents(created: {
   if (error !== null) events.push({ type: "run.failed", data: { error } });
   if (approval !== null) events.push(...eventsFrom(requestedFact(approval)));
   return events;
+}
+
+/** The values of headers are encrypted from here on. */
+function sealedWishes(
+  { vault }: Pick<EngineOptions, "vault">,
+  { orgId }: Principal,
+  input: z.output<typeof createRunSchema>,
+): Parameters<typeof withAgent>[0] {
+  return input.mcpServers === undefined ? input : { ...input, mcpServers: sealHeaders(vault, orgId, input.mcpServers) };
 }
 
 const MISSING_NAMED = 10;

@@ -47,6 +47,7 @@ export async function createReplay(
       branch: recorded.branch,
       baseCommit: recorded.base_commit,
       spec: recorded.spec,
+      agentId: recorded.agent_id,
       simulated: recorded.simulated,
       usage: NO_USAGE,
       status: "pending",

@@ -7,7 +7,7 @@ import {
   type SavedAgentPage,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
-import { type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
+import { type AgentChange, type AgentDefinition, changeAgent, PLAIN_AGENT } from "../core/saved-agent.ts";
 import { nanoUsdOf } from "../core/usage.ts";
 import {
   changeSavedAgent,
@@ -18,6 +18,7 @@ import {
   savedAgentNames,
   toSavedAgent,
 } from "../store/saved-agents.ts";
+import { sealHeaders } from "../store/sealed-headers.ts";
 import { readPage } from "./cursor.ts";
 import type { AgentNeeds, EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
@@ -31,7 +32,7 @@ type Profiles = Pick<EngineOptions, "describeAgent" | "agentNames">;
 const NAMES_TOLD = 20;
 
 /** The saved agents of an organization. Runs that exist keep what they were given. */
-export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes"> & Profiles) {
+export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes" | "vault"> & Profiles) {
   const { db, wakes } = options;
   return {
     listAgents({ orgId }: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage> {
@@ -40,7 +41,7 @@ export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes"> &
 
     async createAgent(principal: Principal, { name, dailyCapUsd, ...input }: z.output<typeof createAgentSchema>): Promise<SavedAgent> {
       requireFreeName(options, name);
-      const definition = checked(options, changeAgent(PLAIN_AGENT, input));
+      const definition = checked(options, changeAgent(PLAIN_AGENT, sealed(options, principal.orgId, input)));
       const row = await insertSavedAgent(db, {
         orgId: principal.orgId,
         id: newId("agent"),
@@ -54,7 +55,7 @@ export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes"> &
 
     async getAgent(principal: Principal, idOrName: string): Promise<SavedAgent> {
       const row = await findSavedAgent(db, principal.orgId, idOrName);
-      if (row === undefined) throw notFound(idOrName);
+      if (row === undefined) throw agentNotFound(idOrName);
       return toSavedAgent(row);
     },
 
@@ -64,12 +65,13 @@ export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes"> &
       { name, dailyCapUsd, ...change }: z.output<typeof changeAgentSchema>,
     ): Promise<SavedAgent> {
       if (name !== undefined) requireFreeName(options, name);
+      const stored = sealed(options, principal.orgId, change);
       const row = await changeSavedAgent(db, { orgId: principal.orgId, idOrName }, (before) => ({
         name: name ?? before.name,
-        definition: checked(options, changeAgent(before.definition, change)),
+        definition: checked(options, changeAgent(before.definition, stored)),
         daily_cap_nano: dailyCapUsd === undefined ? before.daily_cap_nano : capOf(dailyCapUsd),
       }));
-      if (row === "missing") throw notFound(idOrName);
+      if (row === "missing") throw agentNotFound(idOrName);
       if (row === "taken") throw taken(name ?? idOrName);
       // A higher cap may let go what waited for it.
       wakes.notify(CLAIM);
@@ -77,11 +79,16 @@ export function createSavedAgents(options: Pick<EngineOptions, "db" | "wakes"> &
     },
 
     async deleteAgent(principal: Principal, idOrName: string): Promise<void> {
-      if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw notFound(idOrName);
+      if (!(await deleteSavedAgent(db, principal.orgId, idOrName))) throw agentNotFound(idOrName);
       // So does one that is gone.
       wakes.notify(CLAIM);
     },
   };
+}
+
+/** The change as it is stored: the values of headers are encrypted. */
+function sealed({ vault }: Pick<EngineOptions, "vault">, orgId: string, change: AgentChange): AgentChange {
+  return change.mcpServers == null ? change : { ...change, mcpServers: sealHeaders(vault, orgId, change.mcpServers) };
 }
 
 function capOf(dailyCapUsd: number | null | undefined): number | null {
@@ -154,6 +161,6 @@ function taken(name: string): RunyardError {
   return new RunyardError("agent_exists", `There is a saved agent ${name} already. Change it, or take another name.`);
 }
 
-function notFound(idOrName: string): RunyardError {
+export function agentNotFound(idOrName: string): RunyardError {
   return new RunyardError("agent_not_found", `There is no saved agent ${idOrName}. Saved agents are listed by GET /v1/agents.`);
 }

@@ -60,5 +60,9 @@ export function createSettings({ db, wakes, inspectRepository }: Pick<EngineOpti
 
 function known(row: RepositoryRow | undefined, id: string): RepositoryRow {
   if (row !== undefined) return row;
-  throw new RunyardError("repository_not_found", `There is no repository ${id}. Repositories are listed by GET /v1/repositories.`);
+  throw repositoryNotFound(id);
+}
+
+export function repositoryNotFound(id: string): RunyardError {
+  return new RunyardError("repository_not_found", `There is no repository ${id}. Repositories are listed by GET /v1/repositories.`);
 }

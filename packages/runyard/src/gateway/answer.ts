@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { ErrorShape } from "./error-shapes.ts";
-import type { Redactor } from "./redact.ts";
+import type { Redactor } from "../redact.ts";
 import type { Refusal } from "./refusal.ts";
 
 /** How long a client may take to read the end of an answer that broke. */

@@ -129,6 +129,13 @@ test("a host that is not allowed is refused with what to do, and written down on
   expect(asked).toEqual([]);
 });
 
+test("what is written down of a target holds no secret of the run, nor the beginning of one", async () => {
+  run = { ...run, secrets: [{ name: "TOKEN", value: "decoy-of-a-secret" }] };
+  await connectTo("decoy-of-a-secret.example:443");
+  await connectTo(`${"x".repeat(290)}decoy-of-a-secret.example:443`);
+  expect(denied).toMatchObject([{ target: "[secret TOKEN].example:443" }, { target: `${"x".repeat(290)}[secret TO` }]);
+});
+
 test("a host that is away is no refusal", async () => {
   expect((await connectTo("gone.allowed.example:443")).answer).toMatch(/^HTTP\/1\.1 502 [^]*ENOTFOUND/);
   names.set("closed.allowed.example", ["127.0.0.1"]);

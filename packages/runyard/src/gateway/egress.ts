@@ -4,6 +4,7 @@ import { connect, type LookupFunction, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { allowsTarget, parseTarget, type Target } from "../core/egress.ts";
+import { createRedactor } from "../redact.ts";
 import { ForbiddenAddress } from "./guarded-lookup.ts";
 import { networksOf, publicLookup } from "./public-lookup.ts";
 import { Refusal } from "./refusal.ts";
@@ -72,7 +73,9 @@ export function createEgress(options: EgressOptions): EgressProxy {
     throw deny(run, named.text, reason ?? "no name of a host");
   };
   const deny = (run: LiveRun, text: string, reason: string): Refusal => {
-    const target = text.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 300);
+    // What is cut off must not leave the beginning of a secret, which nobody would know any more.
+    const hidden = createRedactor([run.token], run.secrets).text(text);
+    const target = hidden.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 300);
     const before = denied.get(run.closed) ?? new Set();
     denied.set(run.closed, before);
     if (!before.has(`${target} ${reason}`) && before.size < MAX_DENIED) {

@@ -8,7 +8,7 @@ import { headersOf, ownTokenOf } from "./own-login.ts";
 import { meterOutput, type OutputMeter } from "./output-seen.ts";
 import { type Rates, ratesOf } from "./prices.ts";
 import type { CallEnd, CallRecord, Recorder } from "./recorder.ts";
-import { createRedactor, type Redactor } from "./redact.ts";
+import { createRedactor, type Redactor } from "../redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
 import { type Ending, Interruption, relayAnswer } from "./relay.ts";
@@ -116,7 +116,7 @@ function openRecord(
   money: { readonly rates: Rates | null; readonly reserve: Amount | null },
 ): CallRecord {
   const { provider, model } = request;
-  const redactor = createRedactor([provider.apiKey, run.token, ownTokenOf(run, clientHeaders)]);
+  const redactor = createRedactor([provider.apiKey, run.token, ownTokenOf(run, clientHeaders)], run.secrets);
   const call = { provider: provider.name, model, path: format.doorPath, replays: null };
   return orNotMade(() => recorder.open({ run, ...call, ...money, request: raw, redactor }));
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { ChosenModel } from "./choose-model.ts";
 import { createArraySplitter } from "./json-array.ts";
 import { prepareRequest, readWholeAnswer, watchStream } from "./openai-chat.ts";
-import { createRedactor } from "./redact.ts";
+import { createRedactor } from "../redact.ts";
 import { createSseSplitter, dataOf } from "./sse.ts";
 import { openaiAt } from "./testing/provider.ts";
 import { NO_TOKENS, readEvent } from "./wire-format.ts";

@@ -8,7 +8,7 @@ import { exchangesFile } from "./files.ts";
 import { type BudgetedCall, createLedger, type Ledger } from "./ledger.ts";
 import { openaiChat } from "./openai-chat.ts";
 import { type CallRecord, createRecorder, type Recorder } from "./recorder.ts";
-import { createRedactor } from "./redact.ts";
+import { createRedactor } from "../redact.ts";
 import { newRun } from "./testing/host.ts";
 import { openaiAt } from "./testing/provider.ts";
 import { NO_TOKENS } from "./wire-format.ts";

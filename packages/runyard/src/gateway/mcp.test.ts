@@ -9,7 +9,7 @@ import { identifyProcess } from "../process-identity.ts";
 import { startMcpServer, type TestMcpServer } from "../testing/mcp-server.ts";
 import type { Gateway } from "./client.ts";
 import { ForbiddenAddress, guardedLookup } from "./guarded-lookup.ts";
-import { createStreamRedactor } from "./redact.ts";
+import { createStreamRedactor } from "../redact.ts";
 import { call } from "./testing/caller.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { type SeenRequest, useProviders } from "./testing/provider.ts";

@@ -4,7 +4,7 @@ import https from "node:https";
 import { beginAnswer } from "./answer.ts";
 import { checkHost, ForbiddenAddress, guardedLookup } from "./guarded-lookup.ts";
 import type { RemoteMcpServer } from "./mcp-server.ts";
-import { createRedactor, createStreamRedactor } from "./redact.ts";
+import { createRedactor, createStreamRedactor } from "../redact.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
 

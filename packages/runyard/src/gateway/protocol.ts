@@ -105,6 +105,8 @@ export const registerRunSchema = z.strictObject({
     .strictObject({ runId: runIdSchema, turn: z.number().int().min(1) })
     .nullable()
     .default(null),
+  /** What its agent was given as secrets: kept out of what is recorded. */
+  secrets: z.array(z.strictObject({ name: z.string(), value: z.string() })).default([]),
   /** Hosts that its programs may reach, as patterns (core/egress.ts), presets written out. */
   egress: z.array(z.string()).default([]),
   /** Networks of this host's surroundings, as `10.0.0.0/8`, in which those hosts may be. */

@@ -3,7 +3,7 @@ import { modelFacts } from "./model-facts.ts";
 import type { Provider, ProviderApi, ProviderModels } from "./protocol.ts";
 import { anthropicHeaders, geminiHeaders, openaiHeaders } from "./provider-headers.ts";
 import { readBounded } from "./read-bounded.ts";
-import { createRedactor } from "./redact.ts";
+import { createRedactor } from "../redact.ts";
 import { callUpstream, urlBelow } from "./upstream.ts";
 import { messageIn } from "./wire-format.ts";
 

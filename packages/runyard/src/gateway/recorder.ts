@@ -1,13 +1,14 @@
 import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import type { ExchangeSide } from "@runyard/sdk/contract";
 import { type Amount, counted } from "../core/spending.ts";
 import type { DivergenceLine, EgressLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
 import { bodyFile, exchangesFile, runDir } from "./files.ts";
+import { hideInStream } from "./hide-in-stream.ts";
 import { appendLines } from "./journal-file.ts";
 import { forgetRuns, markRun } from "./lives.ts";
 import type { Rates } from "./prices.ts";
-import type { Redactor } from "./redact.ts";
+import type { Redactor } from "../redact.ts";
 import type { RegisteredRun } from "./protocol.ts";
 import { NO_TOKENS, type TokenCounts } from "./wire-format.ts";
 
@@ -162,6 +163,13 @@ interface Bodies {
   finish(): Promise<void>;
 }
 
+/** Models say a secret in pieces, which nobody can know before the whole answer is there. */
+async function hidePieces(file: string, redactor: Redactor): Promise<void> {
+  const bytes = await readFile(file);
+  const hidden = hideInStream(bytes, redactor);
+  if (hidden !== bytes) await writeFile(file, hidden, { mode: 0o600 });
+}
+
 /** A body that cannot be written costs the recording, never the call. */
 function recordBodies(
   fileOf: (side: ExchangeSide) => string,
@@ -204,6 +212,7 @@ function recordBodies(
       writeGathered();
       response.end();
       await Promise.all([requestWritten, closed]);
+      if (redactor.hasSecrets && !failed) await hidePieces(fileOf("response"), redactor).catch(complain);
     },
   };
 }

@@ -4,7 +4,7 @@ import { beginAnswer, breakOff, passedHeaders, refuse } from "./answer.ts";
 import { createArraySplitter } from "./json-array.ts";
 import type { OutputMeter } from "./output-seen.ts";
 import type { CallEnd, CallRecord } from "./recorder.ts";
-import type { Redactor } from "./redact.ts";
+import type { Redactor } from "../redact.ts";
 import { Refusal } from "./refusal.ts";
 import { type Block, createSseSplitter } from "./sse.ts";
 import { errorMessageOf, NO_TOKENS, type PreparedRequest, readEvent, type StreamWatcher, type WireFormat } from "./wire-format.ts";

@@ -9,7 +9,7 @@ import type { ListedModels } from "./models.ts";
 import { MODEL_ALIAS } from "./protocol.ts";
 import type { CallRecord, Recorder } from "./recorder.ts";
 import { callsOfTurn, readBody, type RecordedBody, type RecordedCall, readRecording } from "./recordings.ts";
-import { createRedactor } from "./redact.ts";
+import { createRedactor } from "../redact.ts";
 import type { LiveRun } from "./registry.ts";
 import { giveAnswer, refuseCall, UNANSWERED } from "./replay-answer.ts";
 import type { WireFormat } from "./wire-format.ts";
@@ -118,7 +118,7 @@ type Begun =
 
 /** Finds a call's place in the recording and journals its beginning, and how it differs where it does. */
 async function begin(gatewayDir: string, { recorder, run, standing, call }: Beginning): Promise<Begun> {
-  const redactor = createRedactor([run.token]);
+  const redactor = createRedactor([run.token], run.secrets);
   const { raw } = call;
   const path = call.format.doorPath;
   const found = await find(gatewayDir, { run, standing, path, body: redactor.bytes(raw).toString() });

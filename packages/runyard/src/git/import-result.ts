@@ -1,11 +1,13 @@
 import { lstat } from "node:fs/promises";
 import path from "node:path";
+import type { Redactor } from "../redact.ts";
 import { withQuarantine } from "./bare-repository.ts";
 import { QUIET_FETCH } from "./cache.ts";
 import { noticeText, readCommitResult, type ResultNotice } from "./commit-result.ts";
 import { git, GitError, type GitHost, tryGit } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
+import { scanCommits, type SecretPlace } from "./scan-commits.ts";
 
 /** Largest bundle that is taken. */
 const MAX_BUNDLE_BYTES = 2 * 1024 ** 3;
@@ -19,6 +21,8 @@ export interface ImportOptions {
   readonly runId: string;
   /** Largest bundle that is taken, in bytes; default 2 GiB. */
   readonly maxBytes?: number;
+  /** Knows the secrets that must not be in a result. */
+  readonly redactor?: Redactor;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -26,6 +30,19 @@ export interface ImportedResult {
   /** The commit that the run made, now in the cache; null when it changed nothing. */
   readonly head: string | null;
   readonly notices: readonly ResultNotice[];
+}
+
+/** A result holds secrets of its run: it was not taken. The message says where, and no value. */
+export class SecretsInResultError extends Error {
+  override readonly name = "SecretsInResultError";
+  constructor(found: readonly SecretPlace[]) {
+    super(found.map(placeWords).join("; "));
+  }
+}
+
+function placeWords({ label, commit, file, line }: SecretPlace): string {
+  const where = file === null ? "in the message or the names" : line === null ? `in the file name ${file}` : `in ${file}, line ${line}`;
+  return `${label} ${where} of the commit ${commit.slice(0, 10)}`;
 }
 
 function malformed(reason: string): GitError {
@@ -58,7 +75,7 @@ export async function unpack(
 /**
  * Takes what a run has made into the cache. Everything in `resultsDir` is untrusted: the bundle is opened
  * in a quarantine, and only the commits between `base` and the result, with every object checked, come from
- * there into the cache. Can be repeated. Throws GitError, or Error where `result.json` is not readable.
+ * there into the cache, and none of them where one holds a secret. Can be repeated. Throws SecretsInResultError, GitError, or Error where `result.json` is not readable.
  */
 export async function importResult(host: GitHost, options: ImportOptions): Promise<ImportedResult> {
   const { cachePath, resultsDir, runId, signal } = options;
@@ -73,6 +90,10 @@ export async function importResult(host: GitHost, options: ImportOptions): Promi
   await requireBundle(bundle, options.maxBytes ?? MAX_BUNDLE_BYTES);
   await withQuarantine(host, { lender: cachePath, example: base }, async (quarantine) => {
     await unpack(host, quarantine, { bundle, base, head, signal });
+    if (options.redactor !== undefined) {
+      const found = await scanCommits(host, { gitDir: quarantine, base, head, redactor: options.redactor, signal });
+      if (found.length > 0) throw new SecretsInResultError(found);
+    }
     const fetch = ["--git-dir", cachePath, "-c", "fetch.fsckObjects=true", ...QUIET_FETCH, "--", quarantine, `+${head}:${ref}`];
     await withLocks(cachePath, [ref], () => git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS }));
   });

@@ -1,7 +1,7 @@
 /** From an agent's workspace to a branch of the user's repository, step by step. */
 export { commitArgv, type CommitOptions } from "./commit.ts";
 export { copyTreeForCommit } from "./copy-tree.ts";
-export { importResult, type ImportedResult, type ImportOptions } from "./import-result.ts";
+export { SecretsInResultError, importResult, type ImportedResult, type ImportOptions } from "./import-result.ts";
 export type { ResultNotice } from "./commit-result.ts";
 export { type CommitPair, type DiffStat, diffStat, patch } from "./diff.ts";
 export { treeOf } from "./tree-of.ts";

@@ -28,8 +28,8 @@ export function agentDir(ctx: RunnerContext, row: RunRow): string {
   return attemptDirs(ctx.home, row).step("agent");
 }
 
-/** Starts the run's agent, unless its directory tells that it was started before; returns that directory. */
-export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<string> {
+/** Starts the run's agent with these secrets, unless its directory tells that it was started before; returns that directory. */
+export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Readonly<Record<string, string>>): Promise<string> {
   const dirs = attemptDirs(ctx.home, row);
   const dir = dirs.step("agent");
   if (readShimPid(dir) !== null || readExitCode(dir) !== null) return dir;
@@ -52,7 +52,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow): Promise<strin
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env: { ...env, ...proxyEnv(row, context) },
+    env: { ...row.spec.environment, ...secrets, ...env, ...proxyEnv(row, context) },
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
       ...mounts,

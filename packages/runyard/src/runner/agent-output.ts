@@ -7,8 +7,10 @@ import {
   type ExchangeClose,
   parseExchangeLine,
 } from "../gateway/exchange-journal.ts";
+import type { Redactor } from "../redact.ts";
 import { type JournalLine, OutReader } from "../sandbox/journal.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { heldBack } from "./hide-in-lines.ts";
 
 /** Longest time that pieces of a message wait for more of them, in milliseconds. */
 const HOLD_MS = 60;
@@ -45,7 +47,13 @@ export interface AgentOutput {
   close(): void;
 }
 
-export function openAgentOutput(options: { readonly dir: string; readonly exchangesFile: string; readonly row: RunRow }): AgentOutput {
+export function openAgentOutput(options: {
+  readonly dir: string;
+  readonly exchangesFile: string;
+  readonly row: RunRow;
+  /** Pieces of a message that may end in the middle of a secret wait for the next ones. */
+  readonly redactor: Redactor;
+}): AgentOutput {
   const out = new OutReader(path.join(options.dir, "out"), options.row.out_cursor);
   const exchanges = openExchanges(options.exchangesFile, options.row.usage_cursor);
   let lines: JournalLine[] = [];
@@ -56,11 +64,14 @@ export function openAgentOutput(options: { readonly dir: string; readonly exchan
   let budget: BudgetLine | null = null;
   let usageTo = options.row.usage_cursor;
   let heldSinceMs: number | null = null;
+  let isUndecided = false;
 
   return {
     read() {
       const got = out.read();
-      lines.push(...got.lines.filter(saysSomething));
+      const said = got.lines.filter(saysSomething);
+      lines.push(...said);
+      if (said.length > 0) isUndecided = false;
       outTo = got.next;
       const closed = exchanges.read();
       calls.push(...closed.calls);
@@ -75,8 +86,19 @@ export function openAgentOutput(options: { readonly dir: string; readonly exchan
       if (lines.length === 0 && !hasNews) return null;
       heldSinceMs ??= nowMs;
       if (!flush && nowMs - heldSinceMs < HOLD_MS && calls.length === 0 && budget === null && lines.every(isPiece)) return null;
-      const batch = { lines, outTo, calls, divergences, denied, budget, usageTo };
-      lines = [];
+      const later = flush ? [] : heldBack(lines, options.redactor);
+      isUndecided = later.length === lines.length && lines.length > 0;
+      if (isUndecided && !hasNews) return null;
+      const batch = {
+        lines: lines.slice(0, lines.length - later.length),
+        outTo: later[0]?.offset ?? outTo,
+        calls,
+        divergences,
+        denied,
+        budget,
+        usageTo,
+      };
+      lines = later;
       calls = [];
       divergences = [];
       denied = [];
@@ -84,7 +106,8 @@ export function openAgentOutput(options: { readonly dir: string; readonly exchan
       heldSinceMs = null;
       return batch;
     },
-    heldMs: (nowMs) => (heldSinceMs === null ? null : Math.max(0, heldSinceMs + HOLD_MS - nowMs)),
+    // What is undecided waits for more, and for nothing else.
+    heldMs: (nowMs) => (heldSinceMs === null || isUndecided ? null : Math.max(0, heldSinceMs + HOLD_MS - nowMs)),
     get openCalls() {
       return exchanges.open();
     },

@@ -9,6 +9,7 @@ import type { RunnerContext } from "./context.ts";
 import { policyInForce } from "./current-policy.ts";
 import { mcpServersFor } from "./mcp-servers.ts";
 import { loginOf } from "./own-login.ts";
+import type { RunSecrets } from "./run-secrets.ts";
 import { runToolsFor } from "./run-tools.ts";
 
 /** What a run's conversation needs to know from outside. */
@@ -56,12 +57,15 @@ function earlierOf(row: RunRow): Pick<ConversationSpec, "earlier"> {
   return { earlier: { sessionId: carry.sessionId, retold } };
 }
 
-/** The gateway token of the run, and the login that its agent may have, are the secrets inside the sandbox; they must not reach the log. */
-export function redactor(ctx: RunnerContext, row: RunRow): (text: string) => string {
+/**
+ * Nothing that is secret in the sandbox must reach the log: the run's token for the gateway, the login that its agent may have, and
+ * what it was given.
+ */
+export function redactor(ctx: RunnerContext, row: RunRow, secrets: RunSecrets): (text: string) => string {
   const token = ctx.gatewayToken(row);
   const login = loginOf(ctx, row)?.accessToken;
   return (text) => {
     const redacted = text.replaceAll(token, "[gateway token]");
-    return login === undefined ? redacted : redacted.replaceAll(login, "[login token]");
+    return secrets.redactor.text(login === undefined ? redacted : redacted.replaceAll(login, "[login token]"));
   };
 }

@@ -67,18 +67,19 @@ export async function workToEnd(
     token: ctx.gatewayToken(row),
     model,
     simulated: row.simulated,
-    mcpServers: remoteServersOf(row),
+    mcpServers: remoteServersOf(ctx, row),
     // A replay does what was done before, without anybody outside.
     egress: row.replay === null ? egressPatterns(row.spec.egress ?? []) : [],
     egressNetworks: [...ctx.egressNetworks],
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
+    secrets: [...handle.secrets.given],
     ...gatewayBudget(row),
     ...gatewayLogin(ctx, row),
   });
   // It starts while what it is to be told is committed: it is told nothing before, and whoever starts it again finds it.
-  const [started, given] = await Promise.allSettled([startAgent(ctx, row), giveTask(handle, spec)]);
+  const [started, given] = await Promise.allSettled([startAgent(ctx, row, handle.secrets.environment), giveTask(handle, spec)]);
   if (given.status === "rejected") throw given.reason;
   if (started.status === "rejected") throw started.reason;
   const dir = started.value;
@@ -87,7 +88,13 @@ export async function workToEnd(
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
-  requireSuccess(handle.row, { dir, ending: { ...ending, oomKills }, redact: redactor(ctx, row), renewLogin: renewalOf(ctx, row) });
+  requireSuccess(handle.row, {
+    dir,
+    ending: { ...ending, oomKills },
+    redact: redactor(ctx, row, handle.secrets),
+    secrets: handle.secrets,
+    renewLogin: renewalOf(ctx, row),
+  });
   await withdrawRequests(ctx, handle);
 }
 
@@ -124,11 +131,23 @@ async function followAgent(
   const { row } = handle;
   const { turn } = attemptState(row);
   if (turn === undefined) throw new Error(`The agent of run ${row.id} has not been given its task yet`);
-  const output = openAgentOutput({ dir: options.dir, exchangesFile: ctx.gateway.exchangesFile(row.id), row });
+  const output = openAgentOutput({
+    dir: options.dir,
+    exchangesFile: ctx.gateway.exchangesFile(row.id),
+    row,
+    redactor: handle.secrets.redactor,
+  });
   const input = openAgentInput(ctx, handle, options.dir);
   const usage = watchUsage(ctx, row, { step: "agent" });
   try {
-    return await follow(ctx, handle, { ...options, spec: conversationSpec(ctx, row), turn, output, input, redact: redactor(ctx, row) });
+    return await follow(ctx, handle, {
+      ...options,
+      spec: conversationSpec(ctx, row),
+      turn,
+      output,
+      input,
+      redact: redactor(ctx, row, handle.secrets),
+    });
   } finally {
     output.close();
     input.close();
@@ -171,7 +190,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         isTold = await input.flush();
       }
       const { more } = output.read();
-      const batch = output.due(ctx.now(), { flush: gone });
+      const batch = output.due(ctx.now(), { flush: gone && !more });
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
         const digested = await digest(handle, { batch, spec: terms, turn, redact, dir });

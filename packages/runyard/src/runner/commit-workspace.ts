@@ -1,4 +1,5 @@
 import { commitArgv, copyTreeForCommit } from "../git/publish.ts";
+import type { Redactor } from "../redact.ts";
 import { promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { cachePathOf, turnHead } from "./attempt-state.ts";
@@ -23,12 +24,12 @@ export function turnBase(row: RunRow): string {
 export async function commitWorkspace(
   ctx: RunnerContext,
   row: RunRow,
-  options: { readonly name: RepeatableStep; readonly resultsDir: string; readonly end: AbortSignal },
+  options: { readonly name: RepeatableStep; readonly resultsDir: string; readonly redactor: Redactor; readonly end: AbortSignal },
 ): Promise<string> {
   const { name, resultsDir, end } = options;
   const dirs = attemptDirs(ctx.home, row);
   const cachePath = cachePathOf(row);
-  const what = { cachePath, branch: resultBranch(row.id), message: commitMessage(row), resultsDir };
+  const what = { cachePath, branch: resultBranch(row.id), message: options.redactor.text(commitMessage(row)), resultsDir };
   if (row.spec.sandboxDriver === "process") {
     // Nothing holds that tree's configuration back: its files are copied, its git is left alone.
     return copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: turnBase(row), signal: end });

@@ -5,7 +5,9 @@ import { judgeTurn } from "../core/outcome.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { diskFullError } from "./disk-full.ts";
+import { lastBytes, tailMargin } from "./hide-in-lines.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
+import type { RunSecrets } from "./run-secrets.ts";
 
 /** How an agent ended, and the turn as far as its journal tells. */
 export interface Ending {
@@ -18,12 +20,21 @@ export interface Ending {
   readonly oomKills: number;
 }
 
+/** How much of the end of what an agent complained of is looked at. */
+const STDERR_BYTES = 4_096;
+
 /** Judges a turn that is over; throws RunFailure with the reason where it did not succeed. */
 export function requireSuccess(
   row: RunRow,
-  options: { readonly dir: string; readonly ending: Ending; readonly redact: (text: string) => string; readonly renewLogin: string | null },
+  options: {
+    readonly dir: string;
+    readonly ending: Ending;
+    readonly redact: (text: string) => string;
+    readonly secrets: RunSecrets;
+    readonly renewLogin: string | null;
+  },
 ): void {
-  const { dir, ending, redact, renewLogin } = options;
+  const { dir, ending, redact, secrets, renewLogin } = options;
   const { turn, code, dismissed, oomKills } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
   if (code === null && !dismissed && turn.conversation.outcome === null) {
@@ -42,7 +53,7 @@ export function requireSuccess(
     renewLogin,
     exit: dismissed ? null : { code },
     oomKills,
-    stderrTail: redact(stderrTail(dir)),
+    stderrTail: lastBytes(redact(stderrTail(dir, STDERR_BYTES + tailMargin(secrets.redactor))), STDERR_BYTES),
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
 }
@@ -65,9 +76,9 @@ function withDiskInMind(dir: string, error: RunError): RunError {
   return full === null ? error : { ...full, message: `${full.message} ${error.message}` };
 }
 
-function stderrTail(dir: string): string {
+function stderrTail(dir: string, bytes: number): string {
   try {
-    return readFileSync(path.join(dir, "err")).subarray(-4_096).toString();
+    return readFileSync(path.join(dir, "err")).subarray(-bytes).toString();
   } catch {
     return "";
   }

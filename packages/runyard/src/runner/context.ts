@@ -8,12 +8,15 @@ import type { Home } from "../home.ts";
 import type { SandboxDriver } from "../sandbox/driver.ts";
 import type { Spawner } from "../sandbox/spawner.ts";
 import type { Database } from "../store/database.ts";
+import type { Vault } from "../store/vault.ts";
 import type { RunnerLease } from "../store/runner-lease.ts";
 import type { RunRow } from "../store/run-row.ts";
 
 /** What executing runs takes; made once, by main. */
 export interface RunnerContext {
   readonly db: Database;
+  /** Encrypts secrets. */
+  readonly vault: Vault;
   readonly wakes: Wakes;
   /** This runner's word that it lives. Without it, nothing is begun: somebody else may be about to. */
   readonly lease: Pick<RunnerLease, "whenHeld">;

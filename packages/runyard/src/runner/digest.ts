@@ -10,6 +10,7 @@ import type { Batch } from "./agent-output.ts";
 import { budgetEvents } from "./budget.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { noteDivergences } from "./replay.ts";
+import { hideInLines, withoutHalves } from "./hide-in-lines.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /**
@@ -21,7 +22,7 @@ export async function digest(
   input: { batch: Batch; spec: ConversationSpec; turn: TurnState; redact: (text: string) => string; dir: string },
 ): Promise<{ readonly turn: TurnState; readonly answers: boolean }> {
   const { batch, spec, turn, redact, dir } = input;
-  const lines = batch.lines.map((line) => ("text" in line ? { ...line, text: redact(line.text) } : line));
+  const lines = hideInLines(batch.lines, { redactor: handle.secrets.redactor, redact });
   const step = receive(turn.conversation, spec, lines);
   const diverged = await noteDivergences(handle, batch.divergences);
   const usage = usageAfter(handle.row.usage, batch.calls);
@@ -34,7 +35,7 @@ export async function digest(
     lastError: failed === undefined ? turn.lastError : { status: failed.status, message: failed.error ?? "no answer" },
   };
   const events = [
-    ...step.events.map((event) => withPid(event, dir)),
+    ...step.events.map((event) => withoutHalves(withPid(event, dir), handle.secrets.redactor)),
     ...outages,
     ...deniedEvents(batch.denied),
     ...callEvents(batch.calls, usage),

@@ -13,6 +13,7 @@ import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, stepsOf } from "./directories.ts";
 import { diskFullCause } from "./disk-full.ts";
 import { watchForEnd } from "./end-watch.ts";
+import { openRunSecrets } from "./give-secrets.ts";
 import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
 import { forgetLogin } from "./own-login.ts";
@@ -54,8 +55,9 @@ interface Decided {
 export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
   let current: RunRow | undefined = row;
   let decided: Decided | null = null;
+  const secrets = openRunSecrets(ctx, row);
   for (let retryMs = FIRST_RETRY_MS; current !== undefined; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {
-    const handle = runHandle(ctx, current);
+    const handle = runHandle(ctx, current, secrets);
     try {
       decided ??= await workThrough(ctx, handle);
       if (decided !== null && isInHand(handle.row)) await endRun(ctx, handle, decided.reason);
@@ -72,7 +74,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       if (error instanceof FencedError) await letGoOf(ctx, handle.row);
       if (isOthersNow(error)) return;
       const what = error instanceof DatabaseUnavailableError ? "The database is away" : "A run could not be ended";
-      ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: errorText(error) });
+      ctx.log("warn", `${what}; it is tried again`, { run: row.id, error: secrets.redactor.text(errorText(error)) });
       current = await takeUpAgain(ctx, row, retryMs);
       // While the database was away, the lease may have passed, and the run with it.
       if (current === undefined) await letGoOf(ctx, handle.row);
@@ -88,6 +90,7 @@ async function workThrough(ctx: RunnerContext, handle: RunHandle): Promise<Decid
   try {
     // A run that a server was ending when it was killed must not look like one whose agent broke off.
     await orLeave(ctx, watch.looked);
+    await orLeave(ctx, handle.secrets.load());
     while (isInHand(handle.row)) {
       requireBudget(ctx, handle.row);
       await requireShare(ctx, handle.row);
@@ -166,7 +169,7 @@ async function endRun(ctx: RunnerContext, handle: RunHandle, error: unknown): Pr
   const { row } = handle;
   if (isRelease) return releaseOrEnd(ctx, handle);
   if (!(error instanceof EndRequest || error instanceof RunFailure))
-    ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: errorText(error) });
+    ctx.log("error", "A run ended by an error of the runner", { run: row.id, error: handle.secrets.redactor.text(errorText(error)) });
   const fact = factOf(error, dirs, row.phase);
   const next = await nextAfter(ctx, row, { fact, canGoOn: error instanceof RunFailure && error.canGoOn });
   const last = error instanceof RunFailure ? error.last : null;

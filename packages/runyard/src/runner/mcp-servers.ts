@@ -3,9 +3,13 @@ import type { McpServer } from "@runyard/sdk/contract";
 import type { AcpMcpServer } from "../agents/acp/state.ts";
 import { placeProgram } from "../agents/profiles/custom.ts";
 import type { RemoteMcpServer } from "../gateway/client.ts";
+import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { openHeaders } from "../store/sealed-headers.ts";
+import { type Vault, VaultError } from "../store/vault.ts";
 import { pathsInside } from "./agent-launch.ts";
 import type { RunnerContext } from "./context.ts";
+import { RunFailure } from "./run-handle.ts";
 
 /**
  * The run's MCP servers, as its agent is told of them. One over HTTP is told to be at the gateway, which knows where it
@@ -27,7 +31,21 @@ export function mcpServersFor(ctx: RunnerContext, row: RunRow): AcpMcpServer[] {
   });
 }
 
-/** Those that the gateway must know. */
-export function remoteServersOf({ spec }: Pick<RunRow, "spec">): RemoteMcpServer[] {
-  return (spec.mcpServers ?? []).flatMap(({ name, url, headers = {} }: McpServer) => (url === undefined ? [] : [{ name, url, headers }]));
+/** Those that the gateway must know, with the values of their headers. Throws RunFailure. */
+export function remoteServersOf({ vault }: Pick<RunnerContext, "vault">, { spec, org_id: orgId }: RunRow): RemoteMcpServer[] {
+  return openedFor(vault, orgId, spec.mcpServers ?? []).flatMap(({ name, url, headers = {} }) =>
+    url === undefined ? [] : [{ name, url, headers }],
+  );
+}
+
+function openedFor(vault: Vault, orgId: string, servers: readonly StoredMcpServer[]): McpServer[] {
+  try {
+    return openHeaders(vault, orgId, servers);
+  } catch (error) {
+    if (!(error instanceof VaultError)) throw error;
+    throw new RunFailure({
+      type: "sandbox-unavailable",
+      message: `The headers of the run's MCP servers cannot be read: ${error.message}.`,
+    });
+  }
 }

@@ -52,7 +52,7 @@ export async function makePlan(ctx: RunnerContext, handle: RunHandle, end: Abort
   async function look(name: "plan-before" | "plan-after"): Promise<string> {
     const resultsDir = path.join(attemptDirs(ctx.home, row).results, name);
     mkdirSync(resultsDir, { recursive: true, mode: 0o700 });
-    return commitWorkspace(ctx, row, { name, resultsDir, end });
+    return commitWorkspace(ctx, row, { name, resultsDir, redactor: handle.secrets.redactor, end });
   }
 }
 

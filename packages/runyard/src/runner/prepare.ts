@@ -26,6 +26,7 @@ const PREPARE_TIMEOUT_MS = 600_000;
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   // Said before anything is made for it.
   loginOf(ctx, handle.row);
+  await handle.secrets.give(handle.row);
   const { isTaken, copyOf } = await takeOverWorkspace(ctx, handle);
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);

@@ -1,13 +1,13 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
 import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
-import { branchObstacle, diffStat, importResult, publishBranch } from "../git/publish.ts";
+import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
 import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { concludeReplay } from "./replay.ts";
-import type { RunHandle } from "./run-handle.ts";
+import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /**
  * Brings what the agent did into the user's repository: committed where the agent's tree cannot act on
@@ -39,18 +39,31 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   await handle.happen({ type: "finished", result: { ...unchanged, headBranch: branch, headCommit: commit, ...stat } }, { events: notices });
 
   async function makeCommit(): Promise<{ head: string | null }> {
-    const resultsDir = await commitWorkspace(ctx, row, { name: "commit", resultsDir: attemptDirs(ctx.home, row).results, end });
+    const resultsDir = await commitWorkspace(ctx, row, {
+      name: "commit",
+      redactor: handle.secrets.redactor,
+      resultsDir: attemptDirs(ctx.home, row).results,
+      end,
+    });
     const imported = await importResult(ctx.git, {
       cachePath,
       resultsDir,
       base: turnBase(row),
       runId: row.id,
+      redactor: handle.secrets.redactor,
+    }).catch((error: unknown) => {
+      throw error instanceof SecretsInResultError ? notPublished(error, attemptDirs(ctx.home, row).workspace) : error;
     });
     const events: NewEvent[] = imported.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     const made = { head: imported.head };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;
   }
+}
+
+function notPublished(found: SecretsInResultError, workspace: string): RunFailure {
+  const message = `The result holds what the run was given as a secret: ${found.message}. Nothing was published; what the agent left is in ${workspace}. Tell the agent to take it out of its files, and out of the commits that it made itself, with \`runyard continue\`; and replace the secret if somebody may have seen it.`;
+  return new RunFailure({ type: "policy-violation", message });
 }
 
 /** The commits of the turns before, on one of which the run's branch stands unless somebody moved it. */

@@ -8,6 +8,8 @@ import { noteReplay, type StoredReplay } from "../store/replays.ts";
 import { type Release, releaseRun } from "../store/release.ts";
 import { type Carry, machineState, type RunRow } from "../store/run-row.ts";
 import { commitStep, reloadRun, type RunChange, type StepCommit } from "../store/runs.ts";
+import type { AttemptState } from "./attempt-state.ts";
+import { NO_SECRETS, type RunSecrets } from "./run-secrets.ts";
 
 /** Somebody else owns the run now, or it has ended: whoever sees this stops at once and writes nothing more. */
 export class FencedError extends Error {
@@ -58,6 +60,8 @@ export class Detached extends Error {
 /** One run in the hands of its runner: the row as of the last commit, and the one way to write. */
 export interface RunHandle {
   readonly row: RunRow;
+  /** What it was given as secrets; none of that is in what is written. */
+  readonly secrets: RunSecrets;
   /** Commits, wakes readers, and makes `row` what was committed. Throws FencedError. */
   commit(step: Omit<StepCommit, "run">): Promise<void>;
   /** Ends the attempt and makes `row` the next one's, with the events of the fact and what came before them. Throws FencedError. */
@@ -81,8 +85,13 @@ export interface RunHandle {
   happen(fact: RunFact, more?: Pick<StepCommit, "events" | "lines" | "change">): Promise<void>;
 }
 
-export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }, initial: RunRow): RunHandle {
+export function runHandle(
+  deps: { readonly db: Database; readonly wakes: Wakes },
+  initial: RunRow,
+  secrets: RunSecrets = NO_SECRETS,
+): RunHandle {
   let row = initial;
+  const hide = <T>(value: T): T => secrets.redactor.json(value);
 
   const take = (after: RunRow | undefined): void => {
     if (after === undefined) throw new FencedError(`Run ${row.id} is not this runner's any more`);
@@ -101,21 +110,38 @@ export function runHandle(deps: { readonly db: Database; readonly wakes: Wakes }
       throw new EndRequest({ type: "cancelled", reason: now.cancel_reason });
     take(after);
   };
-  const commit: RunHandle["commit"] = async (step) => take(await commitStep(deps.db, { ...step, run: row }));
+  const commit: RunHandle["commit"] = async ({ events = [], requests = [], change = {}, ...step }) => {
+    const hidden = { events: hide(events), requests: hide(requests), change: hideChange(change) };
+    take(await commitStep(deps.db, { ...step, ...hidden, run: row }));
+  };
+  /** Of paths and names nothing is hidden: they are Runyard's own, and must stay what they are. */
+  const hideChange = ({ state, result, error, ...change }: RunChange): RunChange => ({
+    ...change,
+    ...(state !== undefined && { state: hideState(state as AttemptState) }),
+    ...(result !== undefined && { result: { ...result, summary: hide(result.summary) } }),
+    ...(error !== undefined && { error: hide(error) }),
+  });
+  const hideState = (state: AttemptState): AttemptState => ({
+    ...state,
+    ...(state.turn && { turn: hide(state.turn) }),
+    ...(state.summary !== undefined && { summary: hide(state.summary) }),
+  });
 
   return {
     get row() {
       return row;
     },
+    secrets,
     commit,
     async retry({ fact, events, ...rest }) {
-      take(await nextAttempt(deps.db, { ...rest, run: row, events: [...events, ...decide(fact).events] }));
+      take(await nextAttempt(deps.db, { ...rest, run: row, events: hide([...events, ...decide(fact).events]) }));
     },
     async propose({ fact, events, ...plan }) {
-      await takeUnlessCancelled(await proposePlan(deps.db, { ...plan, run: row, events: [...events, ...decide(fact).events] }));
+      await takeUnlessCancelled(await proposePlan(deps.db, { ...plan, run: row, events: hide([...events, ...decide(fact).events]) }));
     },
-    async release({ fact, events, ...rest }) {
-      await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, run: row, events: [...events, ...decide(fact).events] }));
+    async release({ fact, events, requests, ...rest }) {
+      const hidden = { events: hide([...events, ...decide(fact).events]), requests: hide(requests) };
+      await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, ...hidden, run: row }));
     },
     async noteReplay(replay) {
       take(await noteReplay(deps.db, { run: row, replay }));

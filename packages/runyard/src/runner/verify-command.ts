@@ -10,7 +10,9 @@ import { redactor } from "./agent-session.ts";
 import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
+import { lastBytes, tailMargin } from "./hide-in-lines.ts";
 import { RunFailure } from "./run-handle.ts";
+import type { RunSecrets } from "./run-secrets.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
 import { watchUsage } from "./watch-usage.ts";
 
@@ -38,9 +40,9 @@ export interface VerifyPlace {
 export async function runVerifyCommand(
   ctx: RunnerContext,
   row: RunRow,
-  options: { readonly place: VerifyPlace; readonly end: AbortSignal },
+  options: { readonly place: VerifyPlace; readonly end: AbortSignal; readonly secrets: RunSecrets },
 ): Promise<EventData<"verify.finished">> {
-  const { place, end } = options;
+  const { place, end, secrets } = options;
   const { command, round, index } = place;
   const dirs = attemptDirs(ctx.home, row);
   mkdirSync(dirs.verifyHome, { recursive: true, mode: 0o700 });
@@ -48,7 +50,7 @@ export async function runVerifyCommand(
   const step: SandboxStep = {
     name: `verify-${round}-${index}`,
     argv: ["/bin/sh", "-c", JOIN_OUTPUT, "sh", command.run],
-    env: { HOME: homeInside(ctx, row), CI: "true", LANG: "C.UTF-8", NO_COLOR: "1" },
+    env: { CI: "true", NO_COLOR: "1", ...row.spec.environment, ...secrets.environment, HOME: homeInside(ctx, row), LANG: "C.UTF-8" },
     mounts: [{ source: cachePath, target: cachePath, mode: "ro" }],
     home: dirs.verifyHome,
     isOwn: false,
@@ -71,15 +73,17 @@ export async function runVerifyCommand(
     flood.close();
     await usage.close();
   }
-  const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES);
+  // What is cut off must not leave the end of a secret, which nobody would know any more.
+  const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES + tailMargin(secrets.redactor));
+  // Only what is around the command writes to stderr, for example a sandbox that could not be made.
+  const output = redactor(ctx, row, secrets)(stdout === "" ? stderr : stdout);
   return {
     command: command.run,
     kind: command.kind,
     round,
     ...outcomeOf(dir, ended),
-    // Only what is around the command writes to stderr, for example a sandbox that could not be made.
-    output: redactor(ctx, row)(stdout === "" ? stderr : stdout),
-    truncated,
+    output: lastBytes(output, KEPT_BYTES),
+    truncated: truncated || Buffer.byteLength(output) > KEPT_BYTES,
   };
 }
 

@@ -35,7 +35,7 @@ export async function verifyWork(ctx: RunnerContext, handle: RunHandle, end: Abo
         change: { state: withVerify(handle, { ...verify, begun: true }) },
       });
     }
-    const finished = await runVerifyCommand(ctx, handle.row, { place: { command, round, index }, end });
+    const finished = await runVerifyCommand(ctx, handle.row, { place: { command, round, index }, end, secrets: handle.secrets });
     if (!finished.passed) return goBack(ctx, handle, finished);
     await handle.commit({
       events: [{ type: "verify.finished", data: finished }],

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -93,6 +93,7 @@ describe("what a command uses", () => {
     expect(end.memoryPeakBytes).toBeGreaterThanOrEqual(40 * MIB);
     expect(end).toMatchObject({ processes: 0, threads: 0 });
     expect(JSON.parse(readFileSync(path.join(dir, "usage.json"), "utf8"))).toEqual(end);
+    expect(statSync(path.join(dir, "usage.json")).mode & 0o777).toBe(0o600);
     await killRunDirectory(dir);
     expect(readResourceUsage(dir)).toEqual(end);
   });

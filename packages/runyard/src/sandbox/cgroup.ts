@@ -70,7 +70,7 @@ export function readResourceUsage(dir: string): CgroupUsage {
 /** Once: a second look would miss the groups that went after the first. */
 function keepUsage(dir: string): void {
   try {
-    writeFileSync(path.join(dir, USAGE_FILE), JSON.stringify(readUsage(cgroupsOf(dir))), { flag: "wx" });
+    writeFileSync(path.join(dir, USAGE_FILE), JSON.stringify(readUsage(cgroupsOf(dir))), { flag: "wx", mode: 0o600 });
   } catch {
     // kept before, or the disk is full: no reason not to end a run
   }

@@ -142,3 +142,25 @@ test("a server that is too old or not in UTF8 is refused", async () => {
 test("a server that is not there is told plainly", async () => {
   await expect(migrate({ connectionString: "postgresql://me@127.0.0.1:1/runyard" })).rejects.toThrow(/The database cannot be reached/);
 });
+
+test("what 0021 finds with headers of MCP servers is marked for the servers to encrypt, and nothing else", async () => {
+  const connectionString = await emptyDatabase();
+  for (const { name: file, text } of readMigrations()) if (file < "0021") write(file, text);
+  await migrate({ connectionString, directory });
+  const servers = (more: object): string => JSON.stringify({ mcpServers: [{ name: "docs", url: "http://docs.test", ...more }] });
+  const run = (id: string, spec: string): string =>
+    `insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, base_commit, spec, simulated, status, phase, usage)
+     values ('${id}', 'o', 'r', 'u', 't', '/r', 'c', '${spec}', false, 'completed', 'publishing', '{}');`;
+  await rows(
+    connectionString,
+    `insert into runyard.organizations (org_id, name) values ('o', 'o'); insert into runyard.users (id, org_id, name) values ('u', 'o', 'u');
+     insert into runyard.repositories (id, org_id, url) values ('r', 'o', '/r');
+     insert into runyard.agents (id, org_id, name, definition) values
+       ('with', 'o', 'with', '${servers({ headers: { a: "b" } })}'), ('without', 'o', 'without', '${servers({})}');
+     ${run("run_with", servers({ headers: { a: "b" } }))} ${run("run_without", servers({}))}`,
+  );
+  for (const { name: file, text } of readMigrations()) if (file >= "0021") write(file, text);
+  await migrate({ connectionString, directory });
+  const marked = "select id from runyard.agents where plain_headers union all select id from runyard.runs where plain_headers order by id";
+  expect(await rows(connectionString, marked)).toEqual([{ id: "run_with" }, { id: "with" }]);
+});

@@ -5,7 +5,6 @@ import {
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
   isTerminal,
-  type McpServer,
   type PendingRequest,
   type PermissionPolicy,
   type PlanSummary,
@@ -25,6 +24,7 @@ import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import { firstPrompt } from "../core/prompt.ts";
+import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
 import { grantedPermissions } from "../core/run-permissions.ts";
 import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spending.ts";
@@ -56,8 +56,12 @@ export interface RunSpec {
   readonly instructions?: string;
   readonly context?: Readonly<Record<string, unknown>>;
   readonly files?: readonly string[];
-  /** With their secrets; left out where there are none. */
-  readonly mcpServers?: readonly McpServer[];
+  /** With their secrets, encrypted; left out where there are none. */
+  readonly mcpServers?: readonly StoredMcpServer[];
+  /** Variables of its agent and of what verifies; left out where there are none. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Names of the secrets that it is given; left out where there are none. */
+  readonly secrets?: readonly string[];
   /** What the run may use at most; left out: there is no limit. */
   readonly budget?: Budget;
   /** Above which estimate a turn waits for a person, in US dollars; left out: there is no limit. */
@@ -264,6 +268,8 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     context: row.spec.context ?? null,
     files: [...(row.spec.files ?? [])],
     mcpServers: (row.spec.mcpServers ?? []).map(withoutSecrets),
+    environment: { ...row.spec.environment },
+    secrets: [...(row.spec.secrets ?? [])],
     model: row.spec.model,
     simulated: row.simulated,
     replayOf: row.replay?.of ?? null,

@@ -107,13 +107,15 @@ export async function savedAgentNames(db: Database, orgId: string, limit: number
 
 /** The agent as the API shows it. */
 export function toSavedAgent(row: SavedAgentRow): SavedAgent {
-  const { mcpServers, ...definition } = row.definition;
+  const { mcpServers, environment = {}, secrets = [], ...definition } = row.definition;
   return {
     id: row.id,
     name: row.name,
     ...definition,
     login: definition.login ?? "gateway",
     mcpServers: mcpServers.map(withoutSecrets),
+    environment,
+    secrets: [...secrets],
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),
     createdAt: row.created_at,

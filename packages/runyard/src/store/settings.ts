@@ -1,4 +1,5 @@
-import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Organization, Repository } from "@runyard/sdk/contract";
+import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Environment, Organization, Repository } from "@runyard/sdk/contract";
+import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
 
@@ -11,6 +12,8 @@ export interface RepositoryRow {
   readonly planning_statement: string | null;
   readonly auto_confirm_plans: boolean;
   readonly approval_above_usd: number | null;
+  readonly environment: Environment;
+  readonly secret_names: readonly string[];
   readonly created_at: string;
 }
 
@@ -21,6 +24,8 @@ interface OrganizationRow {
   readonly daily_cap_nano: number | null;
   readonly spent_today_nano: number;
   readonly approval_above_usd: number | null;
+  readonly environment: Environment;
+  readonly secret_names: readonly string[];
   readonly created_at: string;
 }
 
@@ -70,7 +75,9 @@ export async function changeRepository(
        plan_first = case when $2 then $3 else plan_first end,
        planning_statement = case when $4 then $5 else planning_statement end,
        auto_confirm_plans = coalesce($6, auto_confirm_plans),
-       approval_above_usd = case when $7 then $8 else approval_above_usd end
+       approval_above_usd = case when $7 then $8 else approval_above_usd end,
+       environment = coalesce($9, environment),
+       secret_names = coalesce($10, secret_names)
      where id = $1 returning *`,
     [
       id,
@@ -81,6 +88,7 @@ export async function changeRepository(
       change.autoConfirmPlans ?? null,
       change.approvalAboveUsd !== undefined,
       change.approvalAboveUsd ?? null,
+      ...variablesChanged(change),
     ],
   );
   return rows[0];
@@ -97,11 +105,42 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
   const sql = `update runyard.organizations set
       plan_first = coalesce($1, plan_first),
       daily_cap_nano = case when $2 then $3 else daily_cap_nano end,
-      approval_above_usd = case when $4 then $5 else approval_above_usd end
+      approval_above_usd = case when $4 then $5 else approval_above_usd end,
+      environment = coalesce($6, environment),
+      secret_names = coalesce($7, secret_names)
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
-  const values = [planFirst ?? null, dailyCapUsd !== undefined, cap, approvalAboveUsd !== undefined, approvalAboveUsd ?? null];
+  const values = [
+    planFirst ?? null,
+    dailyCapUsd !== undefined,
+    cap,
+    approvalAboveUsd !== undefined,
+    approvalAboveUsd ?? null,
+    ...variablesChanged(change),
+  ];
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
+}
+
+/** Variables and names of secrets as two values of a statement; null: they stay. */
+function variablesChanged({ environment, secrets }: Pick<ChangeRepositoryRequest, "environment" | "secrets">): unknown[] {
+  return [environment === undefined ? null : JSON.stringify(environment ?? {}), secrets === undefined ? null : (secrets ?? [])];
+}
+
+/** What an organization and a repository of it give to runs, the more general first. */
+export async function variableDefaults(db: Database, orgId: string, repositoryUrl: string): Promise<GivenVariables[]> {
+  const rows = await db.queryInOrganization<
+    Record<"org_environment" | "environment", Environment | null> & Record<"org_secrets" | "secret_names", string[] | null>
+  >(
+    orgId,
+    `select o.environment as org_environment, o.secret_names as org_secrets, p.environment, p.secret_names
+       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1
+      where o.org_id = runyard.current_org()`,
+    [repositoryUrl],
+  );
+  return rows.flatMap((row) => [
+    { environment: row.org_environment ?? {}, secrets: row.org_secrets ?? [] },
+    { environment: row.environment ?? {}, secrets: row.secret_names ?? [] },
+  ]);
 }
 
 function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organization {
@@ -113,6 +152,8 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),
     approvalAboveUsd: row.approval_above_usd,
+    environment: row.environment,
+    secrets: [...row.secret_names],
     createdAt: row.created_at,
   };
 }
@@ -126,6 +167,8 @@ export function toRepository(row: RepositoryRow): Repository {
     planningStatement: row.planning_statement,
     autoConfirmPlans: row.auto_confirm_plans,
     approvalAboveUsd: row.approval_above_usd,
+    environment: row.environment,
+    secrets: [...row.secret_names],
     createdAt: row.created_at,
   };
 }

@@ -170,6 +170,11 @@ describe.skipIf(process.platform !== "linux")("a home", () => {
       ["admin-token", "holds no token", "Remove that file and start the server again: it then makes a new token."],
       ["secret", "is empty", "Remove it and start again: a new one is made, and agents that still run lose their model."],
       [
+        "secrets-key",
+        "holds no key",
+        "Put it back as it was. If it is lost, remove it and start again: a new one is made, and every secret must be stored again.",
+      ],
+      [
         "runner-id",
         "does not hold this home's name",
         "Put it back as it was. If it is lost, remove it and start again: a new one is made, and runs that were in flight stay unfinished.",
@@ -193,7 +198,7 @@ describe.skipIf(process.platform !== "linux")("a home", () => {
       await expectServes(home);
     }, 60_000);
 
-    test.each(["admin-token", "secret", "runner-id", "server.json"])("%s: not readable", async (name) => {
+    test.each(["admin-token", "secret", "secrets-key", "runner-id", "server.json"])("%s: not readable", async (name) => {
       const file = path.join(root, name);
       mkdirSync(root, { mode: 0o700 });
       writeFileSync(file, "x\n", { mode: 0 });

@@ -114,6 +114,7 @@ const server = await startServer({
   loginWays: {},
   allowedHosts: [],
   role: "all",
+  secretsKey: null,
   timings: { leaseMs: 15_000, pollMs: 1_000 },
   egressNetworks: [],
   retention: { workspaceMs: null, recordingMs: null, diskBytes: null },

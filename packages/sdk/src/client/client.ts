@@ -5,6 +5,7 @@ import { IDLE_MS } from "./event-stream.ts";
 import { createModels, type Models } from "./models.ts";
 import { pathOf } from "./paths.ts";
 import { createRuns, type Runs } from "./runs.ts";
+import { createSecrets, type Secrets } from "./secrets.ts";
 import { createOrganization, createRepositories, type OrganizationSettings, type Repositories } from "./settings.ts";
 import { createTransport, type RequestOptions, type Transport } from "./transport.ts";
 import { FIRST_DELAY_MS } from "./wait.ts";
@@ -50,6 +51,8 @@ export class RunyardClient {
   readonly agents: Agents;
   /** Repositories, and what holds for their runs. */
   readonly repositories: Repositories;
+  /** Secrets that runs are given. */
+  readonly secrets: Secrets;
   /** The models that runs can have. */
   readonly models: Models;
   /** What holds for the runs of the token's organization. */
@@ -72,6 +75,7 @@ export class RunyardClient {
     this.runs = createRuns(this.#transport, options.idleTimeoutMs ?? IDLE_MS);
     this.agents = createAgents(this.#transport);
     this.repositories = createRepositories(this.#transport);
+    this.secrets = createSecrets(this.#transport);
     this.models = createModels(this.#transport);
     this.organization = createOrganization(this.#transport);
   }

@@ -6,5 +6,6 @@ export type { Models } from "./models.ts";
 export type { LogsOptions, RunResults } from "./results.ts";
 export type { RunPlans } from "./plans.ts";
 export type { RunList, Runs } from "./runs.ts";
+export type { SecretList, Secrets } from "./secrets.ts";
 export type { OrganizationSettings, Repositories, RepositoryList } from "./settings.ts";
 export type { RequestOptions } from "./transport.ts";

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { budgetSchema } from "./budget.ts";
+import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { agentNameSchema, savedAgentIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema } from "./permission-policy.ts";
@@ -36,6 +37,10 @@ export const createAgentSchema = z
     instructions: instructionsSchema.optional(),
     permissionPolicy: permissionPolicyRequestSchema.optional(),
     mcpServers: mcpServersSchema.optional(),
+    /** Variables for its runs. */
+    environment: environmentSchema.optional(),
+    /** Secrets that its runs are given, by their names. */
+    secrets: secretNamesSchema.optional(),
     settings: runSettingsSchema.optional(),
     /** Whether its runs make a plan first. */
     plan: z.boolean().optional(),
@@ -44,7 +49,8 @@ export const createAgentSchema = z
     /** What all of its runs together may spend in a day (UTC), in US dollars. */
     dailyCapUsd: dailyCapUsdSchema.optional(),
   })
-  .refine(notBoth, NOT_BOTH);
+  .refine(notBoth, NOT_BOTH)
+  .refine(isNamedOnce, NAMED_TWICE);
 export type CreateAgentRequest = z.input<typeof createAgentSchema>;
 
 /** Body of `PATCH /v1/agents/{aid}`: what is left out stays, null takes it away, and the rest is replaced as a whole. */
@@ -61,13 +67,16 @@ export const changeAgentSchema = z
     instructions: instructionsSchema.nullable().optional(),
     permissionPolicy: permissionPolicyRequestSchema.nullable().optional(),
     mcpServers: mcpServersSchema.nullable().optional(),
+    environment: environmentSchema.nullable().optional(),
+    secrets: secretNamesSchema.nullable().optional(),
     settings: runSettingsSchema.nullable().optional(),
     plan: z.boolean().nullable().optional(),
     budget: budgetSchema.nullable().optional(),
     /** Null: what they want. It holds for runs that exist too, from their next claim on. */
     dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
   })
-  .refine(notBoth, NOT_BOTH);
+  .refine(notBoth, NOT_BOTH)
+  .refine(isNamedOnce, NAMED_TWICE);
 export type ChangeAgentRequest = z.input<typeof changeAgentSchema>;
 
 /** A saved agent: what runs are that name it, where they do not say otherwise themselves. */
@@ -83,6 +92,8 @@ export const savedAgentSchema = z.object({
   permissionPolicy: permissionPolicySchema.nullable(),
   /** Without the values of headers and variables. */
   mcpServers: z.array(mcpServerViewSchema),
+  environment: environmentShownSchema,
+  secrets: z.array(z.string()),
   settings: runSettingsSchema,
   /** null: as the repository or the organization has it. */
   plan: z.boolean().nullable(),

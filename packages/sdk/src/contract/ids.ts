@@ -13,6 +13,8 @@ export const permissionIdSchema = z.string().regex(/^perm_\d{1,9}_\d{1,15}$/, "m
 export const questionIdSchema = z.string().regex(/^ask_\d{1,9}_\d{1,15}$/, "must look like ask_1_2048");
 /** `agent_` and a ULID: a saved agent. */
 export const savedAgentIdSchema = z.string().regex(new RegExp(`^agent_${ULID}$`), "must look like agent_01k…");
+/** `secret_` and a ULID. */
+export const secretIdSchema = z.string().regex(new RegExp(`^secret_${ULID}$`), "must look like secret_01k…");
 /** The name of a saved agent. No id looks like one. */
 export const agentNameSchema = z
   .string()

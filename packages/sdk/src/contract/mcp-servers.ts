@@ -92,8 +92,12 @@ export const mcpServerViewSchema = z.object({
 export type McpServerView = z.infer<typeof mcpServerViewSchema>;
 
 /** The server without its secrets. */
-export function withoutSecrets({ env, headers, ...server }: McpServer): McpServerView {
-  const hidden = (values: Readonly<Record<string, string>>): Record<string, string> =>
+export function withoutSecrets({
+  env,
+  headers,
+  ...server
+}: Omit<McpServer, "headers"> & { readonly headers?: Readonly<Record<string, unknown>> | undefined }): McpServerView {
+  const hidden = (values: Readonly<Record<string, unknown>>): Record<string, string> =>
     Object.fromEntries(Object.keys(values).map((name) => [name, HIDDEN_VALUE]));
   return { ...server, ...(env && { env: hidden(env) }), ...(headers && { headers: hidden(headers) }) };
 }

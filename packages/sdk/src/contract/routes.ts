@@ -222,6 +222,24 @@ export const ROUTES = {
     policy: { scope: "organization:admin" },
     summary: "Delete a saved agent; its runs stay as they are",
   },
+  listSecrets: {
+    method: "GET",
+    path: "/v1/secrets",
+    policy: { scope: "organization:read" },
+    summary: "List secrets, newest first, without their values",
+  },
+  setSecret: {
+    method: "POST",
+    path: "/v1/secrets",
+    policy: { scope: "organization:admin" },
+    summary: "Store a secret, in place of the one of this name",
+  },
+  deleteSecret: {
+    method: "DELETE",
+    path: "/v1/secrets/{sid}",
+    policy: { scope: "organization:admin" },
+    summary: "Delete a secret; runs that were given it keep it",
+  },
   serverStatus: {
     method: "GET",
     path: "/v1/status",

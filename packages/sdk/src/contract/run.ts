@@ -4,6 +4,7 @@ import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSche
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
 import { egressSchema } from "./egress.ts";
+import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { agentNameSchema, runIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
@@ -65,46 +66,52 @@ export const agentLoginSchema = z.enum(AGENT_LOGINS);
 export type AgentLoginChoice = z.infer<typeof agentLoginSchema>;
 
 /** Body of `POST /v1/agent-runs`. Names are those of seed 001 where it has one. */
-export const createRunSchema = z.strictObject({
-  task: taskSchema,
-  repositoryUrl: repositoryUrlSchema,
-  /** The branch to start from; default: the repository's HEAD. */
-  branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
-  /** What else the agent is to know: it stands in the prompt as JSON. */
-  context: contextSchema.optional(),
-  /** What the agent is to look at first: paths from the top of the repository. */
-  files: filesSchema.optional(),
-  agent: z
-    .strictObject({
-      /** A saved agent's name, or a profile's. */
-      name: agentNameSchema.optional(),
-      /** A profile's name, for example `builtin` or `opencode`. */
-      profile: z.string().min(1).max(64).optional(),
-      /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
-      command: commandWordsSchema.optional(),
-      /** Default: as the saved agent has it, else `gateway`. */
-      login: agentLoginSchema.optional(),
-    })
-    .refine(
-      ({ name, profile, command }) => [name, profile, command].filter((part) => part !== undefined).length < 2,
-      "give a name, a profile or a command, one of them",
-    )
-    .optional(),
-  model: z.string().min(1).max(200).refine(noNul, "must not contain NUL").optional(),
-  permissionPolicy: permissionPolicyRequestSchema.optional(),
-  /** Servers for the agent, beside those of a saved agent; of two with one name the run's counts. */
-  mcpServers: mcpServersSchema.optional(),
-  settings: runSettingsSchema.optional(),
-  /** Whether the agent makes a plan first, about which a person decides before anything may be changed; default: as the saved agent, the repository or the organization has it. */
-  plan: z.boolean().optional(),
-  verify: verifySchema.optional(),
-  /** How often a failure of `verify` goes back to the agent; default 1. */
-  verifyRetries: verifyRetriesSchema.optional(),
-  /** What its model calls may use at most, in all of its turns together. */
-  budget: budgetSchema.optional(),
-  /** The same as the header `Idempotency-Key`. */
-  idempotencyKey: idempotencyKeySchema.optional(),
-});
+export const createRunSchema = z
+  .strictObject({
+    task: taskSchema,
+    repositoryUrl: repositoryUrlSchema,
+    /** The branch to start from; default: the repository's HEAD. */
+    branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
+    /** What else the agent is to know: it stands in the prompt as JSON. */
+    context: contextSchema.optional(),
+    /** What the agent is to look at first: paths from the top of the repository. */
+    files: filesSchema.optional(),
+    agent: z
+      .strictObject({
+        /** A saved agent's name, or a profile's. */
+        name: agentNameSchema.optional(),
+        /** A profile's name, for example `builtin` or `opencode`. */
+        profile: z.string().min(1).max(64).optional(),
+        /** The words of a command that speaks ACP on stdio; makes the profile `custom`. */
+        command: commandWordsSchema.optional(),
+        /** Default: as the saved agent has it, else `gateway`. */
+        login: agentLoginSchema.optional(),
+      })
+      .refine(
+        ({ name, profile, command }) => [name, profile, command].filter((part) => part !== undefined).length < 2,
+        "give a name, a profile or a command, one of them",
+      )
+      .optional(),
+    model: z.string().min(1).max(200).refine(noNul, "must not contain NUL").optional(),
+    permissionPolicy: permissionPolicyRequestSchema.optional(),
+    /** Servers for the agent, beside those of a saved agent; of two with one name the run's counts. */
+    mcpServers: mcpServersSchema.optional(),
+    /** Variables for the agent and for what verifies its work, beside those of its saved agent, repository and organization; of two with one name the run's counts. */
+    environment: environmentSchema.optional(),
+    /** Secrets that it is given beside those, by their names. */
+    secrets: secretNamesSchema.optional(),
+    settings: runSettingsSchema.optional(),
+    /** Whether the agent makes a plan first, about which a person decides before anything may be changed; default: as the saved agent, the repository or the organization has it. */
+    plan: z.boolean().optional(),
+    verify: verifySchema.optional(),
+    /** How often a failure of `verify` goes back to the agent; default 1. */
+    verifyRetries: verifyRetriesSchema.optional(),
+    /** What its model calls may use at most, in all of its turns together. */
+    budget: budgetSchema.optional(),
+    /** The same as the header `Idempotency-Key`. */
+    idempotencyKey: idempotencyKeySchema.optional(),
+  })
+  .refine(isNamedOnce, NAMED_TWICE);
 export type CreateRunRequest = z.input<typeof createRunSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/continue`. */
@@ -237,6 +244,9 @@ export const runSchema = z.object({
   files: z.array(z.string()),
   /** Without the values of headers and variables. */
   mcpServers: z.array(mcpServerViewSchema),
+  environment: environmentShownSchema,
+  /** Names of the secrets that it is given. */
+  secrets: z.array(z.string()),
   model: z.string().nullable(),
   /** True when a scripted model of Runyard answered instead of a real one. */
   simulated: z.boolean(),

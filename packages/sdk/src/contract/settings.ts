@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { approvalAboveUsdSchema } from "./approval.ts";
+import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
@@ -14,24 +15,34 @@ export const repositoryUrlSchema = z.string().min(1).max(4096).refine(noNul, "mu
 export const createRepositorySchema = z.strictObject({ repositoryUrl: repositoryUrlSchema });
 export type CreateRepositoryRequest = z.input<typeof createRepositorySchema>;
 
+const variablesOfRuns = {
+  /** Variables for runs, in place of those that there were; null: none. */
+  environment: environmentSchema.nullable().optional(),
+  /** Secrets that runs are given, by their names, in place of those that there were; null: none. */
+  secrets: secretNamesSchema.nullable().optional(),
+};
+
 /** Body of `PATCH /v1/repositories/{rid}`: what is left out stays. */
-export const changeRepositorySchema = z.strictObject({
-  /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
-  plan: z.boolean().nullable().optional(),
-  /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
-  planningStatement: z
-    .string()
-    .trim()
-    .min(1, "must not be empty: null takes it away")
-    .max(MAX_STATEMENT_CHARS)
-    .refine(noNul, "must not contain NUL")
-    .nullable()
-    .optional(),
-  /** Whether plans are approved by policy at once, unless the run says how long they wait. */
-  autoConfirmPlans: z.boolean().optional(),
-  /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
-  approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
-});
+export const changeRepositorySchema = z
+  .strictObject({
+    /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
+    plan: z.boolean().nullable().optional(),
+    /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
+    planningStatement: z
+      .string()
+      .trim()
+      .min(1, "must not be empty: null takes it away")
+      .max(MAX_STATEMENT_CHARS)
+      .refine(noNul, "must not contain NUL")
+      .nullable()
+      .optional(),
+    /** Whether plans are approved by policy at once, unless the run says how long they wait. */
+    autoConfirmPlans: z.boolean().optional(),
+    /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
+    approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
+    ...variablesOfRuns,
+  })
+  .refine(isNamedOnce, NAMED_TWICE);
 export type ChangeRepositoryRequest = z.input<typeof changeRepositorySchema>;
 
 /** A repository of the organization, with what holds for its runs. */
@@ -44,6 +55,8 @@ export const repositorySchema = z.object({
   autoConfirmPlans: z.boolean(),
   /** US dollars; null: it has no limit of its own. */
   approvalAboveUsd: z.number().nullable(),
+  environment: environmentShownSchema,
+  secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),
 });
 export type Repository = z.infer<typeof repositorySchema>;
@@ -67,14 +80,17 @@ export type RepositoryPage = z.infer<typeof repositoryPageSchema>;
 export const dailyCapUsdSchema = z.number().positive().max(1_000_000);
 
 /** Body of `PATCH /v1/organization`: what is left out stays. */
-export const changeOrganizationSchema = z.strictObject({
-  /** Whether runs make a plan first, where neither they nor their repository say. */
-  planFirst: z.boolean().optional(),
-  /** What all runs together may spend in a day (UTC), in US dollars; null: what they want. */
-  dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
-  /** Above which estimate runs wait for a person before they begin, in US dollars; null: none does, unless its repository, its agent or the run says so. */
-  approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
-});
+export const changeOrganizationSchema = z
+  .strictObject({
+    /** Whether runs make a plan first, where neither they nor their repository say. */
+    planFirst: z.boolean().optional(),
+    /** What all runs together may spend in a day (UTC), in US dollars; null: what they want. */
+    dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
+    /** Above which estimate runs wait for a person before they begin, in US dollars; null: none does, unless its repository, its agent or the run says so. */
+    approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
+    ...variablesOfRuns,
+  })
+  .refine(isNamedOnce, NAMED_TWICE);
 export type ChangeOrganizationRequest = z.input<typeof changeOrganizationSchema>;
 
 /** The organization of the token. */
@@ -88,6 +104,8 @@ export const organizationSchema = z.object({
   spentTodayUsd: z.number(),
   /** US dollars; null: it has no limit. */
   approvalAboveUsd: z.number().nullable(),
+  environment: environmentShownSchema,
+  secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),
 });
 export type Organization = z.infer<typeof organizationSchema>;

@@ -1,3 +1,4 @@
+import { reservedVariable } from "@runyard/sdk/contract";
 import { describe, expect, it } from "vitest";
 import { knownPrograms, profileNames, resolveProfile } from "./profiles.ts";
 import { CONTEXT } from "./testing/context.ts";
@@ -44,6 +45,22 @@ describe("profiles", () => {
           ),
       ),
     ).toEqual([]);
+  });
+
+  it("leaves the way to allowed hosts to Runyard", () => {
+    const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NODE_USE_ENV_PROXY"].flatMap((name) => [
+      name,
+      name.toLowerCase(),
+    ]);
+    expect(names.filter((name) => reservedVariable(name) === null)).toEqual([]);
+  });
+
+  it.each(profileNames())("%s sets no variable that users could set too, so that none is lost without a word", (name) => {
+    expect(Object.keys(profile(name).env(CONTEXT)).filter((key) => reservedVariable(key) === null)).toEqual([]);
+    // The control: what projects use is theirs.
+    expect(["NODE_ENV", "DATABASE_URL", "API_KEY", "NPM_TOKEN", "CI", "PYTHONPATH", "JAVA_TOOL_OPTIONS"].map(reservedVariable)).toEqual(
+      Array.from({ length: 7 }, () => null),
+    );
   });
 });
 

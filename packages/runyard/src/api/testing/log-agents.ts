@@ -28,6 +28,8 @@ export function createLogAgents(newAgentId: () => string): SavedAgents {
     ...definition,
     login: definition.login ?? "gateway",
     mcpServers: definition.mcpServers.map(withoutSecrets),
+    environment: { ...definition.environment },
+    secrets: [...(definition.secrets ?? [])],
     dailyCapUsd,
     spentTodayUsd: 0,
     createdAt: AT,

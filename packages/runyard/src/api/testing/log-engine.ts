@@ -151,7 +151,7 @@ export function createLogEngine(): LogEngine {
     },
     diff: async (principal, id) => ({ baseCommit: find(principal, id).run.baseCommit, headCommit: null, files: [], truncated: false }),
     file: async (principal, id, path) => Buffer.from(`<script>alert("${find(principal, id).run.task} ${path}")</script>`),
-    ...createLogSettings(() => newId("repo")),
+    ...createLogSettings(newId),
     ...createLogAgents(() => newId("agent")),
     status: async () => STATUS,
     listModels: async () => ({ data: [], providers: [] }),
@@ -195,7 +195,7 @@ export function newRunId(): string {
   return newId("run");
 }
 
-function newId(kind: "run" | "repo" | "agent"): string {
+function newId(kind: "run" | "repo" | "agent" | "secret"): string {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
   return `${kind}_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
 }
@@ -220,6 +220,8 @@ function blankRun(number: number): Run {
     context: null,
     files: [],
     mcpServers: [],
+    environment: {},
+    secrets: [],
     model: null,
     simulated: false,
     replayOf: null,

@@ -1,16 +1,26 @@
-import { type Organization, type Repository, RunyardError } from "@runyard/sdk/contract";
+import { type ChangeRepositoryRequest, type Organization, type Repository, RunyardError, type Secret } from "@runyard/sdk/contract";
 import type { ApiEngine } from "../engine.ts";
 
 type Settings = Pick<
   ApiEngine,
-  "listRepositories" | "createRepository" | "getRepository" | "changeRepository" | "getOrganization" | "changeOrganization"
+  | "listRepositories"
+  | "createRepository"
+  | "getRepository"
+  | "changeRepository"
+  | "getOrganization"
+  | "changeOrganization"
+  | "listSecrets"
+  | "setSecret"
+  | "deleteSecret"
 >;
 
 const AT = "2026-11-20T10:00:00.000Z";
+const NO_VARIABLES = { environment: {}, secrets: [] as string[] };
 
 /** Repositories and organizations in memory, beside the runs of `createLogEngine`. */
-export function createLogSettings(newRepositoryId: () => string): Settings {
+export function createLogSettings(newId: (kind: "repo" | "secret") => string): Settings {
   const repositories = new Map<string, { readonly orgId: string; repository: Repository }>();
+  const secrets = new Map<string, { readonly orgId: string; readonly secret: Secret }>();
   const organizations = new Map<string, Organization>();
 
   const find = (orgId: string, id: string): { readonly orgId: string; repository: Repository } => {
@@ -19,7 +29,16 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     return entry;
   };
   const organizationOf = (id: string): Organization =>
-    organizations.get(id) ?? { id, name: id, planFirst: false, dailyCapUsd: null, spentTodayUsd: 0, approvalAboveUsd: null, createdAt: AT };
+    organizations.get(id) ?? {
+      id,
+      name: id,
+      planFirst: false,
+      dailyCapUsd: null,
+      spentTodayUsd: 0,
+      approvalAboveUsd: null,
+      ...NO_VARIABLES,
+      createdAt: AT,
+    };
 
   return {
     listRepositories: async ({ orgId }) => {
@@ -29,23 +48,54 @@ export function createLogSettings(newRepositoryId: () => string): Settings {
     createRepository: async ({ orgId }, { repositoryUrl }) => {
       const known = [...repositories.values()].find((entry) => entry.orgId === orgId && entry.repository.repositoryUrl === repositoryUrl);
       if (known !== undefined) return known.repository;
-      const blank = { plan: null, planningStatement: null, autoConfirmPlans: false, approvalAboveUsd: null, createdAt: AT };
-      const repository = { id: newRepositoryId(), repositoryUrl, ...blank };
+      const blank = {
+        plan: null,
+        planningStatement: null,
+        autoConfirmPlans: false,
+        approvalAboveUsd: null,
+        ...NO_VARIABLES,
+        createdAt: AT,
+      };
+      const repository = { id: newId("repo"), repositoryUrl, ...blank };
       repositories.set(repository.id, { orgId, repository });
       return repository;
     },
     getRepository: async ({ orgId }, id) => find(orgId, id).repository,
     changeRepository: async ({ orgId }, id, change) => {
       const entry = find(orgId, id);
-      entry.repository = { ...entry.repository, ...given(change) };
+      entry.repository = { ...entry.repository, ...given(change), ...variablesOf(change, entry.repository) };
       return entry.repository;
+    },
+    listSecrets: async ({ orgId }) => {
+      const data = [...secrets.values()].filter((entry) => entry.orgId === orgId).map((entry) => entry.secret);
+      return { data: data.toReversed(), has_more: false, next_cursor: null };
+    },
+    setSecret: async ({ orgId }, { name }) => {
+      const place = { scope: "organization", repository: null, agent: null, keyId: "0".repeat(16), usable: true } as const;
+      const secret = { id: newId("secret"), name, ...place, createdAt: AT, updatedAt: AT };
+      secrets.set(secret.id, { orgId, secret });
+      return secret;
+    },
+    deleteSecret: async ({ orgId }, id) => {
+      if (secrets.get(id)?.orgId !== orgId) throw new RunyardError("secret_not_found", `There is no secret ${id}.`);
+      secrets.delete(id);
     },
     getOrganization: async ({ orgId }) => organizationOf(orgId),
     changeOrganization: async ({ orgId }, change) => {
-      const organization = { ...organizationOf(orgId), ...given(change) };
+      const before = organizationOf(orgId);
+      const organization = { ...before, ...given(change), ...variablesOf(change, before) };
       organizations.set(orgId, organization);
       return organization;
     },
+  };
+}
+
+type Variables = Pick<Repository, "environment" | "secrets">;
+
+function variablesOf({ environment, secrets }: Pick<ChangeRepositoryRequest, "environment" | "secrets">, before: Variables): Variables {
+  return {
+    environment: environment === undefined ? before.environment : (environment ?? {}),
+    secrets: secrets === undefined ? before.secrets : (secrets ?? []),
   };
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { RunyardClient } from "@runyard/sdk";
 import { type NewEvent, type RunResult, type Scope, SCOPES } from "@runyard/sdk/contract";
 import { type NewRequest, permissionAnswer, questionAnswer } from "../../agents/acp/conversation.ts";
@@ -11,6 +11,7 @@ import { ensureAdministrator } from "../../store/identities.ts";
 import type { RunRow } from "../../store/run-row.ts";
 import { carryPlanned } from "../../runner/carry-over.ts";
 import { claimRun, commitStep } from "../../store/runs.ts";
+import { createVault } from "../../store/vault.ts";
 import { createTestDatabase, type TestDatabase } from "../../testing/database.ts";
 import { createApi } from "../api.ts";
 import type { ApiLogEntry } from "../context.ts";
@@ -141,6 +142,7 @@ const PROFILES: Readonly<Record<string, AgentNeeds>> = {
 
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
+  vault: createVault(randomBytes(32)),
   now: Date.now,
   describeAgent: (profile) => PROFILES[profile],
   whyNoLogin: () => null,

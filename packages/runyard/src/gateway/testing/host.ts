@@ -157,5 +157,6 @@ export function newRun(): RegisteredRun {
     turn: 1,
     attempt: 1,
     replay: null,
+    secrets: [],
   };
 }
