@@ -81,7 +81,8 @@ describe("a list", () => {
   });
 
   test("knows registries by name", () => {
-    for (const [name, hosts] of Object.entries(EGRESS_PRESETS)) for (const host of hosts) expect(allows([name], host)).toBe(true);
+    for (const [name, hosts] of Object.entries(EGRESS_PRESETS))
+      for (const host of hosts) expect(allows([name], host.replace("*", "a"))).toBe(true);
     expect(egressPatterns(["pypi", "pypi.org", "*.pypi.org"])).toEqual(["pypi.org", "files.pythonhosted.org", "*.pypi.org"]);
   });
 

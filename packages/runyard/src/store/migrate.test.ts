@@ -57,6 +57,16 @@ test("all migrations are applied in order, once", async () => {
   expect(await migrate({ connectionString })).toEqual({ applied: [] });
 });
 
+test("what crosses organizations belongs to the role that may, whoever migrates", async () => {
+  const connectionString = await emptyDatabase();
+  await migrate({ connectionString });
+  const others = await rows(
+    connectionString,
+    "select proname from pg_proc where pronamespace = 'runyard'::regnamespace and prosecdef and proowner <> 'runyard_system'::regrole",
+  );
+  expect(others).toEqual([]);
+});
+
 test("of several servers at once, each migration is applied by one", async () => {
   const connectionString = await emptyDatabase();
   write("0002_slow.sql", "create table slow (n int); select pg_sleep(0.1); insert into slow values (1);");

@@ -6,7 +6,7 @@ export const EGRESS_PRESETS = {
   debian: ["deb.debian.org", "security.debian.org"],
   go: ["proxy.golang.org", "sum.golang.org"],
   maven: ["repo.maven.apache.org", "repo1.maven.org", "plugins.gradle.org", "services.gradle.org"],
-  npm: ["registry.npmjs.org", "registry.yarnpkg.com"],
+  npm: ["*.npmjs.org", "*.yarnpkg.com"],
   nuget: ["api.nuget.org"],
   packagist: ["packagist.org", "repo.packagist.org"],
   pypi: ["pypi.org", "files.pythonhosted.org"],
