@@ -25,7 +25,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "permissions" : `pe
       { run: "touch new.txt README.md; rm README.md; git commit --allow-empty -m x; echo $(ls)" },
       { say: "Done." },
     ]);
-    const { run: ended } = await run("read-only", "--permissions", "read,execute", "--allow", "edit");
+    const { run: ended } = await run("read-only", "--permissions", "read,execute", "--allow", "edit", "--verify", "! touch by-verify.txt");
     expect(ended).toMatchObject({ status: "completed", result: { headCommit: null } });
     expect(ended.settings.permissions).toEqual([
       "read",

@@ -27,7 +27,7 @@ export async function findApproval(
     run.org_id,
     `select q.answer, u.name as "userName"
        from runyard.requests q left join runyard.users u on u.id = q.answered_by
-      where q.run_id = $1 and q.id = $2 and q.kind = 'approval'`,
+      where q.run_id = $1 and q.org_id = runyard.current_org() and q.id = $2 and q.kind = 'approval'`,
     [run.id, id],
   );
   return rows[0];

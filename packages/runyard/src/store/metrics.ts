@@ -9,10 +9,10 @@ type Figures = Omit<MetricsSample, "at" | "turn" | "attempt" | "step">;
 const ADD_SAMPLE = `
   with r as (
     select x.id, x.org_id, x.turn, x.attempt from runyard.runs x
-    where x.id = $1 and x.owner = $2 and x.attempt = $3 and x.status <> 'pending' and not runyard.is_terminal(x.status)
+    where x.id = $1 and x.org_id = runyard.current_org() and x.owner = $2 and x.attempt = $3 and x.status <> 'pending' and not runyard.is_terminal(x.status)
     for no key update
   ), known as (
-    select count(*)::int as samples from runyard.samples where run_id = $1
+    select count(*)::int as samples from runyard.samples where run_id = $1 and org_id = runyard.current_org()
   ), added as (
     insert into runyard.samples (run_id, at, org_id, turn, attempt, step, cpu_ms, memory_bytes, memory_peak_bytes, processes, threads, disk_bytes)
     select r.id, clock_timestamp(), r.org_id, r.turn, r.attempt, $4, $5, $6, $7, $8, $9, $10 from r, known where known.samples < $11

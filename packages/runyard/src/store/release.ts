@@ -37,7 +37,7 @@ export async function readAnswers(
   const { run, attempt } = options;
   return db.queryInOrganization(
     run.org_id,
-    "select kind, request, answer from runyard.requests where run_id = $1 and attempt = $2 and answer is not null and kind <> 'approval' order by off",
+    "select kind, request, answer from runyard.requests where run_id = $1 and org_id = runyard.current_org() and attempt = $2 and answer is not null and kind <> 'approval' order by off",
     [run.id, attempt],
   );
 }
