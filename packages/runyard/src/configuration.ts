@@ -28,6 +28,8 @@ export interface ServerConfiguration {
   readonly timings: Timings;
   /** Networks, as `10.0.0.0/8`, in which hosts may be that runs are allowed to reach, though they are not the internet's. */
   readonly egressNetworks: readonly string[];
+  /** How long an agent may take from its start until it has opened a session, in milliseconds. */
+  readonly agentStartMs: number;
   /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
   readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
 }
@@ -80,6 +82,9 @@ export const DEFAULT_KEEP_RECORDINGS = 30;
 /** How long a server that stops waits for the runs in hand, in seconds. */
 export const DEFAULT_STOP_TIMEOUT = 600;
 const LONGEST_STOP_TIMEOUT = 86_400;
+/** How long an agent may take until it has opened a session, in seconds. */
+export const DEFAULT_AGENT_START = 300;
+const LONGEST_AGENT_START = 86_400;
 /** What becomes of the runs in hand when the server is asked to stop: they live on, are waited for, or end. */
 export const ON_STOP = ["leave", "stop", "kill"] as const;
 export type OnStop = (typeof ON_STOP)[number];
@@ -197,6 +202,16 @@ export function parseDiskBudget(text: string): number {
   const gigabytes = /^\d{1,7}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
   if (gigabytes <= 0) throw new Error(`The disk budget must be a number of gigabytes above 0: got ${JSON.stringify(text)}`);
   return gigabytes;
+}
+
+/** How many seconds an agent may take until it has opened a session, from `RUNYARD_AGENT_START_TIMEOUT`. */
+export function parseAgentStartTimeout(text: string): number {
+  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (seconds < 1 || seconds > LONGEST_AGENT_START)
+    throw new Error(
+      `RUNYARD_AGENT_START_TIMEOUT must be a number of seconds from 1 to ${LONGEST_AGENT_START}: got ${JSON.stringify(text)}`,
+    );
+  return seconds;
 }
 
 /** What a server does that is asked to stop, from a flag or `RUNYARD_ON_STOP`. */

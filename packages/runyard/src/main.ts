@@ -294,6 +294,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         },
         gatewayToken: (run) => gatewayToken(secret, run),
         egressNetworks: config.egressNetworks,
+        agentStartMs: config.agentStartMs,
         now: Date.now,
         log,
         draining: draining.signal,

@@ -59,3 +59,24 @@ describe.skipIf(!process.env["RUNYARD_TEST_FULL"])("an agent that", { timeout: 1
     expect(answers.at(-1)).toMatchObject({ decision: "cancelled", by: "policy" });
   });
 });
+
+/** Starts and says nothing, or talks without end, and opens no session; leaves something behind that knows how to hide. */
+const MUTE = `
+import { spawn } from "node:child_process";
+spawn("sleep", ["86399"], { detached: true, stdio: "ignore" }).unref();
+console.error("waiting for a license");
+if (process.argv[2] === "talks") setInterval(() => console.log(JSON.stringify({ jsonrpc: "2.0", method: "session/update", params: { sessionId: "s", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text: "so" } } } })), 20);
+process.stdin.resume();
+`;
+
+describe.skipIf(!process.env["RUNYARD_TEST_FULL"])("an agent that opens no session", { timeout: 60_000 }, () => {
+  const line = useLine({ env: { RUNYARD_AGENT_START_TIMEOUT: "1" } });
+
+  test.each(["is silent", "talks"])("and %s is ended in time, with what it said", async (act) => {
+    const repositoryUrl = makeRepository(line.home.root, { "agent.mjs": MUTE }, act.replaceAll(" ", "-"));
+    const { id } = await line.client.runs.create({ task: "Go", repositoryUrl, agent: { command: ["node", "agent.mjs", act] } });
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "failed", error: { type: "agent-error" } });
+    expect(run.error?.message).toMatch(/no session within 1 s.*RUNYARD_AGENT_START_TIMEOUT.*waiting for a license/);
+  });
+});

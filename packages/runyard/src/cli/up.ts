@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import {
   allowedHostsFromEnvironment,
   databaseUrlFromEnvironment,
+  DEFAULT_AGENT_START,
   DEFAULT_KEEP_RECORDINGS,
   DEFAULT_KEEP_WORKSPACES,
   DEFAULT_MAX_RUNS,
@@ -13,6 +14,7 @@ import {
   egressNetworksFromEnvironment,
   ON_STOP,
   type OnStop,
+  parseAgentStartTimeout,
   parseDays,
   parseDiskBudget,
   parseMaxRuns,
@@ -195,6 +197,12 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     secretsKey: understood(() => secretsKeyFromEnvironment(env), "Correct it, or leave it out to use the key of this home."),
     timings: timingsFromEnvironment(env),
     egressNetworks: understood(() => egressNetworksFromEnvironment(env), "Correct it, or leave it out."),
+    agentStartMs:
+      1000 *
+      understood(
+        () => parseAgentStartTimeout(env["RUNYARD_AGENT_START_TIMEOUT"] || String(DEFAULT_AGENT_START)),
+        "Correct it, or leave it out.",
+      ),
     retention: retentionOf(options, env),
   };
 }

@@ -10,6 +10,7 @@ const GOOD: TurnFacts = {
   renewLogin: null,
   exit: null,
   oomKills: 0,
+  overdueMs: null,
   stderrTail: "",
 };
 
@@ -40,6 +41,12 @@ describe("a turn that succeeds", () => {
 describe("a turn that fails", () => {
   it.each<[string, Partial<TurnFacts>, string, RegExp]>([
     ["no output, no model", { sawOutput: false, gateway: null }, "agent-error", /without any output/],
+    [
+      "no session in time",
+      { stopReason: null, sawOutput: false, overdueMs: 300_000, stderrTail: "waiting for a license" },
+      "agent-error",
+      /no session within 300 s.*RUNYARD_AGENT_START_TIMEOUT.*last words were: waiting for a license/,
+    ],
     ["no output, no call", { sawOutput: false, gateway: { calls: 0, failed: 0, lastError: null } }, "agent-error", /without any output/],
     [
       "a login of the agent's own that is not accepted",

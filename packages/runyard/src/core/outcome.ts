@@ -22,6 +22,8 @@ export interface TurnFacts {
   readonly renewLogin: string | null;
   /** How the agent's process ended; null while it lives. `code` is null when nobody knows it. */
   readonly exit: { readonly code: number | null } | null;
+  /** How long it was waited for, where it was ended because it had opened no session; else null. */
+  readonly overdueMs: number | null;
   /** Processes of this sandbox that the kernel killed for want of memory. */
   readonly oomKills: number;
   /** The end of what the agent wrote to stderr. */
@@ -81,6 +83,7 @@ function brokenOffReason(facts: TurnFacts): RunError {
   if (facts.oomKills > 0) return outOfMemory();
   const said = lastWords(facts.stderrTail);
   if (NO_SPACE.test(facts.stderrTail)) return error("disk-full", `The agent's disk is full.${said}`);
+  if (facts.overdueMs !== null) return error("agent-error", `${overdue(facts.overdueMs)}${said}`);
   const code = facts.exit?.code ?? null;
   const neverBegan = startFailure(code, facts.stderrTail);
   if (neverBegan !== null) return error("agent-error", `${neverBegan}${said}`);
@@ -126,6 +129,10 @@ function stopReasonError(stopReason: string): RunError {
     "agent-error",
     STOP_REASONS.get(stopReason) ?? `The agent ended its turn for a reason that Runyard does not know: ${shorten(stopReason)}.`,
   );
+}
+
+function overdue(waitedMs: number): string {
+  return `The agent opened no session within ${waitedMs / 1000} s of its start, and was ended. Does its command speak the Agent Client Protocol? One that only needs longer gets it by RUNYARD_AGENT_START_TIMEOUT, in the environment of runyard up.`;
 }
 
 /** Says what the provider's answer means; the type tells whether trying again can help. */

@@ -177,6 +177,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
   const { leaveMs = LEAVE_MS } = profileOf(ctx, handle.row);
   const dismissal = dismissOnce(ctx, { dir, input, leaveMs });
   const lastCalls = deadline(ctx, LAST_CALLS_MS);
+  const opening = deadline(ctx, ctx.agentStartMs);
   try {
     for (;;) {
       bell.reset();
@@ -189,6 +190,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         await answerAsRecorded(ctx, handle.row);
         isTold = await input.flush();
       }
+      const isOpening = !gone && isBeingOpened(turn.conversation);
+      if (isOpening && opening.hasPassed()) return { turn, code: null, dismissed: true, overdueMs: ctx.agentStartMs };
       const { more } = output.read();
       const batch = output.due(ctx.now(), { flush: gone && !more });
       if (batch !== null) {
@@ -206,13 +209,17 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         // Nothing to store yet: others have their turn all the same.
         await setImmediate();
       } else {
-        const patienceMs = !gone && isOver(turn.conversation) ? await dismissal.go() : null;
+        const patienceMs = !gone && isOver(turn.conversation) ? await dismissal.go() : isOpening ? opening.leftMs() : null;
         await bell.wait(soonest(output.heldMs(ctx.now()), patienceMs));
       }
     }
   } finally {
     bell.close();
   }
+}
+
+function isBeingOpened(conversation: ConversationState): boolean {
+  return conversation.phase === "initializing" || conversation.phase === "opening";
 }
 
 function isOver(conversation: ConversationState): boolean {

@@ -16,6 +16,8 @@ export interface Ending {
   readonly code: number | null;
   /** The agent was told to leave after its turn had ended, so its exit says nothing. */
   readonly dismissed: boolean;
+  /** How long it was waited for, where it was ended because it had opened no session. */
+  readonly overdueMs?: number;
   /** Processes of the sandbox that the kernel killed for want of memory. */
   readonly oomKills: number;
 }
@@ -35,7 +37,7 @@ export function requireSuccess(
   },
 ): void {
   const { dir, ending, redact, secrets, renewLogin } = options;
-  const { turn, code, dismissed, oomKills } = ending;
+  const { turn, code, dismissed, oomKills, overdueMs } = ending;
   const outcome = turn.conversation.outcome ?? { stopReason: null, error: null, sawOutput: false, lastText: null };
   if (code === null && !dismissed && turn.conversation.outcome === null) {
     const message = "The agent's supervising process died, so what the agent did last is not known. Start the run again.";
@@ -53,6 +55,7 @@ export function requireSuccess(
     renewLogin,
     exit: dismissed ? null : { code },
     oomKills,
+    overdueMs: overdueMs ?? null,
     stderrTail: lastBytes(redact(stderrTail(dir, STDERR_BYTES + tailMargin(secrets.redactor))), STDERR_BYTES),
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));

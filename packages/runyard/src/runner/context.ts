@@ -43,6 +43,8 @@ export interface RunnerContext {
   readonly loginProvider: (profile: string) => Provider & { readonly apiKey: null };
   /** Networks of this host's surroundings in which hosts may be that runs are allowed to reach, as `10.0.0.0/8`. */
   readonly egressNetworks: readonly string[];
+  /** How long an agent may take from its start until it has opened a session. */
+  readonly agentStartMs: number;
   readonly now: () => number;
   readonly log: (level: "info" | "warn" | "error", message: string, detail?: Readonly<Record<string, unknown>>) => void;
   /** Aborted when no further runs are to be claimed; those in hand go on. */

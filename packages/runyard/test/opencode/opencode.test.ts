@@ -159,6 +159,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
       renewLogin: null,
       exit: null,
       oomKills: 0,
+      overdueMs: null,
       stderrTail: "",
     });
     expect(calls).toBeGreaterThan(0);
