@@ -25,6 +25,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
       { say: "All done." },
     ]);
     const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "plain");
+    gitIn(repository, "update-index", "--add", "--cacheinfo", `160000,${"1".repeat(40)},lib/other`);
+    gitIn(repository, "commit", "--quiet", "--message", "A submodule");
     writeFileSync(path.join(repository, "README.md"), "# not committed\n");
     const before = gitIn(repository, "status", "--porcelain");
 
@@ -53,7 +55,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
     const finished = log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data] : []));
     expect(finished.map((tool) => tool.exitCode)).toEqual([3]);
-    expect(log.find((event) => event.type === "notice")).toMatchObject({ data: { code: "uncommitted-changes" } });
+    const notices = log.flatMap((event) => (event.type === "notice" ? [event.data.code] : []));
+    expect(notices).toEqual(["uncommitted-changes", "submodules-left-out"]);
     expect(run.usage).toMatchObject({ modelCalls: 5, failedModelCalls: 0, inputTokens: 5000, outputTokens: 210 });
     // The provider's key went to the provider and nowhere else.
     expect(line.model.requests.map((request) => request.authorization)).toEqual(

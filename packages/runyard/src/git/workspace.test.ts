@@ -13,6 +13,7 @@ import {
   whyNoSandbox,
   writeFiles,
 } from "./testing/lab.ts";
+import { readLeftOut } from "./left-out.ts";
 import { prepareWorkspaceArgv } from "./workspace.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -28,6 +29,40 @@ function prepareWords(run: TestRun): string[] {
   const workspace = sandboxDriver(run.driver).pathsInside({ workspace: run.workspace, home: "" }).workspace;
   return prepareWorkspaceArgv({ cachePath: run.cachePath, workspace, commit: run.base, branch: run.branch });
 }
+
+const GITLINK = "1".repeat(40);
+
+describe.each(DRIVERS)("a checkout (%s)", (driver) => {
+  it("says which submodules and files of Git LFS it has not got", async () => {
+    const dir = lab.newRepository({
+      ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+      "a.bin": "version https://git-lfs.github.com/spec/v1\n",
+      "deep/.gitattributes": "*.dat filter=lfs\n",
+      "deep/b.dat": "x\n",
+      "plain.txt": "filter=lfs\n",
+    });
+    for (const name of ["lib/one", "two\nlines", "evil\u202Ename"]) {
+      plainGit(dir, "update-index", "--add", "--cacheinfo", `160000,${GITLINK},${name}`);
+    }
+    plainGit(dir, "commit", "--quiet", "--message", "Submodules");
+    const run = await lab.prepare(dir, { driver });
+    const { stdout } = await lab.runInside(run, prepareWords(run));
+    expect(readLeftOut(stdout)).toEqual([
+      { code: "submodules-left-out", message: expect.stringMatching(/empty in the workspace.*: evil\?name, lib\/one, two\?lines\.$/) },
+      { code: "lfs-left-out", message: expect.stringMatching(/pointers.*: a\.bin, deep\/b\.dat\.$/) },
+    ]);
+  });
+
+  it("says nothing where all is there, and is short where much is not", async () => {
+    const dir = lab.newRepository({ "plain.txt": "filter=lfs\n", "not-lfs/.gitattributes": "*.txt text\n" });
+    const run = await lab.prepare(dir, { driver });
+    expect(readLeftOut((await lab.runInside(run, prepareWords(run))).stdout)).toEqual([]);
+    const many = Array.from({ length: 1_001 }, (_, n) => `submodule ${"x".repeat(300)}${n}`).join("\n");
+    const [notice] = readLeftOut(many);
+    expect(notice?.message).toMatch(/and more than 995 more\.$/);
+    expect(notice?.message.length).toBeLessThan(1_300);
+  });
+});
 
 describe.each(DRIVERS)("a workspace (%s)", (driver) => {
   it("has the files of the commit, as they are", async () => {

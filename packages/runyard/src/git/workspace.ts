@@ -1,4 +1,5 @@
 import { BOT_EMAIL, BOT_NAME, environmentLines, SAY_AT_THE_END } from "./git-environment.ts";
+import { SAY_LEFT_OUT } from "./left-out.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
 
 /** Shell functions: a repository in the folder where one stands, which borrows the objects of the cache $cache. */
@@ -15,15 +16,17 @@ printf '[commit]\\n\\tgpgSign = false\\n[tag]\\n\\tgpgSign = false\\n[gc]\\n\\ta
 
 /**
  * Makes a workspace: $1 cache, $2 workspace, $3 commit, $4 branch. What a half-made one left is removed
- * first, before any git looks at it; where it fails nothing is left.
+ * first, before any git looks at it; where it fails nothing is left. Its output is for `readLeftOut`.
  */
 const WORKSPACE_SCRIPT = `set -u
 umask 022
+exec 3>&1
 ${environmentLines({ GIT_CONFIG_GLOBAL: "/dev/null", HOME: "/nonexistent", XDG_CONFIG_HOME: "/nonexistent" })}
 cache=$1 workspace=$2 commit=$3 branch=$4
 command -v git >/dev/null || { echo 'git was not found in the sandbox' >&2; exit 127; }
 empty() { find . -mindepth 1 -maxdepth 1 -exec rm -rf {} +; }
 ${MAKE_REPOSITORY}
+${SAY_LEFT_OUT}
 
 work() {
 set -e
@@ -34,6 +37,7 @@ trap '[ $? = 0 ] || empty 2>/dev/null' EXIT
 
 make_repository
 git checkout --quiet --no-track -b "$branch" "$commit" --
+say_left_out >&3
 }
 ${SAY_AT_THE_END}`;
 

@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
 import { keepResult, updateCache } from "../git/cache.ts";
 import { harmless } from "../git/commit-result.ts";
+import { readLeftOut } from "../git/left-out.ts";
 import { findRepository } from "../git/local-repository.ts";
 import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
@@ -65,7 +66,12 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [...beganAnew(row), ...copyNotice(result.stderr), { type: "sandbox.ready", data: { sandbox } }],
+      events: [
+        ...beganAnew(row),
+        ...copyNotice(result.stderr),
+        ...leftOutNotices(result.stdout),
+        { type: "sandbox.ready", data: { sandbox } },
+      ],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
@@ -86,6 +92,10 @@ function copyNotice(stderr: string): readonly NewEvent[] {
   if (!stderr.includes(COPY_INCOMPLETE)) return [];
   const message = `Some files of the workspace could not be copied for the planning; the plan is made without them. The first complaint: ${harmless(stderr.split("\n")[0] ?? "")}`;
   return [{ type: "notice", data: { level: "warning", code: "plan-copy-incomplete", message } }];
+}
+
+function leftOutNotices(output: string): readonly NewEvent[] {
+  return readLeftOut(output).map(({ code, message }) => ({ type: "notice", data: { level: "warning", code, message } }));
 }
 
 /** A copy of a workspace, and then what is done with it; what cannot be read is left out, and that is said. */
