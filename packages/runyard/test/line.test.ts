@@ -31,6 +31,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
     const before = gitIn(repository, "status", "--porcelain");
 
     const created = await client.runs.create({ task: "Write hello", repositoryUrl: repository });
+    expect(created.sandboxId).toBe(created.id.replace("run_", "sandbox_"));
     const run = await client.runs.waitForEnd(created.id);
     expect(run).toMatchObject({
       status: "completed",

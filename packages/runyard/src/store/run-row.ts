@@ -252,6 +252,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
   return {
     id: row.id,
     number: row.num,
+    sandboxId: row.id.replace(/^run_/, "sandbox_"),
     status: row.status,
     phase: row.phase,
     queuePosition: row.queue_position ?? null,

@@ -5,6 +5,8 @@ const ULID = "[0-7][0-9a-hjkmnp-tv-z]{25}";
 
 /** `run_` and a ULID. */
 export const runIdSchema = z.string().regex(new RegExp(`^run_${ULID}$`), "must look like run_01k…");
+/** `sandbox_` and the ULID of the run whose sandbox it is. */
+export const sandboxIdSchema = z.string().regex(new RegExp(`^sandbox_${ULID}$`), "must look like sandbox_01k…");
 /** `repo_` and a ULID. */
 export const repositoryIdSchema = z.string().regex(new RegExp(`^repo_${ULID}$`), "must look like repo_01k…");
 /** `perm_<attempt>_<byte offset of the request's line>`: agents reuse their own request ids. */

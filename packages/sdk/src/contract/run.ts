@@ -5,7 +5,7 @@ import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
 import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
-import { agentNameSchema, runIdSchema } from "./ids.ts";
+import { agentNameSchema, runIdSchema, sandboxIdSchema } from "./ids.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
@@ -217,6 +217,8 @@ export const runSchema = z.object({
   id: runIdSchema,
   /** The same run as an integer. */
   number: z.number().int(),
+  /** Its sandbox, by the name that it has from the beginning to the end of the run, in all turns and attempts (seed 001). */
+  sandboxId: sandboxIdSchema,
   status: runStatusSchema,
   phase: runPhaseSchema,
   /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */

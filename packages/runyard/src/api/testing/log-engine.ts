@@ -201,9 +201,11 @@ function newId(kind: "run" | "repo" | "agent" | "secret"): string {
 }
 
 function blankRun(number: number): Run {
+  const id = newRunId();
   return {
-    id: newRunId(),
+    id,
     number,
+    sandboxId: id.replace(/^run_/, "sandbox_"),
     status: "pending",
     phase: "queued",
     queuePosition: number,
