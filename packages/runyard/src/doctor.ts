@@ -7,6 +7,7 @@ import { credentialOf, USUAL_KEYS } from "./agents/profiles/credential.ts";
 import { knownPrograms } from "./agents/profiles/profiles.ts";
 import { loginFile, lookAtLogin } from "./agents/profiles/own-login.ts";
 import type { AgentProfile } from "./agents/profiles/profile.ts";
+import { FILTER_ADVICE, floorsKept, type Kept, type KeptLimits, LIMITS_ADVICE, missingOf } from "./core/isolation-floor.ts";
 import { databaseUrlFromEnvironment, type ModelProvider } from "./configuration.ts";
 import type { Home } from "./home.ts";
 import { readProviders } from "./providers.ts";
@@ -58,10 +59,18 @@ async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
     ? finding("isolation", "system calls", "ok", "those are refused that only a machine's administrators need")
     : {
         ...finding("isolation", "system calls", "warning", "none is refused: this kernel takes no filter (seccomp) for a sandbox"),
-        advice:
-          "Sandboxes work without it; an agent can reach more of the kernel. Use a kernel with CONFIG_SECCOMP_FILTER on x86-64 or arm64.",
+        advice: `Sandboxes work without it; an agent can reach more of the kernel. ${FILTER_ADVICE}`,
       };
-  return [...programs, sandbox, ...(available ? [syscalls] : []), lookAtLimits()];
+  const limits = probeLimits();
+  return [...programs, sandbox, ...(available ? [syscalls] : []), lookAtLimits(limits), lookAtFloors({ isolation, limits })];
+}
+
+/** What is to be done about it is told where the part is looked at that is missing. */
+function lookAtFloors(kept: Kept): Finding {
+  const floors = floorsKept(kept).join(", ");
+  const missing = missingOf("strict", kept);
+  const why = missing.length === 0 ? "" : `; not strict: it is not so that ${missing.join(", ")}`;
+  return finding("isolation", "floors", missing.length === 0 ? "ok" : "none", `${floors} can be kept${why}`);
 }
 
 async function lookAtProgram(name: "bwrap" | "socat", dirs: readonly string[]): Promise<Finding> {
@@ -76,17 +85,13 @@ async function lookAtProgram(name: "bwrap" | "socat", dirs: readonly string[]): 
   return finding("isolation", name, "ok", `${version ?? "version unknown"} at ${program}`);
 }
 
-function lookAtLimits(): Finding {
-  const { memory, cpus, pids } = probeLimits();
+function lookAtLimits({ memory, cpus, pids }: KeptLimits): Finding {
   const names = (wanted: boolean): string => {
     const all = Object.entries({ memory, cpu: cpus, processes: pids });
     return all.flatMap(([name, has]) => (has === wanted ? [name] : [])).join(", ");
   };
   if (memory && cpus && pids) return finding("isolation", "limits", "ok", `${names(true)} of a run can be limited`);
-  const advice =
-    process.platform === "linux"
-      ? "Start the server in a control group of its own: systemd-run --user --scope -p Delegate=yes runyard up"
-      : "Watch what agents use: on this system Runyard cannot limit it.";
+  const advice = process.platform === "linux" ? LIMITS_ADVICE : "Watch what agents use: on this system Runyard cannot limit it.";
   return { ...finding("isolation", "limits", "warning", `${names(false)} of a run cannot be limited here`), advice };
 }
 

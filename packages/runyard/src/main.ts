@@ -131,9 +131,12 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     // How many runs there may be at a time is for those who serve: a runner that is added must not change it.
     if (config.role !== "runner") await limitHomeRuns(db, config.maxRuns);
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
+    // Looked at once: it is told with every renewal of the lease.
+    let found: ReturnType<typeof probeLimits> | undefined;
+    const limits = () => (found ??= probeLimits());
     const own: OfferSources = {
       model: () => simulatedModel ?? modelState(config.providers),
-      probeSandbox: (driver) => sandboxDriver(driver).probe(),
+      probeSandbox: async (driver) => ({ ...(await sandboxDriver(driver).probe()), limits: limits() }),
       hostMemoryBytes,
     };
     const onLog = (level: "info" | "warn", message: string): void => log(level, message);

@@ -128,7 +128,16 @@ const continueRun: Operation = {
   body: continueRunSchema,
   status: 202,
   answers: json(runSchema),
-  errors: ["run_not_ended", "not_for_replays", "sandbox_not_available", "login_not_usable", "budget_not_enforced", "price_unknown"],
+  errors: [
+    "run_not_ended",
+    "not_for_replays",
+    "sandbox_not_available",
+    "below_isolation_floor",
+    "egress_not_allowed",
+    "login_not_usable",
+    "budget_not_enforced",
+    "price_unknown",
+  ],
 };
 
 export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
@@ -154,6 +163,8 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       "unknown_agent",
       "unknown_secret",
       "sandbox_not_available",
+      "below_isolation_floor",
+      "egress_not_allowed",
       "login_not_usable",
       "budget_not_enforced",
       "price_unknown",
@@ -248,7 +259,15 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       "A new run with the task and the settings of the first turn, on the same commit, whose agent is answered from the recording. No model is called, nothing is paid, no branch is made. `replay` of the new run says how it differs.",
     status: 201,
     answers: json(runSchema),
-    errors: ["run_not_ended", "not_for_replays", "nothing_recorded", "recording_not_here", "sandbox_not_available", "rate_limited"],
+    errors: [
+      "run_not_ended",
+      "not_for_replays",
+      "nothing_recorded",
+      "recording_not_here",
+      "sandbox_not_available",
+      "below_isolation_floor",
+      "rate_limited",
+    ],
   },
   runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
   confirmPlan: {

@@ -1,5 +1,6 @@
 import { money } from "@runyard/sdk/contract";
 import { approvalOption } from "./approval-option.ts";
+import { addOrganizationBounds, boundsRequest, type OrganizationBounds } from "./bounds-options.ts";
 import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
@@ -9,7 +10,7 @@ import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface OrganizationOptions extends VariableOptions {
+interface OrganizationOptions extends VariableOptions, OrganizationBounds {
   readonly plan?: boolean;
   /** False: none any more, here and below. */
   readonly dailyCap?: number | false;
@@ -17,16 +18,24 @@ interface OrganizationOptions extends VariableOptions {
   readonly json?: boolean;
 }
 
+const FLOOR_WORDS = {
+  default: "sandboxes hold files and network, unless the driver process is chosen for a run",
+  none: "none: sandboxes may be of any kind",
+  sandbox: "sandbox: files and network are held, or a run is refused",
+  strict: "strict: files, network, processes and system calls are held, and limits, or a run is refused",
+} as const;
+
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env and --secret replace all variables and all secrets that there were.",
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env, --secret, --egress and --egress-allowed replace all that there was of their kind.",
   examples: [
     "runyard organization",
     "runyard organization --plan",
     "runyard organization --daily-cap 20",
     "runyard organization --approval-above 5",
     "runyard organization --env NODE_ENV=test",
+    "runyard organization --isolation-floor strict --egress-allowed npm,pypi,*.example.com",
   ],
 })
   .option("--plan", "runs make a plan first")
@@ -36,14 +45,16 @@ export const organization = command("organization", {
   .addOption(approvalOption("let every run wait for"))
   .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
   .addOption(jsonOption());
+addOrganizationBounds(organization);
 addNoVariableOptions(addVariableOptions(organization, "each run"));
-organization.action(async ({ plan, dailyCap, approvalAbove, json, ...variables }: OrganizationOptions) => {
+organization.action(async ({ plan, dailyCap, approvalAbove, json, ...others }: OrganizationOptions) => {
   const { organization: settings } = connect();
   const change = {
     ...(plan === undefined ? {} : { planFirst: plan }),
     ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
-    ...variableRequest(variables),
+    ...boundsRequest(others),
+    ...variableRequest(others),
   };
   const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
   if (json === true) printJson(found);
@@ -61,6 +72,9 @@ organization.action(async ({ plan, dailyCap, approvalAbove, json, ...variables }
     print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
     const row = (name: string, text: string): string =>
       wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
+    print(row("floor", FLOOR_WORDS[found.isolationFloor ?? "default"]));
+    if (found.egress.length > 0) print(row("egress", `${found.egress.join(", ")}, for all runs`));
+    if (found.egressAllowed !== null) print(row("allowed", `${found.egressAllowed.join(", ") || "no host"}, and no run more than that`));
     for (const line of renderVariables(found, row)) print(line);
   }
 });

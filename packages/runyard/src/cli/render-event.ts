@@ -128,5 +128,6 @@ export function describeSandbox(sandbox: EventData<"sandbox.ready">["sandbox"]):
     granted.pids === null ? "processes not limited" : `${granted.pids} processes`,
   ];
   const network = sandbox.egress === undefined ? "no network but the model" : `no network but the model and ${sandbox.egress.join(", ")}`;
-  return `${sandbox.driver}, ${network}, ${limits.join(", ")}`;
+  const floor = sandbox.floor === undefined ? "" : `, floor ${sandbox.floor}`;
+  return `${sandbox.driver}, ${network}, ${limits.join(", ")}${floor}`;
 }

@@ -34,7 +34,7 @@ function agentWords({ agent }: Run): string {
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
 export function renderGiven(
-  { credential, context, files, mcpServers, settings, ...given }: Partial<Run>,
+  { credential, context, files, mcpServers, settings, egressDenied, ...given }: Partial<Run>,
   paint: Paint,
   width: number,
 ): string[] {
@@ -45,8 +45,19 @@ export function renderGiven(
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
     ...renderVariables(given, row),
-    ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", settings.egress.join(", "))]),
+    ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
+    ...(egressDenied === undefined || egressDenied.length === 0 ? [] : [row("refused", deniedWords(egressDenied))]),
   ];
+}
+
+/** "npm (repository), api.example.com (agent, run)"; servers of earlier versions do not say who gave it. */
+function egressWords({ egress, egressFrom = {} }: Pick<Run["settings"], "egress"> & Partial<Run["settings"]>): string {
+  return egress.map((host) => (egressFrom[host] === undefined ? host : `${host} (${egressFrom[host].join(", ")})`)).join(", ");
+}
+
+/** What the run was not let to reach. */
+function deniedWords(denied: Run["egressDenied"]): string {
+  return denied.map(({ target, reason }) => `${target} (${reason})`).join(", ");
 }
 
 /** What a run waits for, each with the command that answers it. */

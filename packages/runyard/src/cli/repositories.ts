@@ -3,6 +3,7 @@ import type { RunyardClient } from "@runyard/sdk";
 import { type ChangeRepositoryRequest, money, type Repository, repositoryIdSchema } from "@runyard/sdk/contract";
 import { Option } from "commander";
 import { approvalOption } from "./approval-option.ts";
+import { addEgressOptions, type EgressOptions, egressRequest } from "./bounds-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -13,7 +14,7 @@ import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 import { renderVariables } from "./render-variables.ts";
 
-interface RepositoryOptions extends VariableOptions {
+interface RepositoryOptions extends VariableOptions, EgressOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -27,12 +28,13 @@ interface RepositoryOptions extends VariableOptions {
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env and --secret replace all variables and all secrets that there were.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret and --egress replace all that there was of their kind.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
     'runyard repositories ~/src/site --planning-statement "Every plan names the pages that it changes."',
     "runyard repositories ~/src/site --auto-confirm-plans --json",
+    "runyard repositories . --egress npm,api.example.com",
     "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
   ],
 })
@@ -47,6 +49,7 @@ export const repositories = command("repositories", {
   .addOption(approvalOption("let its runs wait for"))
   .option("--no-approval-above", "the repository has no such limit of its own")
   .addOption(jsonOption());
+addEgressOptions(repositories, "the sandbox of each of its runs");
 addNoVariableOptions(addVariableOptions(repositories, "each of its runs"));
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
   const change = await changeOf(options);
@@ -72,6 +75,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(statement === undefined ? {} : { planningStatement: statement.trim() === "" ? null : statement }),
     ...(autoConfirmPlans === undefined ? {} : { autoConfirmPlans }),
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
+    ...egressRequest(options),
     ...variableRequest(options),
   };
 }
@@ -132,6 +136,7 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
     row("approve", above === null ? "no limit of its own" : `runs above ${money(above)} wait for a person`),
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
+    ...(repository.egress.length === 0 ? [] : [row("egress", `${repository.egress.join(", ")}, for its runs`)]),
     ...renderVariables(repository, row),
   ].join("\n");
 }

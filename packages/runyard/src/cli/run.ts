@@ -2,10 +2,9 @@ import { text } from "node:stream/consumers";
 import path from "node:path";
 import {
   type CreateRunRequest,
-  EGRESS_PRESETS,
-  egressPatternSchema,
   type Estimate,
   idempotencyKeySchema,
+  type IsolationFloor,
   MAX_TASK_CHARS,
   money,
   REPOSITORY_PERMISSIONS,
@@ -17,6 +16,7 @@ import {
 import { InvalidArgumentError, Option } from "commander";
 import { approvalOption } from "./approval-option.ts";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
+import { egressOption, floorOption } from "./bounds-options.ts";
 import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
@@ -43,6 +43,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
   readonly permissions?: RunPermission[];
   readonly egress?: string[];
+  readonly isolationFloor?: IsolationFloor;
   readonly timeout?: number;
   readonly agentWait?: number;
   readonly idempotencyKey?: string;
@@ -93,11 +94,8 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
     `what the run is granted: ${WORKSPACE_PERMISSIONS.join(",")} for its workspace, ${REPOSITORY_PERMISSIONS.join(",")} for the repository (default: all)`,
     parseListOf(RUN_PERMISSIONS, "permission"),
   )
-  .option(
-    "--egress <hosts>",
-    `hosts that programs in the sandbox may reach, with commas: api.example.com, *.example.com, or ${Object.keys(EGRESS_PRESETS).join(", ")}; may be repeated (default: none)`,
-    collectHosts,
-  )
+  .addOption(egressOption("the sandbox"))
+  .addOption(floorOption("its sandbox"))
   .option("--timeout <seconds>", "active time that the run may use (default: 3600)", parseSeconds)
   .option("--agent-wait <seconds>", "how long the agent is kept waiting for an answer before it is let go (default: 600)", parseSeconds)
   .addOption(permissions.allow)
@@ -142,6 +140,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
     ...(options.permissions === undefined ? {} : { permissions: options.permissions }),
     ...(options.egress === undefined ? {} : { egress: options.egress }),
+    ...(options.isolationFloor === undefined ? {} : { isolationFloor: options.isolationFloor }),
     ...(options.approvalAbove === undefined ? {} : { approvalAboveUsd: options.approvalAbove }),
   };
   return {
@@ -161,13 +160,6 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...budgetRequest(options),
     ...variableRequest(options),
   };
-}
-
-function collectHosts(list: string, before: string[] = []): string[] {
-  const hosts = list.split(",").map((host) => egressPatternSchema.safeParse(host.trim()));
-  const wrong = hosts.find((host) => !host.success);
-  if (wrong?.error !== undefined) throw new InvalidArgumentError(`It ${wrong.error.issues[0]?.message}.`);
-  return [...before, ...hosts.flatMap((host) => host.data ?? [])];
 }
 
 function agentRequest({ agent: name, agentCommand: words, ownLogin }: RunOptions): Pick<CreateRunRequest, "agent"> {

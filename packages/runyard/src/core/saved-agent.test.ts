@@ -94,14 +94,6 @@ describe("a run that was given an agent", () => {
     expect(of({})).toEqual(REVIEWER.settings);
   });
 
-  it("may reach what it or its agent is allowed", () => {
-    const agent = { ...REVIEWER, settings: { egress: ["npm", "a.example"] } };
-    expect(withAgent({ settings: { egress: ["b.example", "npm"] } }, agent).settings.egress).toEqual(["npm", "a.example", "b.example"]);
-    expect(withAgent({ settings: {} }, agent).settings.egress).toEqual(["npm", "a.example"]);
-    expect(withAgent({}, agent).settings.egress).toEqual(["npm", "a.example"]);
-    expect(withAgent({ settings: { egress: ["b.example"] } }, REVIEWER).settings.egress).toEqual(["b.example"]);
-  });
-
   it("is what it says itself: settings and limits one by one, servers by name", () => {
     const own = { name: "docs", command: ["docs-server"] };
     const other = { name: "issues", url: "http://issues.test/" };

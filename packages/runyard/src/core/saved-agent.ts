@@ -139,7 +139,6 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
     settings: {
       ...sizeAside(agent.settings, wishes.settings),
       ...wishes.settings,
-      ...egressOf(agent.settings, wishes.settings),
       ...(approvalAboveUsd !== null && { approvalAboveUsd }),
     },
     plan: wishes.plan ?? agent.plan ?? undefined,
@@ -152,9 +151,4 @@ function sizeAside(settings: RunSettings, { sandboxType, machineType }: RunSetti
   if (sandboxType === undefined && machineType === undefined) return settings;
   const { sandboxType: _, machineType: __, ...rest } = settings;
   return rest;
-}
-
-/** What either allows. */
-function egressOf({ egress: ofAgent }: RunSettings, { egress: ofRun }: RunSettings = {}): Pick<RunSettings, "egress"> {
-  return ofAgent === undefined || ofRun === undefined ? {} : { egress: [...new Set([...ofAgent, ...ofRun])] };
 }

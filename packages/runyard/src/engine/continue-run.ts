@@ -1,10 +1,13 @@
 import { type continueRunSchema, isTerminal, type NewEvent, type RunError, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
+import { joinEgress } from "../core/egress-bounds.ts";
 import { type RunFact, transition } from "../core/run-machine.ts";
+import { readBounds } from "../store/bounds.ts";
 import { hasOwnLogin, machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { continueRun } from "../store/turns.ts";
 import { approvalRuleFor, requestedFact } from "./approvals.ts";
+import { requireAllowed, requireFloor } from "./bounds.ts";
 import type { EngineOptions } from "./engine.ts";
 import { missingModel, modelFor, requireLogin, requirePrice } from "./model.ts";
 
@@ -18,14 +21,19 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
       `Run ${run.id} is a replay, which has one turn. Continue the run that it replays: ${run.replay.of}.`,
     );
   if (!isTerminal(run.status)) throw notEnded(run);
-  const { available, reason } = await options.probeSandbox(run.spec.sandboxDriver);
-  if (!available)
-    throw new RunyardError("sandbox_not_available", reason ?? `The sandbox driver ${run.spec.sandboxDriver} cannot be used here.`);
+  const { sandboxDriver: driver, isolationFloor: before, egress = [], egressFrom } = run.spec;
+  const sandbox = await options.probeSandbox(driver);
+  if (!sandbox.available)
+    throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${driver} cannot be used here.`);
+  // What the organization has changed since then holds for what is yet to come.
+  const bounds = await readBounds(options.db, run.org_id, run.repository_url);
+  const isolationFloor = requireFloor(bounds, { driver, sandbox, run: before });
+  requireAllowed(egressFrom ?? joinEgress({ run: egress }), bounds.egressAllowed, { driver, sandbox });
   // A run that could not begin for want of a model takes the one that there is now.
   const needs = options.describeAgent(run.spec.agent.profile);
   const callsOwn = hasOwnLogin(run);
   const model = run.spec.model ?? (needs === undefined || callsOwn ? null : modelFor(options.model(), needs).model);
-  const ofRun: RunSpec = { ...run.spec, model, ...(input.budget !== undefined && { budget: input.budget }) };
+  const ofRun: RunSpec = { ...run.spec, isolationFloor, model, ...(input.budget !== undefined && { budget: input.budget }) };
   const error = whyNoModel(options, { ...run, spec: ofRun });
   if (error === null && callsOwn) requireLogin(options, ofRun.agent.profile, ofRun.budget ?? null);
   if (error === null && !callsOwn && needs !== undefined && needs.apis.length > 0) await requirePrice(options, input.budget, model);

@@ -18,6 +18,7 @@ import type { z } from "zod";
 import type { ExpectedCall } from "../core/estimate.ts";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { whyNotGranted } from "../core/limits.ts";
+import type { KeptLimits } from "../core/isolation-floor.ts";
 import { defaultPolicy, normalizePolicy } from "../core/permission-policy.ts";
 import { grantedPermissions, policyWithin, whyNotKept } from "../core/run-permissions.ts";
 import { planSettingsOf } from "../core/plan.ts";
@@ -38,12 +39,14 @@ import {
   type RunSpec,
   toRun,
 } from "../store/run-row.ts";
+import { readBounds } from "../store/bounds.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import type { Vault } from "../store/vault.ts";
 import { variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts";
+import { requireEgress, requireFloor } from "./bounds.ts";
 import { continueTurn } from "./continue-run.ts";
 import { readPage } from "./cursor.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
@@ -138,6 +141,8 @@ export interface SandboxState {
   readonly available: boolean;
   readonly reason: string | null;
   readonly isolation: Parameters<typeof defaultPolicy>[0];
+  /** Which limits can be enforced. Not there in what runners of earlier versions tell. */
+  readonly limits?: KeptLimits;
 }
 
 /** How an answer is said to the agent, and the event that tells of it. */
@@ -194,6 +199,12 @@ export function createEngine(options: EngineOptions) {
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
     const inspected = await options.inspectRepository(input.repositoryUrl, input.branch);
+    const bounds = await readBounds(db, principal.orgId, inspected.root);
+    const [ofAgent, ofRun] = [definition.settings, input.settings ?? {}];
+    const inSandbox = { driver: sandboxDriver, sandbox };
+    const isolationFloor = requireFloor(bounds, { ...inSandbox, agent: ofAgent.isolationFloor, run: ofRun.isolationFloor });
+    const egressFrom = requireEgress(bounds, { agent: ofAgent.egress, run: ofRun.egress }, inSandbox);
+    const egress = Object.keys(egressFrom);
     const missing = await options.missingFiles(inspected, input.files ?? []);
     const connection = options.model();
     // The maker of such an agent answers it, and nobody else.
@@ -217,7 +228,8 @@ export function createEngine(options: EngineOptions) {
         asked.permissionPolicy ? normalizePolicy(asked.permissionPolicy, sandbox.isolation) : defaultPolicy(sandbox.isolation),
       ),
       ...(settings.permissions !== undefined && { permissions: granted }),
-      ...(settings.egress !== undefined && settings.egress.length > 0 && { egress: settings.egress }),
+      isolationFloor,
+      ...(egress.length > 0 && { egress, egressFrom }),
       timeoutMs: settings.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,

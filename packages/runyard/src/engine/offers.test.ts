@@ -30,6 +30,19 @@ test("what a runner says of itself is what those who have none go by", async () 
   expect([one.model(), await one.probeSandbox("bwrap"), one.hostMemoryBytes()]).toEqual([model(null), cannot, 5]);
 });
 
+test("of several runners the one counts that keeps most of what a floor may want", async () => {
+  const limits = { memory: true, cpus: true, pids: true };
+  const offers = (sandbox: Offers["sandboxes"]["bwrap"]): Offers => ({
+    model: model(null),
+    sandboxes: { bwrap: sandbox, process: can },
+    hostMemoryBytes: 1,
+  });
+  const loose = runner("a", offers({ ...can, limits: { ...limits, memory: false } }));
+  const strict = runner("b", offers({ ...can, limits }));
+  expect(await offeredBy(() => [loose, strict], own).probeSandbox("bwrap")).toEqual({ ...can, limits });
+  expect(await offeredBy(() => [loose], own).probeSandbox("bwrap")).toEqual({ ...can, limits: { ...limits, memory: false } });
+});
+
 test("while there is no runner, a run may wait for one", async () => {
   const { model: named, probeSandbox, hostMemoryBytes } = offeredBy(() => [], own);
   expect(named()).toEqual(model("own"));

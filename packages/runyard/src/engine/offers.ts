@@ -1,4 +1,5 @@
 import type { SandboxDriverName } from "@runyard/sdk/contract";
+import { floorsKept } from "../core/isolation-floor.ts";
 import type { RunnerRow } from "../store/runners.ts";
 import type { EngineOptions, ModelState, SandboxState } from "./engine.ts";
 
@@ -21,6 +22,11 @@ export async function offersOf({ model, probeSandbox, hostMemoryBytes }: OfferSo
 const HARD = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
 const NONE = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 
+/** How much of what an isolation floor may want a sandbox keeps. Whoever keeps less refuses a run before it begins. */
+function rankOf({ isolation, limits }: SandboxState): number {
+  return floorsKept({ isolation, limits: limits ?? { memory: true, cpus: true, pids: true } }).length;
+}
+
 /**
  * What runs can have at one of these runners, for a process that has none of its own. While none of them lives, sandboxes
  * are taken to be there, since a run waits for a runner anyway, and the model is what this process was told of.
@@ -35,7 +41,8 @@ export function offeredBy(alive: () => readonly RunnerRow[], own: OfferSources):
     probeSandbox: async (driver) => {
       const sandboxes = offers().map((offer) => offer.sandboxes[driver]);
       const assumed = { available: true, reason: null, isolation: driver === "bwrap" ? HARD : NONE };
-      return sandboxes.find((sandbox) => sandbox.available) ?? sandboxes[0] ?? assumed;
+      const [best] = sandboxes.filter(({ available }) => available).toSorted((one, other) => rankOf(other) - rankOf(one));
+      return best ?? sandboxes[0] ?? assumed;
     },
     hostMemoryBytes: () => {
       const bytes = offers().map((offer) => offer.hostMemoryBytes);

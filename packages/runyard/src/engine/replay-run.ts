@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
-import { isTerminal, type NewEvent, RunyardError } from "@runyard/sdk/contract";
+import { type IsolationFloor, isTerminal, type NewEvent, RunyardError } from "@runyard/sdk/contract";
 import { whyNotGranted } from "../core/limits.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { attemptSettings } from "../store/attempts-shown.ts";
+import { readBounds } from "../store/bounds.ts";
 import { createRunOnce } from "../store/creating.ts";
 import { turnEnd } from "../store/replays.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { requireFloor } from "./bounds.ts";
 import { runToReplay } from "./creating.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
@@ -17,7 +19,7 @@ const TURN = 1;
 
 /**
  * Makes a run that does again what another one did, answered from that one's recording. Throws RunyardError
- * `run_not_ended`, `not_for_replays`, `nothing_recorded`, `recording_not_here`, `sandbox_not_available` and `rate_limited`.
+ * `run_not_ended`, `not_for_replays`, `nothing_recorded`, `recording_not_here`, `sandbox_not_available`, `below_isolation_floor` and `rate_limited`.
  */
 export async function createReplay(
   options: EngineOptions,
@@ -33,7 +35,7 @@ export async function createReplay(
   requireNothingOutside(recorded);
   const exchanges = await recordings.count(recorded.id, TURN);
   if (exchanges === 0) throw nothing(recorded.id);
-  await requireSandbox(options, recorded);
+  const isolationFloor = await requireSandbox(options, recorded);
 
   const created = await createRunOnce(
     db,
@@ -46,7 +48,7 @@ export async function createReplay(
       repositoryUrl: recorded.repository_url,
       branch: recorded.branch,
       baseCommit: recorded.base_commit,
-      spec: recorded.spec,
+      spec: { ...recorded.spec, isolationFloor },
       agentId: recorded.agent_id,
       simulated: recorded.simulated,
       usage: NO_USAGE,
@@ -90,10 +92,13 @@ function requireNothingOutside({ id, spec }: RunRow): void {
     );
 }
 
-async function requireSandbox(options: EngineOptions, { spec }: RunRow): Promise<void> {
-  const { available, reason } = await options.probeSandbox(spec.sandboxDriver);
-  const why = available
+/** Throws where the recorded run's sandbox cannot be had, or would not keep the floor that holds by now, which comes back. */
+async function requireSandbox(options: EngineOptions, { org_id: orgId, repository_url: url, spec }: RunRow): Promise<IsolationFloor> {
+  const { sandboxDriver: driver } = spec;
+  const sandbox = await options.probeSandbox(driver);
+  const why = sandbox.available
     ? whyNotGranted(attemptSettings({ spec }).sandboxType, options.hostMemoryBytes())
-    : (reason ?? `The sandbox driver ${spec.sandboxDriver} cannot be used here.`);
+    : (sandbox.reason ?? `The sandbox driver ${driver} cannot be used here.`);
   if (why !== null) throw new RunyardError("sandbox_not_available", why);
+  return requireFloor(await readBounds(options.db, orgId, url), { driver, sandbox, run: spec.isolationFloor });
 }

@@ -1,5 +1,6 @@
 import type { Limits, SandboxReport } from "@runyard/sdk/contract";
 import { typeInForce } from "../core/attempts.ts";
+import { type Kept, keptLimits, whyBelowFloor } from "../core/isolation-floor.ts";
 import { SANDBOX_LIMITS } from "../core/limits.ts";
 import type { Mount, PreparedSandbox, SandboxSpec } from "../sandbox/driver.ts";
 import { NotStartedError } from "../sandbox/spawner.ts";
@@ -34,6 +35,8 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
       type: "sandbox-unavailable",
       message: probe.reason ?? `The sandbox driver ${driver.name} cannot be used here.`,
     });
+  const { isolation } = probe;
+  requireFloor(row, { isolation, limits: { memory: true, cpus: true, pids: true } });
   const spec: SandboxSpec = {
     name: `${row.id}-${row.attempt}-${step.name}`,
     dirs: { workspace: dirs.workspace, home: step.home ?? dirs.home },
@@ -44,7 +47,15 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
   };
-  return driver.prepare(spec);
+  const prepared = await driver.prepare(spec);
+  requireFloor(row, { isolation, limits: keptLimits(prepared.granted) });
+  return prepared;
+}
+
+/** Fails the run where its sandbox keeps less than it must: it was created for another machine, or for this one as it was. */
+function requireFloor({ spec: { isolationFloor: floor = "none" } }: RunRow, kept: Kept): void {
+  const why = whyBelowFloor({ floor, from: "default" }, kept);
+  if (why !== null) throw new RunFailure({ type: "sandbox-unavailable", message: why });
 }
 
 function limitsOf(row: RunRow): Limits {
@@ -55,9 +66,16 @@ function limitsOf(row: RunRow): Limits {
 export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: PreparedSandbox): Promise<SandboxReport> {
   const driver = ctx.driver(row.spec.sandboxDriver);
   const { isolation } = await driver.probe();
-  const { egress } = row.spec;
+  const { egress, isolationFloor: floor } = row.spec;
   const reach = egress === undefined || isolation.network === "none" ? {} : { egress: [...egress] };
-  return { driver: driver.name, isolation, requested: limitsOf(row), granted: prepared.granted, ...reach };
+  return {
+    driver: driver.name,
+    isolation,
+    requested: limitsOf(row),
+    granted: prepared.granted,
+    ...(floor !== undefined && { floor }),
+    ...reach,
+  };
 }
 
 interface StepRun {

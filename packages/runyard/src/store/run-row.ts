@@ -4,6 +4,7 @@ import {
   type Budget,
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
+  type IsolationFloor,
   isTerminal,
   type PendingRequest,
   type PermissionPolicy,
@@ -20,6 +21,7 @@ import {
   withoutSecrets,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings, Tries } from "../core/attempts.ts";
+import type { EgressFrom } from "../core/egress-bounds.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
@@ -45,8 +47,12 @@ export interface RunSpec {
   readonly sandboxDriver: SandboxDriverName;
   /** What was asked to be granted; left out: everything. */
   readonly permissions?: readonly RunPermission[];
+  /** What its sandbox must keep. Not there in runs of earlier versions: nothing. */
+  readonly isolationFloor?: IsolationFloor;
   /** Hosts and presets that programs in the sandbox may reach; left out: none. */
   readonly egress?: readonly string[];
+  /** The same, with who gave them. Not there in runs of earlier versions. */
+  readonly egressFrom?: EgressFrom;
   /** How long an agent is kept alive while it waits for people. Not there in runs of earlier versions. */
   readonly agentWaitMs?: number;
   /** Not there in runs of earlier versions. */
@@ -173,6 +179,8 @@ export interface RunRow {
   readonly queue_position?: number | null;
   /** Whose cap it is queued for, until that allows it more; null: nobody's. Only where a run is read to be shown. */
   readonly waits_for_cap?: "daily-cap" | "agent-daily-cap" | null;
+  /** What its programs were not let to reach. Only where a run is read to be shown. */
+  readonly egress_denied?: Run["egressDenied"] | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -281,13 +289,16 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
       agentWait: agentWaitOf(row),
       sandboxDriver: row.spec.sandboxDriver,
       permissions: permissionsOf(row),
+      isolationFloor: row.spec.isolationFloor ?? "none",
       egress: [...(row.spec.egress ?? [])],
+      egressFrom: showEgressFrom(row.spec),
       ...showAttemptSettings(row),
       ...showPlanSettings(row),
       approvalAboveUsd: row.spec.approvalAboveUsd ?? null,
     },
     ...showAttempts(row),
     sandbox: row.sandbox,
+    egressDenied: showDenied(row),
     progress: { percentage: row.percentage, currentStep: row.phase },
     planFirst: row.plans || plan !== null,
     plan,
@@ -305,6 +316,18 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     finishedAt: row.finished_at,
     updatedAt: row.updated_at,
   };
+}
+
+const DENIED_SHOWN = 100;
+
+/** Each host once, whatever attempts and turns wanted it. */
+function showDenied({ egress_denied: denied }: RunRow): Run["egressDenied"] {
+  const byTarget = new Map((denied ?? []).map((one) => [one.target, one]));
+  return [...byTarget.values()].slice(0, DENIED_SHOWN);
+}
+
+function showEgressFrom({ egressFrom = {} }: RunSpec): Run["settings"]["egressFrom"] {
+  return Object.fromEntries(Object.entries(egressFrom).map(([host, from]) => [host, [...from]]));
 }
 
 function showUsage(row: RunRow): Omit<Run["usage"], "executionTime"> {

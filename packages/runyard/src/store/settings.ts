@@ -1,4 +1,11 @@
-import type { ChangeOrganizationRequest, ChangeRepositoryRequest, Environment, Organization, Repository } from "@runyard/sdk/contract";
+import type {
+  ChangeOrganizationRequest,
+  ChangeRepositoryRequest,
+  Environment,
+  IsolationFloor,
+  Organization,
+  Repository,
+} from "@runyard/sdk/contract";
 import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
@@ -12,6 +19,7 @@ export interface RepositoryRow {
   readonly planning_statement: string | null;
   readonly auto_confirm_plans: boolean;
   readonly approval_above_usd: number | null;
+  readonly egress: readonly string[];
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly created_at: string;
@@ -24,6 +32,9 @@ interface OrganizationRow {
   readonly daily_cap_nano: number | null;
   readonly spent_today_nano: number;
   readonly approval_above_usd: number | null;
+  readonly isolation_floor: IsolationFloor | null;
+  readonly egress: readonly string[];
+  readonly egress_allowed: readonly string[] | null;
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly created_at: string;
@@ -77,7 +88,8 @@ export async function changeRepository(
        auto_confirm_plans = coalesce($6, auto_confirm_plans),
        approval_above_usd = case when $7 then $8 else approval_above_usd end,
        environment = coalesce($9, environment),
-       secret_names = coalesce($10, secret_names)
+       secret_names = coalesce($10, secret_names),
+       egress = coalesce($11, egress)
      where id = $1 returning *`,
     [
       id,
@@ -89,6 +101,7 @@ export async function changeRepository(
       change.approvalAboveUsd !== undefined,
       change.approvalAboveUsd ?? null,
       ...variablesChanged(change),
+      egressChanged(change),
     ],
   );
   return rows[0];
@@ -101,13 +114,16 @@ export async function findOrganization(db: Database, orgId: string): Promise<Org
 
 /** Changes what is given, and leaves the rest. */
 export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
-  const { planFirst, dailyCapUsd, approvalAboveUsd } = change;
+  const { planFirst, dailyCapUsd, approvalAboveUsd, isolationFloor, egressAllowed } = change;
   const sql = `update runyard.organizations set
       plan_first = coalesce($1, plan_first),
       daily_cap_nano = case when $2 then $3 else daily_cap_nano end,
       approval_above_usd = case when $4 then $5 else approval_above_usd end,
       environment = coalesce($6, environment),
-      secret_names = coalesce($7, secret_names)
+      secret_names = coalesce($7, secret_names),
+      egress = coalesce($8, egress),
+      isolation_floor = case when $9 then $10 else isolation_floor end,
+      egress_allowed = case when $11 then $12 else egress_allowed end
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
   const values = [
@@ -117,8 +133,18 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
     approvalAboveUsd !== undefined,
     approvalAboveUsd ?? null,
     ...variablesChanged(change),
+    egressChanged(change),
+    isolationFloor !== undefined,
+    isolationFloor ?? null,
+    egressAllowed !== undefined,
+    egressAllowed ?? null,
   ];
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
+}
+
+/** Hosts as a value of a statement; null: they stay. */
+function egressChanged({ egress }: Pick<ChangeRepositoryRequest, "egress">): string[] | null {
+  return egress === undefined ? null : [...new Set(egress ?? [])];
 }
 
 /** Variables and names of secrets as two values of a statement; null: they stay. */
@@ -152,6 +178,9 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     dailyCapUsd: usdOrNull(row.daily_cap_nano),
     spentTodayUsd: usd(row.spent_today_nano),
     approvalAboveUsd: row.approval_above_usd,
+    isolationFloor: row.isolation_floor,
+    egress: [...row.egress],
+    egressAllowed: row.egress_allowed === null ? null : [...row.egress_allowed],
     environment: row.environment,
     secrets: [...row.secret_names],
     createdAt: row.created_at,
@@ -167,6 +196,7 @@ export function toRepository(row: RepositoryRow): Repository {
     planningStatement: row.planning_statement,
     autoConfirmPlans: row.auto_confirm_plans,
     approvalAboveUsd: row.approval_above_usd,
+    egress: [...row.egress],
     environment: row.environment,
     secrets: [...row.secret_names],
     createdAt: row.created_at,

@@ -33,3 +33,13 @@ export const egressPatternSchema = z
   });
 
 export const egressSchema = z.array(egressPatternSchema).max(MAX_EGRESS);
+
+/** Who gives a run hosts to reach. */
+export const EGRESS_SOURCES = ["organization", "repository", "agent", "run"] as const;
+export type EgressSource = (typeof EGRESS_SOURCES)[number];
+
+/** What a run may reach, each with everybody who gave it. */
+export const egressFromSchema = z.record(z.string(), z.array(z.enum(EGRESS_SOURCES)));
+
+/** A host that a run wanted to reach and was not let to, and why. */
+export const egressDeniedSchema = z.object({ target: z.string(), reason: z.string() });

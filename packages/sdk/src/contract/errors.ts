@@ -40,6 +40,8 @@ export const API_ERRORS = {
   unknown_agent: { status: 422, retryable: false, title: "No such agent" },
   unknown_secret: { status: 422, retryable: false, title: "No such secret for this run" },
   sandbox_not_available: { status: 422, retryable: false, title: "The sandbox cannot be used on this machine" },
+  below_isolation_floor: { status: 422, retryable: false, title: "The sandbox would be below the isolation floor" },
+  egress_not_allowed: { status: 422, retryable: false, title: "The organization does not allow these hosts" },
   login_not_usable: { status: 422, retryable: false, title: "The agent's own login cannot be used" },
   budget_not_enforced: { status: 422, retryable: false, title: "The budget can only be advisory" },
   price_unknown: { status: 422, retryable: false, title: "Nobody knows what the model costs" },

@@ -9,6 +9,7 @@ export * from "./errors.ts";
 export * from "./estimate.ts";
 export * from "./events.ts";
 export * from "./ids.ts";
+export * from "./isolation-floor.ts";
 export * from "./log-entries.ts";
 export * from "./mcp-servers.ts";
 export * from "./metrics.ts";

@@ -3,9 +3,10 @@ import { approvalAboveUsdSchema, approvalSchema } from "./approval.ts";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
 import { idempotencyKeySchema } from "./creating.ts";
-import { egressSchema } from "./egress.ts";
+import { egressDeniedSchema, egressFromSchema, egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { agentNameSchema, runIdSchema, sandboxIdSchema } from "./ids.ts";
+import { isolationFloorSchema } from "./isolation-floor.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
@@ -47,7 +48,9 @@ export const runSettingsSchema = z
     /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
     sandboxDriver: sandboxDriverSchema.optional(),
     permissions: runPermissionsSchema.optional(),
-    /** Hosts that programs in the sandbox may reach, beside those of a saved agent; default: none. */
+    /** What its sandbox must keep, or the run is refused. It can raise what holds for it, and not lower it. */
+    isolationFloor: isolationFloorSchema.optional(),
+    /** Hosts that programs in the sandbox may reach, beside those of its saved agent, repository and organization; default: none. */
     egress: egressSchema.optional(),
     /** Default: what the repository or the organization has. Where several say something the lowest counts: a run cannot loosen it. */
     approvalAboveUsd: approvalAboveUsdSchema.optional(),
@@ -163,6 +166,8 @@ export const sandboxSchema = z.object({
   isolation: isolationSchema,
   requested: limitsSchema,
   granted: limitsSchema,
+  /** What it had to keep; runs of older servers do not say it. */
+  floor: isolationFloorSchema.optional(),
   /** Hosts and presets that programs in it may reach; not there: none, or without isolation all. */
   egress: z.array(z.string()).optional(),
 });
@@ -262,8 +267,12 @@ export const runSchema = z.object({
     sandboxDriver: sandboxDriverSchema,
     /** What the run is granted, with nothing left to be understood. */
     permissions: z.array(z.enum(RUN_PERMISSIONS)),
+    /** The highest floor that held when it was created or continued. */
+    isolationFloor: isolationFloorSchema,
     /** Hosts and presets that programs in the sandbox may reach. */
     egress: z.array(z.string()),
+    /** The same, each with everybody who gave it; runs of older servers do not say it. */
+    egressFrom: egressFromSchema,
     /** The lowest limit that held when it was created or continued; null: none. */
     approvalAboveUsd: z.number().nullable(),
     ...attemptSettingsShown,
@@ -271,6 +280,8 @@ export const runSchema = z.object({
   }),
   ...attemptsShown,
   sandbox: sandboxSchema.nullable(),
+  /** The first 100 hosts that its programs wanted to reach and were not let to. */
+  egressDenied: z.array(egressDeniedSchema),
   progress: z.object({ percentage: z.number().min(0).max(100).nullable(), currentStep: runPhaseSchema }),
   /** Whether this turn makes a plan first. */
   planFirst: z.boolean(),

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { approvalAboveUsdSchema } from "./approval.ts";
+import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
+import { isolationFloorSchema } from "./isolation-floor.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
 
@@ -14,6 +16,11 @@ export const repositoryUrlSchema = z.string().min(1).max(4096).refine(noNul, "mu
 /** Body of `POST /v1/repositories`. */
 export const createRepositorySchema = z.strictObject({ repositoryUrl: repositoryUrlSchema });
 export type CreateRepositoryRequest = z.input<typeof createRepositorySchema>;
+
+const egressOfRuns = {
+  /** Hosts and presets that runs may reach beside their own, in place of those that there were; null: none. */
+  egress: egressSchema.nullable().optional(),
+};
 
 const variablesOfRuns = {
   /** Variables for runs, in place of those that there were; null: none. */
@@ -40,6 +47,7 @@ export const changeRepositorySchema = z
     autoConfirmPlans: z.boolean().optional(),
     /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
     approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
+    ...egressOfRuns,
     ...variablesOfRuns,
   })
   .refine(isNamedOnce, NAMED_TWICE);
@@ -55,6 +63,7 @@ export const repositorySchema = z.object({
   autoConfirmPlans: z.boolean(),
   /** US dollars; null: it has no limit of its own. */
   approvalAboveUsd: z.number().nullable(),
+  egress: z.array(z.string()),
   environment: environmentShownSchema,
   secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),
@@ -88,6 +97,11 @@ export const changeOrganizationSchema = z
     dailyCapUsd: dailyCapUsdSchema.nullable().optional(),
     /** Above which estimate runs wait for a person before they begin, in US dollars; null: none does, unless its repository, its agent or the run says so. */
     approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
+    /** What sandboxes of runs must keep, or the runs are refused; null: `sandbox`, but for runs for which the driver `process` was chosen. */
+    isolationFloor: isolationFloorSchema.nullable().optional(),
+    ...egressOfRuns,
+    /** The only hosts and presets that runs may be given, whoever gives them; null: any. */
+    egressAllowed: egressSchema.nullable().optional(),
     ...variablesOfRuns,
   })
   .refine(isNamedOnce, NAMED_TWICE);
@@ -104,6 +118,11 @@ export const organizationSchema = z.object({
   spentTodayUsd: z.number(),
   /** US dollars; null: it has no limit. */
   approvalAboveUsd: z.number().nullable(),
+  /** null: none of its own. */
+  isolationFloor: isolationFloorSchema.nullable(),
+  egress: z.array(z.string()),
+  /** null: there is no such limit. */
+  egressAllowed: z.array(z.string()).nullable(),
   environment: environmentShownSchema,
   secrets: z.array(z.string()),
   createdAt: z.iso.datetime(),

@@ -36,6 +36,9 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
       dailyCapUsd: null,
       spentTodayUsd: 0,
       approvalAboveUsd: null,
+      isolationFloor: null,
+      egress: [],
+      egressAllowed: null,
       ...NO_VARIABLES,
       createdAt: AT,
     };
@@ -53,6 +56,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
         planningStatement: null,
         autoConfirmPlans: false,
         approvalAboveUsd: null,
+        egress: [],
         ...NO_VARIABLES,
         createdAt: AT,
       };
@@ -63,7 +67,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     getRepository: async ({ orgId }, id) => find(orgId, id).repository,
     changeRepository: async ({ orgId }, id, change) => {
       const entry = find(orgId, id);
-      entry.repository = { ...entry.repository, ...given(change), ...variablesOf(change, entry.repository) };
+      entry.repository = { ...entry.repository, ...given(change), ...listsOf(change, entry.repository) };
       return entry.repository;
     },
     listSecrets: async ({ orgId }) => {
@@ -83,19 +87,20 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     getOrganization: async ({ orgId }) => organizationOf(orgId),
     changeOrganization: async ({ orgId }, change) => {
       const before = organizationOf(orgId);
-      const organization = { ...before, ...given(change), ...variablesOf(change, before) };
+      const organization = { ...before, ...given(change), ...listsOf(change, before) };
       organizations.set(orgId, organization);
       return organization;
     },
   };
 }
 
-type Variables = Pick<Repository, "environment" | "secrets">;
+type Lists = Pick<Repository, "environment" | "secrets" | "egress">;
 
-function variablesOf({ environment, secrets }: Pick<ChangeRepositoryRequest, "environment" | "secrets">, before: Variables): Variables {
+function listsOf({ environment, secrets, egress }: Pick<ChangeRepositoryRequest, keyof Lists>, before: Lists): Lists {
   return {
     environment: environment === undefined ? before.environment : (environment ?? {}),
     secrets: secrets === undefined ? before.secrets : (secrets ?? []),
+    egress: egress === undefined ? before.egress : (egress ?? []),
   };
 }
 

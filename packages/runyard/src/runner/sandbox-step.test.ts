@@ -1,0 +1,29 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, expect, test } from "vitest";
+import type { IsolationFloor } from "@runyard/sdk/contract";
+import { homeAt } from "../home.ts";
+import { processDriver } from "../sandbox/process-driver.ts";
+import type { RunRow, RunSpec } from "../store/run-row.ts";
+import type { RunnerContext } from "./context.ts";
+import { prepareSandbox } from "./sandbox-step.ts";
+
+const root = mkdtempSync(path.join(tmpdir(), "runyard-sandbox-step-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** What preparing a step looks at. */
+const ctx = { home: homeAt(root), driver: () => processDriver } as unknown as RunnerContext;
+const step = { name: "prepare", argv: ["true"], env: {}, mounts: [], network: false } as const;
+const prepare = (isolationFloor?: IsolationFloor) => {
+  const spec: Partial<RunSpec> = { sandboxDriver: "process", ...(isolationFloor && { isolationFloor }) };
+  return prepareSandbox(ctx, { id: "run_floor", attempt: 1, spec, state: {} } as RunRow, step);
+};
+
+test("a run that was created for another machine is not begun below its floor", async () => {
+  await expect(prepare("sandbox")).rejects.toMatchObject({
+    error: { type: "sandbox-unavailable", message: expect.stringMatching(/floor is sandbox, and here it is not so that files/) as string },
+  });
+  await expect(prepare("strict")).rejects.toMatchObject({ error: { type: "sandbox-unavailable" } });
+  for (const floor of ["none", undefined] as const) expect((await prepare(floor)).launch.argv).toEqual(["true"]);
+});
