@@ -45,7 +45,9 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "egress" : `egress 
       { target: "other.invalid:443", reason },
     ]);
     expect((await line.home.cli(["logs", ended.id])).stdout).toContain("refused to reach other.invalid:443: not allowed to this run");
-    expect((await line.home.cli(["show", ended.id])).stdout).toMatch(/egress +\*\.through\.invalid, npm/);
+    const shown = (await line.home.cli(["show", ended.id])).stdout;
+    expect(shown).toMatch(/egress +\*\.through\.invalid \(run\), npm \(run\)/);
+    expect(shown).toMatch(/refused +\S+:\d+ \(not allowed to this run\), \S+:\d+/);
   }, 60_000);
 
   test("without it there is no proxy, and no other way out either", async () => {
@@ -56,6 +58,54 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "egress" : `egress 
     const ended = await run("none");
     expect(ended.settings.egress).toEqual([]);
     expect(toModel()).toMatch(/example\.com:443 failed \w+\\n0\\nunknown/);
+  }, 60_000);
+
+  test("a repository's and the organization's hosts are the run's too, and what the organization forbids is refused", async () => {
+    await line.serve([{ run: ask("of.repository.invalid:443", "of.all.invalid:443") }, { say: "Done." }]);
+    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "bounded");
+    const cli = async (...words: string[]): Promise<string> => {
+      const done = await line.home.cli(words);
+      expect([words, done.code, done.stderr]).toEqual([words, 0, expect.anything()]);
+      return done.stdout;
+    };
+    expect(await cli("repositories", repository, "--egress", "of.repository.invalid")).toContain(
+      "egress    of.repository.invalid, for its runs",
+    );
+    const organization = [
+      "--egress",
+      "of.all.invalid",
+      "--egress-allowed",
+      "*.repository.invalid,of.all.invalid",
+      "--isolation-floor",
+      "strict",
+    ];
+    expect(await cli("organization", ...organization)).toMatch(
+      /floor +strict: [^]*egress +of\.all\.invalid[^]*allowed +\*\.repository\.invalid, of\.all\.invalid, and/,
+    );
+    expect(JSON.parse(await cli("organization", "--json"))).toMatchObject({
+      egressAllowed: ["*.repository.invalid", "of.all.invalid"],
+      isolationFloor: "strict",
+    });
+    const words = ["run", "Do it", "--repo", repository, "--json"];
+    const ended = JSON.parse(await cli(...words)) as Run;
+    expect(ended).toMatchObject({
+      status: "completed",
+      settings: { egressFrom: { "of.all.invalid": ["organization"], "of.repository.invalid": ["repository"] }, isolationFloor: "strict" },
+      sandbox: { egress: ["of.all.invalid", "of.repository.invalid"], floor: "strict" },
+      egressDenied: [],
+    });
+    for (const host of ["of.repository.invalid", "of.all.invalid"]) expect(toModel()).toContain(`${host}:443 answered 502`);
+    expect(await cli("show", ended.id)).toMatch(/egress +of\.all\.invalid \(organization\), of\.repository\.invalid \(repository\)/);
+    expect(await line.home.cli([...words, "--egress", "npm"])).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/reach\s\*\.npmjs\.org\s\(npm,\sof\sthe\srun\)/) as unknown,
+    });
+    expect(await line.home.cli([...words, "--sandbox", "process"])).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/floor\sis\sstrict\s\(of\sthe\sorganization\)/) as unknown,
+    });
+    await cli("organization", "--no-egress", "--no-egress-allowed", "--no-isolation-floor");
+    expect(JSON.parse(await cli("organization", "--json"))).toMatchObject({ egress: [], egressAllowed: null, isolationFloor: null });
   }, 60_000);
 
   test("what allows nothing that exists is refused with what it may be", async () => {
