@@ -14,6 +14,8 @@ export interface ServerConfiguration {
   readonly defaultDriver: SandboxDriverName;
   /** Most runs of the home's organization at a time. */
   readonly maxRuns: number;
+  /** What the sandboxes of runs may have of this machine's memory together, in bytes; null: what a tenth leaves. */
+  readonly memoryBudgetBytes: number | null;
   /** An external PostgreSQL; null: the embedded one. */
   readonly databaseUrl: string | null;
   /** In the order in which they are asked for a model that none of them names as its own; none: no model is connected. */
@@ -212,6 +214,13 @@ export function parseAgentStartTimeout(text: string): number {
       `RUNYARD_AGENT_START_TIMEOUT must be a number of seconds from 1 to ${LONGEST_AGENT_START}: got ${JSON.stringify(text)}`,
     );
   return seconds;
+}
+
+/** What the sandboxes of runs may have together, in bytes, from a flag or `RUNYARD_MEMORY_BUDGET` in gigabytes (2^30 bytes). */
+export function parseMemoryBudget(text: string): number {
+  const gigabytes = /^\d{1,6}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  if (gigabytes <= 0) throw new Error(`The memory budget must be a number of gigabytes above 0: got ${JSON.stringify(text)}`);
+  return Math.floor(gigabytes * 1024 ** 3);
 }
 
 /** What a server does that is asked to stop, from a flag or `RUNYARD_ON_STOP`. */

@@ -8,6 +8,7 @@ import { type LoginLook, lookAtLogin, readLogin } from "./agents/profiles/own-lo
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
+import { defaultMemoryBudget } from "./core/memory.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
@@ -131,17 +132,25 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     // How many runs there may be at a time is for those who serve: a runner that is added must not change it.
     if (config.role !== "runner") await limitHomeRuns(db, config.maxRuns);
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
+    const memoryBudgetBytes = config.memoryBudgetBytes ?? defaultMemoryBudget(hostMemoryBytes());
+    const memoryOfOneRun = (): number => Math.min(hostMemoryBytes(), memoryBudgetBytes);
     // Looked at once: it is told with every renewal of the lease.
     let found: ReturnType<typeof probeLimits> | undefined;
     const limits = () => (found ??= probeLimits());
     const own: OfferSources = {
       model: () => simulatedModel ?? modelState(config.providers),
       probeSandbox: async (driver) => ({ ...(await sandboxDriver(driver).probe()), limits: limits() }),
-      hostMemoryBytes,
+      hostMemoryBytes: memoryOfOneRun,
     };
     const onLog = (level: "info" | "warn", message: string): void => log(level, message);
     const lease = executes
-      ? await holdRunnerLease({ ...runnerIdentity, connectionString, leaseMs: config.timings.leaseMs, offers: () => offersOf(own), onLog })
+      ? await holdRunnerLease({
+          ...runnerIdentity,
+          connectionString,
+          leaseMs: config.timings.leaseMs,
+          offers: () => offersOf({ ...own, memoryBudgetBytes }),
+          onLog,
+        })
       : null;
     closing.push(async () => {
       await lease?.close();
@@ -283,7 +292,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         profile: resolveProfile,
         builtinAgentProgram: runtime.builtinAgentProgram,
         runToolsProgram: runtime.runToolsProgram,
-        hostMemoryBytes,
+        hostMemoryBytes: memoryOfOneRun,
+        memoryBudgetBytes,
         readLogin: (profile) => {
           const login = resolveProfile(profile)?.ownLogin;
           if (typeof login === "object") return readLogin(login, { env: process.env, nowMs: Date.now() });

@@ -17,6 +17,7 @@ export function placeInLine(position: number): string {
 /** Where a queued run stands, and what it waits for beside its turn. */
 export function placeOf({ queuePosition, queueReason }: Pick<Run, "queuePosition" | "queueReason">): string {
   const place = placeInLine(queuePosition ?? 1);
+  if (queueReason === "memory") return `${place}, waits for the memory of its sandbox`;
   if (queueReason === "agent-daily-cap") return `${place}, waits for its agent's daily cap`;
   return queueReason === "daily-cap" ? `${place}, waits for the organization's daily cap` : place;
 }

@@ -18,6 +18,7 @@ import {
   parseDays,
   parseDiskBudget,
   parseMaxRuns,
+  parseMemoryBudget,
   parseOnStop,
   parsePort,
   parseRole,
@@ -51,6 +52,7 @@ interface UpOptions {
   readonly keepWorkspaces?: number | null;
   readonly keepRecordings?: number | null;
   readonly diskBudget?: number;
+  readonly memoryBudget?: number;
   readonly json?: boolean;
 }
 
@@ -107,6 +109,11 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
     daysOf,
   )
   .option("--disk-budget <GB>", "what all of that may take; the oldest goes first (default: RUNYARD_DISK_BUDGET or no limit)", diskBudgetOf)
+  .option(
+    "--memory-budget <GB>",
+    "what the sandboxes of runs may have of the memory together; further runs wait (default: RUNYARD_MEMORY_BUDGET or all but a tenth)",
+    memoryBudgetOf,
+  )
   .addOption(jsonOption())
   .action(async (options: UpOptions) => {
     // First: a part of the configuration is read from it.
@@ -188,6 +195,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
     port: options.port ?? portOf(env["RUNYARD_PORT"] || String(DEFAULT_PORT)),
     simulate: options.simulate ?? false,
     maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
+    memoryBudgetBytes: options.memoryBudget ?? (env["RUNYARD_MEMORY_BUDGET"] ? memoryBudgetOf(env["RUNYARD_MEMORY_BUDGET"]) : null),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
     databaseUrl,
     providers: understood(() => readProviders(home, env), "Correct it, or leave it out to start without a model."),
@@ -228,6 +236,10 @@ function daysOf(text: string): number | null {
 
 function diskBudgetOf(text: string): number {
   return understood(() => parseDiskBudget(text), "Set it with --disk-budget or RUNYARD_DISK_BUDGET.");
+}
+
+function memoryBudgetOf(text: string): number {
+  return understood(() => parseMemoryBudget(text), "Set it with --memory-budget or RUNYARD_MEMORY_BUDGET.");
 }
 
 function portOf(text: string): number {

@@ -127,7 +127,7 @@ describe("the next attempt", () => {
     });
     expect(decideNext(broken(wishes, { ...failure("out-of-memory"), hostMemoryBytes: 8 * GIB }))).toEqual({
       again: false,
-      note: "A sandbox of the type high-memory has 16 GB of memory, and this machine has 8 GB. Possible here: standard, high-cpu.",
+      note: "A sandbox of the type high-memory has 16 GB of memory, and this machine has 8 GB for runs. Possible here: standard, high-cpu.",
     });
   });
 });

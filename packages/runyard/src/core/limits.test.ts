@@ -18,9 +18,9 @@ describe("sandbox types", () => {
 describe("a machine that is too small", () => {
   test("is told, with what it could do instead", () => {
     expect(whyNotGranted("high-memory", 8 * GIB)).toBe(
-      "A sandbox of the type high-memory has 16 GB of memory, and this machine has 8 GB. Possible here: standard, high-cpu.",
+      "A sandbox of the type high-memory has 16 GB of memory, and this machine has 8 GB for runs. Possible here: standard, high-cpu.",
     );
-    expect(whyNotGranted("high-cpu", 3.95 * GIB)).toMatch(/has 3\.9 GB\. Possible here: standard\./);
+    expect(whyNotGranted("high-cpu", 3.95 * GIB)).toMatch(/has 3\.9 GB for runs\. Possible here: standard\./);
   });
 
   test("is never too small for standard, and exactly enough is enough", () => {

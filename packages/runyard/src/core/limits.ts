@@ -17,7 +17,7 @@ export const MACHINE = { small: "standard", medium: "high-cpu", large: "high-mem
 >;
 
 /**
- * Why a machine with this much memory cannot grant a sandbox of a type, or null. Processors are a share
+ * Why a machine with this much memory for runs cannot grant a sandbox of a type, or null. Processors are a share
  * and are clamped; `standard` is never refused, because every machine must be able to run something.
  */
 export function whyNotGranted(type: SandboxType, hostMemoryBytes: number): string | null {
@@ -26,7 +26,7 @@ export function whyNotGranted(type: SandboxType, hostMemoryBytes: number): strin
   const possible = `Possible here: ${SANDBOX_TYPES.filter(fits).join(", ")}.`;
   if (type === "gpu")
     return `A sandbox of the type gpu has a graphics processor (NVIDIA T4), and no sandbox can be given one yet. ${possible}`;
-  return `A sandbox of the type ${type} has ${gigabytes(memoryOf(type))} GB of memory, and this machine has ${gigabytes(hostMemoryBytes)} GB. ${possible}`;
+  return `A sandbox of the type ${type} has ${gigabytes(memoryOf(type))} GB of memory, and this machine has ${gigabytes(hostMemoryBytes)} GB for runs. ${possible}`;
 }
 
 function memoryOf(type: SandboxType): number {

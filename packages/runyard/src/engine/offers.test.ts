@@ -22,7 +22,10 @@ const runner = (id: string, offers: Offers): RunnerRow => ({
 
 test("what a runner says of itself is what those who have none go by", async () => {
   const poor = runner("a", { model: model(null), sandboxes: { bwrap: cannot, process: can }, hostMemoryBytes: 5 });
-  const rich = runner("b", await offersOf({ ...own, model: () => model("m"), probeSandbox: async () => can, hostMemoryBytes: () => 7 }));
+  const rich = runner(
+    "b",
+    await offersOf({ ...own, model: () => model("m"), probeSandbox: async () => can, hostMemoryBytes: () => 7, memoryBudgetBytes: 6 }),
+  );
   const both = offeredBy(() => [poor, rich], own);
   expect([both.model(), await both.probeSandbox("bwrap"), both.hostMemoryBytes()]).toEqual([model("m"), can, 7]);
   // What none of them has is refused for their reason.

@@ -7,16 +7,24 @@ import type { EngineOptions, ModelState, SandboxState } from "./engine.ts";
 export interface Offers {
   readonly model: ModelState;
   readonly sandboxes: Readonly<Record<SandboxDriverName, SandboxState>>;
+  /** What the sandbox of one run can have. */
   readonly hostMemoryBytes: number;
+  /** What those of all of its runs may have together: what queued runs wait for is looked at by this. Not there in what runners of earlier versions tell. */
+  readonly memoryBudgetBytes?: number;
 }
 
 /** The part of the engine's options that tells what runs can have. */
 export type OfferSources = Pick<EngineOptions, "model" | "probeSandbox" | "hostMemoryBytes">;
 
 /** What this process's runner has. */
-export async function offersOf({ model, probeSandbox, hostMemoryBytes }: OfferSources): Promise<Offers> {
+export async function offersOf({
+  model,
+  probeSandbox,
+  hostMemoryBytes,
+  memoryBudgetBytes,
+}: OfferSources & { readonly memoryBudgetBytes: number }): Promise<Offers> {
   const [bwrap, process] = await Promise.all([probeSandbox("bwrap"), probeSandbox("process")]);
-  return { model: model(), sandboxes: { bwrap, process }, hostMemoryBytes: hostMemoryBytes() };
+  return { model: model(), sandboxes: { bwrap, process }, hostMemoryBytes: hostMemoryBytes(), memoryBudgetBytes };
 }
 
 const HARD = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;

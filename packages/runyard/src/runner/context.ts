@@ -32,7 +32,10 @@ export interface RunnerContext {
   readonly builtinAgentProgram: string;
   /** The bundled MCP server with the tools that agents get, on the host. */
   readonly runToolsProgram: string;
+  /** Memory that the sandbox of a run can have here. */
   readonly hostMemoryBytes: () => number;
+  /** What those of all of its runs may have together. */
+  readonly memoryBudgetBytes: number;
   /** The token with which a run's agent is known to the gateway; the same after a restart. */
   readonly gatewayToken: (run: Pick<RunRow, "id" | "attempt">) => string;
   /** The login that a profile's program holds on this machine. Throws an Error with plain sentences where a run cannot begin with it. */

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NewEvent } from "@runyard/sdk/contract";
-import { decideNext, leftToWaitMs, type Next } from "../core/attempts.ts";
+import { decideNext, leftToWaitMs, type Next, typeInForce } from "../core/attempts.ts";
+import { SANDBOX_LIMITS } from "../core/limits.ts";
 import { seeOutages } from "../core/outages.ts";
 import type { RunFact } from "../core/run-machine.ts";
 import type { DivergenceLine, EgressLine, ExchangeClose } from "../gateway/exchange-journal.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
+import { holdMemory } from "../store/memory.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { openExchanges } from "./agent-output.ts";
@@ -59,6 +61,8 @@ export async function beginNext(
   await ctx.gateway.closeRun(handle.row.id);
   forgetLogin(ctx, handle.row);
   await settleCalls(ctx, handle);
+  const { memoryBytes } = SANDBOX_LIMITS[typeInForce(attemptSettings(handle.row), next.tries)];
+  if (memoryBytes !== handle.row.memory_bytes) await holdMemory(ctx.db, handle.row, memoryBytes);
   const state: AttemptState = { ...freshState(), tries: next.tries };
   const carry = next.goesOn ? carryLost(handle.row) : null;
   const told = carry === null ? events : [...events, GOES_ON];

@@ -1,6 +1,8 @@
 import type { NewEvent } from "@runyard/sdk/contract";
+import { admit, mayTakeAny } from "../core/memory.ts";
 import { QUEUED, type RunState, transition } from "../core/run-machine.ts";
 import { CLAIM } from "../engine/wakes.ts";
+import { readRoom } from "../store/memory.ts";
 import { adoptRuns, claimRun } from "../store/runs.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
@@ -91,6 +93,11 @@ async function claimLoop(
   const events = claimEvents(identity.runnerId, {});
   const laterEvents = claimEvents(identity.runnerId, { turn: 2 });
   const againEvents = claimEvents(identity.runnerId, { begun: true });
+  const claim = async (): Promise<RunRow | undefined> => {
+    const { runnerId } = identity;
+    const admission = admit(await readRoom(ctx.db, { runnerId, budgetBytes: ctx.memoryBudgetBytes }));
+    return mayTakeAny(admission) ? claimRun(ctx.db, { ...identity, events, laterEvents, againEvents, admission }) : undefined;
+  };
   let wake = (): void => {};
   let rung = true;
   const ring = (): void => {
@@ -106,7 +113,7 @@ async function claimLoop(
     if (ending.aborted) break;
     try {
       await hands.takeMissed();
-      const row = await claimRun(ctx.db, { ...identity, events, laterEvents, againEvents });
+      const row = await claim();
       if (row !== undefined) {
         ctx.wakes.notify(row.id);
         hands.take(row);

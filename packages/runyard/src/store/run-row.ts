@@ -171,6 +171,12 @@ export interface RunRow {
   readonly allowance_from_nano: number | null;
   /** The saved agent that it was given; null: none. */
   readonly agent_id: string | null;
+  /** The only runner that may take it up; null: any. */
+  readonly only_runner: string | null;
+  /** Of the sandbox that it asked for. */
+  readonly memory_bytes: number;
+  /** Of the larger one that the turn was given when it ran out of memory. */
+  readonly recovery_bytes: number | null;
   readonly created_at: string;
   readonly started_at: string | null;
   readonly finished_at: string | null;
@@ -179,6 +185,8 @@ export interface RunRow {
   readonly queue_position?: number | null;
   /** Whose cap it is queued for, until that allows it more; null: nobody's. Only where a run is read to be shown. */
   readonly waits_for_cap?: "daily-cap" | "agent-daily-cap" | null;
+  /** Whether it is queued because no runner has memory for its sandbox now. Only where a run is read to be shown. */
+  readonly waits_for_memory?: boolean;
   /** What its programs were not let to reach. Only where a run is read to be shown. */
   readonly egress_denied?: Run["egressDenied"] | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
@@ -264,7 +272,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     status: row.status,
     phase: row.phase,
     queuePosition: row.queue_position ?? null,
-    queueReason: row.queue_position ? (row.waits_for_cap ?? "order") : null,
+    queueReason: row.queue_position ? (row.waits_for_cap ?? (row.waits_for_memory === true ? "memory" : "order")) : null,
     turn: row.turn,
     attempt: row.attempt,
     task: row.task,

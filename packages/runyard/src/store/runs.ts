@@ -1,6 +1,10 @@
 import type { NewEvent, RunPhase, RunResult, RunError, RunStatus, SandboxReport, TerminalStatus } from "@runyard/sdk/contract";
+import { SANDBOX_LIMITS } from "../core/limits.ts";
+import { type Admission, waitsForMemory } from "../core/memory.ts";
 import type { UsageTotals } from "../core/usage.ts";
+import { attemptSettings } from "./attempts-shown.ts";
 import type { Database, Tx } from "./database.ts";
+import { readRooms } from "./memory.ts";
 import { PLAN_SHOWN } from "./plans-shown.ts";
 import type { StoredReplay } from "./replays.ts";
 import { type NewApproval, type OpenRow, planSettings, type RequestRow, type RunRow, type RunSpec } from "./run-row.ts";
@@ -58,9 +62,9 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
     const rows = await tx.query<RunRow>(
       `with r as (
          insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, branch, base_commit, spec, simulated, usage,
-                                   status, phase, error, last_seq, finished_at, plans, replay, only_runner, agent_id, open_requests)
+                                   status, phase, error, last_seq, finished_at, plans, replay, only_runner, agent_id, open_requests, memory_bytes)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16, $17, $18,
-                 $19, case when $12 = 'awaiting_input' then 1 else 0 end)
+                 $19, case when $12 = 'awaiting_input' then 1 else 0 end, $20)
          returning *
        ), e as (
          insert into runyard.events (run_id, seq, org_id, turn, attempt, type, data)
@@ -87,6 +91,7 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
         run.replay === undefined ? null : JSON.stringify(run.replay),
         run.onlyRunner ?? null,
         run.agentId ?? null,
+        memoryOf(run),
       ],
     );
     if (run.approval !== undefined) {
@@ -94,6 +99,22 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
       await tx.query(ask, [run.id, run.approval.id, JSON.stringify(run.approval.request)]);
     }
     return { ...one(rows), queue_position: queuePosition };
+  });
+}
+
+/** Of the sandbox that the run asks for, in bytes. */
+function memoryOf(run: Pick<NewRun, "spec">): number {
+  return SANDBOX_LIMITS[attemptSettings(run).sandboxType].memoryBytes;
+}
+
+/** The rows, with what is said of those that are queued and wait for memory. */
+async function sayWhoWaits<Row extends RunRow>(tx: Tx, rows: readonly Row[]): Promise<Row[]> {
+  if (!rows.some((row) => row.status === "pending")) return [...rows];
+  const rooms = await readRooms(tx);
+  return rows.map((row) => {
+    const mayHave = rooms.filter(({ runnerId }) => row.only_runner === null || row.only_runner === runnerId);
+    const memoryBytes = (row.begun ? row.recovery_bytes : null) ?? row.memory_bytes;
+    return { ...row, waits_for_memory: row.status === "pending" && waitsForMemory({ id: row.id, memoryBytes }, mayHave) };
   });
 }
 
@@ -130,7 +151,7 @@ const listStatement = (options: { before: number | null; status: RunStatus | nul
 /** A run with its open requests, or undefined (also for a run of another organization). */
 export async function findRun(db: Database, orgId: string, runId: string): Promise<StoredRun | undefined> {
   return db.inOrganization(orgId, async (tx) => {
-    const rows = await tx.query<RunRow>(FIND_RUN, [runId]);
+    const rows = await sayWhoWaits(tx, await tx.query<RunRow>(FIND_RUN, [runId]));
     const run = rows[0];
     return run && { run, open: run.open_requests === 0 ? [] : await openRequests(tx, [runId]) };
   });
@@ -164,7 +185,7 @@ export async function listRuns(
   options: { orgId: string; before: number | null; status: RunStatus | null; limit: number },
 ): Promise<StoredRun[]> {
   return db.inOrganization(options.orgId, async (tx) => {
-    const rows = await tx.query<RunRow>(listStatement(options), [options.before, options.status, options.limit]);
+    const rows = await sayWhoWaits(tx, await tx.query<RunRow>(listStatement(options), [options.before, options.status, options.limit]));
     const waiting = rows.filter((run) => run.open_requests > 0).map((run) => run.id);
     const open = waiting.length === 0 ? [] : await openRequests(tx, waiting);
     return rows.map((run) => ({ run, open: open.filter((request) => request.run_id === run.id) }));
@@ -183,11 +204,17 @@ export async function claimRun(
     events: readonly NewEvent[];
     laterEvents?: readonly NewEvent[];
     againEvents?: readonly NewEvent[];
+    /** What it may take up by its memory; left out: anything. */
+    admission?: Admission;
   },
 ): Promise<RunRow | undefined> {
-  const { owner, runnerId, events, laterEvents = events, againEvents = events } = options;
+  const { owner, runnerId, events, laterEvents = events, againEvents = events, admission } = options;
   const words = [owner, runnerId, ...eventArrays(events), ...eventArrays(laterEvents), ...eventArrays(againEvents)];
-  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4, $5, $6, $7, $8)", words);
+  const memory = [admission?.roomBytes ?? null, admission?.first ?? null, admission?.passed ?? null];
+  const rows = await db.query<RunRow>("select * from runyard.claim_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", [
+    ...words,
+    ...memory,
+  ]);
   return rows[0];
 }
 

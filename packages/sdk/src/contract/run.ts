@@ -229,10 +229,10 @@ export const runSchema = z.object({
   /** Its place in the queue of its organization, 1 for the next one; null when it is not queued. */
   queuePosition: z.number().int().positive().nullable(),
   /**
-   * Why it is queued: in the order of the queue, or until its organization (`daily-cap`) or its saved agent
-   * (`agent-daily-cap`) may spend more; null when it is not.
+   * Why it is queued: in the order of the queue, until its organization (`daily-cap`) or its saved agent
+   * (`agent-daily-cap`) may spend more, or until a runner has the `memory` of its sandbox to give; null when it is not.
    */
-  queueReason: z.enum(["order", "daily-cap", "agent-daily-cap"]).nullable(),
+  queueReason: z.enum(["order", "daily-cap", "agent-daily-cap", "memory"]).nullable(),
   /** Starts at 1; each `continue` begins the next. */
   turn: z.number().int(),
   attempt: z.number().int(),
