@@ -11,7 +11,6 @@ import type {
   ExchangeDetail,
   ExchangeList,
   ExchangeSide,
-  Estimate,
   FileList,
   listAgentsSchema,
   listRepositoriesSchema,
@@ -30,6 +29,7 @@ import type {
   Run,
   RunDiff,
   RunMetrics,
+  RunEstimate,
   RunPage,
   RunStatus,
   SavedAgent,
@@ -81,7 +81,7 @@ export interface CreatedRun {
 export interface ApiEngine {
   createRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<CreatedRun>;
   /** What a run would cost; nothing is created. */
-  estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Estimate>;
+  estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<RunEstimate>;
   listRuns(principal: Principal, query: z.output<typeof listRunsSchema>): Promise<RunPage>;
   getRun(principal: Principal, id: string): Promise<Run>;
   cancelRun(principal: Principal, id: string): Promise<Run>;

@@ -39,8 +39,16 @@ test("without runs of its kind it goes by a formula, at the model's prices, and 
     range: { low: 0.006666667, high: 0.06 },
     basis: "task",
     runs: 0,
+    waitsFor: [],
   });
-  expect(await estimate({ model: "house-model" })).toEqual({ cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 });
+  expect(await estimate({ model: "house-model" })).toEqual({
+    cost: null,
+    executionTime: null,
+    range: null,
+    basis: "unknown",
+    runs: 0,
+    waitsFor: [],
+  });
   expect((await served.client.runs.list()).data).toEqual([]);
 });
 
@@ -58,6 +66,26 @@ test("three runs of the same agent and model on the same repository say more; ot
   expect(await estimate()).toMatchObject({ cost: 2, range: { low: 1.5, high: 3 }, basis: "history", runs: 3 });
   expect((await estimate()).executionTime).toBeGreaterThanOrEqual(0);
   expect(await estimate({ agent: { command: ["./agent"] } })).toMatchObject({ basis: "task" });
+});
+
+test("it says what the run would wait for beside its turn", async () => {
+  const gib = 1024 ** 3;
+  const waitsFor = async (more: object = {}) => (await estimate({ model: "house-model", ...more })).waitsFor;
+  expect(await waitsFor({ settings: { approvalAboveUsd: 5 } })).toEqual(["approval"]);
+  await served.client.organization.update({ approvalAboveUsd: 5 });
+  expect(await waitsFor()).toEqual(["approval"]);
+  await served.client.organization.update({ approvalAboveUsd: null });
+  // As a runner tells it that lives.
+  const offers = JSON.stringify({ memoryBudgetBytes: 5 * gib });
+  await served.database.db.query("select runyard.renew_runner('runner', 'owner', 60000, $1, true)", [offers]);
+  expect(await waitsFor()).toEqual([]);
+  expect(await waitsFor({ settings: { sandboxType: "high-memory" } })).toEqual(["memory"]);
+  await served.claim(
+    (await served.client.runs.create({ task: "x", repositoryUrl: "/repository", settings: { sandboxType: "high-cpu" } })).id,
+  );
+  expect(await waitsFor({ settings: { approvalAboveUsd: 0 } })).toEqual(["approval", "memory"]);
+  const { id } = await served.client.runs.create({ task: "x", repositoryUrl: "/repository" });
+  expect(await served.client.runs.get(id)).toMatchObject({ queueReason: "memory", queuePosition: 1 });
 });
 
 test("what could not be created is not estimated", async () => {

@@ -28,6 +28,7 @@ test("places read as people say them", () => {
   ]);
   const at = (queuePosition: number) => ({ queuePosition, queueReason: "order" as const });
   expect(describeQueue(at(3), 10)).toBe("queued, 3rd in line; 10 runs are at work");
+  expect(describeQueue({ queuePosition: 1, queueReason: "memory" })).toBe("queued, next in line, waits for the memory of its sandbox");
   expect(describeQueue(at(1), 1)).toBe("queued, next in line; 1 run is at work");
   expect(describeQueue(at(1))).toBe("queued, next in line");
   expect(describeQueue({ queuePosition: 2, queueReason: "daily-cap" })).toBe("queued, 2nd in line, waits for the organization's daily cap");

@@ -2,13 +2,13 @@ import { text } from "node:stream/consumers";
 import path from "node:path";
 import {
   type CreateRunRequest,
-  type Estimate,
   idempotencyKeySchema,
   type IsolationFloor,
   MAX_TASK_CHARS,
   money,
   REPOSITORY_PERMISSIONS,
   RUN_PERMISSIONS,
+  type RunEstimate,
   type RunPermission,
   SANDBOX_DRIVERS,
   WORKSPACE_PERMISSIONS,
@@ -118,9 +118,19 @@ export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(addVariable
     await handOver(client, created, { ...options, after: 0 });
   });
 
-function showEstimate(estimate: Estimate, json: boolean): void {
+const WAITS = {
+  approval: "it would wait for somebody to approve what it costs",
+  memory: "it would wait for the memory of its sandbox",
+} as const;
+
+function showEstimate(estimate: RunEstimate, json: boolean): void {
   if (json) return printJson(estimate);
-  const { cost, range, executionTime, basis, runs } = estimate;
+  printCost(estimate);
+  // Servers of earlier versions do not say it.
+  for (const what of (estimate as Partial<RunEstimate>).waitsFor ?? []) print(WAITS[what]);
+}
+
+function printCost({ cost, range, executionTime, basis, runs }: RunEstimate): void {
   if (cost === null || range === null) return print("unknown: nobody knows what the model costs (docs/budgets.md)");
   const from =
     basis === "history" ? `${plural(runs, "run")} of this agent on this repository` : "a rough formula, for want of runs of this kind";

@@ -4,12 +4,12 @@ import {
   type createRunSchema,
   DEFAULT_AGENT_WAIT_MS,
   DEFAULT_TIMEOUT_MS,
-  type Estimate,
   isTerminal,
   type listRunsSchema,
   type NewEvent,
   type Run,
   type RunError,
+  type RunEstimate,
   type RunPage,
   RunyardError,
   type SandboxDriverName,
@@ -346,12 +346,19 @@ export function createEngine(options: EngineOptions) {
       return show({ run, open: [] });
     },
 
-    async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<Estimate> {
+    async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<RunEstimate> {
       const { definition, needs } = await resolveAgent(options, principal.orgId, input.agent);
       const { login, ...asked } = withAgent({ ...input, login: input.agent?.login }, definition);
       if (login === "own") requireOwnLogin(needs);
       const model = asked.model ?? (login === "own" ? null : modelFor(options.model(), needs).model);
-      return estimateRun(options, { principal, input, profile: definition.profile, model, isPriced: login !== "own" });
+      return estimateRun(options, {
+        principal,
+        input,
+        profile: definition.profile,
+        model,
+        isPriced: login !== "own",
+        settings: asked.settings,
+      });
     },
 
     async getRun(principal: Principal, runId: string): Promise<Run> {

@@ -1,6 +1,12 @@
-import type { createRunSchema, Estimate } from "@runyard/sdk/contract";
+import type { createRunSchema, Estimate, RunEstimate, RunSettings } from "@runyard/sdk/contract";
 import type { z } from "zod";
+import { lowestLimit, needsApproval } from "../core/approval.ts";
+import { attemptSettingsOf } from "../core/attempts.ts";
 import { estimateByRuns, estimateByTask, expectedCalls } from "../core/estimate.ts";
+import { SANDBOX_LIMITS } from "../core/limits.ts";
+import { waitsForMemory } from "../core/memory.ts";
+import { approvalLimits } from "../store/approvals.ts";
+import { readRooms } from "../store/memory.ts";
 import { pastRuns } from "../store/past-runs.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
@@ -18,7 +24,7 @@ export interface TurnToEstimate {
   readonly prompt: string;
 }
 
-/** What a run would cost. Throws RunyardError `repository_not_usable`. */
+/** What a run would cost, and what it would wait for. Throws RunyardError `repository_not_usable`. */
 export async function estimateRun(
   options: EngineOptions,
   asked: {
@@ -27,11 +33,19 @@ export async function estimateRun(
     readonly profile: string;
     readonly model: string | null;
     readonly isPriced: boolean;
+    readonly settings: RunSettings;
   },
-): Promise<Estimate> {
-  const { principal, input, profile, model, isPriced } = asked;
+): Promise<RunEstimate> {
+  const { principal, input, profile, model, isPriced, settings } = asked;
   const { root } = await options.inspectRepository(input.repositoryUrl, input.branch);
-  return estimateTurn(options, { orgId: principal.orgId, repositoryUrl: root, profile, model, isPriced, prompt: input.task });
+  const { orgId } = principal;
+  const estimate = await estimateTurn(options, { orgId, repositoryUrl: root, profile, model, isPriced, prompt: input.task });
+  const aboveUsd = lowestLimit([settings.approvalAboveUsd, ...(await approvalLimits(options.db, orgId, root))]);
+  const { memoryBytes } = SANDBOX_LIMITS[attemptSettingsOf(settings).sandboxType];
+  const waitsFor: RunEstimate["waitsFor"] = [];
+  if (aboveUsd !== null && needsApproval(estimate, aboveUsd)) waitsFor.push("approval");
+  if (waitsForMemory({ id: null, memoryBytes }, await readRooms(options.db))) waitsFor.push("memory");
+  return { ...estimate, waitsFor };
 }
 
 /** What a turn would cost, as if it were the first of its run. */

@@ -1,5 +1,5 @@
 import type { RejectRunRequest } from "../contract/approval.ts";
-import type { Estimate } from "../contract/estimate.ts";
+import type { RunEstimate } from "../contract/estimate.ts";
 import type { RouteName } from "../contract/routes.ts";
 import type { AnswerPermissionRequest, ContinueRunRequest, CreateRunRequest, ListRunsQuery, Run, RunPage } from "../contract/run.ts";
 import type { RunEvent } from "../contract/events.ts";
@@ -42,7 +42,7 @@ export interface Runs extends RunResults, RunPlans, RunRecordings {
    * if (cost === null || cost > 5) console.warn("Ask somebody first", range);
    * ```
    */
-  estimate(input: CreateRunRequest, options?: RequestOptions): Promise<Estimate>;
+  estimate(input: CreateRunRequest, options?: RequestOptions): Promise<RunEstimate>;
 
   /**
    * Lets a run begin that waits for a person because of what it may cost (`approvalAboveUsd`): `waitingFor` has an
@@ -158,7 +158,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     },
     estimate: async (input, options) => {
       const request = { method: "POST", path: pathOf("estimateRun"), accept: JSON_TYPE, body: input, repeatable: true } as const;
-      return checked(await transport.json(request, options), { basis: "string", runs: "number" }) as Estimate;
+      return checked(await transport.json(request, options), { basis: "string", runs: "number" }) as RunEstimate;
     },
     approve: (id, options) => post("approveRun", { id }, { repeatable: true, options }),
     reject: (id, decision = {}, options) => post("rejectRun", { id }, { body: decision, repeatable: true, options }),

@@ -14,3 +14,10 @@ export const estimateSchema = z.object({
   runs: z.number().int(),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
+
+/** Answer of `POST /v1/agent-runs/estimate`. */
+export const runEstimateSchema = estimateSchema.extend({
+  /** What the run would wait for beside its turn, as things stand now: somebody who approves what it costs, or memory for its sandbox. */
+  waitsFor: z.array(z.enum(["approval", "memory"])),
+});
+export type RunEstimate = z.infer<typeof runEstimateSchema>;

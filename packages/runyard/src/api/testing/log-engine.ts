@@ -140,7 +140,7 @@ export function createLogEngine(): LogEngine {
       find(principal, id);
       return { data: [] };
     },
-    estimateRun: async () => ({ cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 }),
+    estimateRun: async () => ({ cost: null, executionTime: null, range: null, basis: "unknown", runs: 0, waitsFor: [] }),
     usage: async (principal, id) => {
       const { executionTime: _, tokensUsed: __, totalCost: ___, pricedCost: costUsd, ...total } = find(principal, id).run.usage;
       return { runId: id, simulated: false, total: { ...total, costUsd }, turns: [], models: [], calls: [] };
