@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { secretsKeyFromEnvironment } from "./configuration.ts";
+import { parseMemoryBudget, secretsKeyFromEnvironment } from "./configuration.ts";
 
 const dir = mkdtempSync(path.join(tmpdir(), "runyard-configuration-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -31,4 +31,10 @@ test("what is no key is refused with what to do, and never said back", () => {
   const both = { RUNYARD_SECRETS_KEY: key.toString("hex"), RUNYARD_SECRETS_KEY_FILE: "/x" };
   expect(() => secretsKeyFromEnvironment(both)).toThrow("are both set, and only one can count");
   expect(() => secretsKeyFromEnvironment({ RUNYARD_SECRETS_KEY_FILE: path.join(dir, "none") })).toThrow("cannot be read");
+});
+
+test("a memory budget is a number of gigabytes, in bytes", () => {
+  expect([parseMemoryBudget("16"), parseMemoryBudget("0.5")]).toEqual([16 * 1024 ** 3, 512 * 1024 ** 2]);
+  for (const word of ["", "0", "-1", "16G", "1e3", "NaN", "1,5"])
+    expect(() => parseMemoryBudget(word)).toThrow(`The memory budget must be a number of gigabytes above 0: got ${JSON.stringify(word)}`);
 });

@@ -8,10 +8,13 @@ import { knownPrograms } from "./agents/profiles/profiles.ts";
 import { loginFile, lookAtLogin } from "./agents/profiles/own-login.ts";
 import type { AgentProfile } from "./agents/profiles/profile.ts";
 import { FILTER_ADVICE, floorsKept, type Kept, type KeptLimits, LIMITS_ADVICE, missingOf } from "./core/isolation-floor.ts";
-import { databaseUrlFromEnvironment, type ModelProvider } from "./configuration.ts";
+import { SANDBOX_LIMITS } from "./core/limits.ts";
+import { defaultMemoryBudget } from "./core/memory.ts";
+import { databaseUrlFromEnvironment, type ModelProvider, parseMemoryBudget } from "./configuration.ts";
 import type { Home } from "./home.ts";
 import { readProviders } from "./providers.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
+import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { findProgram, SYSTEM_PATH } from "./sandbox/toolchains.ts";
 import { connectError } from "./store/database/errors.ts";
@@ -62,7 +65,28 @@ async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
         advice: `Sandboxes work without it; an agent can reach more of the kernel. ${FILTER_ADVICE}`,
       };
   const limits = probeLimits();
-  return [...programs, sandbox, ...(available ? [syscalls] : []), lookAtLimits(limits), lookAtFloors({ isolation, limits })];
+  return [
+    ...programs,
+    sandbox,
+    ...(available ? [syscalls] : []),
+    lookAtLimits(limits),
+    lookAtFloors({ isolation, limits }),
+    lookAtMemory(env),
+  ];
+}
+
+/** A server that runs may have been told otherwise by its flag. */
+function lookAtMemory({ RUNYARD_MEMORY_BUDGET: told }: NodeJS.ProcessEnv): Finding {
+  const gigabytes = (bytes: number): string => (bytes / 1024 ** 3).toFixed(1);
+  const has = hostMemoryBytes();
+  try {
+    const budget = told ? parseMemoryBudget(told) : defaultMemoryBudget(has);
+    const sandboxes = Math.max(1, Math.floor(budget / SANDBOX_LIMITS.standard.memoryBytes));
+    const found = `${gigabytes(budget)} of ${gigabytes(has)} GB for runs: ${sandboxes} of the type standard at a time`;
+    return finding("isolation", "memory", "ok", found);
+  } catch (error) {
+    return { ...finding("isolation", "memory", "problem", "RUNYARD_MEMORY_BUDGET is not usable"), advice: (error as Error).message };
+  }
 }
 
 /** What is to be done about it is told where the part is looked at that is missing. */
