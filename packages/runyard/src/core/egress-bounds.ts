@@ -19,31 +19,19 @@ export function joinEgress(given: EgressGiven): EgressFrom {
   return Object.fromEntries(from);
 }
 
-/** A host that a list gives and a ceiling does not, with the entry of the list that it stands in: itself or a preset. */
-export interface Outside {
-  readonly host: string;
-  readonly entry: string;
-}
-
-/** What of a list no pattern of the ceiling allows; null: there is no ceiling. */
-export function outsideOf(list: readonly string[], ceiling: readonly string[] | null): Outside[] {
+/** Of a host, or of those that a preset stands for, what no pattern of the ceiling allows; null: there is no ceiling. */
+export function outsideOf(entry: string, ceiling: readonly string[] | null): string[] {
   if (ceiling === null) return [];
   const allowed = egressPatterns(ceiling).flatMap(placesOf);
-  return list.flatMap((entry) =>
-    egressPatterns([entry])
-      .filter((host) => !placesOf(host).every((place) => allowed.some((one) => isWithin(place, one))))
-      .map((host) => ({ host, entry })),
-  );
+  return egressPatterns([entry]).filter((host) => !placesOf(host).every((place) => allowed.some((one) => isWithin(place, one))));
 }
 
 /** Why a run may not have what it was given, with the host, who gave it, and the setting that is in the way; null: it may. */
 export function whyNotAllowed(from: EgressFrom, ceiling: readonly string[] | null): string | null {
-  const outside = outsideOf(Object.keys(from), ceiling);
-  if (outside.length === 0) return null;
-  const words = outside.map(({ host, entry }) => {
-    const part = host === entry ? "" : `${entry}, `;
-    return `${host} (${part}of the ${(from[entry] ?? []).join(" and the ")})`;
-  });
+  const words = Object.entries(from).flatMap(([entry, sources]) =>
+    outsideOf(entry, ceiling).map((host) => `${host} (${host === entry ? "" : `${entry}, `}of the ${sources.join(" and the ")})`),
+  );
+  if (words.length === 0) return null;
   return `The organization does not allow its runs to reach ${words.join(", ")}: its setting \`egressAllowed\` stands in the way. Leave out what is not allowed, or have it added: runyard organization --egress-allowed`;
 }
 

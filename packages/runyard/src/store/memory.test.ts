@@ -17,14 +17,13 @@ import { continueRun } from "./turns.ts";
 const GIB = 1024 ** 3;
 let test_: TestDatabase;
 /** Sees everything, as a superuser. */
-let outside: pg.Client;
+let outside: pg.Pool;
 /** The organization of this test. */
 let orgId = "";
 let serial = 0;
 beforeAll(async () => {
   test_ = await createTestDatabase();
-  outside = new pg.Client({ connectionString: test_.connectionString });
-  await outside.connect();
+  outside = new pg.Pool({ connectionString: test_.connectionString, max: 3 });
 });
 afterAll(async () => {
   await outside?.end();
@@ -118,7 +117,7 @@ test("no other organization's runs keep a large one waiting for ever", async () 
   await makeOrganization(test_.db, other);
   await limitRuns(test_.db, other, 1_000);
   await queue("first", "standard", other);
-  let atWork = [await claim(18)];
+  const atWork = [await claim(18)];
   await queue("big", "high-memory");
   let turns = 0;
   for (let taken: string | undefined; taken !== "big"; turns += 1) {
@@ -126,7 +125,7 @@ test("no other organization's runs keep a large one waiting for ever", async () 
     await queue(`small-${turns}`, "standard", other);
     await queue(`more-${turns}`, "standard", other);
     const next = await claim(17);
-    if (next !== undefined) atWork = [...atWork, next];
+    if (next !== undefined) atWork.push(next);
     taken = nameOf(next);
     if (atWork.length > 1 || next === undefined) await end(atWork.shift());
   }
@@ -206,7 +205,7 @@ test("several runners never hold more than each has, claim nothing twice, and le
   };
   await Promise.all(
     (Object.keys(budgets) as (keyof typeof budgets)[]).map(async (runnerId) => {
-      let hands: Promise<void>[] = [];
+      const hands: Promise<void>[] = [];
       while (claimed.length < RUNS) {
         const run = await claim(budgets[runnerId], runnerId);
         await look();
@@ -215,7 +214,7 @@ test("several runners never hold more than each has, claim nothing twice, and le
           continue;
         }
         claimed.push(run.id);
-        hands = [...hands, sleep(Math.random() * 20).then(() => end(run))];
+        hands.push(sleep(Math.random() * 20).then(() => end(run)));
       }
       await Promise.all(hands);
     }),

@@ -193,7 +193,14 @@ describe.skipIf(process.platform !== "linux")("a machine", () => {
       const ended = await server.client.runs.waitForEnd(id);
       const log = await readLog(server.client, id);
       const { stdout } = await run(home, ["status"]);
+      const strict = await run(home, ["run", "x", "--repo", repository, "--isolation-floor", "strict"]);
       await server.leave();
+      expect(strict).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(
+          /isolation floor is strict[^]*memory is limited,\sprocessors\sare\slimited,\sprocesses\sare\slimited\.\sStart\sthe\sserver/,
+        ) as string,
+      });
       expect(ended.status).toBe("completed");
       expect(sandbox).toMatchObject({ available: true, limits: { memory: false, cpus: false, pids: false } });
       const [record] = log.flatMap((event) => (event.type === "sandbox.ready" ? [event.data] : []));
@@ -203,6 +210,7 @@ describe.skipIf(process.platform !== "linux")("a machine", () => {
       expect(doctor.stdout).toMatch(
         /! limits +memory, cpu, processes of a run cannot be limited here\n +Start the server in a control group of its own: systemd-run --user --scope -p Delegate=yes runyard up\n/,
       );
+      expect(doctor.stdout).toMatch(/· floors +none, sandbox can be kept; not strict: it is not so that memory is limited/);
     }, 60_000);
   });
 
