@@ -131,10 +131,10 @@ begin
       from runyard.agent_rooms(o, null) m;
     select y.* into q from runyard.runs y
       where y.org_id = o and y.status = 'pending' and (y.only_runner is null or y.only_runner = p_runner)
-        and (p_room is null or y.id = p_first or runyard.memory_needed(y.begun, y.memory_bytes, y.recovery_bytes) <= p_room)
         and (cap is null or runyard.may_begin(y, least(cap, agent_caps[array_position(agents, y.agent_id)]), left_nano, held))
         and (array_position(agents, y.agent_id) is null
           or runyard.fits_agent(y, least(cap, agent_caps[array_position(agents, y.agent_id)]), agent_lefts[array_position(agents, y.agent_id)]))
+        and (p_room is null or y.id = p_first or runyard.memory_needed(y.begun, y.memory_bytes, y.recovery_bytes) <= p_room)
       order by y.num limit 1 for update skip locked;
     exit when found;
     -- Nor one whose queued runs all wait for what they may spend, or for memory.
