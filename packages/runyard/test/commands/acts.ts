@@ -9,7 +9,8 @@ import { NO_USAGE } from "../../src/core/usage.ts";
 import { EndRequest, FencedError, type RunHandle, runHandle } from "../../src/runner/run-handle.ts";
 import { createRunOnce } from "../../src/store/creating.ts";
 import { DatabaseUnavailableError } from "../../src/store/database.ts";
-import { NO_TRIES } from "../../src/core/attempts.ts";
+import { attemptSettingsOf, NO_TRIES } from "../../src/core/attempts.ts";
+import { type Admission, LEAST_MEMORY_BYTES } from "../../src/core/memory.ts";
 import { NO_PLAN } from "../../src/core/plan.ts";
 import { decideApproval } from "../../src/store/approvals.ts";
 import { decidePlan } from "../../src/store/plans.ts";
@@ -82,7 +83,7 @@ interface Create {
   readonly org: number;
   readonly key: string | null;
   /** With no model the run has failed at once. */
-  readonly body: "task" | "other task" | "no model" | "plan first" | "for one runner" | "to be approved";
+  readonly body: "task" | "other task" | "no model" | "plan first" | "for one runner" | "to be approved" | "much memory";
   readonly fault: Fault;
 }
 
@@ -92,6 +93,7 @@ function create({ org, key, body, fault }: Create): Act {
     const error = body === "no model" ? ERROR : null;
     const onlyRunner = body === "for one runner" ? (world.owners[0]?.runnerId ?? null) : null;
     const waits = body === "to be approved";
+    const needsMuch = body === "much memory";
     const first: RunFact[] = [...(error === null ? [] : [{ type: "broke", error } as const]), ...(waits ? [requested(1)] : [])];
     const events: NewEvent[] = [said("created"), ...factsOf(QUEUED, first)];
     const run: NewRun = {
@@ -103,7 +105,11 @@ function create({ org, key, body, fault }: Create): Act {
       repositoryUrl: "/repository",
       branch: null,
       baseCommit: "a".repeat(40),
-      spec: { ...SPEC, plan: { ...NO_PLAN, wanted: body === "plan first" } },
+      spec: {
+        ...SPEC,
+        ...(needsMuch && { attempts: attemptSettingsOf({ sandboxType: "high-memory" }) }),
+        plan: { ...NO_PLAN, wanted: body === "plan first" },
+      },
       simulated: false,
       usage: NO_USAGE,
       status: error !== null ? "failed" : waits ? "awaiting_input" : "pending",
@@ -132,6 +138,7 @@ function create({ org, key, body, fault }: Create): Act {
         owner: null,
         runnerId: null,
         onlyRunner,
+        needsMuch,
         cancelWanted: false,
         plans: [],
         out: 0,
@@ -148,8 +155,14 @@ function create({ org, key, body, fault }: Create): Act {
   });
 }
 
-function claim(by: number, fault: Fault): Act {
-  return act(["claim by", `owner${by}`, fault], async (world) => {
+const SMALL: Admission = { roomBytes: LEAST_MEMORY_BYTES, first: null, passed: null };
+
+/** What a claimer has memory for: anything, or sandboxes of the smallest size. */
+const ROOMS = ["any", "the smallest"] as const;
+type Room = (typeof ROOMS)[number];
+
+function claim(by: number, room: Room, fault: Fault): Act {
+  return act(["claim by", `owner${by}`, "with room for", room, fault], async (world) => {
     const owner = at(world.owners, by) as Owner;
     const { name, runnerId, rows } = owner;
     const { racing } = world;
@@ -157,13 +170,16 @@ function claim(by: number, fault: Fault): Act {
     const events = factsOf(QUEUED, [fact]);
     const laterEvents = factsOf({ ...QUEUED, turn: 2 }, [fact]);
     const againEvents = factsOf({ ...QUEUED, begun: true }, [fact]);
-    const { lost, done } = await withFault(world, fault, (db) => claimRun(db, { owner: name, runnerId, events, laterEvents, againEvents }));
+    const { lost, done } = await withFault(world, fault, (db) =>
+      claimRun(db, { owner: name, runnerId, events, laterEvents, againEvents, ...(room !== "any" && { admission: SMALL }) }),
+    );
     if (done === undefined) return NOTHING;
     const row = done.answer;
     if (row !== undefined && !lost) rows.set(row.id, row);
     return (model) => {
       const claimable = world.orgIds.flatMap((orgId) => {
-        const isFor = ({ onlyRunner }: ModelRun): boolean => onlyRunner === null || onlyRunner === runnerId;
+        const isFor = ({ onlyRunner, needsMuch }: ModelRun): boolean =>
+          (onlyRunner === null || onlyRunner === runnerId) && (room === "any" || !needsMuch);
         const first = runsOf(model, orgId).find((run) => run.state.status === "pending" && isFor(run));
         return first !== undefined && countsOf(model, orgId).active < MAX_ACTIVE ? [first] : [];
       });
@@ -599,12 +615,12 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
       .record({
         org: fc.nat({ max: 1 }),
         key: fc.constantFrom(null, "key1", "key2"),
-        body: fc.constantFrom("task", "task", "plan first", "other task", "no model", "for one runner", "to be approved"),
+        body: fc.constantFrom("task", "task", "plan first", "other task", "no model", "for one runner", "to be approved", "much memory"),
         fault,
       })
       .map((words) => create(words as Create)),
   },
-  { weight: 6, arbitrary: fc.tuple(owner, fault).map(([by, how]) => claim(by, how)) },
+  { weight: 6, arbitrary: fc.tuple(owner, fc.constantFrom("any", ...ROOMS), fault).map((words) => claim(...words)) },
   { weight: 18, arbitrary: fc.tuple(fc.constantFrom(...STEPS), few, fault).map((words) => stepOf(...words)) },
   { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...LATE_STEPS), few, fault).map((words) => stepOf(...words)) },
   { weight: 3, arbitrary: fc.tuple(fc.nat({ max: 1 }), fault).map(([home, how]) => adopt(home, how)) },

@@ -44,6 +44,12 @@ describe("a broken rule is caught:", () => {
       "and (y.only_runner is null or y.only_runner = p_runner)\n        and (cap",
       "and (cap",
     ],
+    [
+      "a run is taken up only where the memory of its sandbox is",
+      "claim_run",
+      "and (p_room is null or y.id = p_first or runyard.memory_needed(y.begun, y.memory_bytes, y.recovery_bytes) <= p_room)",
+      "",
+    ],
     ["an answer counts once", "answer_request", "and q.closed_at is null", ""],
     ["the last answer sets the run going", "answer_request", "x.open_requests = 1 and", ""],
     ["a queued run that is cancelled leaves the queue", "cancel_run", "set queued = s.queued - 1", "set queued = s.queued"],

@@ -12,6 +12,8 @@ export interface ModelRun {
   runnerId: string | null;
   /** The only runner that may take it up; null: any. */
   readonly onlyRunner: string | null;
+  /** Its sandbox has more memory than the smallest. */
+  readonly needsMuch: boolean;
   cancelWanted: boolean;
   /** What became of each version of its plan. */
   readonly plans: PlanState[];
