@@ -123,6 +123,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
   };
 }
 
+const ISOLATION = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
 const NO_ISOLATION = { filesystem: "none", network: "none", processes: "none", syscalls: "none" } as const;
 const NO_CHANGE: RunResult = {
   summary: "done",
@@ -153,7 +154,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   isPriced: async () => null,
   costOf: async () => null,
   defaultDriver: "process",
-  probeSandbox: async () => ({ available: true, reason: null, isolation: NO_ISOLATION }),
+  probeSandbox: async (driver) => ({ available: true, reason: null, isolation: driver === "bwrap" ? ISOLATION : NO_ISOLATION }),
   hostMemoryBytes: () => 8 * 1024 ** 3,
   answers: {
     permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
