@@ -39,11 +39,15 @@ export interface CliResult {
   readonly stderr: string;
 }
 
+/** In gigabytes: how many runs of a test are at work at a time is not to depend on the memory of the machine. */
+const RUNYARD_MEMORY_BUDGET = "64";
+
 /** Makes a home below the temporary directory; `env` comes on top of a plain environment. */
 export function makeTestHome(env: Readonly<Record<string, string>> = {}): TestHome {
   const root = mkdtempSync(path.join(tmpdir(), "runyard-test-home-"));
   const { PATH, HOME, LANG, NODE_OPTIONS } = process.env;
-  const whole: NodeJS.ProcessEnv = { PATH, HOME, LANG, NODE_OPTIONS, NO_COLOR: "1", RUNYARD_HOME: path.join(root, "home"), ...env };
+  const own = { NO_COLOR: "1", RUNYARD_HOME: path.join(root, "home"), RUNYARD_MEMORY_BUDGET };
+  const whole: NodeJS.ProcessEnv = { PATH, HOME, LANG, NODE_OPTIONS, ...own, ...env };
   const cli: TestHome["cli"] = (words, options = {}) => runCli(words, { env: whole, ...options });
   return {
     root,

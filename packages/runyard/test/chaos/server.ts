@@ -118,7 +118,7 @@ const server = await startServer({
   timings: { leaseMs: 15_000, pollMs: 1_000 },
   egressNetworks: [],
   agentStartMs: 300_000,
-  memoryBudgetBytes: null,
+  memoryBudgetBytes: 64 * 1024 ** 3,
   retention: { workspaceMs: null, recordingMs: null, diskBytes: null },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
