@@ -140,14 +140,18 @@ async function followAgent(
   const input = openAgentInput(ctx, handle, options.dir);
   const usage = watchUsage(ctx, row, { step: "agent" });
   try {
-    return await follow(ctx, handle, {
+    const ending = await follow(ctx, handle, {
       ...options,
+      end: AbortSignal.any([options.end, usage.full]),
       spec: conversationSpec(ctx, row),
       turn,
       output,
       input,
       redact: redactor(ctx, row, handle.secrets),
     });
+    await usage.close();
+    usage.full.throwIfAborted();
+    return ending;
   } finally {
     output.close();
     input.close();

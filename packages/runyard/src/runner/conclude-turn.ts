@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import type { RunError } from "@runyard/sdk/contract";
 import { judgeTurn } from "../core/outcome.ts";
+import { readStepOutput } from "../sandbox/step.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { diskFullError } from "./disk-full.ts";
@@ -56,7 +55,7 @@ export function requireSuccess(
     exit: dismissed ? null : { code },
     oomKills,
     overdueMs: overdueMs ?? null,
-    stderrTail: lastBytes(redact(stderrTail(dir, STDERR_BYTES + tailMargin(secrets.redactor))), STDERR_BYTES),
+    stderrTail: lastBytes(redact(readStepOutput(dir, STDERR_BYTES + tailMargin(secrets.redactor)).stderr), STDERR_BYTES),
   });
   if (!verdict.ok) throw new RunFailure(withDiskInMind(dir, verdict.error));
 }
@@ -79,10 +78,3 @@ function withDiskInMind(dir: string, error: RunError): RunError {
   return full === null ? error : { ...full, message: `${full.message} ${error.message}` };
 }
 
-function stderrTail(dir: string, bytes: number): string {
-  try {
-    return readFileSync(path.join(dir, "err")).subarray(-bytes).toString();
-  } catch {
-    return "";
-  }
-}

@@ -1,9 +1,11 @@
+import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { Retention } from "../core/retention.ts";
 import { keptRecordings } from "../gateway/kept-recordings.ts";
+import { digDown } from "../sandbox/testing/dig-down.ts";
 import { endedRuns, whileEnded } from "../store/ended-runs.ts";
 import { claimRun, commitStep } from "../store/runs.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
@@ -50,7 +52,7 @@ function openHome() {
     },
     async look(retention: Partial<Retention>): Promise<{ workspaces: string[]; recordings: string[]; journals: string[] }> {
       const options = { home: { runsDir }, recordings, now: Date.now, log: () => undefined };
-      await removeOld({ db: test_.db, retention: { ...NOTHING, ...retention }, ...options });
+      await removeOld({ db: test_.db, retention: { ...NOTHING, ...retention }, ...options }, new AbortController().signal);
       const all = readdirSync(path.join(gatewayDir, "runs"));
       const journals = all.filter((id) => existsSync(path.join(gatewayDir, "runs", id, "exchanges.ndjson")));
       return { workspaces: readdirSync(runsDir).toSorted(), recordings: recordings.runs().toSorted(), journals: journals.toSorted() };
@@ -87,6 +89,32 @@ test("what was moved aside by a server that was killed goes too, and so does wha
   home.leave(".gone-run_before");
   const { workspaces } = await home.look({ workspaceMs: 0 });
   expect(workspaces).toEqual([]);
+});
+
+test("what an agent left deeper than a path can be long goes too, and keeps nobody else's from going", async () => {
+  const home = openHome();
+  for (const id of ["run_a_deep", "run_b_plain"]) {
+    await ended(id, 1);
+    home.leave(id);
+  }
+  digDown(path.join(home.runsDir, "run_a_deep", "1", "workspace"), { levels: 40, last: "file", bytes: 10 });
+  const { workspaces } = await home.look({ workspaceMs: 0 });
+  expect(workspaces).toEqual([]);
+});
+
+test.skipIf(process.getuid?.() !== 0)("what cannot be removed at all keeps nobody else's from going", async ({ skip }) => {
+  const home = openHome();
+  for (const id of ["run_a_stuck", "run_b_other"]) {
+    await ended(id, 1);
+    home.leave(id);
+  }
+  home.leave(".gone-run_stuck");
+  const stuck = path.join(home.runsDir, ".gone-run_stuck", "1", "workspace", "sub", "file");
+  if (spawnSync("chattr", ["+i", stuck]).status !== 0) skip("this disk has no files that nobody may remove");
+  onTestFinished(() => void spawnSync("chattr", ["-i", stuck]));
+  expect((await home.look({ workspaceMs: 0 })).workspaces).toEqual([".gone-run_stuck"]);
+  spawnSync("chattr", ["-i", stuck]);
+  expect((await home.look({})).workspaces).toEqual([]);
 });
 
 test("of what is too much for the disk the oldest goes first", async () => {

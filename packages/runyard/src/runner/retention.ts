@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, renameSync } from "node:fs";
-import { lstat, opendir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Kept, type Retention, whatToRemove } from "../core/retention.ts";
 import type { Home } from "../home.ts";
+import { diskUsage } from "../sandbox/disk-usage.ts";
 import { removeTree } from "../sandbox/remove-tree.ts";
 import { isShimAlive } from "../sandbox/run-directory.ts";
 import type { Database } from "../store/database.ts";
@@ -31,17 +32,17 @@ export interface RetentionOptions {
 /** Removes what ended runs left on this machine, once it is too old or too much, until `leaving`. Never rejects. */
 export async function watchRetention(options: RetentionOptions, leaving: AbortSignal): Promise<void> {
   while (!leaving.aborted) {
-    await removeOld(options).catch((error: unknown) =>
-      options.log("error", "What ended runs left could not be looked through", { error: String(error) }),
-    );
+    await removeOld(options, leaving).catch((error: unknown) => {
+      if (!leaving.aborted) options.log("error", "What ended runs left could not be looked through", { error: String(error) });
+    });
     await sleep(EVERY_MS, undefined, { signal: leaving, ref: false }).catch(() => undefined);
   }
 }
 
 /** Looks through it once. */
-export async function removeOld(options: RetentionOptions): Promise<void> {
+export async function removeOld(options: RetentionOptions, leaving: AbortSignal): Promise<void> {
   const { db, home, retention, recordings, now, log } = options;
-  for (const name of namesIn(home.runsDir).filter((one) => one.startsWith(ASIDE))) await removeSlowly(path.join(home.runsDir, name));
+  for (const name of namesIn(home.runsDir).filter((one) => one.startsWith(ASIDE))) await removeSlowly(path.join(home.runsDir, name), log);
   const places = [
     ...namesIn(home.runsDir).map((id) => ({ id, kind: "workspace" as const, paths: [path.join(home.runsDir, id)] })),
     ...recordings.runs().map((id) => ({ id, kind: "recording" as const, paths: recordings.files(id) })),
@@ -51,14 +52,14 @@ export async function removeOld(options: RetentionOptions): Promise<void> {
   for (const { id, kind, paths } of places) {
     const run = ended.get(id);
     if (run === undefined) continue;
-    const bytes = retention.diskBytes === null ? null : await bytesOf(paths);
+    const bytes = retention.diskBytes === null ? null : (await diskUsage({ paths, signal: leaving })).bytes;
     kept.push({ id, kind, endedMs: Date.parse(run.finished_at), bytes });
   }
   for (const { id, kind } of whatToRemove(kept, retention, now())) {
     const run = ended.get(id);
     if (run === undefined) continue;
     if (kind === "recording") await recordings.remove(id);
-    else if (!(await removeWorkspaces(db, run, path.join(home.runsDir, id)))) continue;
+    else if (!(await removeWorkspaces({ db, log }, run, path.join(home.runsDir, id)))) continue;
     log("info", "What an ended run left was removed", { run: id, what: kind });
   }
 }
@@ -70,7 +71,7 @@ async function endedAmong(db: Database, ids: readonly string[]): Promise<Map<str
 }
 
 /** Removes the workspaces, homes and journals of a run; false where it is continued, or something of it is alive. */
-async function removeWorkspaces(db: Database, run: EndedRun, dir: string): Promise<boolean> {
+async function removeWorkspaces({ db, log }: Pick<RetentionOptions, "db" | "log">, run: EndedRun, dir: string): Promise<boolean> {
   const aside = path.join(path.dirname(dir), `${ASIDE}${run.id}`);
   const isAlive = (): boolean => namesIn(dir).some((attempt) => stepsOf(path.join(dir, attempt)).some(isShimAlive));
   // Whoever continues the run waits for this, and finds the workspace whole or not at all.
@@ -78,28 +79,21 @@ async function removeWorkspaces(db: Database, run: EndedRun, dir: string): Promi
     if (existsSync(dir) && !isAlive()) renameSync(dir, aside);
   });
   if (!held || !existsSync(aside)) return false;
-  await removeSlowly(aside);
-  return true;
+  return removeSlowly(aside, log);
 }
 
-/** Lets others work meanwhile, but where a command took the right to remove its files away. */
-async function removeSlowly(dir: string): Promise<void> {
-  await rm(dir, { recursive: true, force: true }).catch(() => removeTree(dir));
-}
-
-/** What lies on the disk, in bytes. What goes away meanwhile, or cannot be looked into, does not count. */
-async function bytesOf(paths: readonly string[]): Promise<number> {
-  let bytes = 0;
-  for (const one of paths) {
-    const stat = await lstat(one).catch(() => null);
-    if (stat === null) continue;
-    bytes += stat.blocks * 512;
-    if (!stat.isDirectory()) continue;
-    const below = await opendir(one).catch(() => null);
-    if (below === null) continue;
-    for await (const { name } of below) bytes += await bytesOf([path.join(one, name)]);
+/**
+ * Lets others work meanwhile, but where a command took the right to remove its files away. False where it cannot be
+ * removed now: that is tried again, and keeps nothing else from going.
+ */
+async function removeSlowly(dir: string, log: RetentionOptions["log"]): Promise<boolean> {
+  try {
+    await rm(dir, { recursive: true, force: true }).catch(() => removeTree(dir));
+    return true;
+  } catch (error) {
+    log("warn", "What an ended run left could not be removed; it is tried again", { place: dir, error: String(error).slice(0, 300) });
+    return false;
   }
-  return bytes;
 }
 
 function namesIn(dir: string): string[] {

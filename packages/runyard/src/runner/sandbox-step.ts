@@ -10,6 +10,7 @@ import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
 import { RunFailure } from "./run-handle.ts";
+import { watchAttemptDisk } from "./watch-disk.ts";
 
 /** A step of a run in its sandbox: the words, and what they may see. */
 export interface SandboxStep {
@@ -58,7 +59,7 @@ function requireFloor({ spec: { isolationFloor: floor = "none" } }: RunRow, kept
   if (why !== null) throw new RunFailure({ type: "sandbox-unavailable", message: why });
 }
 
-function limitsOf(row: RunRow): Limits {
+export function limitsOf(row: RunRow): Limits {
   return SANDBOX_LIMITS[typeInForce(attemptSettings(row), triesOf(row))];
 }
 
@@ -68,11 +69,14 @@ export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: P
   const { isolation } = await driver.probe();
   const { egress, isolationFloor: floor } = row.spec;
   const reach = egress === undefined || isolation.network === "none" ? {} : { egress: [...egress] };
+  const requested = limitsOf(row);
   return {
     driver: driver.name,
     isolation,
-    requested: limitsOf(row),
-    granted: prepared.granted,
+    requested,
+    // Kept by the runner, whatever the driver: it looks how much there is (watch-disk.ts).
+    granted: { ...prepared.granted, diskBytes: requested.diskBytes },
+    diskLimit: "soft",
     ...(floor !== undefined && { floor }),
     ...reach,
   };
@@ -95,12 +99,19 @@ export async function runRepeatably(
   row: RunRow,
   options: Omit<StepRun, "step" | "prepared"> & { readonly step: SandboxStep & { readonly name: RepeatableStep } },
 ): Promise<{ readonly result: StepResult & { readonly code: number }; readonly prepared: PreparedSandbox }> {
-  for (const name of namesOf(options.step.name)) {
-    const step = { ...options.step, name };
-    const prepared = await prepareSandbox(ctx, row, step);
-    const result = await runSandboxStep(ctx, row, { ...options, step, prepared }).catch(nothingStarted);
-    if (result !== null && result.code !== null) return { result: { ...result, code: result.code }, prepared };
-    ctx.log("warn", "The process that watched over a step of a run died; the step is done again", { run: row.id, step: name });
+  // The agent's tree is looked at in here too, and what it configured for git may write as much as it did.
+  const disk = watchAttemptDisk(ctx, row, limitsOf(row).diskBytes);
+  const signal = AbortSignal.any([options.signal, disk.full]);
+  try {
+    for (const name of namesOf(options.step.name)) {
+      const step = { ...options.step, name };
+      const prepared = await prepareSandbox(ctx, row, step);
+      const result = await runSandboxStep(ctx, row, { ...options, signal, step, prepared }).catch(nothingStarted);
+      if (result !== null && result.code !== null) return { result: { ...result, code: result.code }, prepared };
+      ctx.log("warn", "The process that watched over a step of a run died; the step is done again", { run: row.id, step: name });
+    }
+  } finally {
+    disk.close();
   }
   const message = `The process that watches over the step "${options.step.name}" died three times. Start the run again.`;
   throw new RunFailure({ type: "lost", message });

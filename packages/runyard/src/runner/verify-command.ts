@@ -59,20 +59,21 @@ export async function runVerifyCommand(
   const dir = dirs.step(step.name);
   const prepared = await prepareSandbox(ctx, row, step);
   const flood = watchOutput(dir);
-  const usage = watchUsage(ctx, row, { step: step.name, home: dirs.verifyHome });
-  const signal = AbortSignal.any([end, flood.signal]);
+  const usage = watchUsage(ctx, row, { step: step.name });
+  const signal = AbortSignal.any([end, flood.signal, usage.full]);
   let ended: Ended;
   try {
     const { code } = await runSandboxStep(ctx, row, { step, prepared, timeoutMs: command.timeout, signal, maxOutputBytes: KEPT_BYTES });
     ended = { code, timedOut: false };
   } catch (error) {
     const timedOut = error instanceof StepTimeoutError;
-    if (end.aborted || !(timedOut || flood.signal.aborted)) throw error;
+    if (end.aborted || usage.full.aborted || !(timedOut || flood.signal.aborted)) throw error;
     ended = { code: null, timedOut };
   } finally {
     flood.close();
     await usage.close();
   }
+  usage.full.throwIfAborted();
   // What is cut off must not leave the end of a secret, which nobody would know any more.
   const { stdout, stderr, truncated } = readStepOutput(dir, KEPT_BYTES + tailMargin(secrets.redactor));
   // Only what is around the command writes to stderr, for example a sandbox that could not be made.

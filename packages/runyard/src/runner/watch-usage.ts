@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isMeasured, sampleIntervalMs } from "../core/metrics.ts";
 import { readResourceUsage } from "../sandbox/cgroup.ts";
-import { diskGauge } from "../sandbox/disk-usage.ts";
 import { addSample } from "../store/metrics.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, type StepName } from "./directories.ts";
+import { limitsOf } from "./sandbox-step.ts";
+import { watchAttemptDisk } from "./watch-disk.ts";
 
 /** How long one sample waits for a look at the disk; what takes longer is in a later one. */
 const DISK_PATIENCE_MS = 250;
@@ -13,21 +14,23 @@ const DISK_PATIENCE_MS = 250;
 const LAST_SAMPLE_MS = 2_000;
 
 export interface UsageWatch {
+  /** Aborted with a RunFailure `disk-full` once the attempt takes more of the disk than it may. */
+  readonly full: AbortSignal;
   /** Takes the last sample, unless the server leaves and the step lives on. Never rejects. */
   close(): Promise<void>;
 }
 
 /**
- * Writes down now and then what a step of a run uses, as long as it lives. Nothing depends on that: a sample that
- * cannot be taken or written is left out.
+ * Writes down now and then what a step of a run uses, as long as it lives, and says when that is too much of the disk.
+ * A sample that cannot be taken or written is left out.
  */
 export function watchUsage(
   ctx: Pick<RunnerContext, "db" | "home" | "leaving" | "log">,
   row: RunRow,
-  { step, home }: { readonly step: StepName; readonly home?: string },
+  { step, diskBytes = limitsOf(row).diskBytes }: { readonly step: StepName; readonly diskBytes?: number | null },
 ): UsageWatch {
   const dirs = attemptDirs(ctx.home, row);
-  const disk = diskGauge([dirs.workspace, home ?? dirs.home]);
+  const disk = watchAttemptDisk(ctx, row, diskBytes);
   let stored = 0;
   let closed = false;
   let told = false;
@@ -51,13 +54,14 @@ export function watchUsage(
     }, sampleIntervalMs(stored));
   };
   schedule();
-  return {
-    async close() {
-      closed = true;
-      clearTimeout(timer);
-      const final = ctx.leaving.aborted ? last : last.then(sample);
-      await Promise.race([final, sleep(LAST_SAMPLE_MS, undefined, { ref: false })]);
-      disk.close();
-    },
+  const close = async (): Promise<void> => {
+    closed = true;
+    clearTimeout(timer);
+    const final = ctx.leaving.aborted ? last : last.then(sample);
+    // What fills the disk is to be ended, and not to be waited for.
+    if (!disk.full.aborted) await Promise.race([final, sleep(LAST_SAMPLE_MS, undefined, { ref: false })]);
+    disk.close();
   };
+  let closing: Promise<void> | null = null;
+  return { full: disk.full, close: () => (closing ??= close()) };
 }

@@ -40,6 +40,7 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
       env: {}, // what bwrap itself is given can be read inside, in /proc/1/environ
       args: bwrapWords(spec, { disableUserNamespaces: found.disableUserNamespaces, filtersSyscalls: found.filter !== null }),
       ...(found.filter !== null && { syscallFilter: found.filter }),
+      ...(spec.limits.diskBytes !== null && { maxFileBytes: spec.limits.diskBytes }),
       join,
     },
   };

@@ -21,8 +21,16 @@ function exportLine([name, value]: [string, string]): string {
   return `export ${name}=${shellQuote(value)}\n`;
 }
 
+/** Of what `ulimit -f` counts, in every POSIX shell. */
+const BLOCK_BYTES = 512;
+
+/** Where less is allowed already, it stays so. */
+function limitFiles(maxBytes: number): string {
+  return `ulimit -f ${Math.ceil(maxBytes / BLOCK_BYTES)} 2>/dev/null || :\n`;
+}
+
 /**
- * The file `cmd` of a run directory: working directory, environment and words of a launch as shell text
+ * The file `cmd` of a run directory: limits, working directory, environment and words of a launch as shell text
  * that holds data only. Throws where something cannot be written in it.
  */
 export function commandFile(launch: Launch): string {
@@ -34,7 +42,8 @@ export function commandFile(launch: Launch): string {
   const enter = launch.cwd === undefined ? "" : `cd ${shellQuote(launch.cwd)} || exit 96\n`;
   const env = launch.cwd === undefined ? launch.env : { PWD: launch.cwd, ...launch.env };
   const exports = Object.entries(env).map(exportLine).join("");
-  return `${enter}unset ${SHELL_VARIABLES}\n${exports}set -- ${launch.argv.map(shellQuote).join(" ")}\n`;
+  const limit = launch.maxFileBytes === undefined ? "" : limitFiles(launch.maxFileBytes);
+  return `${limit}${enter}unset ${SHELL_VARIABLES}\n${exports}set -- ${launch.argv.map(shellQuote).join(" ")}\n`;
 }
 
 /** The file `args`: words ended by NUL, as `bwrap --args` reads them. */

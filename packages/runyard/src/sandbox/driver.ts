@@ -44,6 +44,8 @@ export interface Launch {
   readonly join: readonly string[];
   /** Absolute working directory; default: the run directory. */
   readonly cwd?: string;
+  /** The longest that a file may become that it writes, in bytes; left out: as long as the shim's may. */
+  readonly maxFileBytes?: number;
   /**
    * The HOME of this command, where it is nobody else's while the command lives: whoever has it in its environment
    * was started by it. Not needed where the command and all that it starts are in a pid namespace.

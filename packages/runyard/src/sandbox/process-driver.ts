@@ -18,7 +18,8 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
   const PATH = `${path.dirname(process.execPath)}:${process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"}`;
   const env: Readonly<Record<string, string>> = { PATH, ...spec.env };
   const own = env["HOME"] === spec.dirs.home ? { ownHome: spec.dirs.home } : {};
-  return { granted, launch: { argv: spec.argv, env, args: [], join, cwd: spec.dirs.workspace, ...own } };
+  const files = spec.limits.diskBytes === null ? {} : { maxFileBytes: spec.limits.diskBytes };
+  return { granted, launch: { argv: spec.argv, env, args: [], join, cwd: spec.dirs.workspace, ...own, ...files } };
 }
 
 /** No isolation at all: the command runs as the server's user, sees what that user sees, and must be asked for by name. */

@@ -168,6 +168,8 @@ export const sandboxSchema = z.object({
   granted: limitsSchema,
   /** What it had to keep; runs of older servers do not say it. */
   floor: isolationFloorSchema.optional(),
+  /** How `granted.diskBytes` is kept: `soft` is looked at now and then, and a run that takes more is ended. Runs of older servers have no such limit. */
+  diskLimit: z.enum(["hard", "soft"]).optional(),
   /** Hosts and presets that programs in it may reach; not there: none, or without isolation all. */
   egress: z.array(z.string()).optional(),
 });
