@@ -77,4 +77,3 @@ function withDiskInMind(dir: string, error: RunError): RunError {
   const full = error.type === "agent-error" ? diskFullError("", dir) : null;
   return full === null ? error : { ...full, message: `${full.message} ${error.message}` };
 }
-

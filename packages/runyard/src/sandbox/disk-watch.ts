@@ -56,7 +56,9 @@ export function watchDisk({ dirs, holders, limit, onFull }: DiskWatchOptions): D
   const look = async (): Promise<void> => {
     const began = performance.now();
     const free = freeOn(dirs);
-    const usage = await diskUsage({ paths: dirs, holders, signal: abort.signal, ...(limit !== null && { enough: limit }) }).catch(() => null);
+    const usage = await diskUsage({ paths: dirs, holders, signal: abort.signal, ...(limit !== null && { enough: limit }) }).catch(
+      () => null,
+    );
     const now = performance.now();
     const tookMs = now - began;
     before = {

@@ -1,11 +1,12 @@
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { RunyardClient } from "@runyard/sdk";
 import type { RunEvent } from "@runyard/sdk/contract";
 import { publishedProgram } from "./published.ts";
+import { removeTree } from "../sandbox/remove-tree.ts";
 
 /** A `runyard up` in a process of its own, as people run what they have installed. */
 export interface TestServer {
@@ -57,7 +58,7 @@ export function makeTestHome(env: Readonly<Record<string, string>> = {}): TestHo
     upOf: (program, ...flags) => startServer(program, whole, flags),
     async close() {
       const down = await cli(["down"]);
-      rmSync(root, { recursive: true, force: true });
+      removeTree(root); // an agent may have left anything
       if (down.code !== 0) throw new Error(`runyard down failed: ${down.stderr}`);
     },
   };

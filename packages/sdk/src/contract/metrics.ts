@@ -16,7 +16,9 @@ export const metricsSampleSchema = z.object({
   memoryPeakBytes: figure.describe("The most that it has been since the step began, in bytes."),
   processes: figure.describe("Processes at this time, those that watch over the command included."),
   threads: figure.describe("Threads at this time, one or more for each process."),
-  diskBytes: figure.describe("Bytes that workspace and home take on the disk together; measured once a minute at most."),
+  diskBytes: figure.describe(
+    "Bytes that the attempt takes on the disk: workspace, homes and what was said; measured every ten seconds at most.",
+  ),
 });
 export type MetricsSample = z.infer<typeof metricsSampleSchema>;
 
@@ -32,7 +34,7 @@ export const runMetricsSchema = z.object({
     memoryBytes: figure.describe("Bytes of memory."),
     processes: figure,
     threads: figure,
-    diskBytes: figure.describe("Bytes of workspace and home together."),
+    diskBytes: figure.describe("Bytes on the disk."),
   }),
 });
 export type RunMetrics = z.infer<typeof runMetricsSchema>;

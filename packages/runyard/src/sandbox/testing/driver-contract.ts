@@ -205,7 +205,19 @@ export function testDriver(driver: SandboxDriver, options: { readonly isolates: 
       expect(JSON.parse(free.stdout)).toEqual({ started: 100, refused: 0 });
     });
 
-    it("grants the processors that there are at most, and no disk limit, since it enforces none", async ({ skip }) => {
+    it("lets no file become longer than the disk limit, whoever writes it", async () => {
+      const script = "head -c 3000000 /dev/zero >file; truncate -s 2M sparse; (exec 3>>file; echo more >&3); wc -c <file; wc -c <sparse";
+      const run = async (diskBytes: number | null) => {
+        const result = await lab.run(driver, lab.newSpec(["sh", "-c", script], { limits: { ...NO_LIMITS, diskBytes } }));
+        return result.stdout.trim().split(/\s+/);
+      };
+      expect(await run(1 << 20)).toEqual(["1048576", "0"]);
+      expect(await run(null)).toEqual(["3000005", "2097152"]); // the control
+    });
+
+    it("grants the processors that there are at most, and no disk limit: it is kept by whoever looks how much there is", async ({
+      skip,
+    }) => {
       const limits = { ...NO_LIMITS, cpus: 10_000, diskBytes: 1 << 30 };
       const { granted, launch } = await lab.prepare(driver, lab.newSpec(["true"], { limits }));
       await killRunDirectory(await lab.start(launch));
