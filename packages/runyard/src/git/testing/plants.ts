@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, renameSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { plainGit, plainShell, writeFiles } from "./lab.ts";
 
@@ -183,5 +183,105 @@ export const REDIRECTS: readonly Plant[] = [
       plainGit(tree, "config", "core.fsmonitor", `${run("git-file")}; false`);
     },
     careless: shell("git status"),
+  },
+  {
+    name: "git-link",
+    plant: (tree, run) => {
+      renameSync(path.join(tree, ".git"), path.join(tree, "real"));
+      symlinkSync("real", path.join(tree, ".git"));
+      plainGit(tree, "config", "core.fsmonitor", `${run("git-link")}; false`);
+    },
+    careless: shell("git status"),
+  },
+  {
+    name: "common-dir",
+    plant: (tree, run) => {
+      const [real, worktree] = [path.join(tree, "real"), path.join(tree, ".git")];
+      renameSync(worktree, real);
+      mkdirSync(worktree);
+      for (const file of ["HEAD", "index"]) copyFileSync(path.join(real, file), path.join(worktree, file));
+      writeFiles(worktree, { commondir: "../real\n" });
+      plainGit(tree, "config", "core.fsmonitor", `${run("common-dir")}; false`);
+    },
+    careless: shell("git status"),
+  },
+  {
+    name: "worktree-config",
+    plant: (tree, run) => {
+      plainGit(tree, "config", "core.repositoryFormatVersion", "1");
+      plainGit(tree, "config", "extensions.worktreeConfig", "true");
+      plainGit(tree, "config", "--worktree", "core.fsmonitor", `${run("worktree-config")}; false`);
+    },
+    careless: shell("git status"),
+  },
+  {
+    name: "include-if",
+    plant: (tree, run) => {
+      writeFiles(tree, { ".git/on-branch": `[core]\n\tfsmonitor = "${run("include-if")}; false"\n` });
+      plainGit(tree, "config", "includeIf.onbranch:**.path", "on-branch");
+    },
+    careless: shell("git status"),
+  },
+  {
+    name: "instead-of",
+    plant: configure((run) => ({
+      "protocol.ext.allow": "always",
+      [`url.ext::sh -c ${run("instead-of").replaceAll(" ", "% ")} .insteadOf`]: "ssh://planted.invalid/",
+    })),
+    careless: shell("git fetch ssh://planted.invalid/x"),
+  },
+  {
+    name: "bare-inside",
+    plant: (tree, run) => {
+      const bare = path.join(tree, "bare");
+      plainShell(tree, "git clone --quiet --bare .git bare");
+      for (const [key, value] of [
+        ["core.bare", "false"],
+        ["core.worktree", ".."],
+        ["core.fsmonitor", `${run("bare-inside")}; false`],
+      ])
+        plainGit(bare, "config", "--file", "config", key ?? "", value ?? "");
+    },
+    careless: shell("cd bare && git status"),
+  },
+  {
+    name: "submodule-update",
+    plant: (tree, run) => {
+      const sub = path.join(tree, "sub");
+      mkdirSync(sub);
+      plainShell(sub, "git init --quiet && git commit --quiet --allow-empty -m one && git commit --quiet --allow-empty -m two");
+      writeFiles(tree, { ".gitmodules": '[submodule "sub"]\n\tpath = sub\n\turl = ./sub\n' });
+      plainShell(tree, 'git update-index --add --cacheinfo "160000,$(git -C sub rev-parse HEAD~1),sub"');
+      for (const [key, value] of [
+        ["url", "./sub"],
+        ["active", "true"],
+        ["update", `!${run("submodule-update")}; :`],
+      ])
+        plainGit(tree, "config", `submodule.sub.${key}`, value ?? "");
+    },
+    careless: shell("git submodule update"),
+  },
+  {
+    name: "rebase",
+    plant: (tree, run) => {
+      plainShell(tree, "git commit --quiet --allow-empty -m more");
+      writeFiles(tree, {
+        ".git/rebase-merge/git-rebase-todo": `exec ${run("rebase")}\n`,
+        ".git/rebase-merge/done": "",
+        ".git/rebase-merge/interactive": "",
+        ".git/rebase-merge/head-name": "refs/heads/planted\n",
+        ".git/rebase-merge/onto": plainGit(tree, "rev-parse", "HEAD~1"),
+        ".git/rebase-merge/orig-head": plainGit(tree, "rev-parse", "HEAD"),
+        ".git/rebase-merge/msgnum": "0\n",
+        ".git/rebase-merge/end": "1\n",
+      });
+    },
+    careless: shell("git stash -u; git rebase --continue"),
+  },
+  {
+    name: "diff-merge-tools",
+    plant: configure((run) => ({ "difftool.planted.cmd": run("diff-tool"), "diff.tool": "planted", "difftool.prompt": "false" })),
+    careless: shell("echo b >a.txt; git difftool --no-prompt -- a.txt"),
+    markers: ["diff-tool"],
   },
 ];
