@@ -246,7 +246,7 @@ describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
 
   it("says which files cannot be kept in git, and keeps all others", async () => {
     const run = await lab.prepare(lab.newRepository(), { driver });
-    writeFiles(run.workspace, { "git~1/config": "x", "sub/.GIT": "x", "fine.txt": "x\n" });
+    writeFiles(run.workspace, { "git~1/config": "x", "sub/.GIT": "x", ".g\u200cit/config": "x", "fine.txt": "x\n" });
     const outcome = await lab.finish(run);
     expect(changedNames(run, outcome.head)).toEqual(["A", "fine.txt"]);
     expect(outcome.notices.map((notice) => notice.code)).toContain("files-not-added");

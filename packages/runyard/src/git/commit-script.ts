@@ -19,12 +19,12 @@ export HOME="$work" XDG_CONFIG_HOME="$work" GIT_CONFIG_GLOBAL="$work/.gitconfig"
 fail() { echo "$1" >&2; exit 1; }
 command -v git >/dev/null || { echo 'git was not found in the sandbox' >&2; exit 127; }
 
-prepare() {
+prepare() {  # what the host's checks would refuse, with all the rest, is not added: names that other systems take for .git
 interrupted=no
 [ ! -e "$work/nested" ] || interrupted=yes
 rm -rf "$work" "$results/result.bundle" "$results/result.bundle.draft" "$results/result.bundle.draft.lock" "$results/result.json"
 mkdir -p "$work" && cd "$workspace" || fail 'the workspace or the place for its results is missing'
-printf '[safe]\\n\\tdirectory = *\\n[core]\\n\\thooksPath = /dev/null\\n\\tbigFileThreshold = 32m\\n[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n[init]\\n\\tdefaultBranch = main\\n' >"$work/.gitconfig"
+printf '[safe]\\n\\tdirectory = *\\n[core]\\n\\thooksPath = /dev/null\\n\\tprotectHFS = true\\n\\tprotectNTFS = true\\n\\tbigFileThreshold = 32m\\n[gc]\\n\\tauto = 0\\n[maintenance]\\n\\tauto = false\\n[init]\\n\\tdefaultBranch = main\\n' >"$work/.gitconfig"
 : >"$work/notes.history"
 : >"$work/notes.files"
 }

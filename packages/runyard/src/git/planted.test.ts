@@ -42,8 +42,7 @@ async function publish(run: TestRun): Promise<TestOutcome> {
   if (head !== null) {
     await patch(lab.host, { ...place, head, maxBytes: 1 << 20 });
     const { files } = await diffFiles(lab.host, { ...place, head, maxBytes: 1 << 20 });
-    for (const { path: file } of files)
-      await readCommittedFile(lab.host, { ...place, commit: head, path: file, maxBytes: 1 << 20 });
+    for (const { path: file } of files) await readCommittedFile(lab.host, { ...place, commit: head, path: file, maxBytes: 1 << 20 });
     const results = run.driver === "process" ? path.join(run.resultsDir, "copied") : run.resultsDir;
     await changedBetween(lab.host, { ...place, before: results, after: results });
     // As `runyard pull` does: the person's own git, which knows the agent's files and none of its configuration.
