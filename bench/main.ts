@@ -22,6 +22,7 @@ import { markdownTable, plainTable, type Row } from "./lib/report.ts";
 import { benchMany } from "./many.ts";
 import { benchMemory } from "./memory.ts";
 import { benchRead } from "./read.ts";
+import { benchSandbox } from "./sandbox.ts";
 import { benchStart } from "./start.ts";
 import { benchStore } from "./store.ts";
 
@@ -39,6 +40,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   cancel: benchCancel,
   agents: benchAgents,
   gateway: benchGateway,
+  sandbox: benchSandbox,
 };
 const README = fileURLToPath(new URL("./README.md", import.meta.url));
 const MARKERS = ["<!-- figures begin -->", "<!-- figures end -->"] as const;

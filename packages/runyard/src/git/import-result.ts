@@ -94,8 +94,14 @@ export async function importResult(host: GitHost, options: ImportOptions): Promi
       const found = await scanCommits(host, { gitDir: quarantine, base, head, redactor: options.redactor, signal });
       if (found.length > 0) throw new SecretsInResultError(found);
     }
-    const fetch = ["--git-dir", cachePath, "-c", "fetch.fsckObjects=true", ...QUIET_FETCH, "--", quarantine, `+${head}:${ref}`];
-    await withLocks(cachePath, [ref], () => git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS }));
+    const take = (into: string): Promise<string> => {
+      const fetch = ["--git-dir", into, "-c", "fetch.fsckObjects=true", ...QUIET_FETCH, "--", quarantine, `+${head}:${ref}`];
+      return git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS });
+    };
+    // A fetch that is refused leaves its objects where it was going, and does not check them when they come again: so
+    // it is tried where nothing lasts.
+    await withQuarantine(host, { lender: cachePath, example: base }, take);
+    await withLocks(cachePath, [ref], () => take(cachePath));
   });
   return { head, notices };
 }
