@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 
 /** As a program: each step goes down from where the last one led, so that no path that is named is long. */
-export const DIG_DOWN = `
+const DIG_DOWN = `
   const { mkdirSync, writeFileSync } = require("node:fs");
   const [levels, last, bytes] = process.argv.slice(1);
   for (let n = 0; n < Number(levels); n += 1) { mkdirSync("d".repeat(200)); process.chdir("d".repeat(200)); }
