@@ -204,7 +204,7 @@ describe.skipIf(process.platform !== "linux")("a machine", () => {
       expect(ended.status).toBe("completed");
       expect(sandbox).toMatchObject({ available: true, limits: { memory: false, cpus: false, pids: false } });
       const [record] = log.flatMap((event) => (event.type === "sandbox.ready" ? [event.data] : []));
-      expect(record?.sandbox.granted).toEqual({ memoryBytes: null, cpus: null, pids: null, diskBytes: null });
+      expect(record?.sandbox.granted).toEqual({ memoryBytes: null, cpus: null, pids: null, diskBytes: 10 * 1024 ** 3 });
       expect(stdout).toContain("nothing is limited: this machine does not let the server make control groups for it");
       const doctor = await run(home, ["doctor"], { before });
       expect(doctor.stdout).toMatch(
