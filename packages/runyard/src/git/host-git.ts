@@ -121,33 +121,20 @@ export async function tryGit(host: GitHost, args: readonly string[], options: Gi
   return runCommand(host, args, { ...options, argv: ["git", ...place, ...SAFE_CONFIG, ...args] });
 }
 
-/** Words that a question may have. */
-const SLOTS = 5;
-
-/** Arguments: a place, and then each question in as many words as there are slots, empty ones at its end. */
-const ASK_SCRIPT = `place=$1
-shift
-exec 3>&2
-while [ $# -gt 0 ]; do
-  git -C "$place" ${SAFE_CONFIG.join(" ")} ${Array.from({ length: SLOTS }, (_, slot) => `\${${slot + 1}:+"$${slot + 1}"}`).join(" ")} 2>&3
-  printf '\\0%d\\0' $?
-  exec 3>/dev/null
-  shift ${SLOTS}
-done
-`;
+/** In a script `git` is git with these settings. */
+const SCRIPT_GIT = `git() { command git ${SAFE_CONFIG.join(" ")} "$@"; }\n`;
 
 /**
- * Asks git several things about one place with one command of the host, which costs as much as one question:
- * their answers, in order, with the complaints of the first. Throws as `tryGit` does.
+ * Runs several git commands as one command of the host, which costs little more than one of them: a script of POSIX
+ * shell, and the words that it gets as `$1` and so on. `args` is the git command that an error names. Throws as
+ * `tryGit` does.
  */
-export async function askGit(host: GitHost, cwd: string, questions: readonly (readonly string[])[]): Promise<GitResult[]> {
-  const words = questions.flatMap((question) => Array.from({ length: SLOTS }, (_, slot) => question[slot] ?? ""));
-  const { stdout, stderr, code } = await runCommand(host, questions[0] ?? [], { argv: ["/bin/sh", "-c", ASK_SCRIPT, "sh", cwd, ...words] });
-  const parts = stdout.split("\0");
-  return questions.map((_, at) => {
-    const status = parts[2 * at + 1];
-    return { stdout: parts[2 * at] ?? "", stderr: at === 0 ? stderr : "", code: status === undefined ? code : Number(status) };
-  });
+export async function runGitScript(
+  host: GitHost,
+  { script, words, args }: { readonly script: string; readonly words: readonly string[]; readonly args: readonly string[] },
+  options: Omit<GitOptions, "cwd"> = {},
+): Promise<GitResult> {
+  return runCommand(host, args, { ...options, argv: ["/bin/sh", "-c", `${SCRIPT_GIT}${script}`, "sh", ...words] });
 }
 
 async function runCommand(

@@ -3,9 +3,9 @@ import { access, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunyardError } from "@runyard/sdk/contract";
-import { askGit, type GitHost, type GitResult, tryGit } from "./host-git.ts";
+import { type GitHost, type GitResult, tryGit } from "./host-git.ts";
+import { type Look, lookAt } from "./look.ts";
 import { isBranchName } from "./names.ts";
-import { FILTERS, uncommittedChanges } from "./uncommitted.ts";
 
 /** Where a repository of the user lies. */
 export interface RepositoryPlace {
@@ -34,11 +34,6 @@ function notUsable(message: string, cause?: unknown): RunyardError {
 /** A path as people can read it in a sentence: quoted only where it must be. */
 function shown(file: string): string {
   return /^[\w./@+~:-]+$/.test(file) ? file : JSON.stringify(file);
-}
-
-/** git ends a single answer with one newline; a path may end in more. */
-function answer(result: GitResult): string {
-  return result.stdout.endsWith("\n") ? result.stdout.slice(0, -1) : result.stdout;
 }
 
 function folderOf(repositoryUrl: string): string {
@@ -101,38 +96,22 @@ function notARepository(folder: string, result: GitResult): RunyardError {
 /** Finds the repository that a path, or a folder inside of it, belongs to. Throws RunyardError `repository_not_usable`. */
 export async function findRepository(host: GitHost, repositoryUrl: string): Promise<RepositoryPlace> {
   const folder = await existingFolder(repositoryUrl);
-  return placeOf(folder, await askGit(host, folder, WHERE));
+  return placeOf(folder, await lookAt(host, folder));
 }
 
-/** One question each: an answer may hold newlines. */
-const WHERE = [
-  ["rev-parse", "--git-common-dir"],
-  ["rev-parse", "--show-toplevel"],
-] as const;
-
-async function placeOf(folder: string, [common, top]: readonly GitResult[]): Promise<RepositoryPlace> {
-  if (common === undefined || top === undefined) throw new Error("git was asked two things and answered less");
+async function placeOf(folder: string, { common, top }: Look): Promise<RepositoryPlace> {
   if (common.code !== 0) throw notARepository(folder, common);
-  const gitDir = await realpath(path.resolve(folder, answer(common)));
-  return { root: top.code === 0 ? answer(top) : gitDir, gitDir };
+  const gitDir = await realpath(path.resolve(folder, common.stdout));
+  return { root: top ?? gitDir, gitDir };
 }
 
 interface Head {
   readonly branch: string | null;
   readonly commit: string;
-  /** Whether the working tree belongs to this commit. */
-  readonly checkedOut: boolean;
 }
 
 function commitQuestion(name: string): string[] {
   return ["rev-parse", "--verify", "--quiet", `${name}^{commit}`];
-}
-
-/** The branch that HEAD names, in full, also when it has no commit yet; an error when detached. */
-const CURRENT_REF = ["symbolic-ref", "--quiet", "HEAD"] as const;
-
-function answerOrNull(result: GitResult | undefined): string | null {
-  return result?.code === 0 ? answer(result) : null;
 }
 
 async function someBranches(host: GitHost, place: RepositoryPlace): Promise<string[]> {
@@ -142,26 +121,16 @@ async function someBranches(host: GitHost, place: RepositoryPlace): Promise<stri
   return result.stdout.split("\n").filter((name) => name !== "");
 }
 
-/** What was found out about the commit to start from. */
-interface Found {
-  readonly commit: string | null;
-  readonly currentRef: string | null;
-}
-
-async function requireHead(host: GitHost, place: RepositoryPlace, { commit, currentRef }: Found): Promise<Head> {
+async function requireHead(host: GitHost, place: RepositoryPlace, { commit, currentRef }: Look): Promise<Head> {
   const branch = currentRef?.replace(/^refs\/heads\//, "") ?? null;
-  if (commit !== null) return { branch, commit, checkedOut: true };
+  if (commit !== null) return { branch, commit };
   const branches = await someBranches(host, place);
   if (branches.length === 0) throw notUsable(`${shown(place.root)} has no commit yet: commit something first, a run starts from a commit`);
   throw notUsable(`The current branch of ${shown(place.root)} has no commit: name another branch (there is ${branches.join(", ")})`);
 }
 
-async function requireBranch(
-  host: GitHost,
-  place: RepositoryPlace,
-  { branch, commit, currentRef }: Found & { branch: string },
-): Promise<Head> {
-  if (commit !== null) return { branch, commit, checkedOut: currentRef === `refs/heads/${branch}` };
+async function requireBranch(host: GitHost, place: RepositoryPlace, { branch, commit }: Look & { branch: string }): Promise<Head> {
+  if (commit !== null) return { branch, commit };
   throw await unknownBranch(host, place, branch);
 }
 
@@ -185,11 +154,10 @@ export async function inspectRepository(host: GitHost, repositoryUrl: string, br
   const folder = await existingFolder(repositoryUrl);
   const isName = branch === undefined || isBranchName(branch);
   const start = branch === undefined || !isName ? "HEAD" : `refs/heads/${branch}`;
-  const answers = await askGit(host, folder, [...WHERE, commitQuestion(start), CURRENT_REF, FILTERS]);
-  const place = await placeOf(folder, answers);
+  const look = await lookAt(host, folder, start);
+  const place = await placeOf(folder, look);
   if (!isName) throw notUsable(`${JSON.stringify(branch)} is not the name of a branch`);
-  const found: Found = { commit: answerOrNull(answers[2]), currentRef: answerOrNull(answers[3]) };
-  const head = await (branch === undefined ? requireHead(host, place, found) : requireBranch(host, place, { ...found, branch }));
+  const head = await (branch === undefined ? requireHead(host, place, look) : requireBranch(host, place, { ...look, branch }));
   const notices: RepositoryNotice[] = [];
   if (head.branch === null) {
     notices.push({
@@ -197,14 +165,11 @@ export async function inspectRepository(host: GitHost, repositoryUrl: string, br
       message: `No branch is checked out in ${shown(place.root)} (detached head): the run starts from commit ${head.commit.slice(0, 10)}`,
     });
   }
-  if (head.checkedOut && place.root !== place.gitDir) {
-    const changes = await uncommittedChanges(host, place.root, answers[4]?.stdout ?? "");
-    if (changes !== null) {
-      notices.push({
-        code: "uncommitted-changes",
-        message: `${changes}: the run starts from commit ${head.commit.slice(0, 10)} and does not see them`,
-      });
-    }
+  if (look.changes !== null) {
+    notices.push({
+      code: "uncommitted-changes",
+      message: `${look.changes}: the run starts from commit ${head.commit.slice(0, 10)} and does not see them`,
+    });
   }
   return { ...place, branch: head.branch, commit: head.commit, notices };
 }
