@@ -16,7 +16,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunyardError } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { dropRunRefs, repositoryCachePath, updateCache } from "./cache.ts";
+import { dropRunRefs, findAndCache, repositoryCachePath, updateCache } from "./cache.ts";
 import { GitError } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
@@ -152,6 +152,53 @@ describe("the cache of a repository", () => {
     expect(error).toMatchObject({
       code: "repository_not_usable",
       message: `The commit that the run starts from is not in ${dir} any more`,
+    });
+  });
+});
+
+describe("a repository that was seen before", () => {
+  const find = (dir: string, commit: string) =>
+    findAndCache(lab.host, { cacheDir: lab.cacheDir, repositoryUrl: dir, commit, runId: newRunId() });
+
+  it("is made sure of and fetched from with one command of the host", async () => {
+    const dir = lab.newRepository();
+    const cachePath = await update(dir);
+    const next = commitFile(dir, "next");
+    const start = vi.spyOn(lab.host.spawner, "start");
+    expect(await find(dir, next)).toEqual({ cachePath, repository: { root: dir, gitDir: path.join(dir, ".git") } });
+    expect(start).toHaveBeenCalledTimes(1);
+    start.mockRestore();
+    expect(Object.values(refs(cachePath))).toContain(next);
+  });
+
+  it("is looked for again where another one is at its place now", async () => {
+    const [dir, other] = [lab.newRepository(), lab.newRepository()];
+    const cachePath = await update(dir);
+    const before = refs(cachePath);
+    // It keeps its git directory where it was seen, but the folder belongs to another one.
+    renameSync(path.join(dir, ".git"), path.join(dir, "was.git"));
+    writeFiles(dir, { ".git": `gitdir: ${path.join(other, ".git")}\n` });
+    const foreign = commitFile(other, "foreign");
+    const found = await find(dir, foreign);
+    expect(found).toEqual({
+      cachePath: repositoryCachePath(lab.cacheDir, await inspectRepository(lab.host, other)),
+      repository: { root: dir, gitDir: path.join(other, ".git") },
+    });
+    expect(refs(cachePath)).toEqual(before);
+  });
+
+  it("is refused as ever where it is gone, or lacks the commit", async () => {
+    const dir = lab.newRepository();
+    await update(dir);
+    await expect(find(dir, "1".repeat(40))).rejects.toMatchObject({
+      code: "repository_not_usable",
+      message: `The commit that the run starts from is not in ${dir} any more`,
+    });
+    const commit = commitFile(dir, "kept");
+    renameSync(dir, lab.newPath("moved"));
+    await expect(find(dir, commit)).rejects.toMatchObject({
+      code: "repository_not_usable",
+      message: `There is no folder ${dir} on the server's machine`,
     });
   });
 });

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
 import { ensureBare, removeOld } from "./bare-repository.ts";
-import { git, GitError, type GitHost, tryGit } from "./host-git.ts";
-import type { RepositoryPlace } from "./local-repository.ts";
+import { git, GitError, type GitHost, runGitScript, tryGit } from "./host-git.ts";
+import { findRepository, lastSeen, type RepositoryPlace } from "./local-repository.ts";
 import { withLocks } from "./locks.ts";
 import { baseRef, requireObjectName, resultRef } from "./names.ts";
 
@@ -45,11 +45,6 @@ async function inTurn<T>(cachePath: string, work: () => Promise<T>): Promise<T> 
   }
 }
 
-async function holds(host: GitHost, cachePath: string, ref: string): Promise<string | null> {
-  const result = await tryGit(host, ["--git-dir", cachePath, "rev-parse", "--verify", "--quiet", ref]);
-  return result.code === 0 ? result.stdout.trim() : null;
-}
-
 /** Says what a user can do about a fetch that failed because of their repository; other errors stay as they are. */
 function explained(error: unknown, repository: RepositoryPlace): unknown {
   if (!(error instanceof GitError)) return error;
@@ -73,30 +68,70 @@ export interface CacheUpdate {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Arguments: the git directory of a repository, a folder that must belong to it or nothing, the cache, a ref, its commit, and the fetch. */
+const FETCH_SCRIPT = `repository=$1 folder=$2 cache=$3 ref=$4 commit=$5
+shift 5
+belongs() {
+  cd -- "$folder" 2>/dev/null && common=$(git rev-parse --git-common-dir 2>/dev/null && echo .) && cd -- "\${common%??}" || return
+  found=$(pwd -P && echo .)
+  [ "\${found%??}" = "$repository" ]
+}
+[ -z "$folder" ] || (belongs) || { echo moved; exit 0; }
+[ "$(git --git-dir "$cache" rev-parse --verify --quiet "$ref")" = "$commit" ] || git --git-dir "$cache" "$@"
+`;
+
 /**
  * Copies a commit and its history into the bare clone that Runyard keeps of a repository, and holds it there
  * for the run. The clone borrows nothing from the repository. Can be repeated, and done for many runs at
  * once. Throws RunyardError `repository_not_usable` where the repository is the reason, else GitError.
  */
 export async function updateCache(host: GitHost, options: CacheUpdate): Promise<{ cachePath: string }> {
-  const { repository, signal } = options;
-  const commit = requireObjectName(options.commit);
-  const ref = baseRef(options.runId);
-  const cachePath = repositoryCachePath(options.cacheDir, repository);
+  const cachePath = repositoryCachePath(options.cacheDir, options.repository);
   await inTurn(cachePath, async () => {
-    signal?.throwIfAborted();
-    await ensureBare(host, cachePath, commit);
-    if ((await holds(host, cachePath, ref)) === commit) return;
-    await removeOld(path.join(cachePath, "objects", "pack"), (name) => name.startsWith("tmp_"));
-    const source = ["--upload-pack", "git upload-pack --strict", "--", repository.gitDir];
-    const fetch = ["--git-dir", cachePath, ...QUIET_FETCH, "--update-shallow", ...source, `+${commit}:${ref}`, `+${commit}:${LATEST}`];
-    try {
-      await withLocks(cachePath, [ref, LATEST, "shallow"], () => git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS }));
-    } catch (error) {
-      throw explained(error, repository);
-    }
+    options.signal?.throwIfAborted();
+    await ensureBare(host, cachePath, requireObjectName(options.commit));
+    await bringBase(host, cachePath, options);
   });
   return { cachePath };
+}
+
+/** False: `folder` was given, and belongs to another repository than this one now, or to none. */
+async function bringBase(host: GitHost, cachePath: string, options: CacheUpdate & { readonly folder?: string }): Promise<boolean> {
+  const { repository, folder = "", signal } = options;
+  const commit = requireObjectName(options.commit);
+  const ref = baseRef(options.runId);
+  await removeOld(path.join(cachePath, "objects", "pack"), (name) => name.startsWith("tmp_"));
+  const source = ["--upload-pack", "git upload-pack --strict", "--", repository.gitDir];
+  const fetch = [...QUIET_FETCH, "--update-shallow", ...source, `+${commit}:${ref}`, `+${commit}:${LATEST}`];
+  const words = [repository.gitDir, folder, cachePath, ref, commit, ...fetch];
+  try {
+    return await withLocks(cachePath, [ref, LATEST, "shallow"], async () => {
+      const result = await runGitScript(host, { script: FETCH_SCRIPT, words, args: fetch }, { signal, timeoutMs: FETCH_TIMEOUT_MS });
+      if (result.code !== 0) throw new GitError(fetch, result);
+      return result.stdout === "";
+    });
+  } catch (error) {
+    throw explained(error, repository);
+  }
+}
+
+/**
+ * Finds a run's repository and updates its cache. Where this process has seen the repository before, as when the run was
+ * created, both are one command of the host, which makes sure that it is still there. Throws as `findRepository` and
+ * `updateCache` do.
+ */
+export async function findAndCache(
+  host: GitHost,
+  { repositoryUrl, ...options }: Omit<CacheUpdate, "repository"> & { readonly repositoryUrl: string },
+): Promise<{ readonly repository: RepositoryPlace; readonly cachePath: string }> {
+  const seen = lastSeen(repositoryUrl);
+  if (seen !== undefined) {
+    const cachePath = repositoryCachePath(options.cacheDir, seen);
+    const known = { ...options, repository: seen, folder: repositoryUrl };
+    if (existsSync(cachePath) && (await inTurn(cachePath, () => bringBase(host, cachePath, known)))) return { repository: seen, cachePath };
+  }
+  const repository = await findRepository(host, repositoryUrl);
+  return { repository, ...(await updateCache(host, { ...options, repository })) };
 }
 
 /**

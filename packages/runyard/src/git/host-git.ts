@@ -137,6 +137,41 @@ export async function runGitScript(
   return runCommand(host, args, { ...options, argv: ["/bin/sh", "-c", `${SCRIPT_GIT}${script}`, "sh", ...words] });
 }
 
+/** Arguments: for each command the number of its words, and the words. */
+const SERIES_SCRIPT = `while [ $# -gt 0 ]; do
+  count=$1 at=0 words=
+  shift
+  while [ $at -lt $count ]; do at=$((at + 1)) words="$words \\"\\\${$at}\\""; done
+  eval "git $words"
+  code=$?
+  printf '\\0%d\\0' $code
+  [ $code = 0 ] || exit $code
+  printf '\\0' >&2
+  shift $count
+done
+`;
+
+/**
+ * Runs git commands one after the other as one command of the host, up to the first that fails; resolves with the
+ * results of those that were run. Throws as `tryGit` does.
+ */
+export async function tryGitSeries(
+  host: GitHost,
+  commands: readonly (readonly string[])[],
+  options: Omit<GitOptions, "cwd"> = {},
+): Promise<GitResult[]> {
+  const words = commands.flatMap((command) => [String(command.length), ...command]);
+  const { stdout, stderr, code } = await runGitScript(host, { script: SERIES_SCRIPT, words, args: commands[0] ?? [] }, options);
+  const [said, complaints] = [stdout.split("\0"), stderr.split("\0")];
+  const results: GitResult[] = [];
+  for (let at = 0; at < commands.length && (results.at(-1)?.code ?? 0) === 0; at += 1) {
+    const status = said[2 * at + 1];
+    results.push({ stdout: said[2 * at] ?? "", stderr: complaints[at] ?? "", code: status === undefined ? code : Number(status) });
+    if (status === undefined) break;
+  }
+  return results;
+}
+
 async function runCommand(
   host: GitHost,
   args: readonly string[],

@@ -4,7 +4,7 @@ import type { Redactor } from "../redact.ts";
 import { withQuarantine } from "./bare-repository.ts";
 import { QUIET_FETCH } from "./cache.ts";
 import { noticeText, readCommitResult, type ResultNotice } from "./commit-result.ts";
-import { git, GitError, type GitHost, tryGit } from "./host-git.ts";
+import { git, GitError, type GitHost, tryGitSeries } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
 import { scanCommits, type SecretPlace } from "./scan-commits.ts";
@@ -63,13 +63,19 @@ export async function unpack(
 ): Promise<void> {
   const { bundle, base, head, signal } = options;
   const inside = (...words: string[]): string[] => ["--git-dir", quarantine, ...words];
-  await git(host, inside("update-ref", "refs/heads/base", base), { signal });
-  await git(host, inside(...QUIET_FETCH, "--", bundle, "+refs/heads/*:refs/bundle/*"), { signal, timeoutMs: FETCH_TIMEOUT_MS });
-  const tips = await git(host, inside("for-each-ref", "--format=%(objecttype) %(objectname)", "refs/bundle"), { signal });
-  if (!tips.split("\n").includes(`commit ${head}`)) throw malformed("its bundle does not hold the commit that it names");
-  const order = await tryGit(host, inside("merge-base", "--is-ancestor", base, head), { signal });
-  if (order.code === 1) throw malformed("it does not go on from the commit that the run started from");
-  if (order.code !== 0) throw new GitError(["merge-base"], order);
+  const commands = [
+    inside("update-ref", "refs/heads/base", base),
+    inside(...QUIET_FETCH, "--", bundle, "+refs/heads/*:refs/bundle/*"),
+    inside("for-each-ref", "--format=%(objecttype) %(objectname)", "refs/bundle"),
+    inside("merge-base", "--is-ancestor", base, head),
+  ];
+  const results = await tryGitSeries(host, commands, { signal, timeoutMs: FETCH_TIMEOUT_MS });
+  const [, , tips, order] = results;
+  if (tips?.code === 0 && !tips.stdout.split("\n").includes(`commit ${head}`))
+    throw malformed("its bundle does not hold the commit that it names");
+  if (order?.code === 1) throw malformed("it does not go on from the commit that the run started from");
+  const last = results.at(-1);
+  if (last?.code !== 0) throw new GitError(commands[results.length - 1] ?? [], last ?? { code: null, stderr: "" });
 }
 
 /**

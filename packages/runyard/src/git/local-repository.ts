@@ -93,6 +93,19 @@ function notARepository(folder: string, result: GitResult): RunyardError {
   return notUsable(`${shown(folder)} is not a usable git repository: ${last || `git ended with code ${result.code}`}`);
 }
 
+const MAX_SEEN = 1_000;
+const seen = new Map<string, RepositoryPlace>();
+
+/** Where the repository whose root this is was when this process last looked. It may have moved since: make sure of it. */
+export function lastSeen(root: string): RepositoryPlace | undefined {
+  return seen.get(root);
+}
+
+function remember(place: RepositoryPlace): void {
+  if (seen.size >= MAX_SEEN) seen.clear();
+  seen.set(place.root, place);
+}
+
 /** Finds the repository that a path, or a folder inside of it, belongs to. Throws RunyardError `repository_not_usable`. */
 export async function findRepository(host: GitHost, repositoryUrl: string): Promise<RepositoryPlace> {
   const folder = await existingFolder(repositoryUrl);
@@ -102,7 +115,9 @@ export async function findRepository(host: GitHost, repositoryUrl: string): Prom
 async function placeOf(folder: string, { common, top }: Look): Promise<RepositoryPlace> {
   if (common.code !== 0) throw notARepository(folder, common);
   const gitDir = await realpath(path.resolve(folder, common.stdout));
-  return { root: top ?? gitDir, gitDir };
+  const place = { root: top ?? gitDir, gitDir };
+  remember(place);
+  return place;
 }
 
 interface Head {

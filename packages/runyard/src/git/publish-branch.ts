@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { RunyardError } from "@runyard/sdk/contract";
 import { QUIET_FETCH } from "./cache.ts";
 import { BOT_IDENTITY } from "./git-environment.ts";
-import { git, GitError, type GitHost, type GitOptions, tryGit } from "./host-git.ts";
+import { git, GitError, type GitHost, type GitOptions, runGitScript, tryGit } from "./host-git.ts";
 import type { RepositoryPlace } from "./local-repository.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
 
@@ -52,6 +52,17 @@ async function ownerOf(gitDir: string): Promise<GitOptions["owner"]> {
 }
 
 /**
+ * Says where a branch points to, and fetches where it may be moved from there: $1 git directory, $2 ref, $3 the commits
+ * that it may be moved from, and the fetch.
+ */
+const BRING_SCRIPT = `repository=$1 ref=$2 onto=$3
+shift 3
+found=$(git --git-dir "$repository" rev-parse --verify --quiet "$ref") && echo "$found"
+[ -z "$found" ] || case " $onto " in *" $found "*) ;; *) exit 0 ;; esac
+git --git-dir "$repository" "$@"
+`;
+
+/**
  * Puts a commit of the cache into the user's repository as a branch, new or moved on, and touches nothing else
  * of it: no other ref, no index, no file of the working tree, no hook. Can be repeated: `created` is false when
  * the branch points there already. Throws RunyardError `repository_not_usable` when it points elsewhere or cannot be
@@ -63,26 +74,31 @@ export async function publishBranch(host: GitHost, options: PublishOptions): Pro
   const ref = `refs/heads/${requireBranchName(options.branch)}`;
   const inRepository = (...words: string[]): string[] => ["--git-dir", repository.gitDir, ...words];
 
-  /** Where the branch points to, as long as it may be moved from there; null: nowhere. */
-  const place = async (): Promise<string | null> => {
-    const found = await commitOf(host, repository.gitDir, ref);
-    if (found === null || found === head || onto.includes(found)) return found;
+  /** Null for a branch that does not exist. Throws where it may not be moved from there. */
+  const mayMove = (found: string | null): void => {
+    if (found === null || found === head || onto.includes(found)) return;
     throw notPublished(options, `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`);
   };
 
-  const before = await place();
-  if (before === head) return { created: false };
+  let before: string | null = null;
   try {
     // One pack instead of many small files: no directory is made that the repository's owner could not write.
-    const fetch = inRepository("-c", "fetch.unpackLimit=1", ...QUIET_FETCH, "--", cachePath, head);
-    await git(host, fetch, { timeoutMs: FETCH_TIMEOUT_MS });
+    const fetch = ["-c", "fetch.unpackLimit=1", ...QUIET_FETCH, "--", cachePath, head];
+    const words = [repository.gitDir, ref, onto.join(" "), ...fetch];
+    const brought = await runGitScript(host, { script: BRING_SCRIPT, words, args: fetch }, { timeoutMs: FETCH_TIMEOUT_MS });
+    before = brought.stdout.trim() || null;
+    mayMove(before);
+    if (before === head) return { created: false };
+    if (brought.code !== 0) throw new GitError(fetch, brought);
     const update = inRepository("update-ref", "--no-deref", "-m", "runyard: result of a run", ref, head, before ?? "0".repeat(head.length));
     const owner = await ownerOf(repository.gitDir);
     const asOwner = owner !== undefined && (await tryGit(host, update, { env: BOT_IDENTITY, owner })).code === 0;
     if (!asOwner) await git(host, update, { env: BOT_IDENTITY });
   } catch (error) {
     if (!(error instanceof GitError)) throw error;
-    if ((await place()) === head) return { created: false }; // another one was faster
+    const found = await commitOf(host, repository.gitDir, ref);
+    mayMove(found);
+    if (found === head) return { created: false }; // another one was faster
     throw notPublished(options, error.message, error);
   }
   return { created: true };

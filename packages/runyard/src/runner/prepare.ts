@@ -1,9 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
-import { keepResult, updateCache } from "../git/cache.ts";
+import { findAndCache, keepResult } from "../git/cache.ts";
 import { harmless } from "../git/commit-result.ts";
 import { readLeftOut } from "../git/left-out.ts";
-import { findRepository } from "../git/local-repository.ts";
 import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
@@ -33,10 +32,13 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
-  const repository = await findRepository(ctx.git, row.repository_url);
-  const update = { cacheDir: ctx.home.cacheDir, repository, runId: row.id, signal: end };
-  const { cachePath } = await updateCache(ctx.git, { ...update, commit: row.base_commit });
-  const head = await keepHead(ctx, handle, { ...update, cachePath, mustHave: isTaken || copyOf !== null });
+  const update = { cacheDir: ctx.home.cacheDir, runId: row.id, signal: end };
+  const { repository, cachePath } = await findAndCache(ctx.git, {
+    ...update,
+    repositoryUrl: row.repository_url,
+    commit: row.base_commit,
+  });
+  const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: isTaken || copyOf !== null });
   const { workspace } = pathsInside(ctx, row);
   const branch = resultBranch(row.id);
   // Without isolation an agent's repository is let alone: what it configured would be run.

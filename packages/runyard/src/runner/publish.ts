@@ -16,10 +16,12 @@ import { type RunHandle, RunFailure } from "./run-handle.ts";
  */
 export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   const { row } = handle;
-  const repository = await findRepository(ctx.git, row.repository_url);
   const cachePath = cachePathOf(row);
   const state = attemptState(row);
-  const { head } = state.made ?? (await makeCommit());
+  const finding = findRepository(ctx.git, row.repository_url);
+  const making = Promise.resolve(state.made ?? makeCommit());
+  await Promise.allSettled([finding, making]);
+  const [repository, { head }] = [await finding, await making];
   const summary = state.summary ?? "";
   const figures = { filesChanged: 0, insertions: 0, deletions: 0 };
   const unchanged: RunResult = { summary, headBranch: null, headCommit: null, baseCommit: row.base_commit, ...figures };
