@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -56,6 +57,21 @@ describe("the certain kill", () => {
     await killRunDirectory(other);
     expect(processesWith(`sleep\0${tag}`)).toEqual([]);
   });
+  it("looks only at what began after the run, whatever that was given", async () => {
+    const tag = `6${process.pid}`;
+    const spec = lab.newSpec(["sh", "-c", `(cd / && exec setsid sleep ${tag}.6 >/dev/null 2>&1 </dev/null) & exec sleep 0.2`]);
+    const env = { HOME: spec.dirs.home, PATH: "/usr/bin:/bin" };
+    const before = spawn("sleep", [`${tag}.5`], { env, stdio: "ignore" });
+    await waitFor(() => processesWith(`sleep\0${tag}.5`).length === 1);
+    await sleep(50); // the kernel counts starts in hundredths of a second
+    const { launch } = await lab.prepare(sandboxDriver("process"), { ...spec, env });
+    const dir = await lab.start({ ...launch, join: [] });
+    await waitFor(() => processesWith(`sleep\0${tag}.6`).length === 1 && !isShimAlive(dir));
+    await killRunDirectory(dir);
+    expect([processesWith(`sleep\0${tag}.5`).length, processesWith(`sleep\0${tag}.6`).length]).toEqual([1, 0]);
+    before.kill("SIGKILL");
+  });
+
   describe.skipIf(reason !== null)(`of a sandbox${reason === null ? "" : ` (skipped: ${reason})`}`, () => {
     it("leaves nothing 0 to 14 ms after the start", () => expectNothingLeft(bwrap, true));
     it("leaves nothing without control groups", () => expectNothingLeft(bwrap, false));

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpat
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
-import { isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid } from "./run-directory.ts";
+import { isOlder, isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid, readShimStart } from "./run-directory.ts";
 
 /** What a shim has between TERM and KILL, to end its command and to say how it ended. */
 export const TERMINATION_GRACE_MS = 200;
@@ -46,14 +46,19 @@ function wasGiven(proc: string, word: string): boolean {
   }
 }
 
-/** Processes that live in a run directory, write its files or have its HOME; never this one. Gives way to other work between batches. */
+/**
+ * Processes that live in a run directory, write its files or have its HOME; never this one, nor those that were there
+ * before its shim, most of a machine's. Gives way to other work between batches.
+ */
 async function findHolders(runDir: string): Promise<number[]> {
   const found: number[] = [];
   const dir = realpathSync(runDir); // as the kernel names it
   const home = readOwnHome(runDir);
+  const begun = readShimStart(runDir);
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   for (const [index, pid] of pids.entries()) {
     if (index % SCAN_BATCH === SCAN_BATCH - 1) await nextTurn();
+    if (begun > 0 && isOlder(Number(pid), begun)) continue;
     if (holds(`/proc/${pid}`, dir) || (home !== null && wasGiven(`/proc/${pid}`, `HOME=${home}`))) found.push(Number(pid));
   }
   return found;

@@ -97,6 +97,22 @@ export function isSameProcess(pid: ShimPid): boolean {
   }
 }
 
+/** When the shim of a run directory began, in clock ticks since this boot: nothing that it has started is older. 0 where that is not known. */
+export function readShimStart(dir: string): number {
+  const shim = readShimPid(dir);
+  const ticks = Number(shim?.startTime);
+  return shim !== null && Number.isFinite(ticks) && shim.bootId === readBootId() ? ticks : 0;
+}
+
+/** Whether a process began before that time; true also where there is none. */
+export function isOlder(pid: number, ticks: number): boolean {
+  try {
+    return Number(readStat(pid).startTime) < ticks;
+  } catch {
+    return true;
+  }
+}
+
 /** The command's exit status (128 + n after signal n), or null while it runs or when its shim died. */
 export function readExitCode(dir: string): number | null {
   const match = /^(\d+) *\n$/.exec(readIfThere(path.join(dir, "exit")) ?? "");
