@@ -53,7 +53,13 @@ test("a run that was claimed without an answer is taken up; one whose step was c
     const task = `Lost at ${name}`;
     const before = cuts;
     wanted = [task, word];
-    const { id } = await server.client.runs.create({ task, repositoryUrl, agent: { command: ["node", "agent.mjs"] } });
+    // What every answer about the run has in it: its terms.
+    const { id } = await server.client.runs.create({
+      task: "Be lost",
+      context: { name: task },
+      repositoryUrl,
+      agent: { command: ["node", "agent.mjs"] },
+    });
     expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 1 });
     expect(cuts).toBe(before + 1);
     const { data } = (await (

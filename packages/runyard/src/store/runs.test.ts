@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { readEvents } from "./events.ts";
 import { ensureAdministrator } from "./identities.ts";
 import type { Carry, RunRow, RunSpec } from "./run-row.ts";
-import { adoptRuns, answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, listRuns, readInputs } from "./runs.ts";
+import { adoptRuns, answerRequest, cancelRun, claimRun, commitStep, findRun, insertRun, listRuns, readInputs, reloadRun } from "./runs.ts";
 import { continueRun, type NextTurn } from "./turns.ts";
 
 let test_: TestDatabase;
@@ -116,6 +116,46 @@ describe("the fenced write", () => {
     expect(await readInputs(test_.db, { run, from: 0 })).toEqual([]);
     // The control: the same write with what the store holds goes through.
     expect(await commitStep(test_.db, { run, events: [said("fresh")] })).toBeDefined();
+  });
+
+  test("gives back the run as it is stored, with what people have changed meanwhile", async () => {
+    const run = await claimed();
+    await cancelRun(test_.db, { orgId: ORG, runId: run.id, reason: "enough", events: [] });
+    const after = await commitStep(test_.db, {
+      run,
+      outTo: 5,
+      usageTo: 3,
+      events: [said("one")],
+      requests: [{ id: "perm_1_4", kind: "permission", offset: 4 }],
+      lines: ["x\n"],
+      change: { state: { turn: { text: "\u0000" }, left: undefined }, phase: "building", percentage: 10, usage: NO_USAGE },
+    });
+    const { active_now_ms: _, ...stored } = { ...(await reloadRun(test_.db, run)) };
+    expect(after).toEqual(stored);
+    expect(after?.cancel_reason).toBe("enough");
+    const ended =
+      after && (await commitStep(test_.db, { run: after, change: { status: "failed", error: { type: "agent-error", message: "x" } } }));
+    const { active_now_ms: __, ...storedEnd } = { ...(await reloadRun(test_.db, run)) };
+    expect(ended).toEqual(storedEnd);
+  });
+
+  test("is for the run's organization, and changes nothing for whoever asks in another one's name", async () => {
+    const run = await claimed();
+    const alone = { ...test_.db, inOrganization: () => Promise.reject(new Error("more than one statement")) };
+    expect(await commitStep(alone, { run: { ...run, org_id: OTHER }, events: [said("foreign")] })).toBeUndefined();
+    expect((await logOf(run.id)).texts).toEqual(["created", "claimed"]);
+    const orgs = await test_.db.inOrganization(OTHER, async ({ query }) => {
+      const now = async (): Promise<unknown> => (await query("select runyard.current_org() as org"))[0]?.["org"];
+      const db = { ...test_.db, query };
+      const written = await commitStep(db, { run, events: [said("in between")] });
+      const seen = [await now()];
+      await commitStep(db, { run, outTo: 9, events: [] });
+      await commitStep(db, { run, events: [said("fenced")] });
+      return [written?.last_seq, ...seen, await now()];
+    });
+    expect(orgs).toEqual([run.last_seq + 1, OTHER, OTHER]);
+    expect((await logOf(run.id)).texts).toEqual(["created", "claimed", "in between"]);
+    await commitStep(test_.db, { run: { ...run, out_cursor: 9 }, change: { status: "failed" } });
   });
 
   test("writes nothing once the turn has ended", async () => {

@@ -237,7 +237,7 @@ export interface RunChange {
 
 export interface StepCommit {
   /** The run as this runner last saw it: owner, attempt and cursors must still be these. */
-  readonly run: Pick<RunRow, "id" | "org_id" | "owner" | "attempt" | "out_cursor" | "usage_cursor">;
+  readonly run: RunRow;
   readonly outTo?: number;
   readonly usageTo?: number;
   readonly events?: readonly NewEvent[];
@@ -258,13 +258,38 @@ export function requestArrays(requests: NonNullable<StepCommit["requests"]>): [s
   ];
 }
 
-const COMMIT_STEP = `select * from runyard.commit_step(${Array.from({ length: 22 }, (_, i) => `$${i + 1}`).join(", ")})`;
+const COMMIT_STEP = `select * from runyard.commit_step(${Array.from({ length: 23 }, (_, i) => `$${i + 1}`).join(", ")})`;
 
-/** The fenced write of a runner, all in one commit; undefined: somebody else owns the run now, or it has ended. */
+/** What a commit gives back of a run: what it may have changed, and what people may change of a run in hand. */
+type AfterStep = Pick<
+  RunRow,
+  | "status"
+  | "phase"
+  | "spec"
+  | "cancel_reason"
+  | "open_requests"
+  | "last_seq"
+  | "out_cursor"
+  | "usage_cursor"
+  | "in_size"
+  | "percentage"
+  | "active_ms"
+  | "active_since"
+  | "finished_at"
+  | "updated_at"
+>;
+
+/** What a commit stores as JSON, in the order of its parameters. */
+const DOCUMENTS = ["state", "sandbox", "result", "error", "usage"] as const;
+
+/**
+ * The fenced write of a runner, all in one commit and one statement; resolves with the run as it is then. Undefined:
+ * somebody else owns the run now, or it has ended.
+ */
 export async function commitStep(db: Database, step: StepCommit): Promise<RunRow | undefined> {
   const { run, requests = [], change = {} } = step;
-  const json = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value));
-  const rows = await db.queryInOrganization<RunRow>(run.org_id, COMMIT_STEP, [
+  const documents = DOCUMENTS.map((name) => (change[name] === undefined ? null : JSON.stringify(change[name])));
+  const rows = await db.query<AfterStep>(COMMIT_STEP, [
     run.id,
     run.owner,
     run.attempt,
@@ -277,14 +302,15 @@ export async function commitStep(db: Database, step: StepCommit): Promise<RunRow
     step.lines ?? [],
     change.status ?? null,
     change.phase ?? null,
-    json(change.state),
-    json(change.sandbox),
-    json(change.result),
-    json(change.error),
-    json(change.usage),
+    ...documents,
     change.percentage ?? null,
+    run.org_id,
   ]);
-  return rows[0];
+  const after = rows[0];
+  if (after === undefined) return undefined;
+  // As the database would give it back, whatever the caller does with what it gave.
+  const given = documents.flatMap((text, at) => (text === null ? [] : [[DOCUMENTS[at], JSON.parse(text) as unknown]]));
+  return { ...run, ...(Object.fromEntries(given) as Pick<RunChange, (typeof DOCUMENTS)[number]>), ...after };
 }
 
 /** Lines for an attempt's `in` from a byte offset on, in order. */

@@ -93,10 +93,11 @@ prototype.query = function (this: pgModule.Client, config, ...rest) {
 async function splitCommit(this: pgModule.Client, config: { text?: string; values?: unknown[] }, rest: unknown[]): Promise<unknown> {
   const values = [...(config.values ?? [])];
   const events = await query.call(this, { ...config, values: values.with(4, values[3]) }, ...rest);
-  await query.call(this, { text: "commit" });
   passing("between");
   await query.call(this, { text: "begin" });
+  await query.call(this, { text: "select set_config('runyard.org', $1, true)", values: [values[22]] });
   await query.call(this, { text: "update runyard.runs set out_cursor = $2 where id = $1", values: [values[0], values[4]] });
+  await query.call(this, { text: "commit" });
   const rows = (events as { rows: { out_cursor: number }[] }).rows;
   if (rows[0]) rows[0].out_cursor = values[4] as number;
   return events;

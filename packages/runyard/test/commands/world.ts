@@ -122,15 +122,17 @@ export async function withFault<T>(world: World, fault: Fault, work: (db: Databa
 export function faulty(world: World, fault: Fault): { readonly db: Database; readonly done: () => unknown[] | undefined } {
   let done: unknown[] | undefined;
   const { db } = world;
-  const queryInOrganization: Database["queryInOrganization"] = async (...words) => {
+  const onBadLine = async <Row>(ask: () => Promise<Row[]>): Promise<Row[]> => {
     if (fault === "before") throw lostLine(false);
-    const rows = await db.queryInOrganization(...words);
+    const rows = await ask();
     // What a writer looks up after a refusal is no write.
     done ??= rows;
     if (fault === "after") throw lostLine(true);
-    return rows as never;
+    return rows;
   };
-  return { db: { ...db, queryInOrganization }, done: () => done };
+  const queryInOrganization: Database["queryInOrganization"] = (...words) => onBadLine(() => db.queryInOrganization(...words));
+  const query: Database["query"] = (...words) => onBadLine(() => db.query(...words));
+  return { db: { ...db, queryInOrganization, query }, done: () => done };
 }
 
 function lostLine(mayHaveCommitted: boolean): DatabaseUnavailableError {
