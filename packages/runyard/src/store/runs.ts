@@ -48,23 +48,20 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
   const [types, data] = eventArrays(run.events);
   return db.inOrganization(run.orgId, async (tx) => {
     if (admit !== undefined && !(await admit(tx))) return undefined;
-    let queuePosition: number | null = null;
-    if (run.status === "pending") {
-      // This row is held to the end, so that its count is the run's place in the queue too.
-      const enqueue = "update runyard.org_slots set queued = queued + 1 where org_id = $1 returning queued";
-      queuePosition = one(await tx.query<{ queued: number }>(enqueue, [run.orgId])).queued;
-    }
-    const repository = await tx.query<{ id: string }>(
-      `insert into runyard.repositories (id, org_id, url) values ($1, $2, $3)
-       on conflict (org_id, url) do update set url = excluded.url returning id`,
-      [run.repositoryId, run.orgId, run.repositoryUrl],
-    );
-    const rows = await tx.query<RunRow>(
-      `with r as (
+    // This row is held to the end, so that its count is the run's place in the queue too.
+    const enqueue = "update runyard.org_slots set queued = queued + 1 where org_id = $1 returning queued";
+    const queuing = run.status === "pending" ? tx.query<{ queued: number }>(enqueue, [run.orgId]) : null;
+    // Goes out behind it, without waiting for its answer.
+    const inserting = tx.query<RunRow>(
+      `with p as (
+         insert into runyard.repositories (id, org_id, url) values ($3, $2, $6)
+         on conflict (org_id, url) do update set url = excluded.url returning id
+       ), r as (
          insert into runyard.runs (id, org_id, repository_id, created_by, task, repository_url, branch, base_commit, spec, simulated, usage,
                                    status, phase, error, last_seq, finished_at, plans, replay, only_runner, agent_id, open_requests, memory_bytes)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16, $17, $18,
-                 $19, case when $12 = 'awaiting_input' then 1 else 0 end, $20)
+         select $1, $2, p.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'queued', $13, cardinality($14::text[]), case when $12 = 'failed' then now() end, $16, $17, $18,
+                $19, case when $12 = 'awaiting_input' then 1 else 0 end, $20
+           from p
          returning *
        ), e as (
          insert into runyard.events (run_id, seq, org_id, turn, attempt, type, data)
@@ -74,7 +71,7 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
       [
         run.id,
         run.orgId,
-        repository[0]?.id,
+        run.repositoryId,
         run.userId,
         run.task,
         run.repositoryUrl,
@@ -94,11 +91,12 @@ export async function insertRun(db: Database, run: NewRun, admit?: (tx: Tx) => P
         memoryOf(run),
       ],
     );
+    const [queue, rows] = await Promise.all([queuing, inserting]);
     if (run.approval !== undefined) {
       const ask = "select runyard.request_approval(r, $2, $3) from runyard.runs r where r.id = $1";
       await tx.query(ask, [run.id, run.approval.id, JSON.stringify(run.approval.request)]);
     }
-    return { ...one(rows), queue_position: queuePosition };
+    return { ...one(rows), queue_position: queue === null ? null : one(queue).queued };
   });
 }
 
