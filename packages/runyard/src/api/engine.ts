@@ -66,6 +66,20 @@ export interface LogRead {
   readonly status: RunStatus;
 }
 
+/** How events are written to a stream: as server-sent events, or an envelope a line. */
+export type LogForm = "sse" | "ndjson";
+
+/** A piece of a log as one text, in the form in which it is sent. */
+export interface LogText {
+  readonly text: string;
+  readonly count: number;
+  /** The seq of its last event; null where there is none. */
+  readonly last: number | null;
+  /** Whether there was more to read than this. */
+  readonly more: boolean;
+  readonly status: RunStatus;
+}
+
 /** What a create came to; `replayed`: the run was made before, under the same key. No `rate`: no limit. */
 export interface CreatedRun {
   readonly run: Run;
@@ -132,6 +146,12 @@ export interface ApiEngine {
   /** Every provider's models; the same for all organizations. */
   listModels(): Promise<ModelList>;
   readEvents(principal: Principal, id: string, options: { after: number; limit: number }): Promise<LogRead>;
+  /** At most `limit` events, and no more than `bytes` of them but for a single longer one. */
+  readEventPage(
+    principal: Principal,
+    id: string,
+    page: { readonly after: number; readonly limit: number; readonly bytes: number; readonly form: LogForm },
+  ): Promise<LogText>;
   /** Calls `wake` after new events of this run were committed; the returned function ends that. */
   subscribe(runId: string, wake: () => void): () => void;
   /** Everything that taking work needs; it can be taken while nothing of it has failed. */

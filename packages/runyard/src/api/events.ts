@@ -105,7 +105,7 @@ async function answerStream(
   const { principal } = c.var;
   const { feed, release } = options.feeds.open(principal.orgId, asked.id);
   const version = feed.version();
-  const first = await feed.read({ principal, after, framing: asked.format.event }).catch((error: unknown) => {
+  const first = await feed.read({ principal, after, form: asked.format.event }).catch((error: unknown) => {
     release();
     throw error;
   });

@@ -3,8 +3,7 @@ import { createPages, PAGE_BYTES } from "./pages.ts";
 import { createLogEngine } from "./testing/log-engine.ts";
 import { OWNER } from "./testing/door.ts";
 
-const framing = (event: { json: string }): string => `${event.json}\n`;
-const at = (after: number) => ({ principal: OWNER, after, framing });
+const at = (after: number) => ({ principal: OWNER, after, form: "ndjson" as const });
 
 describe("pages of a log", () => {
   test("hold no more than their size, but for a single longer event, and together the whole log", async () => {
@@ -24,7 +23,7 @@ describe("pages of a log", () => {
     }
     expect(tooLong).toEqual([]);
     const { events } = await engine.readEvents(OWNER, id, { after: 0, limit: 1_000 });
-    expect(whole).toBe(events.map(framing).join(""));
+    expect(whole).toBe(events.map(({ json }) => `${json}\n`).join(""));
   });
 
   test("at one place are read once, also by those who come when the log has grown; they then look again", async () => {

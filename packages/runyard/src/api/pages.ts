@@ -1,5 +1,5 @@
 import { isTerminal } from "@runyard/sdk/contract";
-import type { ApiEngine, Principal, StoredEvent } from "./engine.ts";
+import type { ApiEngine, LogForm, Principal } from "./engine.ts";
 
 /** Most bytes of events that one page holds, but for a single longer event. */
 export const PAGE_BYTES = 64 * 1024;
@@ -7,9 +7,6 @@ const MAX_PAGE_EVENTS = 1_000;
 const FIRST_PAGE_EVENTS = 200;
 /** Most pages that are kept for readers who come to the same place a little later. */
 const KEPT_PAGES = 8;
-
-/** How one event is written to a stream. */
-export type Framing = (event: StoredEvent) => string;
 
 /** A piece of a log in the form in which it is sent, shared by everybody who reads on from the same place. */
 export interface LogPage {
@@ -26,7 +23,7 @@ export interface LogPage {
 export interface PageRequest {
   readonly principal: Principal;
   readonly after: number;
-  readonly framing: Framing;
+  readonly form: LogForm;
 }
 
 /** Reads pages of one run's log. */
@@ -41,7 +38,7 @@ export interface Pages {
 
 interface KeptPage {
   readonly after: number;
-  readonly framing: Framing;
+  readonly form: LogForm;
   readonly version: number;
   readonly page: Promise<LogPage>;
   /** What stays true of it when the log has grown: its events, and that there may be more. */
@@ -52,31 +49,24 @@ export function createPages(engine: ApiEngine, runId: string): Pages {
   let kept: KeptPage[] = [];
   let limit = FIRST_PAGE_EVENTS;
 
-  const load = async ({ principal, after, framing }: PageRequest): Promise<LogPage> => {
-    const asked = limit;
-    const found = await engine.readEvents(principal, runId, { after, limit: asked });
-    const { text, count } = join(found.events, framing);
+  const load = async ({ principal, after, form }: PageRequest): Promise<LogPage> => {
+    const found = await engine.readEventPage(principal, runId, { after, limit, bytes: PAGE_BYTES, form });
+    const bytes = Buffer.from(found.text);
     // So many events as these as fill a page.
-    if (count > 0) limit = Math.min(MAX_PAGE_EVENTS, Math.max(1, Math.floor((PAGE_BYTES * count) / text.length)));
-    return {
-      bytes: Buffer.from(text),
-      last: found.events[count - 1]?.seq ?? after,
-      isEmpty: count === 0,
-      more: count < found.events.length || found.events.length >= asked,
-      ended: isTerminal(found.status),
-    };
+    if (found.count > 0) limit = Math.min(MAX_PAGE_EVENTS, Math.max(1, Math.floor((PAGE_BYTES * found.count) / bytes.byteLength)));
+    return { bytes, last: found.last ?? after, isEmpty: found.count === 0, more: found.more, ended: isTerminal(found.status) };
   };
   return {
     forget: () => {
       kept = [];
     },
     read: (request, version) => {
-      const { after, framing } = request;
-      const known = kept.find((entry) => entry.after === after && entry.framing === framing);
+      const { after, form } = request;
+      const known = kept.find((entry) => entry.after === after && entry.form === form);
       if (known?.version === version) return known.page;
       if (known?.later !== undefined) return Promise.resolve(known.later);
-      const entry: KeptPage = { after, framing, version, page: load(request) };
-      kept = [entry, ...kept.filter((other) => other.after !== after || other.framing !== framing)].slice(0, KEPT_PAGES);
+      const entry: KeptPage = { after, form, version, page: load(request) };
+      kept = [entry, ...kept.filter((other) => other.after !== after || other.form !== form)].slice(0, KEPT_PAGES);
       entry.page.then(
         (page) => {
           if (!page.isEmpty) entry.later = { ...page, more: true };
@@ -86,17 +76,4 @@ export function createPages(engine: ApiEngine, runId: string): Pages {
       return entry.page;
     },
   };
-}
-
-/** Events one behind the other, up to the size of a page; what is past that is forgotten, and read again from there. */
-function join(events: readonly StoredEvent[], framing: Framing): { text: string; count: number } {
-  let text = "";
-  let count = 0;
-  for (const event of events) {
-    const framed = framing(event);
-    if (count > 0 && text.length + framed.length > PAGE_BYTES) break;
-    text += framed;
-    count += 1;
-  }
-  return { text, count };
 }

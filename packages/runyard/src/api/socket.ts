@@ -28,7 +28,7 @@ export function socketHandler(options: EventsOptions): ApiHandler {
     const { principal } = c.var;
     const { feed, release } = options.feeds.open(principal.orgId, id);
     const version = feed.version();
-    const first = await feed.read({ principal, after, framing: NDJSON.event }).catch((error: unknown) => {
+    const first = await feed.read({ principal, after, form: NDJSON.event }).catch((error: unknown) => {
       release();
       throw error;
     });
@@ -85,7 +85,7 @@ async function sendLog(source: SocketSource): Promise<void> {
     if (!page.more) await new Promise<void>((resolve) => feed.onceChanged(version, (wake = resolve)));
     if (socket.readyState !== socket.OPEN) return;
     version = feed.version();
-    page = await feed.read({ principal, after: page.last, framing: NDJSON.event });
+    page = await feed.read({ principal, after: page.last, form: NDJSON.event });
   }
 }
 

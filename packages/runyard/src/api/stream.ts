@@ -1,12 +1,12 @@
-import type { Principal, StoredEvent } from "./engine.ts";
+import type { LogForm, Principal } from "./engine.ts";
 import type { LogFeed } from "./feed.ts";
-import type { Framing, LogPage } from "./pages.ts";
+import type { LogPage } from "./pages.ts";
 
 /** How a log is written to a stream: bytes before, between and after its events. */
 export interface StreamFormat {
   readonly contentType: string;
   readonly opening: Uint8Array;
-  readonly event: Framing;
+  readonly event: LogForm;
   /** Sent where nothing else was for a while; empty: nothing is sent. */
   readonly heartbeat: Uint8Array;
   /** Sent after the last event of a run that has ended. */
@@ -17,7 +17,7 @@ export interface StreamFormat {
 export const SSE: StreamFormat = {
   contentType: "text/event-stream; charset=utf-8",
   opening: Buffer.from("retry: 2000\n\n"),
-  event: (event: StoredEvent) => `id: ${event.seq}\ndata: ${event.json}\n\n`,
+  event: "sse",
   heartbeat: Buffer.from(":\n\n"),
   closing: Buffer.from('data: {"type":"stream.done"}\n\n'),
 };
@@ -28,7 +28,7 @@ const NOTHING = new Uint8Array(0);
 export const NDJSON: StreamFormat = {
   contentType: "application/x-ndjson; charset=utf-8",
   opening: NOTHING,
-  event: (event: StoredEvent) => `${event.json}\n`,
+  event: "ndjson",
   heartbeat: NOTHING,
   closing: NOTHING,
 };
@@ -53,14 +53,21 @@ export interface LogStream {
   stop(): void;
 }
 
+/** A page that was asked for before it was needed. */
+interface Ahead {
+  readonly version: number;
+  readonly page: Promise<LogPage>;
+}
+
 /**
- * A run's log as a stream of bytes that is pulled: a page is read when the one before has been taken,
- * so that a reader who does not read costs one page.
+ * A run's log as a stream of bytes that is pulled: where there is more behind a page, the next one is read while that
+ * one is sent, and no further one, so that a reader who does not read costs two pages.
  */
 export function streamLog(source: StreamSource): LogStream {
   const { feed, format, principal } = source;
   let { version, first: page } = source;
   let begun: "nothing" | "opening" | "all" = "nothing";
+  let ahead: Ahead | null = null;
   let isStopped = false;
   let isOver = false;
   let sentAt = performance.now();
@@ -84,8 +91,14 @@ export function streamLog(source: StreamSource): LogStream {
     controller.close();
     end();
   };
+  const ask = (): Ahead => ({ version: feed.version(), page: feed.read({ principal, after: page.last, form: format.event }) });
   /** Sends what the page has to give; false: nothing. */
   const offer = (controller: Controller): boolean => {
+    if (page.more && !isStopped) {
+      ahead = ask();
+      // Thrown to whoever takes it.
+      ahead.page.catch(() => undefined);
+    }
     if (!page.isEmpty) return send(controller, page.bytes);
     return performance.now() - sentAt >= source.heartbeatMs && send(controller, format.heartbeat);
   };
@@ -95,8 +108,10 @@ export function streamLog(source: StreamSource): LogStream {
       if (!page.more && !isStopped) await new Promise<void>((resolve) => feed.onceChanged(version, (wake = resolve)));
       if (isOver) return;
       if (isStopped) return finish(controller);
-      version = feed.version();
-      page = await feed.read({ principal, after: page.last, framing: format.event });
+      const next: Ahead = ahead ?? ask();
+      ahead = null;
+      version = next.version;
+      page = await next.page;
       if (isOver || offer(controller)) return;
     }
   };

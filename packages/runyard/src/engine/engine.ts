@@ -27,7 +27,7 @@ import { withAgent } from "../core/saved-agent.ts";
 import { resolveVariables } from "../core/variables.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
-import { readEvents, type StoredEvent } from "../store/events.ts";
+import { type LogPageRequest, readEventPage, readEvents, type StoredEvent, type StoredPage } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import {
   type Carry,
@@ -393,6 +393,12 @@ export function createEngine(options: EngineOptions) {
       page: { readonly after: number; readonly limit: number },
     ): Promise<{ events: readonly StoredEvent[]; status: Run["status"] }> {
       const read = await readEvents(db, { orgId: principal.orgId, runId, ...page });
+      if (read === undefined) throw new RunyardError("run_not_found", `There is no run ${runId}.`);
+      return read;
+    },
+
+    async readEventPage(principal: Principal, runId: string, page: LogPageRequest): Promise<StoredPage> {
+      const read = await readEventPage(db, { orgId: principal.orgId, runId, ...page });
       if (read === undefined) throw new RunyardError("run_not_found", `There is no run ${runId}.`);
       return read;
     },

@@ -2,7 +2,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { makeOrganization, queueRun } from "../testing/queue-run.ts";
-import { readEvents } from "./events.ts";
+import { readEventPage, readEvents } from "./events.ts";
 
 const ORG = "org_events";
 let test_: TestDatabase;
@@ -44,6 +44,55 @@ test("an envelope is JSON on one line, with the time as it is shown everywhere e
     })),
   );
   expect(rows.map(({ at }) => at.length - "2026-11-20T10:30:00.Z".length)).toEqual([3, 3, 3, 3, 4, 6, 6]);
+  // As one text: the same bytes.
+  const page = { orgId: ORG, runId: id, after: 1, limit: 100, bytes: 100_000 };
+  const [events, count] = [read?.events ?? [], times.length];
+  expect(await readEventPage(test_.db, { ...page, form: "ndjson" })).toEqual({
+    text: events.map(({ json }) => `${json}\n`).join(""),
+    count,
+    last: count + 1,
+    more: false,
+    status: "pending",
+  });
+  expect((await readEventPage(test_.db, { ...page, form: "sse" }))?.text).toBe(
+    events.map(({ seq, json }) => `id: ${seq}\ndata: ${json}\n\n`).join(""),
+  );
   expect(await readEvents(test_.db, { orgId: ORG, runId: id, after: 100, limit: 100 })).toEqual({ events: [], status: "pending" });
   expect(await readEvents(test_.db, { orgId: "org_other", runId: id, after: 0, limit: 100 })).toBeUndefined();
+});
+
+test("a page holds as many whole events as it has room and is asked for, and a longer one alone", async () => {
+  const { id } = await queueRun(test_.db, { orgId: ORG, id: "run_pages" });
+  const admin = new pg.Client({ connectionString: test_.connectionString });
+  await admin.connect();
+  const texts = ["ü".repeat(100), "b", "c".repeat(5_000), "d", "e"];
+  for (const [index, text] of texts.entries())
+    await admin.query("insert into runyard.events values ($1, $2, $3, 1, 1, now(), 'log', $4::json)", [
+      id,
+      index + 2,
+      ORG,
+      JSON.stringify({ text }),
+    ]);
+  await admin.end();
+  const read = async (after: number, limit: number, bytes: number) => {
+    const page = await readEventPage(test_.db, { orgId: ORG, runId: id, after, limit, bytes, form: "ndjson" });
+    return page && [page.count, page.last, page.more];
+  };
+  const all = await readEvents(test_.db, { orgId: ORG, runId: id, after: 1, limit: 10 });
+  const sizes = all?.events.map(({ json }) => Buffer.byteLength(json) + 1) ?? [];
+  const [first = 0, second = 0] = sizes;
+  expect(await read(1, 10, first + second)).toEqual([2, 3, true]);
+  expect(await read(1, 10, first + second - 1)).toEqual([1, 2, true]);
+  expect(await read(1, 1, 100_000)).toEqual([1, 2, true]);
+  expect(await read(3, 10, 1_000)).toEqual([1, 4, true]);
+  expect(await read(4, 10, 1_000)).toEqual([2, 6, false]);
+  expect(await read(4, 2, 1_000)).toEqual([2, 6, true]);
+  expect(await readEventPage(test_.db, { orgId: ORG, runId: id, after: 6, limit: 5, bytes: 1_000, form: "sse" })).toEqual({
+    text: "",
+    count: 0,
+    last: null,
+    more: false,
+    status: "pending",
+  });
+  expect(await readEventPage(test_.db, { orgId: "org_other", runId: id, after: 0, limit: 5, bytes: 1_000, form: "sse" })).toBeUndefined();
 });

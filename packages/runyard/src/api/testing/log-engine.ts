@@ -77,7 +77,7 @@ export function createLogEngine(): LogEngine {
     return entry.run;
   };
 
-  return {
+  const engine: LogEngine = {
     addRun,
     append,
     reads,
@@ -162,12 +162,22 @@ export function createLogEngine(): LogEngine {
       reads.events += events.length;
       return { events, status: entry.run.status };
     },
+    readEventPage: async (principal, id, { after, limit, bytes, form }) => {
+      const { events, status } = await engine.readEvents(principal, id, { after, limit });
+      const frames = events.map(({ seq, json }) => (form === "sse" ? `id: ${seq}\ndata: ${json}\n\n` : `${json}\n`));
+      let size = 0;
+      const end = frames.findIndex((frame, at) => (size += Buffer.byteLength(frame)) > bytes && at > 0);
+      const count = end === -1 ? frames.length : end;
+      const more = count < events.length || events.length >= limit;
+      return { text: frames.slice(0, count).join(""), count, last: events[count - 1]?.seq ?? null, more, status };
+    },
     subscribe: (runId, wake) => {
       const set = wakes.get(runId) ?? new Set();
       wakes.set(runId, set.add(wake));
       return () => void set.delete(wake);
     },
   };
+  return engine;
 }
 
 const STATUS: ServerStatus = {
