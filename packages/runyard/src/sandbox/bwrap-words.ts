@@ -35,7 +35,8 @@ const ETC_SHOWN = [
 
 /**
  * Opens the way to the gateway, waits until it is open, and becomes the command. Given as a word, so that
- * nothing of it lies on a disk; it counts in a subshell, so that no variable of the command is touched.
+ * nothing of it lies on a disk; it counts in a subshell, so that no variable of the command is touched. It mostly is
+ * open at the first look, and a few milliseconds later otherwise: long naps are for a machine that has no time.
  */
 const GATEWAY_LAUNCHER = `
 socat TCP-LISTEN:${GATEWAY_PORT},bind=127.0.0.1,fork,reuseaddr \\
@@ -45,7 +46,7 @@ socat TCP-LISTEN:${GATEWAY_PORT},bind=127.0.0.1,fork,reuseaddr \\
       case $address/$state in *:${GATEWAY_PORT.toString(16).toUpperCase().padStart(4, "0")}/0A) break ;; *) false ;; esac
     done </proc/net/tcp; do
     kill -0 $! && [ $((tries += 1)) -lt 500 ] || exit
-    sleep 0.01
+    [ $tries -gt 20 ] && sleep 0.01 || sleep 0.001
   done ) || { echo 'runyard: the way to the gateway could not be opened' >&2; exit 96; }
 exec "$@"
 `;
