@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { git, GitError, tryGit } from "./host-git.ts";
+import { git, GitError, tryGit, tryGitSeries } from "./host-git.ts";
 import { type GitLab, openGitLab } from "./testing/lab.ts";
 
 let lab: GitLab;
@@ -27,6 +27,25 @@ describe("git on the host", () => {
       const { code, stderr } = await tryGit(lab.host, ["fetch", "--", url], { cwd: dir });
       expect([url, code, /transport '\w+' not allowed/.test(stderr)]).toEqual([url, 128, true]);
     }
+  });
+
+  it("runs commands one after the other up to the first that fails, with every word as it is", async () => {
+    const dir = lab.newRepository();
+    const words = ["a b", "it's", '"', "new\nline", "", "$(touch x)", "${1}", "*", "\\"];
+    const inside = (...command: string[]): string[] => ["-C", dir, ...command];
+    const results = await tryGitSeries(lab.host, [
+      inside("rev-parse", "--sq-quote", ...words),
+      inside("rev-parse", "--is-inside-work-tree"),
+      inside("rev-parse", "--verify", "nothing"),
+      inside("update-ref", "refs/heads/late", "HEAD"),
+    ]);
+    const quoted = words.map((word) => ` '${word.replaceAll("'", "'\\''")}'`).join("");
+    expect(results.slice(0, 2)).toEqual([
+      { stdout: `${quoted}\n`, stderr: "", code: 0 },
+      { stdout: "true\n", stderr: "", code: 0 },
+    ]);
+    expect(results.slice(2)).toEqual([{ stdout: "", stderr: "fatal: Needed a single revision\n", code: 128 }]);
+    expect((await tryGit(lab.host, inside("rev-parse", "--verify", "refs/heads/late"))).code).toBe(128);
   });
 
   it("tells in one sentence what went wrong", async () => {
