@@ -103,9 +103,12 @@ async function bringBase(host: GitHost, cachePath: string, options: CacheUpdate 
   await removeOld(path.join(cachePath, "objects", "pack"), (name) => name.startsWith("tmp_"));
   const source = ["--upload-pack", "git upload-pack --strict", "--", repository.gitDir];
   const fetch = [...QUIET_FETCH, "--update-shallow", ...source, `+${commit}:${ref}`, `+${commit}:${LATEST}`];
-  const words = [repository.gitDir, folder, cachePath, ref, commit, ...fetch];
+  let held = commit;
   try {
     return await withLocks(cachePath, [ref, LATEST, "shallow"], async () => {
+      const words = [repository.gitDir, folder, cachePath, ref, held, ...fetch];
+      // A fetch that met a lock may have written the one ref and not the other.
+      held = "never";
       const result = await runGitScript(host, { script: FETCH_SCRIPT, words, args: fetch }, { signal, timeoutMs: FETCH_TIMEOUT_MS });
       if (result.code !== 0) throw new GitError(fetch, result);
       return result.stdout === "";
