@@ -32,6 +32,8 @@ export interface ServerConfiguration {
   readonly egressNetworks: readonly string[];
   /** How long an agent may take from its start until it has opened a session, in milliseconds. */
   readonly agentStartMs: number;
+  /** Certificates, in PEM, of authorities that are trusted beside the system's; null: none. */
+  readonly extraCertificates: string | null;
   /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
   readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
 }

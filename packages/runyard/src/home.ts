@@ -18,6 +18,8 @@ export interface Home {
   readonly secretsKeyFile: string;
   /** Programs that outlive the server, by content: `runtime/<hash>/`. */
   readonly runtimeDir: string;
+  /** The authority by which the gateway shows itself to programs in sandboxes, its key with it (0600), and what those are shown of it. */
+  readonly authorityDir: string;
   readonly postgresDir: string;
   /** The directory of PostgreSQL's socket (0700). */
   readonly postgresSocketDir: string;
@@ -62,6 +64,7 @@ export function homeAt(root: string): Home {
     secretFile: below("secret"),
     secretsKeyFile: below("secrets-key"),
     runtimeDir: below("runtime"),
+    authorityDir: below("authority"),
     postgresDir: below("postgres"),
     postgresSocketDir: socketDir(root, "pgsock"),
     spawnerDir: below("spawner"),

@@ -272,7 +272,12 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
 
     /** Takes up runs: what a server does that does not only serve. */
     async function execute(held: RunnerLease): Promise<Runner> {
-      const opened = await openGateway({ home, program: runtime.gatewayProgram, onLog: (message) => log("info", message) });
+      const opened = await openGateway({
+        home,
+        program: runtime.gatewayProgram,
+        onLog: (message) => log("info", message),
+        extraCertificates: config.extraCertificates,
+      });
       gateway = opened;
       closing.push(() => opened.close());
       await opened.setProviders(config.simulate ? [] : config.providers);

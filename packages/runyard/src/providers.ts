@@ -136,12 +136,15 @@ function withDefault(providers: readonly ModelProvider[], text: string | null): 
 /** By which proxy a provider is reached, and who vouches for it beside those whom everybody trusts. */
 function withWay(provider: ModelProvider, env: NodeJS.ProcessEnv): ModelProvider {
   const proxy = proxyFor(provider.baseUrl, env);
-  const extra = env["NODE_EXTRA_CA_CERTS"];
   const isTls = provider.baseUrl.startsWith("https:");
-  const ca = [provider.ca, isTls && extra ? readCertificates(extra, "NODE_EXTRA_CA_CERTS") : undefined].filter(
-    (text) => text !== undefined,
-  );
+  const ca = [provider.ca, isTls ? extraCertificates(env) : null].filter((text) => typeof text === "string");
   return { ...provider, ...(proxy === null ? {} : { proxy }), ...(ca.length === 0 ? {} : { ca: ca.join("\n") }) };
+}
+
+/** The certificates of `NODE_EXTRA_CA_CERTS`, in PEM; null: it names none. */
+export function extraCertificates(env: NodeJS.ProcessEnv): string | null {
+  const extra = env["NODE_EXTRA_CA_CERTS"];
+  return extra ? readCertificates(extra, "NODE_EXTRA_CA_CERTS") : null;
 }
 
 /** Certificates in PEM; `place` says who named the file. */

@@ -104,13 +104,16 @@ export interface StreamRedactor {
   end(): Buffer;
 }
 
-export function createStreamRedactor(keys: readonly string[]): StreamRedactor {
+/** With `keepsLength` stars stand for a key, as many as it has bytes. */
+export function createStreamRedactor(keys: readonly string[], { keepsLength = false } = {}): StreamRedactor {
   const needles = unique(keys.flatMap(keyNeedles));
+  const marked = (found: readonly Found[]): readonly Found[] =>
+    keepsLength ? found.map((one) => ({ ...one, label: "*".repeat(one.end - one.start) })) : found;
   let held = "";
   return {
     push(piece) {
       const whole = held + piece.toString("latin1");
-      const text = replaced(whole, joined(placesOf(whole, needles)));
+      const text = replaced(whole, marked(joined(placesOf(whole, needles))));
       const passed = text.length - beginningAtEnd(text, needles);
       held = text.slice(passed);
       return Buffer.from(text.slice(0, passed), "latin1");

@@ -1,4 +1,4 @@
-import { decidedBy, type EventData, type RunEvent, ruleWords, spentWords } from "@runyard/sdk/contract";
+import { decidedBy, type EventData, type RunEvent, ruleWords, secretUsedWords, spentWords } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
 import { renderApprovalEvent } from "./render-approval.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
@@ -89,6 +89,8 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return behind(paint("yellow", "!"), printable(event.data.message).trim());
     case "egress.denied":
       return behind(paint("yellow", "!"), `refused to reach ${printable(event.data.target)}: ${printable(event.data.reason)}`);
+    case "secret.used":
+      return behind(paint("dim", "·"), printable(secretUsedWords(event.data)));
     case "budget.warned":
       return behind(paint("yellow", "!"), `four fifths of the budget are spent: ${spentWords(event.data)}`);
     case "budget.exceeded":

@@ -15,12 +15,20 @@ interface PlaceOptions {
   readonly json?: boolean;
 }
 
+interface SetOptions extends PlaceOptions {
+  readonly fromFile?: string;
+  readonly env?: boolean;
+  readonly host?: string;
+  readonly header?: string;
+}
+
+const HOW_TO_INJECT = "For example: --host registry.example.com --header 'authorization: Bearer {value}'";
 const HOW_TO_SET = "Store one with: runyard secrets set NPM_TOKEN < token.txt";
 
 export const secrets = command("secrets", {
   summary: "List secrets, and store some for runs",
   group: GROUP.settings,
-  more: "Runs that name a secret (run --secret NAME, or a setting of their agent, repository or organization) get it as an environment variable. Values are encrypted, never shown again, and masked wherever a run says them.",
+  more: "Runs that name a secret (run --secret NAME, or a setting of their agent, repository or organization) get it as an environment variable, or, where it is stored with --host and --header, in the header of their requests to that host, without ever having it. Values are encrypted, never shown again, and masked wherever a run says them.",
   examples: ["runyard secrets", "runyard secrets set NPM_TOKEN < token.txt", "runyard secrets rm NPM_TOKEN --repo ."],
 })
   .addOption(jsonOption())
@@ -40,18 +48,28 @@ const set = withPlace(
       "runyard secrets set NPM_TOKEN < token.txt",
       "runyard secrets set DEPLOY_KEY --from-file ~/.ssh/deploy_key --repo ~/src/site",
       "runyard secrets set API_KEY --env --agent reviewer",
+      "runyard secrets set NPM_TOKEN --host registry.example.com --header 'authorization: Bearer {value}' < token.txt",
     ],
   }).argument("<name>", "the name of the variable", parseName),
 )
   .addOption(new Option("--from-file <file>", "the value is this file's content").conflicts("env"))
   .option("--env", "the value is that of the environment variable of this name")
+  .option("--host <host>", "with --header: no run has it, and its requests to this host (by https) get it in the header")
+  .option("--header <line>", "with --host: the header's line, as 'authorization: Bearer {value}'")
   .addOption(jsonOption())
-  .action(async (name: string, options: PlaceOptions & { fromFile?: string; env?: boolean }) => {
+  .action(async (name: string, options: SetOptions) => {
+    const { host, header } = options;
+    if ((host === undefined) !== (header === undefined))
+      throw new CliError("--host and --header belong together.", { advice: HOW_TO_INJECT, exitCode: EXIT.usage });
     const value = await valueOf(name, options);
     const client = connect();
-    const secret = await client.secrets.set({ name, value, ...(await placeOf(client, options, madeKnown)) });
+    const place = await placeOf(client, options, madeKnown);
+    const secret = await client.secrets.set({ name, value, ...(host !== undefined && { host, header }), ...place });
     if (options.json === true) printJson(secret);
-    else say(`Stored ${secret.name}${whoseWords(secret)}. A run gets it with: runyard run "<task>" --secret ${secret.name}`);
+    else
+      say(
+        `Stored ${secret.name}${whoseWords(secret)}${placeWords(secret)}. A run gets it with: runyard run "<task>" --secret ${secret.name}`,
+      );
   });
 
 const remove = withPlace(
@@ -120,11 +138,16 @@ function whoseWords({ repository, agent }: Secret): string {
   return agent === null ? "" : ` of the agent ${agent}`;
 }
 
+/** Where the gateway puts it. */
+function placeWords({ host, header }: Secret): string {
+  return host === null || header === null ? "" : `, for the header ${header.split(":", 1)[0]} of ${host}`;
+}
+
 function renderSecrets(data: readonly Secret[], paint: Paint): string[] {
   const width = Math.max(...data.map((one) => one.name.length));
   return data.map((one) => {
     const whose = one.repository ?? (one.agent === null ? "organization" : `agent ${one.agent}`);
     const lost = one.usable ? "" : `  ${paint("yellow", `not usable: this server does not have its key ${one.keyId}`)}`;
-    return `${paint("bold", one.name.padEnd(width))}  ${printable(whose)}  ${paint("dim", one.updatedAt)}${lost}`;
+    return `${paint("bold", one.name.padEnd(width))}  ${printable(whose + placeWords(one))}  ${paint("dim", one.updatedAt)}${lost}`;
   });
 }

@@ -29,7 +29,7 @@ import {
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
 import type { RunningServer } from "../main.ts";
-import { readLoginWays, readProviders } from "../providers.ts";
+import { extraCertificates, readLoginWays, readProviders } from "../providers.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { localServer } from "./local-server.ts";
@@ -211,6 +211,7 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
         () => parseAgentStartTimeout(env["RUNYARD_AGENT_START_TIMEOUT"] || String(DEFAULT_AGENT_START)),
         "Correct it, or leave it out.",
       ),
+    extraCertificates: understood(() => extraCertificates(env), "Correct it, or leave it out."),
     retention: retentionOf(options, env),
   };
 }

@@ -216,7 +216,8 @@ export function createEngine(options: EngineOptions) {
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const names = given.secrets ?? [];
-    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id });
+    const isIsolated = sandbox.isolation.network !== "none";
+    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id, isIsolated });
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
     const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {

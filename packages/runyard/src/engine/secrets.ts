@@ -1,7 +1,8 @@
 import { type listSecretsSchema, RunyardError, type Secret, type SecretPage, type setSecretSchema } from "@runyard/sdk/contract";
 import type { z } from "zod";
+import { whyNotGiven } from "../core/header-secrets.ts";
 import { findSavedAgent } from "../store/saved-agents.ts";
-import { deleteSecret, findSecrets, listSecrets, type SecretOwner, type SecretRow, setSecret } from "../store/secrets.ts";
+import { deleteSecret, findSecrets, listSecrets, placeOf, type SecretOwner, type SecretRow, setSecret } from "../store/secrets.ts";
 import { findRepositoryById } from "../store/settings.ts";
 import { readPage } from "./cursor.ts";
 import type { EngineOptions } from "./engine.ts";
@@ -18,6 +19,8 @@ export function createSecrets({ db, vault }: Pick<EngineOptions, "db" | "vault">
     scope: row.repository_id !== null ? "repository" : row.agent_id !== null ? "agent" : "organization",
     repository: row.repository_id,
     agent: row.agent,
+    host: row.host,
+    header: row.header,
     keyId: row.key_id,
     usable: row.key_id === vault.keyId,
     createdAt: row.created_at,
@@ -38,7 +41,9 @@ export function createSecrets({ db, vault }: Pick<EngineOptions, "db" | "vault">
 
     async setSecret({ orgId }: Principal, input: z.output<typeof setSecretSchema>): Promise<Secret> {
       const owner = await ownerOf(orgId, input);
-      return show(await setSecret(db, vault, { orgId, id: newId("secret"), name: input.name, value: input.value, owner }));
+      const { name, value, host, header } = input;
+      const place = host === undefined || header === undefined ? null : { host, header };
+      return show(await setSecret(db, vault, { orgId, id: newId("secret"), name, value, place, owner }));
     },
 
     async deleteSecret(principal: Principal, id: string): Promise<void> {
@@ -48,11 +53,20 @@ export function createSecrets({ db, vault }: Pick<EngineOptions, "db" | "vault">
   };
 }
 
-/** Throws `unknown_secret` where a run is to be given a secret that there is none of for it. */
-export async function requireSecrets({ db }: Pick<EngineOptions, "db">, wanted: Parameters<typeof findSecrets>[1]): Promise<void> {
+/**
+ * Throws `unknown_secret` where a run is to be given a secret that there is none of for it, and `invalid_request` or
+ * `sandbox_not_available` where it cannot be given them (core/header-secrets.ts).
+ */
+export async function requireSecrets(
+  { db }: Pick<EngineOptions, "db">,
+  { isIsolated, ...wanted }: Parameters<typeof findSecrets>[1] & { readonly isIsolated: boolean },
+): Promise<void> {
   if (wanted.names.length === 0) return;
-  const found = new Set((await findSecrets(db, wanted)).map((row) => row.name));
-  const missing = wanted.names.filter((name) => !found.has(name));
+  const found = await findSecrets(db, wanted);
+  const missing = wanted.names.filter((name) => !found.some((row) => row.name === name));
+  const placed = found.map(({ name, ...row }) => ({ name, place: placeOf(row) }));
+  const why = whyNotGiven(placed, { isIsolated });
+  if (why !== null) throw new RunyardError(isIsolated ? "invalid_request" : "sandbox_not_available", why);
   if (missing.length === 0) return;
   const which = missing.length === 1 ? `no secret ${missing[0]}` : `no secrets ${missing.join(", ")}`;
   throw new RunyardError(

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { z } from "zod";
 import type { Home } from "../home.ts";
+import { type HomeAuthority, homeAuthority } from "./authority.ts";
 import { controlClient } from "./control-client.ts";
 import { exchangesFile, privateSockets } from "./files.ts";
 import { keepGateway, type Told } from "./keeper.ts";
@@ -17,7 +18,7 @@ import {
 } from "./protocol.ts";
 
 export type { RemoteMcpServer } from "./mcp-server.ts";
-export type { GatewayHealth, Provider, ProviderModels, RunBudget, RunToRegister } from "./protocol.ts";
+export type { GatewayHealth, Injected, Provider, ProviderModels, RunBudget, RunToRegister } from "./protocol.ts";
 
 const STOP_STEP_MS = 3_000;
 const STOP_POLL_MS = 20;
@@ -34,6 +35,8 @@ export interface Gateway {
   setProviders(providers: readonly Provider[]): Promise<void>;
   /** What each provider says of its models; kept by the gateway for some minutes. */
   models(): Promise<ProviderModels[]>;
+  /** The authority by which it shows itself to programs of runs with `injected`; made when it is first asked for. Throws an Error with plain sentences. */
+  authority(): HomeAuthority;
   /** Lets a run call. One with `replay` is answered from that recording, and nobody is called for it. */
   openRun(run: RunToRegister): Promise<void>;
   /** Makes the run's token worthless and breaks off what it has under way. */
@@ -49,6 +52,8 @@ export interface OpenGatewayOptions {
   /** The bundled program. */
   readonly program: string;
   readonly onLog?: (message: string) => void;
+  /** Certificates, in PEM, of authorities that it trusts beside the system's, where programs of runs reach hosts through it. */
+  readonly extraCertificates?: string | null;
   /** Arguments for Node, so that tests can run sources. */
   readonly execArgv?: readonly string[];
 }
@@ -71,6 +76,7 @@ export async function openGateway(options: OpenGatewayOptions): Promise<Gateway>
       told.providers = providers;
       await keeper.say((target) => target.setProviders(providers));
     },
+    authority: () => homeAuthority(home.authorityDir, options.extraCertificates ?? null),
     models: () => controlClient(home.gatewayControlSocket).models(),
     async openRun(wanted) {
       const run = checked(runStateSchema, wanted);

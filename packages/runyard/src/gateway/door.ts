@@ -20,6 +20,7 @@ import type { Recorder } from "./recorder.ts";
 import { isReplaying, type Replays } from "./replay.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun, Registry } from "./registry.ts";
+import { createSecretUses } from "./secret-uses.ts";
 import type { DoorAddress, QuestionFormat, WireFormat } from "./wire-format.ts";
 
 const FORMATS: readonly WireFormat[] = [openaiChat, openaiResponses, anthropicMessages, geminiGenerate, geminiStream];
@@ -61,6 +62,7 @@ export function createDoor(options: DoorOptions): Door {
   const egress = createEgress({
     authenticate: (tokens) => authenticate(tokens, registry, 407),
     onDenied: (run, denied) => options.recorder()?.denied(run.runId, denied),
+    uses: createSecretUses((runId, use) => options.recorder()?.secretUsed(runId, use)),
     log,
   });
 

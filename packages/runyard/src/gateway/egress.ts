@@ -5,10 +5,13 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { allowsTarget, parseTarget, type Target } from "../core/egress.ts";
 import { createRedactor } from "../redact.ts";
+import { endToEndHeaders } from "./end-to-end-headers.ts";
 import { ForbiddenAddress } from "./guarded-lookup.ts";
+import { headersFor, serveInjected } from "./inject.ts";
 import { networksOf, publicLookup } from "./public-lookup.ts";
 import { Refusal } from "./refusal.ts";
 import type { LiveRun } from "./registry.ts";
+import type { SecretUses } from "./secret-uses.ts";
 
 /** An HTTP proxy for programs in sandboxes: to the hosts that their run is allowed, and nowhere else. */
 
@@ -19,25 +22,13 @@ const IDLE_TIMEOUT_MS = 300_000;
 const MAX_OPEN_OF_RUN = 256;
 const REALM = { "proxy-authenticate": 'Basic realm="runyard"' };
 
-/** What is between a client and its proxy only (RFC 9110, 7.6.1), and what a proxy must not pass on. */
-const HOP_BY_HOP = new Set(
-  [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-  ].concat("upgrade"),
-);
-
 export interface EgressOptions {
   /** The run of a token, or a Refusal that is thrown. */
   readonly authenticate: (tokens: readonly string[]) => LiveRun;
   /** Called for every target that is refused to a run that is known, once for each. */
   readonly onDenied: (run: LiveRun, denied: { readonly target: string; readonly reason: string }) => void;
+  /** Counts what secrets are put into. */
+  readonly uses: Pick<SecretUses, "count" | "settle">;
   readonly log: (message: string) => void;
   /** Default: as the system does. */
   readonly resolve?: LookupFunction;
@@ -95,7 +86,10 @@ export function createEgress(options: EgressOptions): EgressProxy {
   const watch = (run: LiveRun, socket: Socket): void => {
     sockets.set(socket, run.runId);
     socket.setTimeout(IDLE_TIMEOUT_MS, () => socket.destroy());
-    socket.once("close", () => sockets.delete(socket));
+    socket.once("close", () => {
+      sockets.delete(socket);
+      options.uses.settle(run.runId);
+    });
     if (watched.has(run.closed)) return;
     watched.add(run.closed);
     const endAll = (): void => {
@@ -110,6 +104,7 @@ export function createEgress(options: EgressOptions): EgressProxy {
     const text = request.url ?? "";
     const target = admit(run, { target: parseTarget(text, null), text });
     enter(run);
+    if (headersFor(run.injected, target).length > 0) return inject(run, target, { client: client as Socket, head, text });
     const upstream = connect({ ...target, lookup: lookupFor(run), noDelay: true });
     watch(run, upstream);
     await reached(upstream, run, text);
@@ -119,6 +114,22 @@ export function createEgress(options: EgressOptions): EgressProxy {
     await Promise.all([pipeline(client, upstream), pipeline(upstream, client)]).catch(() => undefined);
     upstream.destroy();
     client.destroy();
+  }
+
+  function inject(run: LiveRun, target: Target, { client, head, text }: { client: Socket; head: Buffer; text: string }): void {
+    if (run.injected === undefined) return;
+    watch(run, client);
+    client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    if (head.length > 0) client.unshift(head);
+    serveInjected({
+      client,
+      target,
+      injected: run.injected,
+      lookup: lookupFor(run),
+      onUse: (use) => options.uses.count(run.runId, use),
+      onForbidden: (reason) => deny(run, text, reason),
+      log: options.log,
+    });
   }
 
   /** Resolves when a connection is made; throws a Refusal. */
@@ -154,13 +165,17 @@ export function createEgress(options: EgressOptions): EgressProxy {
       const text = request.url ?? "";
       const url = /^http:\/\/([^/?#]*)(.*)$/is.exec(text);
       const target = admit(run, { target: url === null ? null : parseTarget(url[1] ?? "", 80), text: url?.[1] ?? text });
+      if (run.injected?.headers.some((header) => header.host === target.host) === true) {
+        const message = `Runyard's gateway puts a header into what is sent to ${target.host}, which goes by https only: ask for https://${target.host}.`;
+        throw new Refusal(403, "egress_denied", { message });
+      }
       enter(run);
       const path = url?.[2]?.startsWith("/") === true ? url[2] : `/${url?.[2] ?? ""}`;
       const outgoing = http.request({
         ...target,
         path,
         method: request.method,
-        headers: { ...passed(request.headers), host: target.port === 80 ? target.host : `${target.host}:${target.port}` },
+        headers: { ...endToEndHeaders(request.headers), host: target.port === 80 ? target.host : `${target.host}:${target.port}` },
         agent: false,
         lookup: lookupFor(run),
       });
@@ -172,7 +187,7 @@ export function createEgress(options: EgressOptions): EgressProxy {
         const answered = once(outgoing, "response") as Promise<[IncomingMessage]>;
         void pipeline(request, outgoing).catch(() => undefined);
         const [answer] = await answered;
-        response.writeHead(answer.statusCode ?? 502, passed(answer.headers));
+        response.writeHead(answer.statusCode ?? 502, endToEndHeaders(answer.headers));
         await pipeline(answer, response);
       } catch (error) {
         if (response.headersSent || response.destroyed) response.destroy();
@@ -200,16 +215,6 @@ function proxyTokens({ headers }: IncomingMessage): string[] {
   if (scheme.toLowerCase() === "bearer") return [value];
   const plain = Buffer.from(value, "base64").toString();
   return [plain.slice(plain.indexOf(":") + 1)];
-}
-
-function passed(headers: IncomingMessage["headers"]): http.OutgoingHttpHeaders {
-  const named = new Set(
-    (headers.connection ?? "")
-      .toLowerCase()
-      .split(",")
-      .map((name) => name.trim()),
-  );
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_BY_HOP.has(name) && !named.has(name)));
 }
 
 /** The answer to a CONNECT that makes no tunnel. */

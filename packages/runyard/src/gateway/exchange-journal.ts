@@ -101,11 +101,30 @@ const carriedLineSchema = z.object({
 const egressLineSchema = z.object({ type: z.literal("egress"), at: z.iso.datetime(), target: z.string(), reason: z.string() });
 export type EgressLine = z.infer<typeof egressLineSchema>;
 
+/** Written when a secret was put into the header of so many requests to a host, since the line before. */
+const secretUseLineSchema = z.object({
+  type: z.literal("secret-use"),
+  at: z.iso.datetime(),
+  /** Its name. */
+  secret: z.string(),
+  /** With its port where that is not 443. */
+  host: z.string(),
+  requests: amount,
+});
+export type SecretUseLine = z.infer<typeof secretUseLineSchema>;
+
 /**
  * One line of `exchanges.ndjson`. The file is only ever appended to, in whole lines; every `open` gets
  * exactly one `close` with its id, after it.
  */
-export type ExchangeLine = ExchangeOpen | ExchangeClose | DivergenceLine | BudgetLine | EgressLine | z.infer<typeof carriedLineSchema>;
+export type ExchangeLine =
+  | ExchangeOpen
+  | ExchangeClose
+  | DivergenceLine
+  | BudgetLine
+  | EgressLine
+  | SecretUseLine
+  | z.infer<typeof carriedLineSchema>;
 const exchangeLineSchema = z.discriminatedUnion("type", [
   exchangeOpenSchema,
   exchangeCloseSchema,
@@ -113,6 +132,7 @@ const exchangeLineSchema = z.discriminatedUnion("type", [
   budgetLineSchema,
   carriedLineSchema,
   egressLineSchema,
+  secretUseLineSchema,
 ]);
 
 /** The line without its newline, or null for one that is empty, torn by a crash, or of a kind that this version does not know. */

@@ -90,6 +90,30 @@ const runBudgetSchema = z.strictObject({
 });
 export type RunBudget = z.infer<typeof runBudgetSchema>;
 
+/** Only ASCII that can stand in a header: nothing of it ends a line. */
+const headerContentSchema = z.string().regex(/^[\x20-\x7e]{1,10000}$/, "must be visible ASCII characters");
+
+const injectedSchema = z.strictObject({
+  headers: z.array(
+    z.strictObject({
+      /** The name of the secret. */
+      secret: z.string(),
+      /** Its value, which is taken out of answers. */
+      value: headerContentSchema,
+      host: z.string(),
+      port: z.number().int().min(1).max(65_535),
+      /** The header's name, in lower case. */
+      name: z.string().regex(/^[a-z0-9!#$%&'*+.^_`|~-]+$/),
+      content: headerContentSchema,
+    }),
+  ),
+  /** By which the gateway shows itself to the run's programs in the place of those hosts, in PEM; the run's sandbox trusts it. */
+  authority: z.strictObject({ certificate: z.string(), key: z.string() }),
+  /** By which those hosts have to show themselves, in PEM. */
+  trusted: z.string(),
+});
+export type Injected = z.infer<typeof injectedSchema>;
+
 export const registerRunSchema = z.strictObject({
   token: z.string().regex(/^[\x21-\x7e]{16,500}$/, "must be 16 to 500 visible ASCII characters"),
   model: modelNameSchema.nullable(),
@@ -111,6 +135,8 @@ export const registerRunSchema = z.strictObject({
   egress: z.array(z.string()).default([]),
   /** Networks of this host's surroundings, as `10.0.0.0/8`, in which those hosts may be. */
   egressNetworks: z.array(z.string()).default([]),
+  /** Headers that the gateway puts into requests of its programs, and what that takes. */
+  injected: injectedSchema.optional(),
   /** Left out: it may spend what it wants. */
   budget: runBudgetSchema.optional(),
   /** Its agent calls with a login of its own, which goes out as it comes in, to this provider and to nobody else. Left out: with the providers' keys. */

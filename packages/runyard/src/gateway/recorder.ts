@@ -2,7 +2,7 @@ import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import type { ExchangeSide } from "@runyard/sdk/contract";
 import { type Amount, counted } from "../core/spending.ts";
-import type { DivergenceLine, EgressLine, ExchangeClose, ExchangeLine, ExchangeOpen } from "./exchange-journal.ts";
+import type { DivergenceLine, EgressLine, ExchangeClose, ExchangeLine, ExchangeOpen, SecretUseLine } from "./exchange-journal.ts";
 import { bodyFile, exchangesFile, runDir } from "./files.ts";
 import { hideInStream } from "./hide-in-stream.ts";
 import { appendLines } from "./journal-file.ts";
@@ -28,6 +28,8 @@ export interface Recorder {
   diverged(runId: string, divergence: Omit<DivergenceLine, "type" | "at">): void;
   /** Journals what a run was not let to reach. */
   denied(runId: string, denied: Pick<EgressLine, "target" | "reason">): void;
+  /** Journals requests that a secret was put into. */
+  secretUsed(runId: string, use: Omit<SecretUseLine, "type" | "at">): void;
   /** Ends of calls that could not be written, for want of disk space, are tried again. */
   retry(): void;
   /** Bodies that are still being written. */
@@ -124,6 +126,10 @@ export function createRecorder(options: RecorderOptions): Recorder {
     denied(runId, denied) {
       prepare(runId);
       journal(exchangesFile(gatewayDir, runId), { type: "egress", at: new Date().toISOString(), ...denied });
+    },
+    secretUsed(runId, use) {
+      prepare(runId);
+      journal(exchangesFile(gatewayDir, runId), { type: "secret-use", at: new Date().toISOString(), ...use });
     },
     retry,
     get openBodies() {

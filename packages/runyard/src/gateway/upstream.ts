@@ -133,6 +133,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name",
 };
 
-function wordsFor(code: string, error: Error): string {
+/** Why a connection failed, in plain words. */
+export function wordsFor(code: string, error: Error): string {
   return WORDS[code] ?? (error.message || code || "no reason was given");
 }

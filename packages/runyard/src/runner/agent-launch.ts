@@ -6,9 +6,11 @@ import type { RunRow } from "../store/run-row.ts";
 import { cachePathOf } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
+import { egressOf, trustInside } from "./header-secrets.ts";
 import { writeHomeFile } from "./home-files.ts";
 import { loginForAgent } from "./own-login.ts";
 import { RunFailure } from "./run-handle.ts";
+import type { RunSecrets } from "./run-secrets.ts";
 import { prepareSandbox } from "./sandbox-step.ts";
 
 /** Paths as the agent of a run sees them. */
@@ -29,7 +31,7 @@ export function agentDir(ctx: RunnerContext, row: RunRow): string {
 }
 
 /** Starts the run's agent with these secrets, unless its directory tells that it was started before; returns that directory. */
-export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Readonly<Record<string, string>>): Promise<string> {
+export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSecrets): Promise<string> {
   const dirs = attemptDirs(ctx.home, row);
   const dir = dirs.step("agent");
   if (readShimPid(dir) !== null || readExitCode(dir) !== null) return dir;
@@ -49,13 +51,15 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Reado
   const { argv, env, mounts, homeFiles } = launchOf(profile, context);
   for (const file of homeFiles) writeHomeFile(dirs.home, file);
   const cachePath = cachePathOf(row);
+  const trust = trustInside(ctx, secrets);
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env: { ...row.spec.environment, ...secrets, ...env, ...proxyEnv(row, context) },
+    env: { ...row.spec.environment, ...secrets.environment, ...env, ...proxyEnv(row, secrets, context), ...trust.env },
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
       ...mounts,
+      ...trust.mounts,
       { source: cachePath, target: cachePath, mode: "ro" },
       { source: ctx.builtinAgentProgram, target: ctx.builtinAgentProgram, mode: "ro" },
       { source: ctx.runToolsProgram, target: ctx.runToolsProgram, mode: "ro" },
@@ -76,8 +80,8 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: Reado
 }
 
 /** By which programs find the way to hosts that the run may reach; what is on loopback, the gateway too, they ask directly. */
-function proxyEnv({ spec }: RunRow, { gatewayUrl, token }: ProfileContext): Readonly<Record<string, string>> {
-  if (spec.egress === undefined || spec.sandboxDriver === "process") return {};
+function proxyEnv(row: RunRow, secrets: RunSecrets, { gatewayUrl, token }: ProfileContext): Readonly<Record<string, string>> {
+  if (egressOf(row, secrets).length === 0 || row.spec.sandboxDriver === "process") return {};
   const proxy = gatewayUrl.replace("://", `://run:${token}@`);
   const names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
   const none = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost" };

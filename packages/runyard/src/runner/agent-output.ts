@@ -6,6 +6,7 @@ import {
   type EgressLine,
   type ExchangeClose,
   parseExchangeLine,
+  type SecretUseLine,
 } from "../gateway/exchange-journal.ts";
 import type { Redactor } from "../redact.ts";
 import { type JournalLine, OutReader } from "../sandbox/journal.ts";
@@ -24,6 +25,8 @@ export interface Batch {
   readonly divergences: readonly DivergenceLine[];
   /** What programs of the run were not let to reach. */
   readonly denied: readonly EgressLine[];
+  /** Requests that secrets were put into. */
+  readonly uses: readonly SecretUseLine[];
   /** How the run's budget stood in the way of a call; null: it did not. */
   readonly budget: BudgetLine | null;
   readonly usageTo: number;
@@ -61,6 +64,7 @@ export function openAgentOutput(options: {
   let calls: ExchangeClose[] = [];
   let divergences: DivergenceLine[] = [];
   let denied: EgressLine[] = [];
+  let uses: SecretUseLine[] = [];
   let budget: BudgetLine | null = null;
   let usageTo = options.row.usage_cursor;
   let heldSinceMs: number | null = null;
@@ -77,12 +81,13 @@ export function openAgentOutput(options: {
       calls.push(...closed.calls);
       divergences.push(...closed.divergences);
       denied.push(...closed.denied);
+      uses.push(...closed.uses);
       budget ??= closed.budget;
       usageTo = closed.next;
       return { more: got.bytes > 0 || closed.bytes > 0 };
     },
     due(nowMs, { flush }) {
-      const hasNews = calls.length > 0 || divergences.length > 0 || denied.length > 0 || budget !== null;
+      const hasNews = calls.length > 0 || divergences.length > 0 || denied.length > 0 || uses.length > 0 || budget !== null;
       if (lines.length === 0 && !hasNews) return null;
       heldSinceMs ??= nowMs;
       if (!flush && nowMs - heldSinceMs < HOLD_MS && calls.length === 0 && budget === null && lines.every(isPiece)) return null;
@@ -95,6 +100,7 @@ export function openAgentOutput(options: {
         calls,
         divergences,
         denied,
+        uses,
         budget,
         usageTo,
       };
@@ -102,6 +108,7 @@ export function openAgentOutput(options: {
       calls = [];
       divergences = [];
       denied = [];
+      uses = [];
       budget = null;
       heldSinceMs = null;
       return batch;
@@ -137,6 +144,7 @@ export interface Exchanges {
     calls: ExchangeClose[];
     divergences: DivergenceLine[];
     denied: EgressLine[];
+    uses: SecretUseLine[];
     budget: BudgetLine | null;
     next: number;
     bytes: number;
@@ -152,10 +160,11 @@ export function openExchanges(file: string, cursor: number): Exchanges {
   return {
     read() {
       if (reader === null && existsSync(file)) reader = new OutReader(file, cursor);
-      if (reader === null) return { calls: [], divergences: [], denied: [], budget: null, next: cursor, bytes: 0 };
+      if (reader === null) return { calls: [], divergences: [], denied: [], uses: [], budget: null, next: cursor, bytes: 0 };
       const calls: ExchangeClose[] = [];
       const divergences: DivergenceLine[] = [];
       const denied: EgressLine[] = [];
+      const uses: SecretUseLine[] = [];
       let budget: BudgetLine | null = null;
       const { lines, next, bytes } = reader.read();
       for (const line of lines) {
@@ -163,12 +172,13 @@ export function openExchanges(file: string, cursor: number): Exchanges {
         if (entry?.type === "open") open.add(entry.id);
         if (entry?.type === "divergence") divergences.push(entry);
         if (entry?.type === "egress") denied.push(entry);
+        if (entry?.type === "secret-use") uses.push(entry);
         if (entry?.type === "budget") budget ??= entry;
         if (entry?.type !== "close") continue;
         open.delete(entry.id);
         calls.push(entry);
       }
-      return { calls, divergences, denied, budget, next, bytes };
+      return { calls, divergences, denied, uses, budget, next, bytes };
     },
     open: () => open.size,
     close: () => reader?.close(),

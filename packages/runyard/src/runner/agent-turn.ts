@@ -1,6 +1,5 @@
 import { setImmediate } from "node:timers/promises";
 import { begin, type ConversationSpec, type ConversationState } from "../agents/acp/conversation.ts";
-import { egressPatterns } from "../core/egress.ts";
 import { readOutOfMemoryKills } from "../sandbox/cgroup.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isShimAlive, readExitCode } from "../sandbox/run-directory.ts";
@@ -16,6 +15,7 @@ import { type Ending, enterPublishing, requireSuccess } from "./conclude-turn.ts
 import type { RunnerContext } from "./context.ts";
 import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
+import { gatewayEgress } from "./header-secrets.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
 import { remoteServersOf } from "./mcp-servers.ts";
 import { gatewayLogin, renewalOf } from "./own-login.ts";
@@ -68,18 +68,16 @@ export async function workToEnd(
     model,
     simulated: row.simulated,
     mcpServers: remoteServersOf(ctx, row),
-    // A replay does what was done before, without anybody outside.
-    egress: row.replay === null ? egressPatterns(row.spec.egress ?? []) : [],
-    egressNetworks: [...ctx.egressNetworks],
+    ...gatewayEgress(ctx, row, handle.secrets),
     turn: row.turn,
     attempt: row.attempt,
     replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
-    secrets: [...handle.secrets.given],
+    secrets: handle.secrets.given.map(({ name, value }) => ({ name, value })),
     ...gatewayBudget(row),
     ...gatewayLogin(ctx, row),
   });
   // It starts while what it is to be told is committed: it is told nothing before, and whoever starts it again finds it.
-  const [started, given] = await Promise.allSettled([startAgent(ctx, row, handle.secrets.environment), giveTask(handle, spec)]);
+  const [started, given] = await Promise.allSettled([startAgent(ctx, row, handle.secrets), giveTask(handle, spec)]);
   if (given.status === "rejected") throw given.reason;
   if (started.status === "rejected") throw started.reason;
   const dir = started.value;

@@ -1,9 +1,9 @@
-import type { ModelCall, NewEvent } from "@runyard/sdk/contract";
+import type { EventData, ModelCall, NewEvent } from "@runyard/sdk/contract";
 import { type ConversationSpec, receive } from "../agents/acp/conversation.ts";
 import { seeOutages } from "../core/outages.ts";
 import { progressAfter, progressReported } from "../core/progress.ts";
 import { addCall, type StoredUsage, type UsageTotals, usageTotals, usdOrNull } from "../core/usage.ts";
-import type { EgressLine, ExchangeClose } from "../gateway/exchange-journal.ts";
+import type { EgressLine, ExchangeClose, SecretUseLine } from "../gateway/exchange-journal.ts";
 import { readShimPid } from "../sandbox/run-directory.ts";
 import type { RunChange } from "../store/runs.ts";
 import type { Batch } from "./agent-output.ts";
@@ -38,6 +38,7 @@ export async function digest(
     ...step.events.map((event) => withoutHalves(withPid(event, dir), handle.secrets.redactor)),
     ...outages,
     ...deniedEvents(batch.denied),
+    ...secretEvents(batch.uses),
     ...callEvents(batch.calls, usage),
     ...diverged,
     ...budgetEvents(handle.row, usage, batch.budget),
@@ -66,6 +67,16 @@ export function usageAfter(stored: StoredUsage, calls: readonly ExchangeClose[])
 /** What the gateway did not let programs reach. */
 export function deniedEvents(denied: readonly EgressLine[]): NewEvent[] {
   return denied.map(({ target, reason }) => ({ type: "egress.denied", data: { target, reason } }));
+}
+
+/** What secrets were put into, in sums. */
+export function secretEvents(uses: readonly SecretUseLine[]): NewEvent[] {
+  const sums = new Map<string, EventData<"secret.used">>();
+  for (const { secret, host, requests } of uses) {
+    const key = `${secret} ${host}`;
+    sums.set(key, { secret, host, requests: (sums.get(key)?.requests ?? 0) + requests });
+  }
+  return [...sums.values()].map((data) => ({ type: "secret.used", data }));
 }
 
 /** What model calls that have ended add to the log. */

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+import { whyNotGiven } from "../core/header-secrets.ts";
 import { createRedactor } from "../redact.ts";
 import { findSecrets, type GivenSecret, givenSecrets, noteGiven, openSecret } from "../store/secrets.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -16,12 +18,16 @@ export function openRunSecrets(ctx: Pick<RunnerContext, "db" | "vault">, run: Ru
     given = [...given, ...secrets];
     redactor = createRedactor([], given);
   };
+  const inForce = (): GivenSecret[] => names.flatMap((name) => given.findLast((one) => one.name === name) ?? []);
   return {
     get given() {
       return given;
     },
     get environment() {
-      return Object.fromEntries(given.filter(({ name }) => names.includes(name)).map(({ name, value }) => [name, value]));
+      return Object.fromEntries(inForce().flatMap(({ name, value, place }) => (place === null ? [[name, value]] : [])));
+    },
+    get headers() {
+      return inForce().flatMap(({ place, ...secret }) => (place === null ? [] : [{ ...secret, place }]));
     },
     get redactor() {
       return redactor;
@@ -42,11 +48,17 @@ export function openRunSecrets(ctx: Pick<RunnerContext, "db" | "vault">, run: Ru
       if (missing.length > 0) throw notThere(missing);
       const current: GivenSecret[] = [];
       for (const secret of found)
-        current.push({
-          name: secret.name,
-          value: await orFail(() => openSecret(ctx.vault, secret), `The secret ${secret.name} cannot be read`),
-        });
-      const news = current.filter(({ name, value }) => given.findLast((one) => one.name === name)?.value !== value);
+        current.push(await orFail(() => openSecret(ctx.vault, secret), `The secret ${secret.name} cannot be read`));
+      // It may have been stored anew for a header since the run was created.
+      const why = whyNotGiven(current, { isIsolated: row.spec.sandboxDriver !== "process" });
+      if (why !== null) throw new RunFailure({ type: "sandbox-unavailable", message: why });
+      const news = current.filter(
+        (secret) =>
+          !isDeepStrictEqual(
+            given.findLast((one) => one.name === secret.name),
+            secret,
+          ),
+      );
       if (news.length === 0) return;
       if (!(await noteGiven(ctx.db, ctx.vault, { run: row, secrets: news })))
         throw new FencedError(`Run ${row.id} is not this runner's any more`);

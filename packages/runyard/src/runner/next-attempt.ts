@@ -4,7 +4,7 @@ import { decideNext, leftToWaitMs, type Next, typeInForce } from "../core/attemp
 import { SANDBOX_LIMITS } from "../core/limits.ts";
 import { seeOutages } from "../core/outages.ts";
 import type { RunFact } from "../core/run-machine.ts";
-import type { DivergenceLine, EgressLine, ExchangeClose } from "../gateway/exchange-journal.ts";
+import type { DivergenceLine, EgressLine, ExchangeClose, SecretUseLine } from "../gateway/exchange-journal.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import { holdMemory } from "../store/memory.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -14,7 +14,7 @@ import { type AttemptState, freshState, knownState } from "./attempt-state.ts";
 import { budgetEvents } from "./budget.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
-import { callEvents, deniedEvents, usageAfter } from "./digest.ts";
+import { callEvents, deniedEvents, secretEvents, usageAfter } from "./digest.ts";
 import { forgetLogin } from "./own-login.ts";
 import { noteDivergences } from "./replay.ts";
 import type { RunHandle } from "./run-handle.ts";
@@ -86,12 +86,14 @@ export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promis
     const calls: ExchangeClose[] = [];
     const divergences: DivergenceLine[] = [];
     const denied: EgressLine[] = [];
+    const uses: SecretUseLine[] = [];
     let usageTo = handle.row.usage_cursor;
     for (;;) {
       const read = exchanges.read();
       calls.push(...read.calls);
       divergences.push(...read.divergences);
       denied.push(...read.denied);
+      uses.push(...read.uses);
       usageTo = read.next;
       if (read.bytes > 0) continue;
       if (exchanges.open() === 0 || ctx.now() >= giveUpAtMs) break;
@@ -103,7 +105,14 @@ export async function settleCalls(ctx: RunnerContext, handle: RunHandle): Promis
     const diverged = await noteDivergences(handle, divergences);
     await handle.commit({
       usageTo,
-      events: [...events, ...deniedEvents(denied), ...callEvents(calls, usage), ...diverged, ...budgetEvents(handle.row, usage, null)],
+      events: [
+        ...events,
+        ...deniedEvents(denied),
+        ...secretEvents(uses),
+        ...callEvents(calls, usage),
+        ...diverged,
+        ...budgetEvents(handle.row, usage, null),
+      ],
       change: { usage },
     });
   } finally {

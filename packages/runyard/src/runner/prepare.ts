@@ -12,6 +12,7 @@ import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
+import { egressOf } from "./header-secrets.ts";
 import { loginOf } from "./own-login.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
@@ -63,7 +64,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
     const message = `The workspace could not be made: ${reason}`;
     throw new RunFailure(diskFullError(result.stderr, dirs.root) ?? { type: "sandbox-unavailable", message });
   }
-  const sandbox = await sandboxReport(ctx, row, prepared);
+  const sandbox = await sandboxReport(ctx, row, { granted: prepared.granted, egress: egressOf(row, handle.secrets) });
   const answers = await answersFor(ctx, row);
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },

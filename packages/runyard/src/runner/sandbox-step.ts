@@ -63,19 +63,23 @@ export function limitsOf(row: RunRow): Limits {
   return SANDBOX_LIMITS[typeInForce(attemptSettings(row), triesOf(row))];
 }
 
-/** What a run records of its sandbox: asked for and got. */
-export async function sandboxReport(ctx: RunnerContext, row: RunRow, prepared: PreparedSandbox): Promise<SandboxReport> {
+/** What a run records of its sandbox: asked for and got. `egress`: hosts that its programs may reach. */
+export async function sandboxReport(
+  ctx: RunnerContext,
+  row: RunRow,
+  { granted, egress }: Pick<PreparedSandbox, "granted"> & { readonly egress: readonly string[] },
+): Promise<SandboxReport> {
   const driver = ctx.driver(row.spec.sandboxDriver);
   const { isolation } = await driver.probe();
-  const { egress, isolationFloor: floor } = row.spec;
-  const reach = egress === undefined || isolation.network === "none" ? {} : { egress: [...egress] };
+  const { isolationFloor: floor } = row.spec;
+  const reach = egress.length === 0 || isolation.network === "none" ? {} : { egress: [...egress] };
   const requested = limitsOf(row);
   return {
     driver: driver.name,
     isolation,
     requested,
     // Kept by the runner, whatever the driver: it looks how much there is (watch-disk.ts).
-    granted: { ...prepared.granted, diskBytes: requested.diskBytes },
+    granted: { ...granted, diskBytes: requested.diskBytes },
     diskLimit: "soft",
     ...(floor !== undefined && { floor }),
     ...reach,

@@ -1,3 +1,4 @@
+import type { HeaderPlace } from "../core/header-secrets.ts";
 import type { Database } from "./database.ts";
 import type { RunRow } from "./run-row.ts";
 import type { Sealed, SealedAs, Vault } from "./vault.ts";
@@ -17,6 +18,9 @@ export interface SecretRow {
   readonly repository_id: string | null;
   readonly agent_id: string | null;
   readonly agent: string | null;
+  /** Both, where it is put into a header; null: it is a variable. */
+  readonly host: string | null;
+  readonly header: string | null;
   readonly key_id: string;
   readonly sealed: Buffer;
   readonly created_at: string;
@@ -26,24 +30,36 @@ export interface SecretRow {
 const SELECT = `select s.*, a.name as agent from runyard.secrets s left join runyard.agents a on a.id = s.agent_id and a.org_id = s.org_id
   where s.org_id = runyard.current_org()`;
 
-function sealedAs(orgId: string, name: string, { repositoryId, agentId }: SecretOwner): SealedAs {
-  return [orgId, "secret", name, repositoryId ?? "", agentId ?? ""];
+/** The place is authenticated too: whoever changes the host of a secret in the database gets nothing sent there. */
+function placeWords(place: HeaderPlace | null): string[] {
+  return place === null ? [] : ["header", place.host, place.header];
+}
+
+function sealedAs(orgId: string, name: string, { repositoryId, agentId }: SecretOwner, place: HeaderPlace | null): SealedAs {
+  return [orgId, "secret", name, repositoryId ?? "", agentId ?? "", ...placeWords(place)];
+}
+
+/** Where the gateway puts a secret; null: it is a variable. */
+export function placeOf({ host, header }: Pick<SecretRow, "host" | "header">): HeaderPlace | null {
+  return host === null || header === null ? null : { host, header };
 }
 
 /** Stores a secret, in place of the one of this name and owner that there was. */
 export async function setSecret(
   db: Database,
   vault: Vault,
-  secret: { readonly orgId: string; readonly id: string; readonly name: string; readonly value: string; readonly owner: SecretOwner },
+  secret: { readonly orgId: string; readonly id: string; readonly owner: SecretOwner } & GivenSecret,
 ): Promise<SecretRow> {
-  const { orgId, id, name, value, owner } = secret;
-  const { keyId, bytes } = vault.seal(value, sealedAs(orgId, name, owner));
+  const { orgId, id, name, value, owner, place } = secret;
+  const { keyId, bytes } = vault.seal(value, sealedAs(orgId, name, owner, place));
   return db.inOrganization(orgId, async (tx) => {
     const [stored] = await tx.query<{ id: string }>(
-      `insert into runyard.secrets (id, org_id, name, repository_id, agent_id, key_id, sealed) values ($1, $2, $3, $4, $5, $6, $7)
-       on conflict (org_id, name, repository_id, agent_id)
-         do update set key_id = excluded.key_id, sealed = excluded.sealed, updated_at = now() returning id`,
-      [id, orgId, name, owner.repositoryId, owner.agentId, keyId, bytes],
+      `insert into runyard.secrets (id, org_id, name, repository_id, agent_id, host, header, key_id, sealed)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       on conflict (org_id, name, repository_id, agent_id) do update
+         set host = excluded.host, header = excluded.header, key_id = excluded.key_id, sealed = excluded.sealed, updated_at = now()
+       returning id`,
+      [id, orgId, name, owner.repositoryId, owner.agentId, place?.host ?? null, place?.header ?? null, keyId, bytes],
     );
     const [row] = await tx.query<SecretRow>(`${SELECT} and s.id = $1`, [stored?.id]);
     if (row === undefined) throw new Error(`The secret ${name} was not stored`);
@@ -89,28 +105,41 @@ export async function findSecrets(
   );
 }
 
-/** The value of a secret. Throws as Vault does. */
-export function openSecret(vault: Vault, row: SecretRow): string {
+/** A secret with its value. Throws as Vault does. */
+export function openSecret(vault: Vault, row: SecretRow): GivenSecret {
   const owner = { repositoryId: row.repository_id, agentId: row.agent_id };
-  return vault.open({ keyId: row.key_id, bytes: row.sealed }, sealedAs(row.org_id, row.name, owner));
+  const place = placeOf(row);
+  const value = vault.open({ keyId: row.key_id, bytes: row.sealed }, sealedAs(row.org_id, row.name, owner, place));
+  return { name: row.name, value, place };
 }
 
 /** A value that a run was given as a secret; the last one of a name is in force, and those before it may still be told. */
 export interface GivenSecret {
   readonly name: string;
   readonly value: string;
+  /** Where the gateway puts it; null: it is in the environment of the run. */
+  readonly place: HeaderPlace | null;
 }
 
-const givenAs = (run: Pick<RunRow, "id" | "org_id">, name: string): SealedAs => [run.org_id, "given", run.id, name];
+const givenAs = (run: Pick<RunRow, "id" | "org_id">, { name, place }: Pick<GivenSecret, "name" | "place">): SealedAs => [
+  run.org_id,
+  "given",
+  run.id,
+  name,
+  ...placeWords(place),
+];
 
 /** All values that a run was ever given, in order. Throws as Vault does. */
 export async function givenSecrets(db: Database, vault: Vault, run: Pick<RunRow, "id" | "org_id">): Promise<GivenSecret[]> {
-  const rows = await db.queryInOrganization<{ name: string; key_id: string; sealed: Buffer }>(
+  const rows = await db.queryInOrganization<Pick<SecretRow, "name" | "host" | "header" | "key_id" | "sealed">>(
     run.org_id,
-    "select name, key_id, sealed from runyard.run_secrets where run_id = $1 and org_id = runyard.current_org() order by num",
+    "select name, host, header, key_id, sealed from runyard.run_secrets where run_id = $1 and org_id = runyard.current_org() order by num",
     [run.id],
   );
-  return rows.map(({ name, key_id: keyId, sealed: bytes }) => ({ name, value: vault.open({ keyId, bytes }, givenAs(run, name)) }));
+  return rows.map(({ name, key_id: keyId, sealed: bytes, ...row }) => {
+    const place = placeOf(row);
+    return { name, value: vault.open({ keyId, bytes }, givenAs(run, { name, place })), place };
+  });
 }
 
 /** Notes what a run is given from here on; false: somebody else owns it now, or it has ended. */
@@ -119,14 +148,24 @@ export async function noteGiven(
   vault: Vault,
   { run, secrets }: { readonly run: Pick<RunRow, "id" | "org_id" | "owner" | "attempt">; readonly secrets: readonly GivenSecret[] },
 ): Promise<boolean> {
-  const sealed: Sealed[] = secrets.map(({ name, value }) => vault.seal(value, givenAs(run, name)));
+  const sealed: Sealed[] = secrets.map((secret) => vault.seal(secret.value, givenAs(run, secret)));
   const rows = await db.queryInOrganization(
     run.org_id,
-    `insert into runyard.run_secrets (run_id, org_id, name, key_id, sealed)
-       select r.id, r.org_id, n, k, s from runyard.runs r, unnest($4::text[], $5::text[], $6::bytea[]) e(n, k, s)
+    `insert into runyard.run_secrets (run_id, org_id, name, host, header, key_id, sealed)
+       select r.id, r.org_id, n, t, h, k, s
+       from runyard.runs r, unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]) e(n, t, h, k, s)
        where r.id = $1 and r.org_id = runyard.current_org() and r.owner = $2 and r.attempt = $3 and not runyard.is_terminal(r.status)
      returning num`,
-    [run.id, run.owner, run.attempt, secrets.map(({ name }) => name), sealed.map(({ keyId }) => keyId), sealed.map(({ bytes }) => bytes)],
+    [
+      run.id,
+      run.owner,
+      run.attempt,
+      secrets.map(({ name }) => name),
+      secrets.map(({ place }) => place?.host ?? null),
+      secrets.map(({ place }) => place?.header ?? null),
+      sealed.map(({ keyId }) => keyId),
+      sealed.map(({ bytes }) => bytes),
+    ],
   );
   return rows.length === secrets.length;
 }

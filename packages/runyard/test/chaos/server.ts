@@ -120,6 +120,7 @@ const server = await startServer({
   egressNetworks: [],
   agentStartMs: 300_000,
   memoryBudgetBytes: 64 * 1024 ** 3,
+  extraCertificates: null,
   retention: { workspaceMs: null, recordingMs: null, diskBytes: null },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);

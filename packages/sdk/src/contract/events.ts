@@ -125,6 +125,8 @@ export const eventDataSchemas = {
   }),
   /** A host that a program wanted to reach and was not let to: its name and port as they were asked for, once for each. */
   "egress.denied": z.object({ target: z.string(), reason: z.string() }),
+  /** The gateway put a secret into the header of so many requests to its host since the last event of this kind. */
+  "secret.used": z.object({ secret: z.string(), host: z.string(), requests: z.number().int() }),
   /** A model call that failed: what the provider (or the way to it) said. */
   notice: z.object({ level: z.enum(["info", "warning"]), code: z.string(), message: z.string() }),
   /** A line of the agent's that is no message of the protocol, cut at 2,000 characters. */

@@ -8,6 +8,7 @@ export * from "./environment.ts";
 export * from "./errors.ts";
 export * from "./estimate.ts";
 export * from "./events.ts";
+export * from "./header-secrets.ts";
 export * from "./ids.ts";
 export * from "./isolation-floor.ts";
 export * from "./log-entries.ts";

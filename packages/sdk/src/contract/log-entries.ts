@@ -47,6 +47,8 @@ function words(event: RunEvent): Words | null {
       return { level: event.data.level, source: "runyard", message: event.data.message };
     case "egress.denied":
       return { level: "warning", source: "runyard", message: `refused to reach ${event.data.target}: ${event.data.reason}` };
+    case "secret.used":
+      return { level: "info", source: "runyard", message: secretUsedWords(event.data) };
     case "replay.diverged":
       return { level: "warning", source: "runyard", message: divergenceWords(event.data) };
     case "budget.warned":
@@ -58,6 +60,10 @@ function words(event: RunEvent): Words | null {
     default:
       return stageWords(event);
   }
+}
+
+export function secretUsedWords({ secret, host, requests }: EventData<"secret.used">): string {
+  return `put the secret ${secret} into ${requests === 1 ? "a request" : `${requests} requests`} to ${host}`;
 }
 
 function rememberedWords({ rule, userName, userId }: EventData<"permission.rule_added">): string {

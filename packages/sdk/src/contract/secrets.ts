@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { variableNameSchema } from "./environment.ts";
 import { EVENT_TYPES } from "./events.ts";
+import { notForHeader, secretHeaderSchema, secretHostSchema } from "./header-secrets.ts";
 import { agentNameSchema, repositoryIdSchema, secretIdSchema } from "./ids.ts";
 import { TOOL_KINDS } from "./permission-policy.ts";
 import { RUN_ERROR_TYPES, RUN_PHASES, RUN_STATUSES } from "./status.ts";
@@ -43,16 +44,28 @@ export const secretValueSchema = z
 /** Body of `POST /v1/secrets`. */
 export const setSecretSchema = z
   .strictObject({
-    /** The name of the variable by which a run gets it. */
+    /** The name of the variable by which a run gets it; of one for a header only its name. */
     name: variableNameSchema,
     /** It is never given out again. */
     value: secretValueSchema,
+    /** With `header`: the gateway puts it into requests to this host, and no sandbox ever has it. */
+    host: secretHostSchema.optional(),
+    /** With `host`: the header's line, `{value}` standing for the value. */
+    header: secretHeaderSchema.optional(),
     /** For runs of this repository only. */
     repository: repositoryIdSchema.optional(),
     /** For runs of this saved agent only: its name, or its id. */
     agent: agentNameSchema.optional(),
   })
-  .refine((secret) => secret.repository === undefined || secret.agent === undefined, "give a repository or an agent, not both");
+  .refine((secret) => secret.repository === undefined || secret.agent === undefined, "give a repository or an agent, not both")
+  .refine((secret) => (secret.host === undefined) === (secret.header === undefined), {
+    message: "must come with host, and host with it: give both, or neither for a variable",
+    path: ["header"],
+  })
+  .superRefine((secret, context) => {
+    const why = secret.header === undefined ? null : notForHeader(secret.value);
+    if (why !== null) context.addIssue({ code: "custom", message: why, path: ["value"] });
+  });
 export type SetSecretRequest = z.input<typeof setSecretSchema>;
 
 /** A secret, without its value. */
@@ -65,6 +78,10 @@ export const secretSchema = z.object({
   repository: z.string().nullable(),
   /** The name of its saved agent; null: it is of none. */
   agent: z.string().nullable(),
+  /** The host whose requests it is put into, with its port where that is not 443; null: runs get it as a variable. */
+  host: z.string().nullable(),
+  /** The header's line, with `{value}` in the place of the value; null: runs get it as a variable. */
+  header: z.string().nullable(),
   /** Which key it is encrypted with; no part of the key. */
   keyId: z.string(),
   /** Whether the server that answers has that key. */

@@ -75,7 +75,15 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
       return { data: data.toReversed(), has_more: false, next_cursor: null };
     },
     setSecret: async ({ orgId }, { name }) => {
-      const place = { scope: "organization", repository: null, agent: null, keyId: "0".repeat(16), usable: true } as const;
+      const place = {
+        scope: "organization",
+        repository: null,
+        agent: null,
+        host: null,
+        header: null,
+        keyId: "0".repeat(16),
+        usable: true,
+      } as const;
       const secret = { id: newId("secret"), name, ...place, createdAt: AT, updatedAt: AT };
       secrets.set(secret.id, { orgId, secret });
       return secret;
