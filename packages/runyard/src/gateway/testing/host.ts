@@ -89,7 +89,7 @@ export interface TestHost {
   readonly home: Home;
   readonly log: string[];
   /** Opens the gateway as a server does. */
-  open(options?: { mark?: string }): Promise<Gateway>;
+  open(options?: { mark?: string; execArgv?: readonly string[] }): Promise<Gateway>;
   /** Beginnings and ends of calls. */
   lines(runId: string): (ExchangeOpen | ExchangeClose)[];
   divergences(runId: string): DivergenceLine[];
@@ -107,8 +107,8 @@ function testHost(home: Home, program: (mark?: string) => Promise<string>): Test
   return {
     home,
     log,
-    async open({ mark } = {}) {
-      const gateway = await openGateway({ home, program: await program(mark), onLog: (message) => log.push(message) });
+    async open({ mark, execArgv = [] } = {}) {
+      const gateway = await openGateway({ home, program: await program(mark), execArgv, onLog: (message) => log.push(message) });
       opened.push(gateway);
       return gateway;
     },
