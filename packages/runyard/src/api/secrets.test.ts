@@ -34,7 +34,7 @@ async function ask(method: string, path: string, { token = "token-a", body }: { 
 }
 
 const values = async (names: readonly string[], repositoryUrl = "/elsewhere", agentId: string | null = null, orgId = "org_a") =>
-  (await findSecrets(served.database.db, { orgId, names, repositoryUrl, agentId })).map((row) => openSecret(vault, row));
+  (await findSecrets(served.database.db, { orgId, names, repositoryUrl, agentId })).map((row) => openSecret(vault, row).value);
 
 test("a secret is stored, listed without its value, replaced and deleted", async () => {
   const { secrets } = served.client;
@@ -145,6 +145,115 @@ test.each([
   expect(await ask("POST", "/secrets", { body: { name: "X", value: "sixsix" } })).toMatchObject({ status: 200 });
 });
 
+test("a secret for a header is stored with its place, which is authenticated with it", async () => {
+  const { secrets } = served.client;
+  const stored = await secrets.set({ name: "PLACED", value: VALUE, host: "API.Example.com:443", header: "X-Api-Key:{value}" });
+  expect(stored).toMatchObject({ host: "api.example.com", header: "x-api-key: {value}" });
+  const find = async () =>
+    (await findSecrets(served.database.db, { orgId: "org_a", names: ["PLACED"], repositoryUrl: "/", agentId: null }))[0]!;
+  expect(openSecret(vault, await find())).toEqual({
+    name: "PLACED",
+    value: VALUE,
+    place: { host: "api.example.com", header: "x-api-key: {value}" },
+  });
+  // Whoever can write to the database sends it nowhere else, and into no environment either.
+  for (const change of ["host = 'evil.example.com'", "header = 'x-other: {value}'", "host = null, header = null"]) {
+    await superuser.query(`update runyard.secrets set ${change} where name = 'PLACED'`);
+    const row = await find();
+    expect(() => openSecret(vault, row)).toThrow("belongs to something else");
+    await secrets.set({ name: "PLACED", value: VALUE, host: "api.example.com", header: "x-api-key: {value}" });
+  }
+  // Stored anew without a place, it is a variable again.
+  expect(await secrets.set({ name: "PLACED", value: VALUE })).toMatchObject({ id: stored.id, host: null, header: null });
+  expect(openSecret(vault, await find()).place).toBeNull();
+});
+
+test.each<readonly [{ readonly host?: string; readonly header?: string }, string, string]>([
+  [{ host: "api.example.com" }, "header", "must come with host, and host with it"],
+  [{ header: "x-key: {value}" }, "header", "must come with host, and host with it"],
+  ...[
+    "*.example.com",
+    "npm",
+    "localhost",
+    "127.0.0.1",
+    "https://api.example.com",
+    "api.example.com/x",
+    "api.example.com:0",
+    "a.b:70000",
+  ].map((host) => [{ host, header: "x-key: {value}" }, "host", "must be one host like registry.example.com"] as const),
+  ...[
+    "authorization: Bearer",
+    "{value}",
+    ": {value}",
+    "x key: {value}",
+    "x-key: {value}\r\nhost: evil",
+    "x-key: {value}\n",
+    "x-k\u00e9y: {value}",
+  ].map((header) => [{ host: "api.example.com", header }, "header", "must be one header's line with {value} in it"] as const),
+  ...[
+    "Host",
+    "content-length",
+    "Content-Type",
+    "Transfer-Encoding",
+    "connection",
+    "Keep-Alive",
+    "upgrade",
+    "te",
+    "Trailer",
+    "expect",
+    "Range",
+  ]
+    .concat(["proxy-authorization", "Accept-Encoding", "sec-websocket-key", "http2-settings"])
+    .map((name) => [{ host: "api.example.com", header: `${name}: {value}` }, "header", "must be another header"] as const),
+])("the place %j is refused", async (place, path, message) => {
+  const refused = await ask("POST", "/secrets", { body: { name: "X", value: VALUE, ...place } });
+  expect(refused).toMatchObject({ status: 422, body: { code: "invalid_request", errors: [{ path }] } });
+  expect(refused.text).toContain(message);
+});
+
+test.each([
+  ["decoy of\r\nx: several lines", "must be one line of visible ASCII characters"],
+  ["decoy of a tab\t and more", "must be one line of visible ASCII characters"],
+  ["decoy mit Umläuten", "must be one line of visible ASCII characters"],
+  [" decoy with a space", "must be one line of visible ASCII characters"],
+  ["decoy-of-11", "must have at least 12 characters, since it is for a header"],
+  ["x".repeat(8_193), "must have at most 8192 characters, since it is for a header"],
+])("the value %j cannot go into a header", async (value, message) => {
+  const body = { name: "X", value, host: "api.example.com", header: "x-key: {value}" };
+  const refused = await ask("POST", "/secrets", { body });
+  expect(refused).toMatchObject({ status: 422, body: { code: "invalid_request", errors: [{ path: "value" }] } });
+  expect(refused.text).toContain(message);
+  expect(refused.text).not.toContain(value);
+  // The control: as a variable it may be.
+  if (value.length < 8_000) expect(await ask("POST", "/secrets", { body: { name: "X", value } })).toMatchObject({ status: 200 });
+});
+
+test("a run is not given two secrets for one header, nor one without a sandbox", async () => {
+  const { secrets, runs } = served.client;
+  for (const name of ["FIRST", "SECOND"])
+    await secrets.set({ name, value: VALUE, host: "api.example.com", header: "authorization: Bearer {value}" });
+  const run = { task: "x", repositoryUrl: "/headers" };
+  await expect(runs.create({ ...run, secrets: ["FIRST"] })).rejects.toMatchObject({
+    code: "sandbox_not_available",
+    message: expect.stringMatching(/^The secret FIRST is for a header of api\.example\.com, .* needs the sandbox driver bwrap\./) as string,
+  });
+  const isolation = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
+  const isolated = { vault, probeSandbox: async () => ({ available: true, reason: null, isolation }) };
+  const { door } = await openServedDoor(served.database.db, isolated);
+  try {
+    const client = new RunyardClient({ baseUrl: door.url, token: "token-a" });
+    expect((await client.runs.create({ ...run, secrets: ["FIRST"] })).secrets).toEqual(["FIRST"]);
+    await expect(client.runs.create({ ...run, secrets: ["FIRST", "SECOND"] })).rejects.toMatchObject({
+      code: "invalid_request",
+      message: expect.stringMatching(
+        /^The secrets FIRST and SECOND are both for the header authorization of api\.example\.com\./,
+      ) as string,
+    });
+  } finally {
+    await door.close();
+  }
+});
+
 test("a run names secrets that there are, by itself and by its settings", async () => {
   const { secrets, repositories, agents, runs } = served.client;
   const { id } = await repositories.create("/named");
@@ -177,7 +286,7 @@ test("a server with another key lists a secret as not usable, and opens none", a
   const [row] = await findSecrets(served.database.db, { orgId: "org_a", names: ["SHARED"], repositoryUrl: "/", agentId: null });
   if (row === undefined) throw new Error("the secret is not there");
   expect(() => openSecret(other, row)).toThrow(WrongKeyError);
-  expect(openSecret(vault, row)).toBe(VALUE);
+  expect(openSecret(vault, row)).toEqual({ name: "SHARED", value: VALUE, place: null });
   await client.secrets.set({ name: "SHARED", value: VALUE });
   expect(await find()).toMatchObject({ usable: true, keyId: other.keyId });
   await door.close();

@@ -15,12 +15,14 @@ export interface Secrets {
 
   /**
    * Stores a secret of the organization, of a repository or of a saved agent, in place of the one of this name that it
-   * had. Runs that name it get it as an environment variable. Needs `organization:admin`.
+   * had. Runs that name it get it as an environment variable; with `host` and `header` the gateway puts it into that header
+   * of their requests to that host instead, and they never have it. Needs `organization:admin`.
    *
    * @example
    * ```ts
    * await client.secrets.set({ name: "NPM_TOKEN", value: token });
    * await client.runs.create({ task: "Publish a pre-release", repositoryUrl: "/home/me/project", secrets: ["NPM_TOKEN"] });
+   * await client.secrets.set({ name: "API_TOKEN", value: token, host: "api.example.com", header: "authorization: Bearer {value}" });
    * ```
    */
   set(secret: SetSecretRequest, options?: RequestOptions): Promise<Secret>;

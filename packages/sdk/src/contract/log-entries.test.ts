@@ -191,6 +191,14 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     { type: "egress.denied", data: { target: "example.com:443", reason: "not allowed to this run" } },
     ["warning", "runyard", "refused to reach example.com:443: not allowed to this run"],
   ],
+  [
+    { type: "secret.used", data: { secret: "TOKEN", host: "api.example.com", requests: 1 } },
+    ["info", "runyard", "put the secret TOKEN into a request to api.example.com"],
+  ],
+  [
+    { type: "secret.used", data: { secret: "TOKEN", host: "api.example.com:8443", requests: 12 } },
+    ["info", "runyard", "put the secret TOKEN into 12 requests to api.example.com:8443"],
+  ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],
