@@ -4,6 +4,7 @@ import { once } from "node:events";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import https from "node:https";
 import net, { type AddressInfo, type LookupFunction } from "node:net";
+import { Duplex } from "node:stream";
 import tls, { type TLSSocket } from "node:tls";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -184,6 +185,30 @@ test("a connection is kept on both sides, and ends with its run", async () => {
   closing.abort();
   await once(socket, "close");
   expect(egress.open).toBe(0);
+});
+
+test("a program need not wait for the tunnel before it speaks", async () => {
+  // The first words of TLS, which come in one piece with what asks for the tunnel.
+  const target = `api.example:${port}`;
+  const words: Buffer[] = [Buffer.from(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: Bearer ${TOKEN}\r\n\r\n`)];
+  const socket = net.connect(proxyPort, "127.0.0.1");
+  let isOpen = false;
+  const eager = new Duplex({
+    read: () => undefined,
+    write(piece: Buffer, _, done) {
+      if (words.length > 0) socket.write(Buffer.concat([...words.splice(0), piece]), done);
+      else socket.write(piece, done);
+    },
+  });
+  socket.on("data", (data: Buffer) => {
+    const end = isOpen ? 0 : data.indexOf("\r\n\r\n") + 4;
+    isOpen = true;
+    if (end < data.length) eager.push(data.subarray(end));
+  });
+  const secured = tls.connect({ socket: eager, servername: "api.example", ca: OWN.certificate });
+  await once(secured, "secureConnect");
+  expect((await ask({ socket: secured, path: "/eager" })).body).toContain("/eager");
+  socket.destroy();
 });
 
 test("a host without a header is an opaque tunnel: the program sees the host's own certificate", async () => {
@@ -399,7 +424,7 @@ test("a host whose certificate is not good gets nothing, and the program is told
     expect([host, told.status, told.body]).toEqual([host, 502, expect.stringMatching(why[host]!)]);
     expect(told.body).not.toContain(SECRET);
   }
-  expect(seen).toEqual([]);
+  expect([seen, uses]).toEqual([[], []]);
 });
 
 test("a name that stands for an address that is not public is refused as ever, and written down", async () => {

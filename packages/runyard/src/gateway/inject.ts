@@ -98,12 +98,11 @@ interface Passing {
 async function pass(tunnel: InjectedTunnel, passing: Passing): Promise<void> {
   const { request, response } = passing;
   requirePlain(tunnel.target, request);
-  const headers = headersFor(tunnel.injected, tunnel.target);
-  for (const { secret } of headers) tunnel.onUse({ secret, host: hostOf(tunnel.target) });
   const answer = await ask(tunnel, passing);
   // From here on what goes wrong at either end ends both.
   response.once("close", () => answer.destroy());
-  await relay(answer, response, { host: tunnel.target.host, values: headers.map(({ value }) => value) });
+  const values = headersFor(tunnel.injected, tunnel.target).map(({ value }) => value);
+  await relay(answer, response, { host: tunnel.target.host, values });
 }
 
 /** Throws a Refusal for what is not an ordinary request to the tunnel's own host. */
@@ -138,7 +137,12 @@ async function ask(tunnel: InjectedTunnel, passing: Passing): Promise<IncomingMe
 class StaleConnection extends Error {}
 
 function send(tunnel: InjectedTunnel, { request, response, isAwaited }: Passing, agent: https.Agent): Promise<IncomingMessage> {
-  const { target, lookup } = tunnel;
+  const { target, injected, lookup, onUse } = tunnel;
+  const isSent = (): void => {
+    clearTimeout(timer);
+    for (const { secret } of headersFor(injected, target)) onUse({ secret, host: hostOf(target) });
+  };
+  let timer: NodeJS.Timeout;
   return new Promise((resolve, reject) => {
     const outgoing = https.request({
       ...target,
@@ -154,10 +158,11 @@ function send(tunnel: InjectedTunnel, { request, response, isAwaited }: Passing,
       request.unpipe(outgoing);
       reject(failureOf(error, tunnel, outgoing));
     };
-    const timer = setTimeout(() => outgoing.destroy(new Error("it took too long to connect")), CONNECT_TIMEOUT_MS);
+    timer = setTimeout(() => outgoing.destroy(new Error("it took too long to connect")), CONNECT_TIMEOUT_MS);
     outgoing.once("socket", (socket) => {
-      if (outgoing.reusedSocket) clearTimeout(timer);
-      else socket.once("secureConnect", () => clearTimeout(timer));
+      // Before the host has shown who it is, nothing goes out.
+      if (outgoing.reusedSocket) isSent();
+      else socket.once("secureConnect", isSent);
     });
     // Stays after the head: a later error reaches whoever reads the answer.
     outgoing.on("error", fail);
