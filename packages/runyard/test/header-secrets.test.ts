@@ -276,10 +276,10 @@ describe.skipIf(reason !== null)(reason === null ? "secrets in headers" : `secre
       expect(bad.outputs[0]).toMatch(/^bad\.example:\d+ could not be reached: .*certificate.*\n 502$/);
       expect(bad.log.find((event) => event.type === "verify.finished")).toMatchObject({ data: { output: "0\n" } });
       expect(bad.log.filter((event) => event.type === "secret.used")).toEqual([]);
-    // A replay reaches nobody, and gets nothing.
-    const replayed = await ended((await client.runs.replay(bad.run.id)).id);
-    expect(replayed.outputs[0]).toMatch(/CONNECT tunnel failed, response 403/);
-    // A run without such a secret trusts nobody more than the system does, and has no way to the host.
+      // A replay reaches nobody, and gets nothing.
+      const replayed = await ended((await client.runs.replay(bad.run.id)).id);
+      expect(replayed.outputs[0]).toMatch(/CONNECT tunnel failed, response 403/);
+      // A run without such a secret trusts nobody more than the system does, and has no way to the host.
       model.play([{ run: `env | grep -c -E 'CA_|CERT|CAINFO'; curl -sS -m 5 ${url("api.example")} 2>&1` }, { say: "Done." }]);
       const other = await ended(await create({}));
       expect(other.outputs[0]).toMatch(/^0\n.*(resolve|connect)/i);

@@ -1,10 +1,11 @@
 // What becomes of tunnels when one gateway takes another one's place, and when one dies: real processes, real sockets.
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import https from "node:https";
 import net, { type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gateway, RunToRegister } from "./client.ts";
@@ -89,6 +90,10 @@ test("at a hand-over open tunnels go on at the old gateway until their programs 
   expect(after).toMatchObject({ runs: [run.runId] });
   expect(after.pid).not.toBe(pid);
   expect(gateway.authority()).toEqual(old.authority());
+  const log = path.join(host.home.logsDir, "gateway.log");
+  await until(() => readFileSync(log, "utf8").includes(`[${pid}] leaving`), "the old gateway to be told");
+  // One that did not wait for its tunnels would be gone by the end of this.
+  await sleep(500);
   expect([await said(plain, "two"), await get(injected, "/2")]).toEqual(["two", expect.stringContaining(`/2 by ${HIDDEN}`)]);
   const next = await secured(gateway, run);
   expect(await get(next, "/3")).toContain(`/3 by ${HIDDEN}`);
