@@ -15,6 +15,8 @@ import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const CANARY = 'cnry/7Xq+Zt9 w&=Vb3kLm8"Rp2';
+/** Of characters that a header may have. */
+const BARE = "hdr7Xq-Zt9w-Vb3kLm8-Rp2";
 const base64 = Buffer.from(CANARY).toString("base64").replace(/=+$/, "").slice(0, -1);
 const NEEDLES = {
   plain: CANARY,
@@ -186,6 +188,22 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "secrets" : `secret
     ])
       expect([place, found.some((one) => one.startsWith(place))]).toEqual([place, true]);
   }, 120_000);
+
+  test("what is for a header is in no environment and no file of the sandbox, which trusts the gateway and may reach the host", async () => {
+    await line.client.secrets.set({ name: "TOKEN", value: BARE, host: "api.invalid", header: "authorization: Bearer {value}" });
+    await line.serve([
+      { run: `env | grep -c -e TOKEN= -e ${BARE.slice(0, 4)}; cat "$SSL_CERT_FILE" | grep -c BEGIN; curl -sS https://api.invalid/ 2>&1` },
+      { say: "Done." },
+    ]);
+    const { run, log } = await ended({ secrets: ["TOKEN"] });
+    expect(run).toMatchObject({ status: "completed", secrets: ["TOKEN"], sandbox: { egress: ["api.invalid"] } });
+    const [output = ""] = log.flatMap((event) => (event.type === "tool.finished" ? [event.data.output ?? ""] : []));
+    expect(output).toMatch(/^0\n[1-9]\d*\n/);
+    // It is let through to a host that there is not; what that would be told, the gateway's own tests show.
+    expect(log.filter((event) => event.type === "egress.denied")).toEqual([]);
+    const steps = path.join(line.home.root, "home/runs", run.id, "1/steps");
+    for (const file of filesBelow(steps)) expect([file, readFileSync(file, "latin1").includes(BARE)]).toEqual([file, false]);
+  }, 60_000);
 
   test.runIf(full)(
     "what an agent says in pieces is put together before it is told",

@@ -18,7 +18,7 @@ import {
 } from "./protocol.ts";
 
 export type { RemoteMcpServer } from "./mcp-server.ts";
-export type { GatewayHealth, Injected, Provider, ProviderModels, RunBudget, RunToRegister } from "./protocol.ts";
+export type { GatewayHealth, Provider, ProviderModels, RunBudget, RunToRegister } from "./protocol.ts";
 
 const STOP_STEP_MS = 3_000;
 const STOP_POLL_MS = 20;

@@ -25,7 +25,7 @@ const execArgv = loopbackNames(dir);
 /** Says back what it hears. */
 const echo = net.createServer((socket) => socket.on("error", () => undefined).pipe(socket));
 const { certificate: cert, key } = makeServerCertificate(WORLD, "api.example", { days: 5 });
-const api = https.createServer({ cert, key }, (request, response) => response.end(`${request.url} by ${request.headers["x-key"]}`));
+const api = https.createServer({ cert, key }, (request, response) => response.end(`${request.url} by ${String(request.headers["x-key"])}`));
 let echoPort = 0;
 let apiPort = 0;
 
@@ -135,4 +135,5 @@ test("a run that ends takes its tunnels along", async () => {
   const ended = Promise.all(open.map(closed));
   await gateway.closeRun(run.runId);
   await ended;
+  expect(open.map((socket) => socket.destroyed)).toEqual([true, true]);
 });

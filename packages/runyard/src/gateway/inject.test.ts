@@ -21,7 +21,7 @@ const WORLD = makeAuthority("World", { days: 10 });
 const TOKEN = newRun().token;
 
 const names = new Map<string, string>();
-const resolve: LookupFunction = (name, options, callback) => {
+const lookUp: LookupFunction = (name, options, callback) => {
   const address = names.get(name);
   if (address === undefined) return callback(Object.assign(new Error("not found"), { code: "ENOTFOUND" }), "", 0);
   if (options.all === true) callback(null, [{ address, family: 4 }]);
@@ -39,7 +39,7 @@ const egress = createEgress({
   log: (message) => {
     throw new Error(message);
   },
-  resolve,
+  resolve: lookUp,
 });
 const proxy = http.createServer((request, response) => {
   egress
@@ -138,8 +138,8 @@ async function ask(
 ): Promise<Told> {
   const { body, at = `api.example:${port}`, socket = await tunnel(at), ...rest } = options;
   return await new Promise((resolve, reject) => {
-    const headers = { host: at, ...(rest.headers as Record<string, string>) };
-    const request = http.request({ path: "/", ...rest, headers, createConnection: () => socket });
+    const sent = { host: at, ...(rest.headers as Record<string, string>) };
+    const request = http.request({ path: "/", ...rest, headers: sent, createConnection: () => socket });
     request.on("error", reject).on("response", (response) => {
       const pieces: Buffer[] = [];
       response.on("data", (piece: Buffer) => pieces.push(piece)).on("error", () => undefined);

@@ -10,10 +10,11 @@ import tls from "node:tls";
 import { expect, test } from "vitest";
 import { makeAuthority, makeServerCertificate } from "./x509.ts";
 
+const OPENSSL = "openssl";
 const DAY_MS = 86_400_000;
 const hasOpenssl = ((): boolean => {
   try {
-    execFileSync("openssl", ["version"]);
+    execFileSync(OPENSSL, ["version"]);
     return true;
   } catch {
     return false;
@@ -60,7 +61,7 @@ test.skipIf(!hasOpenssl)("OpenSSL finds nothing to object to, by its strict rule
     writeFileSync(path.join(dir, "ca.pem"), authority.certificate);
     writeFileSync(path.join(dir, "leaf.pem"), makeServerCertificate(authority, host, { days: 30 }).certificate);
     const said = execFileSync(
-      "openssl",
+      OPENSSL,
       ["verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", host, "-CAfile", "ca.pem", "leaf.pem"],
       {
         cwd: dir,
