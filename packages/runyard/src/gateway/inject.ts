@@ -192,8 +192,10 @@ function outgoingHeaders({ target, injected }: InjectedTunnel, request: Incoming
   const own = headersFor(injected, target).map(({ name, content }) => [name, content]);
   return {
     ...endToEndHeaders(request.headers),
-    // Whatever its method: else a body would go out without an end, and what is behind it as a request of its own.
+    // Whatever its method, and whatever was said to be for the proxy alone: else a body would go out without an end, and what is in it as
+    // a request of its own.
     ...(bodyOf(request) === "chunked" && { "transfer-encoding": "chunked" }),
+    ...(bodyOf(request) === "length" && { "content-length": request.headers["content-length"] }),
     ...(bodyOf(request) === "none" && !/^(?:GET|HEAD|OPTIONS|DELETE)$/.test(request.method ?? "") && { "content-length": "0" }),
     // Compressed bytes could not be looked through.
     "accept-encoding": "identity",
