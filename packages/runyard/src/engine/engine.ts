@@ -216,8 +216,8 @@ export function createEngine(options: EngineOptions) {
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const names = given.secrets ?? [];
-    const isIsolated = sandbox.isolation.network !== "none";
-    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id, isIsolated });
+    const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
+    await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id, ...within });
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
     const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {

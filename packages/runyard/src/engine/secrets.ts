@@ -54,19 +54,19 @@ export function createSecrets({ db, vault }: Pick<EngineOptions, "db" | "vault">
 }
 
 /**
- * Throws `unknown_secret` where a run is to be given a secret that there is none of for it, and `invalid_request` or
- * `sandbox_not_available` where it cannot be given them (core/header-secrets.ts).
+ * Throws `unknown_secret` where a run is to be given a secret that there is none of for it, and what core/header-secrets.ts
+ * says where it cannot be given them.
  */
 export async function requireSecrets(
   { db }: Pick<EngineOptions, "db">,
-  { isIsolated, ...wanted }: Parameters<typeof findSecrets>[1] & { readonly isIsolated: boolean },
+  { isIsolated, egressAllowed, ...wanted }: Parameters<typeof findSecrets>[1] & Parameters<typeof whyNotGiven>[1],
 ): Promise<void> {
   if (wanted.names.length === 0) return;
   const found = await findSecrets(db, wanted);
   const missing = wanted.names.filter((name) => !found.some((row) => row.name === name));
   const placed = found.map(({ name, ...row }) => ({ name, place: placeOf(row) }));
-  const why = whyNotGiven(placed, { isIsolated });
-  if (why !== null) throw new RunyardError(isIsolated ? "invalid_request" : "sandbox_not_available", why);
+  const why = whyNotGiven(placed, { isIsolated, egressAllowed });
+  if (why !== null) throw new RunyardError(why.code, why.message);
   if (missing.length === 0) return;
   const which = missing.length === 1 ? `no secret ${missing[0]}` : `no secrets ${missing.join(", ")}`;
   throw new RunyardError(
