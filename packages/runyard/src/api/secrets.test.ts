@@ -249,6 +249,17 @@ test("a run is not given two secrets for one header, nor one without a sandbox",
         /^The secrets FIRST and SECOND are both for the header authorization of api\.example\.com\./,
       ) as string,
     });
+    // What the organization does not allow its runs to reach, a secret does not open.
+    await client.organization.update({ egressAllowed: ["other.example.com"] });
+    await expect(client.runs.create({ ...run, secrets: ["FIRST"] })).rejects.toMatchObject({
+      code: "egress_not_allowed",
+      message: expect.stringContaining(
+        "The secret FIRST is for a header of api.example.com, which the organization does not allow",
+      ) as string,
+    });
+    await client.organization.update({ egressAllowed: ["*.example.com"] });
+    expect((await client.runs.create({ ...run, secrets: ["FIRST"] })).secrets).toEqual(["FIRST"]);
+    await client.organization.update({ egressAllowed: null });
   } finally {
     await door.close();
   }
