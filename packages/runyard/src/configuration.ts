@@ -34,6 +34,8 @@ export interface ServerConfiguration {
   readonly agentStartMs: number;
   /** Certificates, in PEM, of authorities that are trusted beside the system's; null: none. */
   readonly extraCertificates: string | null;
+  /** Directories with programs that sandboxes see beside the toolchains that are known: absolute, without anything that may hold secrets. */
+  readonly toolchains: readonly string[];
   /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
   readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
 }

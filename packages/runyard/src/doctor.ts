@@ -15,6 +15,7 @@ import type { Home } from "./home.ts";
 import { readProviders } from "./providers.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
+import { findHostToolchains, TOOLCHAINS_VARIABLE, toolchainsFromEnvironment } from "./sandbox/host-toolchains.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { findProgram, SYSTEM_PATH } from "./sandbox/toolchains.ts";
 import { connectError } from "./store/database/errors.ts";
@@ -26,7 +27,7 @@ import { findPackage, majorOf } from "./store/postgres/programs.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
-  readonly area: "system" | "isolation" | "database" | "agents" | "model" | "server";
+  readonly area: "system" | "isolation" | "toolchains" | "database" | "agents" | "model" | "server";
   readonly name: string;
   /** With a `problem` no run can start; `none` is something that may well be missing. */
   readonly state: "ok" | "warning" | "problem" | "none";
@@ -42,11 +43,13 @@ export interface LookOptions {
 
 const DATABASE_TIMEOUT_MS = 3_000;
 const PROGRAM_TIMEOUT_MS = 3_000;
+/** Of what is on PATH and sandboxes do not show, how much is listed one by one. */
+const MOST_HIDDEN = 12;
 
 /** Looks at what a server would stand on: isolation, database, agents. Starts nothing that stays, changes nothing. */
 export async function lookAround(options: LookOptions): Promise<Finding[]> {
   const [isolation, database, agents] = await Promise.all([lookAtIsolation(options), lookAtDatabase(options), lookAtAgents(options)]);
-  return [...isolation, ...database, ...agents];
+  return [...isolation, ...lookAtToolchains(options), ...database, ...agents];
 }
 
 async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
@@ -117,6 +120,30 @@ function lookAtLimits({ memory, cpus, pids }: KeptLimits): Finding {
   if (memory && cpus && pids) return finding("isolation", "limits", "ok", `${names(true)} of a run can be limited`);
   const advice = process.platform === "linux" ? LIMITS_ADVICE : "Watch what agents use: on this system Runyard cannot limit it.";
   return { ...finding("isolation", "limits", "warning", `${names(false)} of a run cannot be limited here`), advice };
+}
+
+/** What sandboxes show of the toolchains on PATH; nothing of them is executed. */
+function lookAtToolchains({ home, env }: LookOptions): Finding[] {
+  const userHome = env["HOME"] || homedir();
+  const search = { env, home: userHome, runyardHome: home.root };
+  const short = (place: string): string => (place.startsWith(`${userHome}/`) ? `~${place.slice(userHome.length)}` : place);
+  const node = finding("toolchains", "node", "ok", `${process.version} of the server at ${short(process.execPath)}`);
+  let further: readonly string[];
+  try {
+    further = toolchainsFromEnvironment(search);
+  } catch (error) {
+    const wrong = finding("toolchains", TOOLCHAINS_VARIABLE, "problem", "is not usable, so that `runyard up` refuses to start");
+    return [node, { ...wrong, advice: (error as Error).message }];
+  }
+  const { found, hidden } = findHostToolchains(search, further);
+  const seen = found.map(({ name, version, shown }) =>
+    finding("toolchains", name, "ok", `${version === null ? "" : `${version}: `}${shown.map(short).join(", ")}`),
+  );
+  const unseen = hidden
+    .slice(0, MOST_HIDDEN)
+    .map(({ place, reason }) => finding("toolchains", "not shown", "none", `${short(place)}: ${reason}`));
+  const rest = hidden.length - unseen.length;
+  return [node, ...seen, ...unseen, ...(rest > 0 ? [finding("toolchains", "not shown", "none", `and ${rest} more`)] : [])];
 }
 
 async function lookAtDatabase(options: LookOptions): Promise<Finding[]> {

@@ -1,5 +1,6 @@
 import { existsSync, linkSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { createHmac, randomBytes } from "node:crypto";
+import { homedir } from "node:os";
 import path from "node:path";
 import { RunyardError, type ServerStatus } from "@runyard/sdk/contract";
 import { answerProblem, cancelRequest, type NewRequest, permissionAnswer, questionAnswer } from "./agents/acp/conversation.ts";
@@ -35,7 +36,8 @@ import { type Runner, startRunner } from "./runner/runner.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { livingAttempts } from "./runner/left-behind.ts";
 import { killAttempt } from "./runner/let-go.ts";
-import { sandboxDriver } from "./sandbox/drivers.ts";
+import { sandboxDrivers } from "./sandbox/drivers.ts";
+import { findHostToolchains, toolchainsFromEnvironment } from "./sandbox/host-toolchains.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
@@ -89,6 +91,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
   const closeAll = async (): Promise<void> => {
     for (const close of closing.splice(0).toReversed()) await close();
   };
+  // Looked for once: what is installed later is seen by the next server.
+  const toolchains = findHostToolchains({ env: process.env, home: homedir(), runyardHome: home.root }, config.toolchains);
+  const sandboxDriver = sandboxDrivers(toolchains);
   const leaving = new AbortController();
   const draining = new AbortController();
   let leave = closeAll;
@@ -372,7 +377,7 @@ async function closeEndedRuns(gateway: Gateway, living: ReadonlySet<string>): Pr
   for (const id of runs.filter((run) => !living.has(run))) await gateway.closeRun(id);
 }
 
-export { livingAttempts };
+export { livingAttempts, toolchainsFromEnvironment };
 
 /** Ends what outlives a server: gateway, spawner and the embedded PostgreSQL. Returns whether there was anything to end. */
 export async function stopHost(home: Home): Promise<boolean> {

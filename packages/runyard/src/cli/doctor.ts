@@ -35,6 +35,7 @@ export const doctor = command("doctor", {
 const HEADINGS: Readonly<Record<Finding["area"], string>> = {
   system: "System",
   isolation: "Isolation",
+  toolchains: "Toolchains in sandboxes",
   database: "Database",
   agents: "Agents",
   model: "Model",

@@ -2,6 +2,7 @@ import { RunyardClient } from "@runyard/sdk";
 import { SERVER_ROLES, type ServerStatus } from "@runyard/sdk/contract";
 import { Option } from "commander";
 import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import {
   allowedHostsFromEnvironment,
   databaseUrlFromEnvironment,
@@ -28,7 +29,7 @@ import {
   timingsFromEnvironment,
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
-import type { RunningServer } from "../main.ts";
+import type { RunningServer, toolchainsFromEnvironment } from "../main.ts";
 import { extraCertificates, readLoginWays, readProviders } from "../providers.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -68,6 +69,8 @@ export const up = command("up", {
   RUNYARD_SECRETS_KEY
                     the key of secrets, where several servers share a database
   RUNYARD_HOME      where everything is kept (default: ~/.runyard)
+  RUNYARD_TOOLCHAINS
+                    directories with programs for sandboxes, with colons, beside those that are found by PATH
   RUNYARD_ALLOWED_HOSTS
                     names of a proxy in front of the server, with commas
 
@@ -118,14 +121,14 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   .action(async (options: UpOptions) => {
     // First: a part of the configuration is read from it.
     refuseUnusableHome(homeAt(defaultHomeRoot()));
-    const config = configurationOf(options, process.env);
+    const { startServer, toolchainsFromEnvironment } = await import("../main.ts");
+    const config = configurationOf(options, process.env, toolchainsFromEnvironment);
     refuseSecond(config.home);
     let ready = false;
     const onStop = options.onStop ?? onStopOf(process.env["RUNYARD_ON_STOP"] || ON_STOP[0]);
     const stopTimeout = options.stopTimeout ?? stopTimeoutOf(process.env["RUNYARD_STOP_TIMEOUT"] || String(DEFAULT_STOP_TIMEOUT));
     const signals = stopSignals(() => ready || say("Stopping as soon as the start is through…"));
     const paint = paintFor(process.stderr);
-    const { startServer } = await import("../main.ts");
     const server = await startServer(config, (message) => say(paint("dim", message))).catch((error: unknown) => {
       const full = explainFullDisk(config.home.root);
       throw full === null ? error : new CliError(full.message, { advice: full.advice });
@@ -186,7 +189,11 @@ function isolationWarning({ sandbox }: ServerStatus): string | null {
   return "agents run WITHOUT isolation: they can read and change whatever you can, this server's token included.";
 }
 
-function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConfiguration {
+function configurationOf(
+  options: UpOptions,
+  env: NodeJS.ProcessEnv,
+  readToolchains: typeof toolchainsFromEnvironment,
+): ServerConfiguration {
   const home = homeAt(defaultHomeRoot(env));
   const databaseUrl = understood(() => databaseUrlFromEnvironment(env), "Correct it, or leave it out to use the built-in PostgreSQL.");
   return {
@@ -212,6 +219,10 @@ function configurationOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConf
         "Correct it, or leave it out.",
       ),
     extraCertificates: understood(() => extraCertificates(env), "Correct it, or leave it out."),
+    toolchains: understood(
+      () => readToolchains({ env, home: homedir(), runyardHome: home.root }),
+      "Correct it, or leave it out: toolchains in the usual places are found by PATH.",
+    ),
     retention: retentionOf(options, env),
   };
 }

@@ -4,6 +4,7 @@ import type { BwrapSupport } from "./bwrap-probe.ts";
 import { bwrapWords, GATEWAY_PORT, HOME_INSIDE, WORKSPACE_INSIDE, wordsInside } from "./bwrap-words.ts";
 import { makeCgroups } from "./cgroup-make.ts";
 import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from "./driver.ts";
+import type { HostToolchains } from "./host-toolchains.ts";
 import { SYSTEM_PATH } from "./toolchains.ts";
 
 let support: Promise<BwrapSupport> | null = null;
@@ -29,7 +30,7 @@ async function probe(): Promise<SandboxProbe> {
   };
 }
 
-async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
+async function prepare(spec: SandboxSpec, toolchains: HostToolchains): Promise<PreparedSandbox> {
   const found = await findSupport();
   if (!found.available) throw new Error(found.reason);
   const { join, granted } = makeCgroups(spec.name, spec.limits);
@@ -38,7 +39,7 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
     launch: {
       argv: [found.program, "--args", "9", "--", ...wordsInside(spec)],
       env: {}, // what bwrap itself is given can be read inside, in /proc/1/environ
-      args: bwrapWords(spec, { disableUserNamespaces: found.disableUserNamespaces, filtersSyscalls: found.filter !== null }),
+      args: bwrapWords(spec, { disableUserNamespaces: found.disableUserNamespaces, filtersSyscalls: found.filter !== null, toolchains }),
       ...(found.filter !== null && { syscallFilter: found.filter }),
       ...(spec.limits.diskBytes !== null && { maxFileBytes: spec.limits.diskBytes }),
       join,
@@ -47,14 +48,16 @@ async function prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
 }
 
 /**
- * Isolates with bubblewrap: the system read-only, workspace and home writable, nothing else of the host;
- * loopback and the gateway, no other network; own processes only. Inside, the command is the user `agent`
- * (1000); outside, its files belong to the server's user.
+ * Isolates with bubblewrap: the system read-only, workspace and home writable, nothing else of the host but
+ * toolchains; loopback and the gateway, no other network; own processes only. Inside, the command is the user
+ * `agent` (1000); outside, its files belong to the server's user.
  */
-export const bwrapDriver: SandboxDriver = {
-  name: "bwrap",
-  probe,
-  pathsInside: () => ({ workspace: WORKSPACE_INSIDE, home: HOME_INSIDE }),
-  gatewayUrl: () => `http://127.0.0.1:${GATEWAY_PORT}`,
-  prepare,
-};
+export function bwrapDriver(toolchains: HostToolchains): SandboxDriver {
+  return {
+    name: "bwrap",
+    probe,
+    pathsInside: () => ({ workspace: WORKSPACE_INSIDE, home: HOME_INSIDE }),
+    gatewayUrl: () => `http://127.0.0.1:${GATEWAY_PORT}`,
+    prepare: (spec) => prepare(spec, toolchains),
+  };
+}

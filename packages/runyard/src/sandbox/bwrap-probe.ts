@@ -7,6 +7,7 @@ import { bwrapWords } from "./bwrap-words.ts";
 import { NO_LIMITS } from "./cgroup-grant.ts";
 import type { SandboxSpec } from "./driver.ts";
 import { syscallFilter } from "./seccomp.ts";
+import { NO_TOOLCHAINS } from "./host-toolchains.ts";
 import { findProgram, SYSTEM_PATH } from "./toolchains.ts";
 
 /** What bwrap can do on this machine. */
@@ -89,7 +90,13 @@ function tryOnce(program: string, { disableUserNamespaces, filter }: Means): Pro
     limits: NO_LIMITS,
     name: "probe",
   };
-  const words = [...bwrapWords(spec, { disableUserNamespaces, filtersSyscalls: filter !== null }), "--", "/bin/sh", "-c", "exit 0"];
+  const words = [
+    ...bwrapWords(spec, { disableUserNamespaces, filtersSyscalls: filter !== null, toolchains: NO_TOOLCHAINS }),
+    "--",
+    "/bin/sh",
+    "-c",
+    "exit 0",
+  ];
   return new Promise((resolve) => {
     const ignored = Array<"ignore">(5).fill("ignore");
     const child = spawn(program, words, { env: {}, timeout: PROBE_TIMEOUT_MS, stdio: ["ignore", "ignore", "pipe", ...ignored, "pipe"] });

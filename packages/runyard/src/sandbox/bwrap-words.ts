@@ -2,7 +2,8 @@ import { readdirSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Mount, SandboxSpec } from "./driver.ts";
-import { hostToolchains, pathInside, systemDirs } from "./toolchains.ts";
+import type { HostToolchains } from "./host-toolchains.ts";
+import { hostToolchains, isBelow, pathInside, systemDirs } from "./toolchains.ts";
 
 export const WORKSPACE_INSIDE = "/workspace";
 export const HOME_INSIDE = "/home/agent";
@@ -70,12 +71,18 @@ function showMount({ source, target, mode }: Mount): string[] {
   return [mode === "rw" ? "--bind" : "--ro-bind", source, target];
 }
 
+/** Those that are gone by now are left out: a server lives longer than many an installation. */
+function showToolchains(found: HostToolchains): string[] {
+  const own = hostToolchains().flatMap((toolchain) => toolchain.mounts);
+  const further = found.mounts.filter((mount) => !own.some(({ source }) => isBelow(mount.source, source)));
+  return [...own.flatMap(showMount), ...further.flatMap(({ source, target }) => ["--ro-bind-try", source, target])];
+}
+
 function showRun(spec: SandboxSpec): string[] {
   const { workspace, home } = spec.dirs;
   const mounts: Mount[] = [
     { source: workspace, target: WORKSPACE_INSIDE, mode: spec.writableWorkspace ? "rw" : "ro" },
     { source: home, target: HOME_INSIDE, mode: "rw" },
-    ...hostToolchains().flatMap((toolchain) => toolchain.mounts),
     ...spec.mounts,
   ];
   // The directory and not the socket, so that a new gateway is found behind the same door; connecting needs no write access to it.
@@ -89,9 +96,10 @@ function showRun(spec: SandboxSpec): string[] {
  */
 export function bwrapWords(
   spec: SandboxSpec,
-  options: { readonly disableUserNamespaces: boolean; readonly filtersSyscalls: boolean },
+  options: { readonly disableUserNamespaces: boolean; readonly filtersSyscalls: boolean; readonly toolchains: HostToolchains },
 ): string[] {
-  const env = { PATH: pathInside(hostToolchains()), ...spec.env };
+  const { toolchains } = options;
+  const env = { ...toolchains.env, PATH: pathInside(hostToolchains(), toolchains.path), ...spec.env };
   return [
     "--unshare-all",
     "--unshare-user",
@@ -119,6 +127,7 @@ export function bwrapWords(
     "/tmp",
     "--tmpfs",
     "/var/tmp",
+    ...showToolchains(toolchains),
     ...showRun(spec),
     // A server that runs as root lends its user to the sandbox, and /proc/sys asks for nothing but that user.
     "--remount-ro",

@@ -50,10 +50,13 @@ describe("a toolchain", () => {
     expect(resolveToolchain(file, home).mounts).toEqual([{ source: file, target: file, mode: "ro" }]);
   });
 
-  it("of Homebrew is shown with all that it links to", () => {
+  it("of Homebrew is shown with all that it links to, and without what services keep", () => {
     const file = program("linuxbrew/Cellar/node/22.1.0/bin/node");
-    const prefix = path.join(home, "linuxbrew");
-    expect(resolveToolchain(file, home).mounts).toEqual([{ source: prefix, target: prefix, mode: "ro" }]);
+    program("linuxbrew/var/db/data");
+    program("linuxbrew/etc/service.conf");
+    program("linuxbrew/lib/libnode.so");
+    const sources = resolveToolchain(file, home).mounts.map(({ source }) => path.relative(home, source));
+    expect(sources).toEqual(["linuxbrew/Cellar", "linuxbrew/lib"]);
   });
 });
 

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, realpathSync, statSync } from "node:
 import { homedir } from "node:os";
 import path from "node:path";
 import type { Mount } from "./driver.ts";
+import { TOOLCHAIN_LAYOUTS } from "./toolchain-layouts.ts";
 
 /** A program of the host, and what must be seen inside a sandbox for it to run there. */
 export interface Toolchain {
@@ -14,11 +15,11 @@ export interface Toolchain {
 }
 
 /** Directories of the system that every sandbox sees. */
-const SYSTEM_DIRS = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+export const SYSTEM_DIRS = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
 export const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-function isBelow(file: string, dir: string): boolean {
+export function isBelow(file: string, dir: string): boolean {
   return file === dir || file.startsWith(dir === "/" ? dir : `${dir}/`);
 }
 
@@ -41,10 +42,16 @@ function isShared(dir: string, home: string): boolean {
   return isBelow(home, dir) || dir === path.join(home, ".local") || path.dirname(dir) === "/";
 }
 
+/** What is shown of a layout at some place. */
+function partsOf(name: string, root: string): string[] {
+  const parts = TOOLCHAIN_LAYOUTS.find((layout) => layout.name === name)?.parts ?? [];
+  return parts.map((part) => path.join(root, part)).filter((part) => existsSync(part));
+}
+
 /** The directories or files that make up the installation of a program. */
 function installationOf(program: string, home: string): string[] {
   const cellar = program.indexOf("/Cellar/"); // Homebrew: everything links to everything below its prefix
-  if (cellar > 0) return [program.slice(0, cellar)];
+  if (cellar > 0) return partsOf("Homebrew", program.slice(0, cellar));
   const prefix = path.dirname(path.dirname(program));
   if (path.basename(path.dirname(program)) === "bin" && !isShared(prefix, home)) return [prefix];
   const modules = path.join(prefix, "lib", "node_modules");
@@ -64,10 +71,10 @@ export function hostToolchains(): Toolchain[] {
   return [resolveToolchain(process.execPath)];
 }
 
-/** PATH inside a sandbox: made of what is seen there. */
-export function pathInside(toolchains: readonly Toolchain[]): string {
-  const dirs = toolchains.map((toolchain) => toolchain.binDir).filter((dir) => !SYSTEM_PATH.includes(dir));
-  return [...new Set([...dirs, ...SYSTEM_PATH])].join(":");
+/** PATH inside a sandbox: made of what is seen there. `hostPath`: directories of the host, in its order. */
+export function pathInside(toolchains: readonly Toolchain[], hostPath: readonly string[] = []): string {
+  const dirs = toolchains.map((toolchain) => toolchain.binDir).filter((dir) => !SYSTEM_PATH.includes(dir) && !hostPath.includes(dir));
+  return [...new Set([...dirs, ...hostPath, ...SYSTEM_PATH])].join(":");
 }
 
 /** The system's directories as a sandbox must show them: real ones, and links with where they lead. */

@@ -187,6 +187,19 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     expect((await run(home, ["status"], { env: { NO_COLOR: "", FORCE_COLOR: "1" } })).stdout).toContain("\u001b[");
   });
 
+  test("`up` and `doctor` refuse a directory of programs that must not be shown", async () => {
+    const env = { RUNYARD_TOOLCHAINS: home.env["HOME"] ?? "/", HOME: home.env["HOME"] ?? "/" };
+    const problem = `RUNYARD_TOOLCHAINS: ${JSON.stringify(env.HOME)} cannot be shown in sandboxes: the home of this user is in it. Name the directory of one installation.`;
+    const refused = await run(home, ["up", "--port", "0"], { env });
+    expect(refused).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: `error: ${problem}\n  Correct it, or leave it out: toolchains in the usual places are found by PATH.\n`,
+    });
+    const { findings } = JSON.parse((await run(home, ["doctor", "--json"], { env })).stdout) as { findings: { name: string }[] };
+    expect(findings.find(({ name }) => name === "RUNYARD_TOOLCHAINS")).toMatchObject({ state: "problem", advice: problem });
+  });
+
   test("`up` takes the names of a proxy, and refuses what is no name", async () => {
     const refused = await run(home, ["up", "--port", "0"], { env: { RUNYARD_ALLOWED_HOSTS: "ok.example, https://no.example" } });
     expect(refused).toEqual({

@@ -121,6 +121,7 @@ const server = await startServer({
   agentStartMs: 300_000,
   memoryBudgetBytes: 64 * 1024 ** 3,
   extraCertificates: null,
+  toolchains: [],
   retention: { workspaceMs: null, recordingMs: null, diskBytes: null },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
