@@ -19,6 +19,7 @@ import { offeredBy, offersOf, type OfferSources } from "./engine/offers.ts";
 import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
+import type { WorkspaceHost } from "./engine/workspaces.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { keptRecordings } from "./gateway/kept-recordings.ts";
 import { openRecordings } from "./gateway/recordings.ts";
@@ -33,6 +34,7 @@ import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { watchRetention } from "./runner/retention.ts";
 import { type Runner, startRunner } from "./runner/runner.ts";
+import { openShell } from "./runner/shells.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { livingAttempts } from "./runner/left-behind.ts";
 import { killAttempt } from "./runner/let-go.ts";
@@ -173,6 +175,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     });
     closing.push(() => sweeper.close());
     let gateway: Gateway | null = null;
+    let workspaces: WorkspaceHost | null = null;
     const there = executes ? own : offeredBy(sweeper.alive, own);
     const engine = createEngine({
       db,
@@ -199,6 +202,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         },
       },
       changes: runChanges(git, home.cacheDir),
+      workspaces: () => workspaces,
       recordings: executes ? { runnerId, ...openRecordings(home.gatewayDir) } : null,
       carryOver,
       carryPlanned,
@@ -323,6 +327,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         draining: draining.signal,
         leaving: leaving.signal,
       };
+      workspaces = { runnerId, openShell: (run, wish) => openShell(context, run, wish) };
       return startRunner(context, runnerIdentity);
     }
   } catch (error) {

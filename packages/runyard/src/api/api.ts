@@ -24,6 +24,7 @@ import { sayRetryAfter } from "./rate-limit.ts";
 import { mountRoutes } from "./routes.ts";
 import { runHandlers } from "./runs.ts";
 import { socketHandler } from "./socket.ts";
+import { workspaceHandlers } from "./workspaces.ts";
 
 export interface ApiOptions {
   readonly engine: ApiEngine;
@@ -107,6 +108,7 @@ export function createApi(options: ApiOptions): Api {
       ...agentHandlers(engine),
       ...secretHandlers(engine),
       ...resultHandlers(engine),
+      ...workspaceHandlers(engine),
       ...loginHandlers(logins),
       ...docsHandlers({ credentials, version }),
       ...serverHandlers(engine, version),

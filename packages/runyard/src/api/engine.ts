@@ -17,6 +17,8 @@ import type {
   listRunsSchema,
   listSecretsSchema,
   ModelList,
+  OpenedShell,
+  openShellSchema,
   Organization,
   PlanList,
   RateLimit,
@@ -125,6 +127,8 @@ export interface ApiEngine {
   diff(principal: Principal, id: string): Promise<RunDiff>;
   /** A file as the run left it. */
   file(principal: Principal, id: string, path: string): Promise<Uint8Array>;
+  /** Prepares a shell in the run's sandbox, for whoever is at the server's machine. */
+  openShell(principal: Principal, id: string, wish: z.output<typeof openShellSchema>): Promise<OpenedShell>;
   listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage>;
   createAgent(principal: Principal, input: z.output<typeof createAgentSchema>): Promise<SavedAgent>;
   /** By its id or its name, here and below. */

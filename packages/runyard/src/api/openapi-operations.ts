@@ -29,6 +29,8 @@ import {
   loginLinkSchema,
   logPageSchema,
   modelListSchema,
+  openedShellSchema,
+  openShellSchema,
   organizationSchema,
   planListSchema,
   problemSchema,
@@ -111,6 +113,7 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   Secret: secretSchema,
   SecretPage: secretPageSchema,
   ModelList: modelListSchema,
+  OpenedShell: openedShellSchema,
   ServerStatus: serverStatusSchema,
   LoginLink: loginLinkSchema,
   Problem: problemSchema,
@@ -270,6 +273,16 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
       "below_isolation_floor",
       "rate_limited",
     ],
+  },
+  openShell: {
+    tag: "Runs",
+    description:
+      "Makes what `runyard shell` starts in the run's sandbox and workspace: no model, only the run's hosts, and no secrets unless they are asked for. Nothing runs yet: it is started at the server's machine, within half a minute, by whoever may read the server's home. The log tells who asked (`shell.opened`).",
+    body: openShellSchema,
+    bodyOptional: true,
+    status: 201,
+    answers: json(openedShellSchema),
+    errors: ["workspace_not_kept", "workspace_not_here", "sandbox_not_available"],
   },
   runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
   confirmPlan: {

@@ -97,7 +97,7 @@ describe("the document", () => {
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
       expect([name, operation.requestBody !== undefined]).toEqual([
         name,
-        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise)/.test(name),
+        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise|openShell)/.test(name),
       ]);
     }
   });
@@ -126,7 +126,7 @@ describe("the document", () => {
     };
     expect(body).toMatchObject({ required: ["task", "repositoryUrl"], additionalProperties: false });
     const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
-    expect(optional.map(({ operation }) => operation.operationId)).toEqual(["rejectRun", "confirmPlan", "rejectPlan"]);
+    expect(optional.map(({ operation }) => operation.operationId)).toEqual(["rejectRun", "openShell", "confirmPlan", "rejectPlan"]);
     const limit = operationOf("listRuns").parameters.find(({ name }) => name === "limit");
     expect(limit).toMatchObject({ in: "query", required: false, schema: { type: "integer", minimum: 1, maximum: 100, default: 20 } });
   });
@@ -206,6 +206,7 @@ describe("real answers", () => {
     const { id: waits } = (await dear.json()) as { id: string };
     expect((await look("runEvents", { id: waits })).status).toBe(200);
     expect((await look("rejectRun", { id: waits })).status).toBe(202);
+    expect((await look("openShell", { id }, { body: { command: ["ls"] } })).status).toBe(409);
     const run = await served.claim(id);
     await served.say(run, [
       { type: "message.completed", data: { messageId: "m", kind: "text", text: "Hello" } },

@@ -29,6 +29,7 @@ import { revise } from "./revise.ts";
 import { run } from "./run.ts";
 import { runs } from "./runs.ts";
 import { secrets } from "./secrets.ts";
+import { shell } from "./shell.ts";
 import { show } from "./show.ts";
 import { status } from "./status.ts";
 import { wrap } from "./text.ts";
@@ -49,6 +50,7 @@ const commands = [
   metrics,
   diff,
   files,
+  shell,
   pull,
   plan,
   confirm,

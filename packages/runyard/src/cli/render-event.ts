@@ -1,4 +1,4 @@
-import { decidedBy, type EventData, type RunEvent, ruleWords, secretUsedWords, spentWords } from "@runyard/sdk/contract";
+import { decidedBy, type EventData, type RunEvent, ruleWords, secretUsedWords, shellWords, spentWords } from "@runyard/sdk/contract";
 import { oneLine, type Paint, printable } from "./output.ts";
 import { renderApprovalEvent } from "./render-approval.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
@@ -95,6 +95,8 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
       return behind(paint("yellow", "!"), `four fifths of the budget are spent: ${spentWords(event.data)}`);
     case "budget.exceeded":
       return behind(paint("red", "!"), printable(event.data.message));
+    case "shell.opened":
+      return behind(paint("yellow", "!"), oneLine(shellWords(event.data)));
     case "log":
       return options.verbose ? behind(paint("dim", "|"), oneLine(event.data.text, 400)) : "";
     default:

@@ -69,6 +69,7 @@ import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { createUsage } from "./usage.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
+import { createWorkspaces, type WorkspaceHost } from "./workspaces.ts";
 
 /** What creating a run must know of the rooms that the engine does not import; main wires it. */
 export interface EngineOptions {
@@ -102,6 +103,8 @@ export interface EngineOptions {
   readonly changes: ChangeReader;
   /** Null: this server executes nothing, so nothing is recorded on its machine. */
   readonly recordings: RecordingReader | null;
+  /** Null: this server executes nothing, or is not ready for it yet. */
+  readonly workspaces: () => WorkspaceHost | null;
   /** What the next turn of a run goes on from. */
   readonly carryOver: (run: RunRow) => Carry;
   /** What a turn goes on from once somebody has decided about its plan. */
@@ -319,6 +322,7 @@ export function createEngine(options: EngineOptions) {
     ...createApprovals(options, load),
     ...createUsage(db, load),
     ...createMetrics(db, load),
+    ...createWorkspaces(options, load),
     ...createSettings(options),
     ...createSecrets(options),
     ...createSavedAgents(options),

@@ -61,8 +61,9 @@ export function createDoor(options: DoorOptions): Door {
   const passMcp = createMcpPass();
   const egress = createEgress({
     authenticate: (tokens) => authenticate(tokens, registry, 407),
-    onDenied: (run, denied) => options.recorder()?.denied(run.runId, denied),
     uses: createSecretUses((runId, use) => options.recorder()?.secretUsed(runId, use)),
+    // Whoever sits at a shell is told by the answer, and has no log of their own.
+    onDenied: (run, denied) => (run.egressOnly === true ? undefined : options.recorder()?.denied(run.runId, denied)),
     log,
   });
 
@@ -71,6 +72,8 @@ export function createDoor(options: DoorOptions): Door {
     if (isForProxy(request)) return await egress.forward(request, response);
     if (request.httpVersion !== "1.1") throw new Refusal(505, "http_version", { message: "Runyard's gateway speaks HTTP/1.1 only." });
     const run = authenticate(tokensOf(request, place.query), registry);
+    if (run.egressOnly === true)
+      throw new Refusal(403, "no_model", { message: "A shell reaches the hosts that its run may reach, and no model." });
     const { path } = place;
     if (path.startsWith(MCP_PATH)) return await passMcp(run, { path, request, response, body: await readBody(request) });
     if (request.method === "POST") {

@@ -137,6 +137,8 @@ export const registerRunSchema = z.strictObject({
   egressNetworks: z.array(z.string()).default([]),
   /** Headers that the gateway puts into requests of its programs, and what that takes. */
   injected: injectedSchema.optional(),
+  /** It has those hosts and nothing else: no model, no MCP server. Left out: it has them too. */
+  egressOnly: z.literal(true).optional(),
   /** Left out: it may spend what it wants. */
   budget: runBudgetSchema.optional(),
   /** Its agent calls with a login of its own, which goes out as it comes in, to this provider and to nobody else. Left out: with the providers' keys. */

@@ -82,6 +82,10 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSe
 /** By which programs find the way to hosts that the run may reach; what is on loopback, the gateway too, they ask directly. */
 function proxyEnv(row: RunRow, secrets: RunSecrets, { gatewayUrl, token }: ProfileContext): Readonly<Record<string, string>> {
   if (egressOf(row, secrets).length === 0 || row.spec.sandboxDriver === "process") return {};
+  return proxyVariables(gatewayUrl, token);
+}
+
+export function proxyVariables(gatewayUrl: string, token: string): Record<string, string> {
   const proxy = gatewayUrl.replace("://", `://run:${token}@`);
   const names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
   const none = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost" };

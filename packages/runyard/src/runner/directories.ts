@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync } from "node:fs";
 import path from "node:path";
 import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -6,7 +6,7 @@ import type { RunRow } from "../store/run-row.ts";
 /** Steps that can be done again, behind one whose outcome nobody knows. */
 export type RepeatableStep = "prepare" | "commit" | "plan-before" | "plan-after";
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
-export type StepName = RepeatableStep | `${RepeatableStep}-${2 | 3}` | "agent" | `verify-${number}-${number}`;
+export type StepName = RepeatableStep | `${RepeatableStep}-${2 | 3}` | "agent" | `verify-${number}-${number}` | `shell-${string}`;
 
 /** The names under which a step that can be repeated is done, in this order: further ones where the process that watched over it died. */
 export function namesOf(step: RepeatableStep): readonly StepName[] {
@@ -44,6 +44,14 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
 export function stepsOf(attemptRoot: string): string[] {
   const dir = path.join(attemptRoot, "steps");
   return existsSync(dir) ? readdirSync(dir).map((name) => path.join(dir, name)) : [];
+}
+
+/** The attempt whose workspace a run has on this machine, the newest first; null: there is none. */
+export function workspaceAttempt(home: Home, run: Pick<RunRow, "id" | "attempt" | "carry">): number | null {
+  const attempts = [run.attempt, ...(run.carry?.attempts ?? [])];
+  const isThere = (attempt: number): boolean =>
+    lstatSync(attemptDirs(home, { id: run.id, attempt }).workspace, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return attempts.find(isThere) ?? null;
 }
 
 /** The branch of the user's repository that holds what a run changed. */

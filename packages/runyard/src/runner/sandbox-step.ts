@@ -24,6 +24,8 @@ export interface SandboxStep {
   readonly isOwn?: boolean;
   /** Whether the step may reach the model through the gateway. */
   readonly network: boolean;
+  /** Whether it is attached to a person's terminal; default: it is not. */
+  readonly terminal?: boolean;
 }
 
 /** Makes a run's sandbox ready for a step, or fails the run with the reason. */
@@ -47,6 +49,7 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     writableWorkspace: step.isOwn !== false || permissionsOf(row).includes("write"),
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
+    ...(step.terminal === true && { terminal: true }),
   };
   const prepared = await driver.prepare(spec);
   requireFloor(row, { isolation, limits: keptLimits(prepared.granted) });

@@ -33,6 +33,8 @@ async function probe(): Promise<SandboxProbe> {
 async function prepare(spec: SandboxSpec, toolchains: HostToolchains): Promise<PreparedSandbox> {
   const found = await findSupport();
   if (!found.available) throw new Error(found.reason);
+  if (spec.terminal === true && found.filter === null)
+    throw new Error("a sandbox without a filter of system calls is given no terminal: what runs in it could type there");
   const { join, granted } = makeCgroups(spec.name, spec.limits);
   return {
     granted,

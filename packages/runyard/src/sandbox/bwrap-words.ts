@@ -106,7 +106,8 @@ export function bwrapWords(
     ...(options.disableUserNamespaces ? ["--disable-userns"] : []),
     ...(options.filtersSyscalls ? ["--seccomp", "8"] : []),
     "--die-with-parent",
-    "--new-session",
+    // Without it, a program could type into the terminal, but for the filter of system calls.
+    ...(spec.terminal === true && options.filtersSyscalls ? [] : ["--new-session"]),
     "--cap-drop",
     "ALL",
     "--uid",

@@ -28,6 +28,8 @@ export interface SandboxSpec {
   /** The directory that holds the gateway's public socket, or null for no network at all. */
   readonly gatewayDoorDir: string | null;
   readonly limits: Limits;
+  /** True: it stays in the session of whoever starts it, so that their terminal is its own. Only where system calls are filtered. */
+  readonly terminal?: boolean;
   /** Names the cgroup, for example `run_01k…-1-agent`: letters, digits, `-` and `_`. */
   readonly name: string;
 }

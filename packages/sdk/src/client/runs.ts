@@ -13,6 +13,7 @@ import { createPlans, type RunPlans } from "./plans.ts";
 import { createRecordings, type RunRecordings } from "./recordings.ts";
 import { createResults, type RunResults } from "./results.ts";
 import type { RequestOptions, Transport } from "./transport.ts";
+import { createWorkspaces, type RunWorkspaces } from "./workspaces.ts";
 
 /** A page of runs to `await`, or all runs from there on to iterate over. */
 export type RunList = Promise<RunPage> & AsyncIterable<Run>;
@@ -20,7 +21,7 @@ export type RunList = Promise<RunPage> & AsyncIterable<Run>;
 const JSON_TYPE = "application/json";
 
 /** Runs of the token's organization: `client.runs`. */
-export interface Runs extends RunResults, RunPlans, RunRecordings {
+export interface Runs extends RunResults, RunPlans, RunRecordings, RunWorkspaces {
   /**
    * Creates a run. Each call has a key (`idempotencyKey`, else one of its own) under which the server makes
    * one run and no more, so that it is safe to try again, and is. Give a key to repeat a call later, within
@@ -150,6 +151,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
     ...createResults(transport, idleMs),
     ...createPlans(transport),
     ...createRecordings(transport),
+    ...createWorkspaces(transport),
     get,
     events,
     create: async ({ idempotencyKey = newIdempotencyKey(), ...body }, options) => {

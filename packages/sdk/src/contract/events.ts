@@ -9,6 +9,7 @@ import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
 import { modelCallSchema } from "./usage.ts";
+import { workspaceEventSchemas } from "./workspaces.ts";
 
 const toolStatus = z.enum(["pending", "in_progress", "completed", "failed"]);
 const planEntry = z.object({
@@ -138,6 +139,7 @@ export const eventDataSchemas = {
   ...replayEventSchemas,
   ...budgetEventSchemas,
   ...approvalEventSchemas,
+  ...workspaceEventSchemas,
 } as const;
 
 export type EventType = keyof typeof eventDataSchemas;

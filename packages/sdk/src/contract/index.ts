@@ -28,3 +28,4 @@ export * from "./server.ts";
 export * from "./settings.ts";
 export * from "./status.ts";
 export * from "./usage.ts";
+export * from "./workspaces.ts";

@@ -199,6 +199,14 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     { type: "secret.used", data: { secret: "TOKEN", host: "api.example.com:8443", requests: 12 } },
     ["info", "runyard", "put the secret TOKEN into 12 requests to api.example.com:8443"],
   ],
+  [
+    { type: "shell.opened", data: { userId: "user_1", userName: "Ada", terminal: true, withSecrets: true } },
+    ["info", "runyard", "Ada opened a shell with the run's secrets in the workspace"],
+  ],
+  [
+    { type: "shell.opened", data: { userId: "user_1", terminal: false, withSecrets: false } },
+    ["info", "runyard", "user_1 opened a command in the workspace"],
+  ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],

@@ -3,6 +3,7 @@ import type { EventData, RunEvent } from "./events.ts";
 import { ruleWords } from "./permission-policy.ts";
 import type { PlanDecider } from "./plan.ts";
 import type { LogEntry } from "./results.ts";
+import { shellWords } from "./workspaces.ts";
 
 /**
  * What an event says to somebody who reads a run as a log, or null for one that says nothing new there:
@@ -49,6 +50,8 @@ function words(event: RunEvent): Words | null {
       return { level: "warning", source: "runyard", message: `refused to reach ${event.data.target}: ${event.data.reason}` };
     case "secret.used":
       return { level: "info", source: "runyard", message: secretUsedWords(event.data) };
+    case "shell.opened":
+      return { level: "info", source: "runyard", message: shellWords(event.data) };
     case "replay.diverged":
       return { level: "warning", source: "runyard", message: divergenceWords(event.data) };
     case "budget.warned":

@@ -86,6 +86,12 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read a file as a run left it",
   },
+  openShell: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/shell",
+    policy: { scope: "agent:execute" },
+    summary: "Prepare a shell in a run's sandbox, for whoever is at the server's machine",
+  },
   runDiff: {
     method: "GET",
     path: "/v1/agent-runs/{id}/diff",

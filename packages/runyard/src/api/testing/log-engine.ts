@@ -127,6 +127,7 @@ export function createLogEngine(): LogEngine {
       find(principal, id);
       return { data: [], elsewhere: [] };
     },
+    openShell: async (principal, id) => ({ directory: `/runs/${find(principal, id).run.id}`, driver: "bwrap", egress: [] }),
     exchange: async (principal, id, exchangeId) => {
       find(principal, id);
       return blankExchange(exchangeId);

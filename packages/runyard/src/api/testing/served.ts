@@ -166,6 +166,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
   },
+  workspaces: () => null,
   recordings: null,
   carryOver: () => ({ attempts: [], head: null, published: null, sessionId: null, prompt: "before", lastWords: null }),
   carryPlanned,
