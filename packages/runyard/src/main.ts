@@ -35,6 +35,7 @@ import type { RunnerContext } from "./runner/context.ts";
 import { watchRetention } from "./runner/retention.ts";
 import { type Runner, startRunner } from "./runner/runner.ts";
 import { openShell } from "./runner/shells.ts";
+import { workspaceReader } from "./runner/workspace-files.ts";
 import { installRuntime, runtimeVersion } from "./runtime/index.ts";
 import { livingAttempts } from "./runner/left-behind.ts";
 import { killAttempt } from "./runner/let-go.ts";
@@ -327,7 +328,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         draining: draining.signal,
         leaving: leaving.signal,
       };
-      workspaces = { runnerId, openShell: (run, wish) => openShell(context, run, wish) };
+      workspaces = { runnerId, openShell: (run, wish) => openShell(context, run, wish), ...workspaceReader(home) };
       return startRunner(context, runnerIdentity);
     }
   } catch (error) {

@@ -42,6 +42,7 @@ import type {
   SecretPage,
   setSecretSchema,
   ServerStatus,
+  WorkspaceList,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
 
@@ -59,6 +60,11 @@ export interface StoredEvent {
   readonly type: string;
   /** The whole envelope as JSON on one line. */
   readonly json: string;
+}
+
+export interface WorkspaceBytes {
+  readonly size: number | null;
+  readonly bytes: AsyncGenerator<Uint8Array, void>;
 }
 
 export interface LogRead {
@@ -129,6 +135,11 @@ export interface ApiEngine {
   file(principal: Principal, id: string, path: string): Promise<Uint8Array>;
   /** Prepares a shell in the run's sandbox, for whoever is at the server's machine. */
   openShell(principal: Principal, id: string, wish: z.output<typeof openShellSchema>): Promise<OpenedShell>;
+  /** What a folder of its workspace holds, as it is now; a path is from the top, empty for the top. */
+  workspace(principal: Principal, id: string, path: string): Promise<WorkspaceList>;
+  /** Bytes of one file, and of a folder as a tar archive; `size` is null where it is not known. At least one piece has to be taken. */
+  workspaceFile(principal: Principal, id: string, path: string): Promise<WorkspaceBytes>;
+  workspaceArchive(principal: Principal, id: string, path: string): Promise<WorkspaceBytes>;
   listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage>;
   createAgent(principal: Principal, input: z.output<typeof createAgentSchema>): Promise<SavedAgent>;
   /** By its id or its name, here and below. */

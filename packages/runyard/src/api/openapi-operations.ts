@@ -54,6 +54,8 @@ import {
   serverHomeSchema,
   serverStatusSchema,
   setSecretSchema,
+  workspaceListSchema,
+  workspacePathSchema,
 } from "@runyard/sdk/contract";
 import { z } from "zod";
 
@@ -114,6 +116,7 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   SecretPage: secretPageSchema,
   ModelList: modelListSchema,
   OpenedShell: openedShellSchema,
+  WorkspaceList: workspaceListSchema,
   ServerStatus: serverStatusSchema,
   LoginLink: loginLinkSchema,
   Problem: problemSchema,
@@ -283,6 +286,31 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 201,
     answers: json(openedShellSchema),
     errors: ["workspace_not_kept", "workspace_not_here", "sandbox_not_available"],
+  },
+  runWorkspace: {
+    tag: "Runs",
+    description:
+      "What a folder of the workspace holds, tracked by git or not, while the run is at work or as long as its workspace is kept. Links are not followed, here and below.",
+    query: workspacePathSchema,
+    status: 200,
+    answers: json(workspaceListSchema),
+    errors: ["file_not_found", "workspace_not_kept", "workspace_not_here"],
+  },
+  workspaceFile: {
+    tag: "Runs",
+    description: "Byte for byte, up to 2 GiB. Where it becomes shorter while it is read, the answer breaks off.",
+    status: 200,
+    answers: { "application/octet-stream": "bytes" },
+    errors: ["file_not_found", "file_too_large", "file_not_readable", "workspace_not_kept", "workspace_not_here"],
+  },
+  workspaceArchive: {
+    tag: "Runs",
+    description:
+      "Files, folders, and links as links, with paths that begin in the folder; pipes, sockets and devices are left out. Up to 2 GiB in 200,000 entries. What cannot be read to its end breaks off, without the two blocks of zeros that end an archive.",
+    query: workspacePathSchema,
+    status: 200,
+    answers: { "application/x-tar": "bytes" },
+    errors: ["file_not_found", "file_too_large", "file_not_readable", "workspace_not_kept", "workspace_not_here"],
   },
   runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
   confirmPlan: {

@@ -207,6 +207,9 @@ describe("real answers", () => {
     expect((await look("runEvents", { id: waits })).status).toBe(200);
     expect((await look("rejectRun", { id: waits })).status).toBe(202);
     expect((await look("openShell", { id }, { body: { command: ["ls"] } })).status).toBe(409);
+    expect((await look("runWorkspace", { id })).status).toBe(409);
+    expect((await look("workspaceFile", { id, path: "a" })).status).toBe(409);
+    expect((await look("workspaceArchive", { id })).status).toBe(409);
     const run = await served.claim(id);
     await served.say(run, [
       { type: "message.completed", data: { messageId: "m", kind: "text", text: "Hello" } },

@@ -35,8 +35,13 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
 }
 
 /** The file that the path names, as git names it: from the top, with slashes, and never a way up. */
-function filePathOf(c: ApiContext): string {
-  const raw = /^\/v1\/agent-runs\/[^/]*\/files\/(.*)$/s.exec(new URL(c.req.url).pathname)?.[1] ?? "";
+export function filePathOf(c: ApiContext, below: "files" | "workspace" = "files"): string {
+  const { pathname } = new URL(c.req.url);
+  const raw = /^\/v1\/agent-runs\/[^/]*\/(files|workspace)\/(.*)$/s.exec(pathname);
+  return checkedPath(raw?.[1] === below ? (raw[2] ?? "") : "");
+}
+
+function checkedPath(raw: string): string {
   const path = decoded(raw);
   const isPath = path !== null && path.length <= MAX_PATH_CHARS && !path.includes("\0") && path.split("/").every(isName);
   if (!isPath) {

@@ -1,4 +1,4 @@
-import { isTerminal, type OpenedShell, type openShellSchema, RunyardError } from "@runyard/sdk/contract";
+import { isTerminal, type OpenedShell, type openShellSchema, RunyardError, type WorkspaceList } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import { personOf } from "../store/answer-permission.ts";
 import { appendEvent } from "../store/append-event.ts";
@@ -9,11 +9,23 @@ import type { Principal } from "./identity.ts";
 
 export type ShellWish = z.output<typeof openShellSchema>;
 
+/** Bytes that are read as they are taken. Whoever gets them takes at least one piece, or their files stay open. */
+export interface WorkspaceBytes {
+  /** Null: nobody knows before the end. */
+  readonly size: number | null;
+  /** Throws where they cannot be read to the end. */
+  readonly bytes: AsyncGenerator<Uint8Array, void>;
+}
+
 /** The workspaces that this server's machine keeps; main wires it. Null where a run has none here. */
 export interface WorkspaceHost {
   readonly runnerId: string;
   /** Throws RunyardError `sandbox_not_available`. */
   openShell(run: RunRow, wish: ShellWish): Promise<OpenedShell | null>;
+  /** Names from the top; none: the top. Throws RunyardError `file_not_found`, like the next two, which throw `file_too_large` and `file_not_readable` too. */
+  list(run: RunRow, path: readonly string[]): Promise<WorkspaceList | null>;
+  file(run: RunRow, path: readonly string[]): Promise<WorkspaceBytes | null>;
+  archive(run: RunRow, path: readonly string[]): Promise<WorkspaceBytes | null>;
 }
 
 /** What people do with the workspaces of runs. */
@@ -47,7 +59,26 @@ export function createWorkspaces(options: EngineOptions, load: (orgId: string, r
       wakes.notify(runId);
       return opened;
     },
+
+    /** What a folder of a run's workspace holds, as it is now. `path`: from the top, with slashes; empty: the top. */
+    workspace(principal: Principal, runId: string, path: string): Promise<WorkspaceList> {
+      return inWorkspace(principal, runId, (host, run) => host.list(run, namesOf(path)));
+    },
+
+    /** A file of a run's workspace as it is now, whatever git thinks of it. */
+    workspaceFile(principal: Principal, runId: string, path: string): Promise<WorkspaceBytes> {
+      return inWorkspace(principal, runId, (host, run) => host.file(run, namesOf(path)));
+    },
+
+    /** A folder of it, as a tar archive. */
+    workspaceArchive(principal: Principal, runId: string, path: string): Promise<WorkspaceBytes> {
+      return inWorkspace(principal, runId, (host, run) => host.archive(run, namesOf(path)));
+    },
   };
+}
+
+function namesOf(path: string): string[] {
+  return path === "" ? [] : path.split("/");
 }
 
 function notKept(run: RunRow): RunyardError {

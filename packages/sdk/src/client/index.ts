@@ -9,4 +9,4 @@ export type { RunList, Runs } from "./runs.ts";
 export type { SecretList, Secrets } from "./secrets.ts";
 export type { OrganizationSettings, Repositories, RepositoryList } from "./settings.ts";
 export type { RequestOptions } from "./transport.ts";
-export type { RunWorkspaces } from "./workspaces.ts";
+export type { DownloadOptions, RunWorkspaces } from "./workspaces.ts";

@@ -1,10 +1,38 @@
-import type { OpenedShell, OpenShellRequest } from "../contract/workspaces.ts";
+import type { OpenedShell, OpenShellRequest, WorkspaceList } from "../contract/workspaces.ts";
 import { checked } from "./answers.ts";
+import { connectionError } from "./connection.ts";
+import { RunyardApiError } from "./errors.ts";
 import { pathOf } from "./paths.ts";
-import type { RequestOptions, Transport } from "./transport.ts";
+import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
+import { startDeadline } from "./wait.ts";
 
-/** A run's workspace, as `client.runs` has it. */
+export interface DownloadOptions {
+  /** Ends it; the loop then throws the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A run's workspace, as `client.runs` has it: while the run is at work, or as long as its workspace is kept. */
 export interface RunWorkspaces {
+  /**
+   * What a folder of a run's workspace holds, tracked by git or not, as it is now.
+   *
+   * @param path from the top of the workspace, for example `dist`; default: the top
+   */
+  workspace(id: string, path?: string, options?: RequestOptions): Promise<WorkspaceList>;
+
+  /**
+   * A file of a run's workspace, piece by piece. It is not tried again after an error; a file that breaks off throws.
+   *
+   * @example
+   * ```ts
+   * for await (const piece of client.runs.workspaceFile(run.id, "dist/app.js")) process.stdout.write(piece);
+   * ```
+   */
+  workspaceFile(id: string, path: string, options?: DownloadOptions): AsyncGenerator<Uint8Array, void>;
+
+  /** A folder of a run's workspace as a tar archive, piece by piece; default: all of it. */
+  workspaceArchive(id: string, path?: string, options?: DownloadOptions): AsyncGenerator<Uint8Array, void>;
+
   /**
    * Prepares a shell, or a command, in a run's sandbox and workspace. It is started on the server's machine and by its
    * user only: `runyard shell` does both. It is not tried again after an error.
@@ -17,17 +45,46 @@ export interface RunWorkspaces {
   openShell(id: string, wish?: OpenShellRequest, options?: RequestOptions): Promise<OpenedShell>;
 }
 
+/** For how long nothing may come: a large folder is looked through before its first byte. */
+const SILENCE_MS = 120_000;
+const JSON_TYPE = "application/json";
+
 export function createWorkspaces(transport: Transport): RunWorkspaces {
+  const folder = (path: string | undefined): Pick<ApiRequest, "query"> => (path === undefined ? {} : { query: { path } });
+  const get = (path: string, accept: string) => ({ method: "GET", path, accept, repeatable: true }) as const;
   return {
+    workspace: async (id, path, options) => {
+      const request = { ...get(pathOf("runWorkspace", { id }), JSON_TYPE), ...folder(path) };
+      return checked(await transport.json(request, options), { data: "array", truncated: "boolean" }) as WorkspaceList;
+    },
+    workspaceFile: (id, path, options) =>
+      download(transport, get(pathOf("workspaceFile", { id, path }), "application/octet-stream"), options),
+    workspaceArchive: (id, path, options) =>
+      download(transport, { ...get(pathOf("workspaceArchive", { id }), "application/x-tar"), ...folder(path) }, options),
     openShell: async (id, wish = {}, options) => {
-      const request = {
-        method: "POST",
-        path: pathOf("openShell", { id }),
-        accept: "application/json",
-        body: wish,
-        repeatable: false,
-      } as const;
+      const request = { method: "POST", path: pathOf("openShell", { id }), accept: JSON_TYPE, body: wish, repeatable: false } as const;
       return checked(await transport.json(request, options), { directory: "string", driver: "string", egress: "array" }) as OpenedShell;
     },
   };
+}
+
+/** An answer's body as it comes, for as long as something comes. */
+async function* download(transport: Transport, request: ApiRequest, { signal }: DownloadOptions = {}): AsyncGenerator<Uint8Array, void> {
+  const deadline = startDeadline(SILENCE_MS, signal);
+  try {
+    const reader = (await transport.open(request, deadline)).body?.getReader();
+    for (;;) {
+      deadline.touch();
+      const piece = await reader?.read();
+      if (piece?.value === undefined) return;
+      // The time that the caller takes is not silence of the server.
+      deadline.hold();
+      yield piece.value;
+    }
+  } catch (error) {
+    if (RunyardApiError.is(error) || signal?.aborted) throw error;
+    throw connectionError(transport.config.baseUrl, error, deadline.expired() ? SILENCE_MS : undefined);
+  } finally {
+    deadline.end();
+  }
 }

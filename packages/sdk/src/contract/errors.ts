@@ -31,6 +31,7 @@ export const API_ERRORS = {
   nothing_recorded: { status: 409, retryable: false, title: "No model call of this run is recorded" },
   recording_not_here: { status: 409, retryable: false, title: "The recording is on another machine" },
   workspace_not_kept: { status: 409, retryable: false, title: "The run has no workspace" },
+  file_not_readable: { status: 409, retryable: false, title: "The server may not read the file" },
   workspace_not_here: { status: 409, retryable: false, title: "The workspace is on another machine" },
   not_for_replays: { status: 409, retryable: false, title: "A replay cannot do that" },
   payload_too_large: { status: 413, retryable: false, title: "The body is too large" },

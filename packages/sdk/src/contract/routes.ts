@@ -92,6 +92,24 @@ export const ROUTES = {
     policy: { scope: "agent:execute" },
     summary: "Prepare a shell in a run's sandbox, for whoever is at the server's machine",
   },
+  runWorkspace: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/workspace",
+    policy: { scope: "agent:read" },
+    summary: "List a folder of a run's workspace, as it is now",
+  },
+  workspaceFile: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/workspace/{path}",
+    policy: { scope: "agent:read" },
+    summary: "Read a file of a run's workspace, as it is now",
+  },
+  workspaceArchive: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/archive",
+    policy: { scope: "agent:read" },
+    summary: "Read a folder of a run's workspace, as a tar archive",
+  },
   runDiff: {
     method: "GET",
     path: "/v1/agent-runs/{id}/diff",

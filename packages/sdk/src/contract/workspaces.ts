@@ -32,6 +32,39 @@ export const openedShellSchema = z.object({
 });
 export type OpenedShell = z.infer<typeof openedShellSchema>;
 
+/** The query `path` of `GET /v1/agent-runs/{id}/workspace` and of `…/archive`. */
+export const workspacePathSchema = z.strictObject({
+  path: z
+    .string()
+    .max(4_096)
+    .refine((path) => path === "" || path.split("/").every((name) => name !== "" && name !== "." && name !== ".."), {
+      message: "must be a path from the top of the workspace, without . and .. in it",
+    })
+    .default("")
+    .describe("A folder, from the top of the workspace; default: all of it."),
+});
+
+/** Something in a workspace. */
+export const workspaceEntrySchema = z.object({
+  /** From the top of the workspace. */
+  path: z.string(),
+  /** `other`: a pipe, a socket or a device, which has no content. */
+  type: z.enum(["file", "directory", "link", "other"]),
+  /** Bytes of a file; null for anything else. */
+  size: z.number().int().nullable(),
+  modifiedAt: z.iso.datetime(),
+  executable: z.boolean(),
+});
+export type WorkspaceEntry = z.infer<typeof workspaceEntrySchema>;
+
+/** Answer of `GET /v1/agent-runs/{id}/workspace`: what a folder holds, by name; of a file, that file. */
+export const workspaceListSchema = z.object({
+  data: z.array(workspaceEntrySchema),
+  /** It holds more than the server lists. */
+  truncated: z.boolean(),
+});
+export type WorkspaceList = z.infer<typeof workspaceListSchema>;
+
 /** Events of a run's log that tell of its workspace. */
 export const workspaceEventSchemas = {
   /** Somebody opened a shell, or ran a command, in the run's workspace. */

@@ -128,6 +128,12 @@ export function createLogEngine(): LogEngine {
       return { data: [], elsewhere: [] };
     },
     openShell: async (principal, id) => ({ directory: `/runs/${find(principal, id).run.id}`, driver: "bwrap", egress: [] }),
+    workspace: async (principal, id) => {
+      find(principal, id);
+      return { data: [], truncated: false };
+    },
+    workspaceFile: async (principal, id) => bytesOf(`<script>alert("${find(principal, id).run.task}")</script>`),
+    workspaceArchive: async (principal, id) => ({ ...bytesOf(find(principal, id).run.task), size: null }),
     exchange: async (principal, id, exchangeId) => {
       find(principal, id);
       return blankExchange(exchangeId);
@@ -336,4 +342,14 @@ function noApproval(run: Run): never {
 /** Runs of this engine make no plans. */
 function noPlan(run: Run): never {
   throw new RunyardError("plan_not_open", `No plan of run ${run.id} waits for a decision.`);
+}
+
+function bytesOf(text: string) {
+  const bytes = Buffer.from(text);
+  return {
+    size: bytes.length,
+    bytes: (async function* () {
+      yield bytes;
+    })(),
+  };
 }
