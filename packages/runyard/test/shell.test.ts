@@ -6,6 +6,7 @@ import type { Run } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
 import { runAtTerminal } from "../src/cli/testing/terminal.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { isShimAlive } from "../src/sandbox/run-directory.ts";
 import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { publishedProgram } from "../src/testing/published.ts";
@@ -124,6 +125,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a shell of a run" 
     const child = await start(run.id, "--with-secrets", "--", "sh", "-c", `${script}; exec sleep 1000`);
     const said = await new Promise<string>((resolve) => child.stdout?.once("data", (text: Buffer) => resolve(text.toString())));
     expect(said).toBe("[very-secret-value]\n");
+    expect(shellsOf(run).some(isShimAlive)).toBe(true); // by this, nobody cleans up its workspace
     expect(shellsOf(run).filter((dir) => readdirSync(dir).includes("pid") && existsSync(path.join(dir, "args")))).toEqual([]);
     expect(processesWith("very-secret-value")).toEqual([]);
     child.kill("SIGTERM");

@@ -32,6 +32,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a run's workspace"
     ]);
     expect((await files(id, "-w")).stdout).toMatch(/ 4 bytes +untracked\n/);
 
+    expect((await files(id, "-w", "dist/deep/data")).stdout).toBe("a\0b");
     const folder = await files(id, "--workspace", "dist/", "-o", at("copy"), "--json");
     expect(JSON.parse(folder.stdout)).toEqual({ output: at("copy"), files: 2, bytes: 9, skipped: ["out"] });
     expect(readdirSync(at("copy")).sort()).toEqual(["app.js", "deep", "link"]);

@@ -1,13 +1,13 @@
 import { spawn, type StdioOptions } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
+import path from "node:path";
 import type { Duplex } from "node:stream";
 import { CliError } from "./exit-codes.ts";
 
 /**
  * Becomes the command of a run directory, with the terminal (or whatever it has) as it is: what a shim does, without a
- * journal. It joins the control groups, says who it is, and keeps `alive` and `err` open, by which the server knows that
- * it lives and finds it. INT and QUIT are for the program inside, and not for what is around it.
+ * journal. It joins the control groups and says who it is. INT and QUIT are for the program inside, and not for what is around it.
  */
 const ATTACH = `umask 077
 cd "$1" || exit 98
@@ -18,7 +18,7 @@ set +C
 while IFS= read -r procs; do
   { echo 0 >"$procs"; } 2>/dev/null || echo "runyard: its limits are not kept: $procs cannot be joined" >&2
 done <join
-mkfifo alive && exec 5<>alive 6>>err || refuse "its directory cannot be written"
+mkfifo alive || refuse "its directory cannot be written"
 read -r boot </proc/sys/kernel/random/boot_id && read -r stat </proc/$$/stat || refuse "/proc is not there"
 set -- \${stat##*) }; shift 19
 echo "$$ $1 $boot" >pid || refuse "its directory cannot be written"
@@ -71,7 +71,16 @@ export async function attach(directory: string): Promise<number> {
   });
   const handshake = (child.stdio as readonly unknown[])[HANDSHAKE] as Duplex;
   // bwrap and its first process are there by now, and the kernel ends both with this one.
-  handshake.once("data", () => handshake.write("go\n"));
+  let held: number[] = [];
+  handshake.once("data", () => {
+    try {
+      // By these the server knows that it lives, and finds whom to end: bwrap keeps nothing open itself.
+      held = [openSync(path.join(directory, "alive"), "r+"), openSync(path.join(directory, "err"), "a")];
+      handshake.write("go\n");
+    } catch {
+      endChild(); // it was ended before it began
+    }
+  });
   handshake.on("error", () => undefined);
   const endChild = (): void => void child.kill("SIGKILL");
   const nothing = (): void => undefined;
@@ -90,5 +99,6 @@ export async function attach(directory: string): Promise<number> {
   } finally {
     for (const [signal, act] of signals) process.off(signal, act);
     handshake.destroy();
+    for (const fd of held.toReversed()) closeSync(fd); // once `alive` is let go of, whoever holds `err` is ended
   }
 }

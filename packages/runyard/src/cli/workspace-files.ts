@@ -16,7 +16,7 @@ export interface Wanted {
   readonly json: boolean;
 }
 
-/** Lists or fetches what is in a run's workspace; `show` writes a file's content to stdout. */
+/** Lists or fetches what is in a run's workspace; `show` writes a file's content to a terminal. */
 export async function workspaceFiles(client: RunyardClient, wanted: Wanted, show: (content: Uint8Array) => void): Promise<void> {
   const { id, output, json } = wanted;
   const list = await client.runs.workspace(id, wanted.path);
@@ -24,7 +24,10 @@ export async function workspaceFiles(client: RunyardClient, wanted: Wanted, show
   const isFile = list.data.length === 1 && only !== undefined && only.path === wanted.path && only.type !== "directory";
   if (output === null) {
     if (!isFile || json) return showList(list, json);
-    return show(await collect(client.runs.workspaceFile(id, wanted.path)));
+    const pieces = client.runs.workspaceFile(id, wanted.path);
+    if (process.stdout.isTTY) return show(await collect(pieces));
+    for await (const piece of pieces) await new Promise((resolve) => process.stdout.write(piece, resolve));
+    return;
   }
   const isFolder = statSync(output, { throwIfNoEntry: false })?.isDirectory() ?? false;
   if (isFile) {

@@ -6,7 +6,7 @@ import { egressPatterns } from "../core/egress.ts";
 import { newId } from "../engine/ids.ts";
 import type { ShellWish } from "../engine/workspaces.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
-import { isSameProcess, makeRunDirectory, readShimPid } from "../sandbox/run-directory.ts";
+import { isSameProcess, isShimAlive, makeRunDirectory, readShimPid } from "../sandbox/run-directory.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { pathsInside, proxyVariables } from "./agent-launch.ts";
 import { knownState } from "./attempt-state.ts";
@@ -123,7 +123,7 @@ async function watchShell(ctx: RunnerContext, dir: string, closeWay: () => Promi
   const wait = (): Promise<unknown> => sleep(LOOK_MS, undefined, { signal: ctx.leaving, ref: false }).catch(() => undefined);
   while (!ctx.leaving.aborted && readShimPid(dir) === null && performance.now() < end) await wait();
   const shell = readShimPid(dir);
-  while (!ctx.leaving.aborted && shell !== null && isSameProcess(shell)) await wait();
+  while (!ctx.leaving.aborted && shell !== null && (isSameProcess(shell) || isShimAlive(dir))) await wait();
   if (ctx.leaving.aborted) return;
   try {
     await closeWay();
