@@ -25,6 +25,7 @@ import { benchRead } from "./read.ts";
 import { benchSandbox } from "./sandbox.ts";
 import { benchStart } from "./start.ts";
 import { benchStore } from "./store.ts";
+import { benchWorkspace } from "./workspace.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   start: benchStart,
@@ -41,6 +42,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   agents: benchAgents,
   gateway: benchGateway,
   sandbox: benchSandbox,
+  workspace: benchWorkspace,
 };
 const README = fileURLToPath(new URL("./README.md", import.meta.url));
 const MARKERS = ["<!-- figures begin -->", "<!-- figures end -->"] as const;

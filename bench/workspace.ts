@@ -1,0 +1,89 @@
+// How long a run waits for its workspace: made of the cache beside a plain clone, and of a snapshot beside its set-up.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { RunEvent, SetupRequest } from "@runyard/sdk/contract";
+import type { BenchContext } from "./lib/bench.ts";
+import { type BenchHome, type BenchServer, withHome } from "./lib/home.ts";
+import { makeLargeRepository } from "./lib/large-repository.ts";
+import { ms, ratioAtLeast, type Row } from "./lib/report.ts";
+import { createRun, followRun, trivialRun } from "./lib/runs.ts";
+import { interleave, medianOf } from "./lib/stats.ts";
+
+const HISTORY = { commits: 10_000, files: 3_000, bytes: 20_000 };
+/** Files of the package that set-up installs, and bytes of each: a usual folder of dependencies. */
+const PACKAGE = { files: 6_900, bytes: 17_000 };
+
+export async function benchWorkspace(context: BenchContext): Promise<Row[]> {
+  return withHome(context.program, (home) => measure(context, home));
+}
+
+async function measure(context: BenchContext, home: BenchHome): Promise<Row[]> {
+  const root = path.dirname(home.home.root);
+  context.say("workspace: making a large history");
+  const more = { ".gitignore": "node_modules/\n", ...packageFiles(path.join(root, "package"), context.count(PACKAGE.files)) };
+  const large = await makeLargeRepository(root, { ...HISTORY, commits: context.count(HISTORY.commits), more });
+  const server = await home.up();
+  const setup: SetupRequest = { commands: ["npm ci --offline --no-audit --no-fund"] };
+  const keyed: SetupRequest = { ...setup, cacheKey: "bench" };
+  // The first one fills the cache, and makes the snapshot.
+  await prepared(server, large, keyed);
+  const clone = path.join(root, "clone");
+  const measured = await interleave(context.rounds, {
+    clone: async () => {
+      rmSync(clone, { recursive: true, force: true });
+      const begunAt = performance.now();
+      execFileSync("git", ["clone", "--quiet", `file://${large}`, clone]);
+      return { ready: performance.now() - begunAt, setup: Number.NaN };
+    },
+    warm: () => prepared(server, large),
+    setup: () => prepared(server, large, setup),
+    hit: () => prepared(server, large, keyed),
+  });
+  const of = (name: keyof typeof measured): number => medianOf(measured[name], (one) => one.ready);
+  const commands = medianOf(measured.setup, (one) => one.setup);
+  const extra = Math.max(of("hit") - of("warm"), 1);
+  const row = (item: string, candidate: number, floor: number, judge: number | null): Row => {
+    const ratio = floor / candidate;
+    const target = judge === null ? null : ratioAtLeast(judge, ratio);
+    return { bench: "workspace", item, candidate: ms(candidate), floor: ms(floor), ratio, target };
+  };
+  return [
+    row("claim to a workspace that is ready, of a warm cache; floor: git clone file://", of("warm"), of("clone"), 25),
+    row("the same of a snapshot; floor: with its set-up (npm ci)", of("hit"), of("setup"), null),
+    row("of it, what the snapshot adds to the checkout; floor: the commands of the set-up", extra, commands, 100),
+  ];
+}
+
+interface Prepared {
+  /** Milliseconds from the claim to a sandbox that is ready, by the times in the log. */
+  readonly ready: number;
+  /** Of it, what the commands of the set-up took. */
+  readonly setup: number;
+}
+
+async function prepared(server: BenchServer, repository: string, setup?: SetupRequest): Promise<Prepared> {
+  const request = { ...trivialRun({ repository, agent: "sh", driver: "bwrap" }), ...(setup !== undefined && { setup }) };
+  const events = await followRun(server, (await createRun(server, request)).id);
+  const at = (type: RunEvent["type"]): number => Date.parse(events.find((event) => event.type === type)?.at ?? "");
+  const took = events.map((event) => (event.type === "setup.finished" ? (event.data.durationMs ?? 0) : 0));
+  return { ready: at("sandbox.ready") - at("run.started"), setup: took.reduce((sum, one) => sum + one, 0) };
+}
+
+/** A project with one dependency, which it holds as an archive: installing it needs no network. */
+function packageFiles(dir: string, files: number): Record<string, Buffer> {
+  const dependency = path.join(dir, "dependency");
+  for (let index = 0; index < files; index += 1) {
+    const folder = path.join(dependency, "lib", `part-${index % 90}`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(path.join(folder, `file-${index}.js`), `// ${index}\n`.repeat(Math.ceil(PACKAGE.bytes / 8)));
+  }
+  writeFileSync(path.join(dependency, "package.json"), JSON.stringify({ name: "dependency", version: "1.0.0" }));
+  const npm = (cwd: string, ...words: string[]): void => void execFileSync("npm", words, { cwd, stdio: "ignore" });
+  npm(dir, "pack", "./dependency");
+  const project = { name: "project", version: "1.0.0", dependencies: { dependency: "file:dependency-1.0.0.tgz" } };
+  writeFileSync(path.join(dir, "package.json"), JSON.stringify(project));
+  npm(dir, "install", "--package-lock-only", "--offline", "--no-audit", "--no-fund");
+  const names = ["package.json", "package-lock.json", "dependency-1.0.0.tgz"];
+  return Object.fromEntries(names.map((name) => [name, readFileSync(path.join(dir, name))]));
+}
