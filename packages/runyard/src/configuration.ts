@@ -37,7 +37,12 @@ export interface ServerConfiguration {
   /** Directories with programs that sandboxes see beside the toolchains that are known: absolute, without anything that may hold secrets. */
   readonly toolchains: readonly string[];
   /** For how long what ended runs leave here is kept, in milliseconds, and how much of it, in bytes; null: without that limit. */
-  readonly retention: { readonly workspaceMs: number | null; readonly recordingMs: number | null; readonly diskBytes: number | null };
+  readonly retention: {
+    readonly workspaceMs: number | null;
+    readonly recordingMs: number | null;
+    readonly snapshotMs: number | null;
+    readonly diskBytes: number | null;
+  };
 }
 
 /** Waits, in milliseconds. */
@@ -85,6 +90,7 @@ export const DEFAULT_MAX_RUNS = 10;
 /** How many days the workspaces and the recordings of ended runs are kept. */
 export const DEFAULT_KEEP_WORKSPACES = 14;
 export const DEFAULT_KEEP_RECORDINGS = 30;
+export const DEFAULT_KEEP_SNAPSHOTS = 1;
 /** How long a server that stops waits for the runs in hand, in seconds. */
 export const DEFAULT_STOP_TIMEOUT = 600;
 const LONGEST_STOP_TIMEOUT = 86_400;

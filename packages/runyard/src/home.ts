@@ -33,6 +33,8 @@ export interface Home {
   readonly runsDir: string;
   /** Bare clones, one for each repository. */
   readonly cacheDir: string;
+  /** Snapshots of what set-up made, by their ids. */
+  readonly snapshotsDir: string;
   /** Run directories of short commands of the host (git); removed once read. */
   readonly stepsDir: string;
   readonly logsDir: string;
@@ -73,6 +75,7 @@ export function homeAt(root: string): Home {
     gatewayControlSocket: path.join(socketDir(root, "gateway/control"), "sock"),
     runsDir: below("runs"),
     cacheDir: below("cache"),
+    snapshotsDir: below("snapshots"),
     stepsDir: below("steps"),
     logsDir: below("logs"),
   };

@@ -228,7 +228,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const runner = lease === null ? null : await execute(lease);
     if (executes) {
       const { retention } = config;
-      void watchRetention({ db, home, retention, recordings: keptRecordings(home.gatewayDir), now: Date.now, log }, leaving.signal);
+      const recordings = keptRecordings(home.gatewayDir);
+      void watchRetention({ db, wakes, home, runnerId, retention, recordings, now: Date.now, log }, leaving.signal);
     }
     void watchDuePlans({ db, wakes, now: Date.now, carryPlanned }, leaving.signal, (error) =>
       log("error", "Plans that are due could not be decided about", { error: errorText(error) }),

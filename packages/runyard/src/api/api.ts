@@ -17,6 +17,7 @@ import { recordingHandlers } from "./recordings.ts";
 import { resultHandlers } from "./results.ts";
 import { serverHandlers } from "./server.ts";
 import { secretHandlers } from "./secrets.ts";
+import { snapshotHandlers } from "./snapshots.ts";
 import { settingsHandlers } from "./settings.ts";
 import { listen, type ListenAddress, type Listening } from "./listen.ts";
 import { newRequestId, notUnderstood, problemOf, PROBLEM_TYPE, SECURITY_HEADERS } from "./problem.ts";
@@ -107,6 +108,7 @@ export function createApi(options: ApiOptions): Api {
       ...settingsHandlers(engine),
       ...agentHandlers(engine),
       ...secretHandlers(engine),
+      ...snapshotHandlers(engine),
       ...resultHandlers(engine),
       ...workspaceHandlers(engine),
       ...loginHandlers(logins),

@@ -16,6 +16,7 @@ import type {
   listRepositoriesSchema,
   listRunsSchema,
   listSecretsSchema,
+  listSnapshotsSchema,
   ModelList,
   OpenedShell,
   openShellSchema,
@@ -40,6 +41,8 @@ import type {
   Scope,
   Secret,
   SecretPage,
+  Snapshot,
+  SnapshotPage,
   setSecretSchema,
   ServerStatus,
   WorkspaceList,
@@ -157,6 +160,9 @@ export interface ApiEngine {
   listSecrets(principal: Principal, query: z.output<typeof listSecretsSchema>): Promise<SecretPage>;
   setSecret(principal: Principal, secret: z.output<typeof setSecretSchema>): Promise<Secret>;
   deleteSecret(principal: Principal, id: string): Promise<void>;
+  listSnapshots(principal: Principal, query: z.output<typeof listSnapshotsSchema>): Promise<SnapshotPage>;
+  getSnapshot(principal: Principal, id: string): Promise<Snapshot>;
+  deleteSnapshot(principal: Principal, id: string): Promise<void>;
   status(principal: Principal): Promise<ServerStatus>;
   /** Every provider's models; the same for all organizations. */
   listModels(): Promise<ModelList>;

@@ -9,6 +9,7 @@ import { openRecordings } from "../gateway/recordings.ts";
 import { plantRecording } from "../gateway/testing/recording.ts";
 import { openApiDocument } from "./openapi.ts";
 import { openEvents, until } from "./testing/door.ts";
+import { addSnapshot } from "../store/snapshots.ts";
 import { serve, type Served } from "./testing/served.ts";
 
 type Schema = Record<string, unknown>;
@@ -257,6 +258,22 @@ describe("real answers", () => {
     expect((await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", secrets: ["NONE"] } })).status).toBe(422);
     await look("listSecrets");
     expect([(await look("deleteSecret", { sid })).status, (await look("deleteSecret", { sid })).status]).toEqual([204, 404]);
+    const setup = { commands: ["npm ci"], cacheKey: "v1" };
+    await look("changeRepository", { rid }, { body: { setup } });
+    await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", setup: { commands: ["true"] } } });
+    await look("listSnapshots");
+    const snid = "snap_01k00000000000000000000000";
+    for (const name of ["getSnapshot", "deleteSnapshot"] as const) expect((await look(name, { snid })).status).toBe(404);
+    const key = { orgId: "org_a", repositoryUrl: "/r", cacheKey: "v1", driver: "bwrap", commandsHash: "x", runnerId: "runner" };
+    const made = { id: snid, commands: ["npm ci"], runId: id, bytes: 4_096, files: 1, fingerprint: "x" };
+    expect(await addSnapshot(served.database.db, { ...key, ...made })).toBe(true);
+    // Another organization's is not there.
+    expect((await served.ask("GET", `/snapshots/${snid}`, { token: "token-b" })).status).toBe(404);
+    expect((await served.ask("DELETE", `/snapshots/${snid}`, { token: "token-b" })).status).toBe(404);
+    expect((await served.ask("GET", "/snapshots", { token: "token-b" })).body["data"]).toEqual([]);
+    expect((await look("getSnapshot", { snid })).status).toBe(200);
+    await look("listSnapshots");
+    for (const name of ["getSnapshot", "deleteSnapshot", "getSnapshot"] as const) await look(name, { snid });
     await look("changeOrganization", {}, { body: { planFirst: false } });
     await look("getOrganization");
     await look("cancelRun", { id });

@@ -12,6 +12,7 @@ import {
   runIdSchema,
   savedAgentIdSchema,
   secretIdSchema,
+  snapshotIdSchema,
 } from "@runyard/sdk/contract";
 import { z } from "zod";
 import { NAMED_SCHEMAS, type Operation, OPERATIONS } from "./openapi-operations.ts";
@@ -23,6 +24,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { readonly schema: z.ZodType; rea
   id: { schema: runIdSchema, description: "A run." },
   rid: { schema: repositoryIdSchema, description: "A repository." },
   aid: { schema: z.union([savedAgentIdSchema, agentNameSchema]), description: "A saved agent: its id or its name." },
+  snid: { schema: snapshotIdSchema, description: "A snapshot of what set-up made." },
   sid: { schema: secretIdSchema, description: "A secret." },
   pid: { schema: permissionIdSchema, description: "A permission that is asked for: see `waitingFor` of the run." },
   qid: { schema: questionIdSchema, description: "A question that is asked: see `waitingFor` of the run." },

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { ApiEnv, ApiHandler } from "./context.ts";
 import { mountRoutes, requireInTable } from "./routes.ts";
 import { openDoor, OWNER } from "./testing/door.ts";
+import { SNAPSHOT } from "./testing/log-settings.ts";
 
 const credentials = { authenticate: async () => OWNER, logins: { find: async () => null } };
 const answer: ApiHandler = (c) => c.json({});
@@ -43,7 +44,7 @@ describe("the route table", () => {
     const { id: aid } = await door.engine.createAgent(OWNER, { name: "agent" });
     const { id: sid } = await door.engine.setSecret(OWNER, { name: "TOKEN", value: "decoy-value" });
     for (const route of Object.values<Route>(ROUTES)) {
-      const path = pathOf(route, { id, rid, aid, sid });
+      const path = pathOf(route, { id, rid, aid, sid, snid: SNAPSHOT.id });
       const call = (headers: Record<string, string>) => fetch(`${door.url}${path}`, { method: route.method, headers, redirect: "manual" });
       const served = await call({ authorization: "Bearer owner" });
       expect([path, [200, 201, 202, 204, 409, 410, 415, 422, 426].includes(served.status)]).toEqual([path, true]);
@@ -114,7 +115,10 @@ function bodyOf({ path }: Route): object | undefined {
 }
 
 /** A path of the route, with something in the place of every parameter. */
-function pathOf(route: Route, ids: { readonly id?: string; readonly rid?: string; readonly aid?: string; readonly sid?: string }): string {
+function pathOf(
+  route: Route,
+  ids: { readonly id?: string; readonly rid?: string; readonly aid?: string; readonly sid?: string; readonly snid?: string },
+): string {
   const values: Record<string, string> = { ...ids, pid: "perm_1_2", qid: "ask_1_2", xid: "1-ab", path: "src/index.ts", file: "start.js" };
   return route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "");
 }

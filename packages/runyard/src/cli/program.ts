@@ -31,6 +31,7 @@ import { runs } from "./runs.ts";
 import { secrets } from "./secrets.ts";
 import { shell } from "./shell.ts";
 import { show } from "./show.ts";
+import { snapshots } from "./snapshots.ts";
 import { status } from "./status.ts";
 import { wrap } from "./text.ts";
 import { token } from "./token.ts";
@@ -64,6 +65,7 @@ const commands = [
   agents,
   repositories,
   secrets,
+  snapshots,
   organization,
   models,
   up,

@@ -41,7 +41,12 @@ function renderVerify(result: Result, paint: Paint, width: number): string {
   return wrapBehind(`  ${mark} ${paint("dim", result.kind.padEnd(7))} `, oneLine(result.command, COMMAND_CHARS) + why, width);
 }
 
-function renderOutput(finished: EventData<"verify.finished">, paint: Paint, width: number): string[] {
+/** The end of what a failed command wrote. */
+export function renderOutput(
+  finished: Pick<EventData<"verify.finished">, "output" | "passed" | "truncated">,
+  paint: Paint,
+  width: number,
+): string[] {
   const lines = printable(finished.output).trimEnd().split("\n");
   if (finished.passed || lines.join("") === "") return [];
   const cut = lines.length > OUTPUT_LINES || finished.truncated ? [`    ${paint("dim", "…")}`] : [];

@@ -1,5 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
 import { wrap, wrapBehind } from "./text.ts";
 
@@ -34,7 +35,7 @@ function agentWords({ agent }: Run): string {
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
 export function renderGiven(
-  { credential, context, files, mcpServers, settings, egressDenied, ...given }: Partial<Run>,
+  { credential, context, files, mcpServers, settings, setup, egressDenied, ...given }: Partial<Run>,
   paint: Paint,
   width: number,
 ): string[] {
@@ -45,6 +46,7 @@ export function renderGiven(
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
     ...renderVariables(given, row),
+    ...renderSetup(setup, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
     ...(egressDenied === undefined || egressDenied.length === 0 ? [] : [row("refused", deniedWords(egressDenied))]),
   ];

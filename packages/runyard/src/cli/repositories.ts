@@ -12,9 +12,11 @@ import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
+import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
+import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 
-interface RepositoryOptions extends VariableOptions, EgressOptions {
+interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -36,6 +38,7 @@ export const repositories = command("repositories", {
     "runyard repositories ~/src/site --auto-confirm-plans --json",
     "runyard repositories . --egress npm,api.example.com",
     "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
+    "runyard repositories . --setup 'npm ci' --setup-cache-key node-modules-v1",
   ],
 })
   .argument("[repository]", "its folder on this machine, or its id")
@@ -50,7 +53,7 @@ export const repositories = command("repositories", {
   .option("--no-approval-above", "the repository has no such limit of its own")
   .addOption(jsonOption());
 addEgressOptions(repositories, "the sandbox of each of its runs");
-addNoVariableOptions(addVariableOptions(repositories, "each of its runs"));
+addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
   const change = await changeOf(options);
   const hasChange = Object.keys(change).length > 0;
@@ -77,6 +80,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
     ...egressRequest(options),
     ...variableRequest(options),
+    ...setupRequest(options),
   };
 }
 
@@ -138,5 +142,6 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
     ...(repository.egress.length === 0 ? [] : [row("egress", `${repository.egress.join(", ")}, for its runs`)]),
     ...renderVariables(repository, row),
+    ...renderSetup(repository.setup, row),
   ].join("\n");
 }

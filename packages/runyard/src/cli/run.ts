@@ -28,9 +28,10 @@ import { parseCommand } from "./parse-command.ts";
 import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
+import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions {
+interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions, SetupOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly context?: CreateRunRequest["context"];
@@ -102,7 +103,11 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   .addOption(permissions.ask)
   .addOption(permissions.deny);
 
-export const run = addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(base, "the run"))))
+export const run = addSetupOptions(
+  addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(base, "the run")))),
+  "the run",
+  "no set-up, whatever the repository has",
+)
   .addOption(approvalOption("let it wait for"))
   .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
   .option("--estimate", "say what it would cost, and create nothing")
@@ -165,6 +170,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(permissionPolicy === undefined ? {} : { permissionPolicy }),
     ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
+    ...setupRequest(options),
     ...verify,
     ...plan,
     ...budgetRequest(options),

@@ -8,6 +8,7 @@ import {
   databaseUrlFromEnvironment,
   DEFAULT_AGENT_START,
   DEFAULT_KEEP_RECORDINGS,
+  DEFAULT_KEEP_SNAPSHOTS,
   DEFAULT_KEEP_WORKSPACES,
   DEFAULT_MAX_RUNS,
   DEFAULT_PORT,
@@ -52,6 +53,7 @@ interface UpOptions {
   readonly stopTimeout?: number;
   readonly keepWorkspaces?: number | null;
   readonly keepRecordings?: number | null;
+  readonly keepSnapshots?: number | null;
   readonly diskBudget?: number;
   readonly memoryBudget?: number;
   readonly json?: boolean;
@@ -109,6 +111,11 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   .option(
     "--keep-recordings <days>",
     `how long the recordings of their model calls are (default: RUNYARD_KEEP_RECORDINGS or ${DEFAULT_KEEP_RECORDINGS})`,
+    daysOf,
+  )
+  .option(
+    "--keep-snapshots <days>",
+    `how long what set-up made is, once no run begins with it any more (default: RUNYARD_KEEP_SNAPSHOTS or ${DEFAULT_KEEP_SNAPSHOTS})`,
     daysOf,
   )
   .option("--disk-budget <GB>", "what all of that may take; the oldest goes first (default: RUNYARD_DISK_BUDGET or no limit)", diskBudgetOf)
@@ -238,12 +245,13 @@ function retentionOf(options: UpOptions, env: NodeJS.ProcessEnv): ServerConfigur
   return {
     workspaceMs: daysMs(options.keepWorkspaces, "RUNYARD_KEEP_WORKSPACES", DEFAULT_KEEP_WORKSPACES),
     recordingMs: daysMs(options.keepRecordings, "RUNYARD_KEEP_RECORDINGS", DEFAULT_KEEP_RECORDINGS),
+    snapshotMs: daysMs(options.keepSnapshots, "RUNYARD_KEEP_SNAPSHOTS", DEFAULT_KEEP_SNAPSHOTS),
     diskBytes: gigabytes === null ? null : gigabytes * 1e9,
   };
 }
 
 function daysOf(text: string): number | null {
-  return understood(() => parseDays(text), "Set it with --keep-workspaces and --keep-recordings, or in the environment.");
+  return understood(() => parseDays(text), "Set it with --keep-workspaces, --keep-recordings and --keep-snapshots, or in the environment.");
 }
 
 function diskBudgetOf(text: string): number {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Kept, type Retention, whatToRemove } from "./retention.ts";
 
-const FOR_EVER: Retention = { workspaceMs: null, recordingMs: null, diskBytes: null };
+const FOR_EVER: Retention = { workspaceMs: null, recordingMs: null, snapshotMs: null, diskBytes: null };
 const kept = (id: string, endedMs: number, kind: Kept["kind"] = "workspace", bytes: number | null = null): Kept => ({
   id,
   endedMs,
@@ -13,10 +13,11 @@ const removed = (all: readonly Kept[], retention: Partial<Retention>, nowMs = 10
   whatToRemove(all, { ...FOR_EVER, ...retention }, nowMs).map(({ id, kind }) => `${id} ${kind}`);
 
 test("each kind goes at its age, and not before", () => {
-  const all = [kept("a", 49), kept("b", 50), kept("a", 49, "recording"), kept("c", 0, "recording")];
+  const all = [kept("a", 49), kept("b", 50), kept("a", 49, "recording"), kept("c", 0, "recording"), kept("s", 49, "snapshot")];
   expect(removed(all, {})).toEqual([]);
   expect(removed(all, { workspaceMs: 50 })).toEqual(["a workspace"]);
   expect(removed(all, { recordingMs: 51 })).toEqual(["c recording"]);
+  expect(removed(all, { snapshotMs: 50 })).toEqual(["s snapshot"]);
   // A clock that was put back makes nothing old.
   expect(removed(all, { workspaceMs: 50, recordingMs: 50 }, -1_000)).toEqual([]);
 });
@@ -34,7 +35,7 @@ test("whatever there is: afterwards it fits, and nothing newer goes while someth
     fc.record({
       id: fc.uuid(),
       endedMs: fc.nat(1_000),
-      kind: fc.constantFrom("workspace" as const, "recording" as const),
+      kind: fc.constantFrom("workspace" as const, "recording" as const, "snapshot" as const),
       bytes: fc.nat(100),
     }),
   );

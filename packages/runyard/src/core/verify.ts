@@ -24,15 +24,21 @@ const MAX_QUOTED_CHARS = 2_000;
 
 /** The error of a run whose work failed for good; `why` says why it did not go back to the agent once more. */
 export function verifyError(finished: Finished, options: { readonly why: string; readonly workspace: string }): RunError {
-  const output = finished.output.trimEnd();
-  const quoted = output.length > MAX_QUOTED_CHARS ? `…${output.slice(-MAX_QUOTED_CHARS)}` : output;
   return {
     type: finished.cause === "out-of-memory" ? "out-of-memory" : ERROR_TYPES[finished.kind],
-    message: `\`${finished.command}\` ${whatHappened(finished)}. ${options.why} No branch was made; what the agent left is in ${options.workspace}.${quoted === "" ? "" : ` The end of the output:\n${quoted}`}`,
+    message: `\`${finished.command}\` ${whatHappened(finished)}. ${options.why} No branch was made; what the agent left is in ${options.workspace}.${endOf(finished.output)}`,
   };
 }
 
-function whatHappened({ cause, exitCode }: Finished): string {
+/** The end of a command's output as the end of a message; nothing, where it wrote nothing. */
+export function endOf(output: string): string {
+  const text = output.trimEnd();
+  const quoted = text.length > MAX_QUOTED_CHARS ? `…${text.slice(-MAX_QUOTED_CHARS)}` : text;
+  return quoted === "" ? "" : ` The end of the output:\n${quoted}`;
+}
+
+/** How a command of a user's that failed has ended, as the end of a sentence without its stop. */
+export function whatHappened({ cause, exitCode }: Pick<Finished, "cause" | "exitCode">): string {
   if (cause === "timeout") return "ran longer than it may and was ended";
   if (cause === "output-limit") return "wrote more than it may and was ended";
   if (cause === "out-of-memory") return "ran out of memory and was ended";

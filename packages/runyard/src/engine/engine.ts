@@ -43,7 +43,7 @@ import { readBounds } from "../store/bounds.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import { planDefaults } from "../store/plans.ts";
 import type { Vault } from "../store/vault.ts";
-import { variableDefaults } from "../store/settings.ts";
+import { setupDefault, variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts";
 import { requireEgress, requireFloor } from "./bounds.ts";
@@ -65,6 +65,7 @@ import { type ChangeReader, createResults } from "./results.ts";
 import { sealHeaders } from "../store/sealed-headers.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
+import { createSnapshots } from "./snapshots.ts";
 import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { createUsage } from "./usage.ts";
@@ -222,6 +223,7 @@ export function createEngine(options: EngineOptions) {
     const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
     await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id, ...within });
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
+    const setup = input.setup === undefined ? await setupDefault(db, principal.orgId, repository.root) : input.setup;
     const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
@@ -239,6 +241,7 @@ export function createEngine(options: EngineOptions) {
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,
       attempts,
       plan: planSettingsOf({ plan: asked.plan, ...settings }, await planDefaults(db, principal.orgId, repository.root)),
+      ...(setup !== null && { setup }),
       ...(definition.instructions !== null && { instructions: definition.instructions }),
       ...(input.context !== undefined && { context: input.context }),
       ...(input.files !== undefined && { files: input.files }),
@@ -325,6 +328,7 @@ export function createEngine(options: EngineOptions) {
     ...createWorkspaces(options, load),
     ...createSettings(options),
     ...createSecrets(options),
+    ...createSnapshots(options),
     ...createSavedAgents(options),
     status: createStatus(options),
     listModels: () => listModels(options.status),

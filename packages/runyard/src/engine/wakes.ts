@@ -17,6 +17,9 @@ export const CLAIM = "claim";
 /** The topic of "a plan may be due for a decision of the policy". */
 export const PLANS_DUE = "plans-due";
 
+/** The topic of "a snapshot may be to be removed from a disk". */
+export const SNAPSHOTS = "snapshots";
+
 /** The topic of "a person did something to this run": a wish to cancel it, or an answer. */
 export function control(runId: string): string {
   return `control:${runId}`;

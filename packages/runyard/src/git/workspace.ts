@@ -3,7 +3,7 @@ import { SAY_LEFT_OUT } from "./left-out.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
 
 /** Shell functions: a repository in the folder where one stands, which borrows the objects of the cache $cache. */
-const MAKE_REPOSITORY = `make_repository() {
+export const MAKE_REPOSITORY = `make_repository() {
 format=sha1
 [ "\${#commit}" = 64 ] && format=sha256
 git -c init.defaultBranch=main init --quiet --template= "--object-format=$format" .

@@ -80,7 +80,11 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSe
 }
 
 /** By which programs find the way to hosts that the run may reach; what is on loopback, the gateway too, they ask directly. */
-function proxyEnv(row: RunRow, secrets: RunSecrets, { gatewayUrl, token }: ProfileContext): Readonly<Record<string, string>> {
+export function proxyEnv(
+  row: RunRow,
+  secrets: RunSecrets,
+  { gatewayUrl, token }: Pick<ProfileContext, "gatewayUrl" | "token">,
+): Readonly<Record<string, string>> {
   if (egressOf(row, secrets).length === 0 || row.spec.sandboxDriver === "process") return {};
   return proxyVariables(gatewayUrl, token);
 }

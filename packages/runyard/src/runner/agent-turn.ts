@@ -9,16 +9,15 @@ import { type AgentInput, openAgentInput } from "./agent-input.ts";
 import { agentDir, profileOf, startAgent } from "./agent-launch.ts";
 import { type AgentOutput, openAgentOutput } from "./agent-output.ts";
 import { conversationSpec, redactor } from "./agent-session.ts";
-import { gatewayBudget, requireBudget } from "./budget.ts";
+import { requireBudget } from "./budget.ts";
 import { type AttemptState, attemptState, type TurnState } from "./attempt-state.ts";
 import { type Ending, enterPublishing, requireSuccess } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
 import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
-import { gatewayEgress } from "./header-secrets.ts";
+import { openAtGateway } from "./gateway-run.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
-import { remoteServersOf } from "./mcp-servers.ts";
-import { gatewayLogin, renewalOf } from "./own-login.ts";
+import { renewalOf } from "./own-login.ts";
 import { requireAnswers } from "./replay.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
 import { Detached, ReleaseRequest, type RunHandle } from "./run-handle.ts";
@@ -61,21 +60,7 @@ export async function workToEnd(
   const { end, stays } = options;
   if (attemptState(row).parting === true) throw new ReleaseRequest("The agent was being parted with");
   const spec = conversationSpec(ctx, row);
-  const { model } = row.spec;
-  await ctx.gateway.openRun({
-    runId: row.id,
-    token: ctx.gatewayToken(row),
-    model,
-    simulated: row.simulated,
-    mcpServers: remoteServersOf(ctx, row),
-    ...gatewayEgress(ctx, row, handle.secrets),
-    turn: row.turn,
-    attempt: row.attempt,
-    replay: row.replay && { runId: row.replay.of, turn: row.replay.turn },
-    secrets: handle.secrets.given.map(({ name, value }) => ({ name, value })),
-    ...gatewayBudget(row),
-    ...gatewayLogin(ctx, row),
-  });
+  await openAtGateway(ctx, row, handle.secrets);
   // It starts while what it is to be told is committed: it is told nothing before, and whoever starts it again finds it.
   const [started, given] = await Promise.allSettled([startAgent(ctx, row, handle.secrets), giveTask(handle, spec)]);
   if (given.status === "rejected") throw given.reason;

@@ -4,6 +4,7 @@ import type { Outage } from "../core/outages.ts";
 import type { Tries } from "../core/attempts.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { RunFailure } from "./run-handle.ts";
+import type { SetupState } from "./setup-state.ts";
 
 /**
  * Goes up with every change that a server of another version could not go on with: of what is stored here,
@@ -22,6 +23,8 @@ export interface AttemptState {
   readonly workspace?: "taken" | "fresh";
   /** The commit of the turns before is nowhere to be had: this turn began from the run's first one. */
   readonly headLost?: true;
+  /** How far set-up has come. Set once it was decided what the workspace begins with. */
+  readonly setup?: SetupState;
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
   readonly cachePath?: string;
   /** What people answered to the attempt before, which was let go while it waited. Set with the workspace. */

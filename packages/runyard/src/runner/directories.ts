@@ -4,9 +4,15 @@ import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
 
 /** Steps that can be done again, behind one whose outcome nobody knows. */
-export type RepeatableStep = "prepare" | "commit" | "plan-before" | "plan-after";
+export type RepeatableStep = "prepare" | "restore" | "settle" | "keep" | "commit" | "plan-before" | "plan-after";
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
-export type StepName = RepeatableStep | `${RepeatableStep}-${2 | 3}` | "agent" | `verify-${number}-${number}` | `shell-${string}`;
+export type StepName =
+  | RepeatableStep
+  | `${RepeatableStep}-${2 | 3}`
+  | "agent"
+  | `setup-${number}`
+  | `verify-${number}-${number}`
+  | `shell-${string}`;
 
 /** The names under which a step that can be repeated is done, in this order: further ones where the process that watched over it died. */
 export function namesOf(step: RepeatableStep): readonly StepName[] {
@@ -22,6 +28,8 @@ export interface AttemptDirs {
   readonly verifyHome: string;
   /** Where the commit step leaves the bundle; the steps around a plan phase below it. */
   readonly results: string;
+  /** What set-up made, until it is a snapshot. */
+  readonly snapshot: string;
   /** The login that its agent calls with, where it has one: beside the sandbox, and no longer than the attempt. */
   readonly login: string;
   step(name: StepName): string;
@@ -35,6 +43,7 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
     home: path.join(root, "home"),
     verifyHome: path.join(root, "verify-home"),
     results: path.join(root, "results"),
+    snapshot: path.join(root, "snapshot"),
     login: path.join(root, "login.json"),
     step: (name) => path.join(root, "steps", name),
   };

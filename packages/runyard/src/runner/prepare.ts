@@ -14,8 +14,10 @@ import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { egressOf } from "./header-secrets.ts";
 import { loginOf } from "./own-login.ts";
+import { type NewWorkspace, restoreSnapshot } from "./restore-snapshot.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
+import { runSetup } from "./setup.ts";
 import { takeOverWorkspace } from "./take-over.ts";
 
 const PREPARE_TIMEOUT_MS = 600_000;
@@ -58,26 +60,33 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
     ],
     network: false,
   };
-  const { result, prepared } = await runRepeatably(ctx, row, { step, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
-  if (result.code !== 0) {
-    const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code}`;
-    const message = `The workspace could not be made: ${reason}`;
-    throw new RunFailure(diskFullError(result.stderr, dirs.root) ?? { type: "sandbox-unavailable", message });
-  }
+  // A workspace that lives on was set up when it was made, and so was what a copy is of.
+  const isNew = row.spec.setup !== undefined && !isTaken && copyOf === null;
+  const made: NewWorkspace = { cachePath, commit: head ?? row.base_commit, branch, end };
+  const restored = isNew ? await restoreSnapshot(ctx, handle, made) : null;
+  const { prepared, result: said } = restored ?? (await makeWorkspace(ctx, handle, { step, end }));
+  if (isNew && restored === null) await runSetup(ctx, handle, made);
   const sandbox = await sandboxReport(ctx, row, { granted: prepared.granted, egress: egressOf(row, handle.secrets) });
   const answers = await answersFor(ctx, row);
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [
-        ...beganAnew(row),
-        ...copyNotice(result.stderr),
-        ...leftOutNotices(result.stdout),
-        { type: "sandbox.ready", data: { sandbox } },
-      ],
+      events: [...beganAnew(row), ...copyNotice(said.stderr), ...leftOutNotices(said.stdout), { type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
+}
+
+async function makeWorkspace(
+  ctx: RunnerContext,
+  { row }: RunHandle,
+  { step, end }: { readonly step: SandboxStep & { readonly name: "prepare" }; readonly end: AbortSignal },
+): ReturnType<typeof runRepeatably> {
+  const { result, prepared } = await runRepeatably(ctx, row, { step, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
+  if (result.code === 0) return { prepared, result };
+  const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code}`;
+  const message = `The workspace could not be made: ${reason}`;
+  throw new RunFailure(diskFullError(result.stderr, attemptDirs(ctx.home, row).root) ?? { type: "sandbox-unavailable", message });
 }
 
 /** What people answered to the attempt before, where that was let go while it waited. */

@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => test_?.drop());
 
 const DAY_MS = 86_400_000;
-const NOTHING: Retention = { workspaceMs: null, recordingMs: null, diskBytes: null };
+const NOTHING: Retention = { workspaceMs: null, recordingMs: null, snapshotMs: null, diskBytes: null };
 
 /** A run that has ended, `days` ago. */
 async function ended(id: string, days: number): Promise<void> {
@@ -51,7 +51,8 @@ function openHome() {
       put(path.join(gatewayDir, "runs", id, "exchanges.ndjson"));
     },
     async look(retention: Partial<Retention>): Promise<{ workspaces: string[]; recordings: string[]; journals: string[] }> {
-      const options = { home: { runsDir }, recordings, now: Date.now, log: () => undefined };
+      const home = { runsDir, snapshotsDir: path.join(root, "snapshots") };
+      const options = { home, runnerId: "r", recordings, now: Date.now, log: () => undefined };
       await removeOld({ db: test_.db, retention: { ...NOTHING, ...retention }, ...options }, new AbortController().signal);
       const all = readdirSync(path.join(gatewayDir, "runs"));
       const journals = all.filter((id) => existsSync(path.join(gatewayDir, "runs", id, "exchanges.ndjson")));

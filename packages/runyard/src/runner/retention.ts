@@ -3,14 +3,15 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Kept, type Retention, whatToRemove } from "../core/retention.ts";
+import { SNAPSHOTS, type Wakes } from "../engine/wakes.ts";
 import type { Home } from "../home.ts";
 import { diskUsage } from "../sandbox/disk-usage.ts";
 import { removeTree } from "../sandbox/remove-tree.ts";
 import { isShimAlive } from "../sandbox/run-directory.ts";
 import type { Database } from "../store/database.ts";
 import { type EndedRun, endedRuns, whileEnded } from "../store/ended-runs.ts";
-import type { RunnerContext } from "./context.ts";
 import { stepsOf } from "./directories.ts";
+import { expireSnapshot, type SnapshotRetention, sweepSnapshots } from "./snapshot-retention.ts";
 
 /** How often what ended runs left is looked through. */
 const EVERY_MS = 3_600_000;
@@ -19,24 +20,25 @@ const BATCH = 500;
 /** What was moved aside, in an instant, and is removed at leisure. */
 const ASIDE = ".gone-";
 
-export interface RetentionOptions {
-  readonly db: Database;
-  readonly home: Pick<Home, "runsDir">;
+export interface RetentionOptions extends SnapshotRetention {
+  readonly home: Pick<Home, "runsDir" | "snapshotsDir">;
   readonly retention: Retention;
   /** What the gateway has recorded here. */
   readonly recordings: { runs(): string[]; files(runId: string): string[]; remove(runId: string): Promise<void> };
-  readonly now: () => number;
-  readonly log: RunnerContext["log"];
 }
 
-/** Removes what ended runs left on this machine, once it is too old or too much, until `leaving`. Never rejects. */
-export async function watchRetention(options: RetentionOptions, leaving: AbortSignal): Promise<void> {
+/** Removes what ended runs left on this machine, and snapshots that nobody uses, once it is too old or too much, until `leaving`. Never rejects. */
+export async function watchRetention(options: RetentionOptions & { readonly wakes: Wakes }, leaving: AbortSignal): Promise<void> {
+  const unsubscribe = options.wakes.subscribe(SNAPSHOTS, () => {
+    sweepSnapshots(options).catch((error: unknown) => options.log("error", "Snapshots could not be removed", { error: String(error) }));
+  });
   while (!leaving.aborted) {
     await removeOld(options, leaving).catch((error: unknown) => {
       if (!leaving.aborted) options.log("error", "What ended runs left could not be looked through", { error: String(error) });
     });
     await sleep(EVERY_MS, undefined, { signal: leaving, ref: false }).catch(() => undefined);
   }
+  unsubscribe();
 }
 
 /** Looks through it once. */
@@ -55,7 +57,11 @@ export async function removeOld(options: RetentionOptions, leaving: AbortSignal)
     const bytes = retention.diskBytes === null ? null : (await diskUsage({ paths, signal: leaving })).bytes;
     kept.push({ id, kind, endedMs: Date.parse(run.finished_at), bytes });
   }
+  const snapshots = await sweepSnapshots(options);
+  for (const { id, bytes, last_used_at: used } of snapshots) kept.push({ id, kind: "snapshot", endedMs: Date.parse(used), bytes });
   for (const { id, kind } of whatToRemove(kept, retention, now())) {
+    const snapshot = kind === "snapshot" ? snapshots.find((one) => one.id === id) : undefined;
+    if (snapshot !== undefined) await expireSnapshot(options, snapshot);
     const run = ended.get(id);
     if (run === undefined) continue;
     if (kind === "recording") await recordings.remove(id);

@@ -6,7 +6,7 @@ import { readExitCode } from "../sandbox/run-directory.ts";
 import type { Carry, RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
-import { type AttemptDirs, attemptDirs, namesOf, stepsOf } from "./directories.ts";
+import { type AttemptDirs, attemptDirs, namesOf, type RepeatableStep, stepsOf } from "./directories.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /** What an attempt's workspace is made of. */
@@ -66,9 +66,16 @@ function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, carry: Ca
   const found: AttemptDirs[] = [];
   for (let attempt = row.attempt - 1; attempt > last; attempt -= 1) {
     const dirs = attemptDirs(ctx.home, { id: row.id, attempt });
-    if (namesOf("prepare").some((name) => readExitCode(dirs.step(name)) === 0)) found.push(dirs);
+    if (hadWorkspace(dirs)) found.push(dirs);
   }
   return found;
+}
+
+/** Whether an attempt came to have its workspace, and not only a part of it: set-up may have failed in the middle. */
+function hadWorkspace(dirs: AttemptDirs): boolean {
+  const succeeded = (step: RepeatableStep): boolean => namesOf(step).some((name) => readExitCode(dirs.step(name)) === 0);
+  const isSetUp = existsSync(dirs.step("setup-0"));
+  return isSetUp ? succeeded("settle") : succeeded("prepare") || succeeded("restore");
 }
 
 async function noteWorkspace(handle: RunHandle, workspace: AttemptState["workspace"], events: readonly NewEvent[]): Promise<void> {

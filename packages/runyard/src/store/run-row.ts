@@ -17,6 +17,7 @@ import {
   type RunStatus,
   type SandboxDriverName,
   type SandboxReport,
+  type Setup,
   type ToolKind,
   withoutSecrets,
 } from "@runyard/sdk/contract";
@@ -33,6 +34,7 @@ import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spen
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 import { type PlanShown, timesOf } from "./plans-shown.ts";
+import { showSetup } from "./setup-shown.ts";
 import { showReplay, type StoredReplay } from "./replays.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
@@ -58,6 +60,8 @@ export interface RunSpec {
   /** Not there in runs of earlier versions. */
   readonly attempts?: AttemptSettings;
   readonly plan?: PlanSettings;
+  /** Left out: there is none. */
+  readonly setup?: Setup;
   /** What else the first prompt is made of; left out where there is none of it. */
   readonly instructions?: string;
   readonly context?: Readonly<Record<string, unknown>>;
@@ -304,6 +308,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
       ...showPlanSettings(row),
       approvalAboveUsd: row.spec.approvalAboveUsd ?? null,
     },
+    setup: showSetup(row),
     ...showAttempts(row),
     sandbox: row.sandbox,
     egressDenied: showDenied(row),

@@ -5,10 +5,12 @@ import type {
   IsolationFloor,
   Organization,
   Repository,
+  Setup,
 } from "@runyard/sdk/contract";
 import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
+import { setupShown } from "./setup-shown.ts";
 
 /** A row of `repositories`, as PostgreSQL gives it. */
 export interface RepositoryRow {
@@ -22,6 +24,7 @@ export interface RepositoryRow {
   readonly egress: readonly string[];
   readonly environment: Environment;
   readonly secret_names: readonly string[];
+  readonly setup: Setup | null;
   readonly created_at: string;
 }
 
@@ -89,7 +92,8 @@ export async function changeRepository(
        approval_above_usd = case when $7 then $8 else approval_above_usd end,
        environment = coalesce($9, environment),
        secret_names = coalesce($10, secret_names),
-       egress = coalesce($11, egress)
+       egress = coalesce($11, egress),
+       setup = case when $12 then $13::json else setup end
      where id = $1 returning *`,
     [
       id,
@@ -102,6 +106,8 @@ export async function changeRepository(
       change.approvalAboveUsd ?? null,
       ...variablesChanged(change),
       egressChanged(change),
+      change.setup !== undefined,
+      change.setup ? JSON.stringify(change.setup) : null,
     ],
   );
   return rows[0];
@@ -152,6 +158,16 @@ function variablesChanged({ environment, secrets }: Pick<ChangeRepositoryRequest
   return [environment === undefined ? null : JSON.stringify(environment ?? {}), secrets === undefined ? null : (secrets ?? [])];
 }
 
+/** The set-up that runs of a repository have where they do not say themselves; null: none. */
+export async function setupDefault(db: Database, orgId: string, repositoryUrl: string): Promise<Setup | null> {
+  const rows = await db.queryInOrganization<Pick<RepositoryRow, "setup">>(
+    orgId,
+    "select setup from runyard.repositories where org_id = runyard.current_org() and url = $1",
+    [repositoryUrl],
+  );
+  return rows[0]?.setup ?? null;
+}
+
 /** What an organization and a repository of it give to runs, the more general first. */
 export async function variableDefaults(db: Database, orgId: string, repositoryUrl: string): Promise<GivenVariables[]> {
   const rows = await db.queryInOrganization<
@@ -199,6 +215,7 @@ export function toRepository(row: RepositoryRow): Repository {
     egress: [...row.egress],
     environment: row.environment,
     secrets: [...row.secret_names],
+    setup: setupShown(row.setup),
     createdAt: row.created_at,
   };
 }

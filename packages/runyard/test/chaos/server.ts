@@ -122,7 +122,7 @@ const server = await startServer({
   memoryBudgetBytes: 64 * 1024 ** 3,
   extraCertificates: null,
   toolchains: [],
-  retention: { workspaceMs: null, recordingMs: null, diskBytes: null },
+  retention: { workspaceMs: null, recordingMs: null, snapshotMs: null, diskBytes: null },
 });
 process.stdout.write(`${JSON.stringify({ url: server.url })}\n`);
 process.once("SIGTERM", () => void server.stop().then(() => process.exit(0)));

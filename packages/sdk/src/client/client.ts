@@ -6,6 +6,7 @@ import { createModels, type Models } from "./models.ts";
 import { pathOf } from "./paths.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { createSecrets, type Secrets } from "./secrets.ts";
+import { createSnapshots, type Snapshots } from "./snapshots.ts";
 import { createOrganization, createRepositories, type OrganizationSettings, type Repositories } from "./settings.ts";
 import { createTransport, type RequestOptions, type Transport } from "./transport.ts";
 import { FIRST_DELAY_MS } from "./wait.ts";
@@ -53,6 +54,8 @@ export class RunyardClient {
   readonly repositories: Repositories;
   /** Secrets that runs are given. */
   readonly secrets: Secrets;
+  /** What the set-up of runs made. */
+  readonly snapshots: Snapshots;
   /** The models that runs can have. */
   readonly models: Models;
   /** What holds for the runs of the token's organization. */
@@ -76,6 +79,7 @@ export class RunyardClient {
     this.agents = createAgents(this.#transport);
     this.repositories = createRepositories(this.#transport);
     this.secrets = createSecrets(this.#transport);
+    this.snapshots = createSnapshots(this.#transport);
     this.models = createModels(this.#transport);
     this.organization = createOrganization(this.#transport);
   }

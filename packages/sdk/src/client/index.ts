@@ -7,6 +7,7 @@ export type { LogsOptions, RunResults } from "./results.ts";
 export type { RunPlans } from "./plans.ts";
 export type { RunList, Runs } from "./runs.ts";
 export type { SecretList, Secrets } from "./secrets.ts";
+export type { SnapshotList, Snapshots } from "./snapshots.ts";
 export type { OrganizationSettings, Repositories, RepositoryList } from "./settings.ts";
 export type { RequestOptions } from "./transport.ts";
 export type { DownloadOptions, RunWorkspaces } from "./workspaces.ts";

@@ -21,6 +21,7 @@ export const RETRYABLE_ERRORS = [
   "timeout",
   "out-of-memory",
   "agent-error",
+  "setup-failed",
   "compilation-error",
   "test-failure",
 ] as const;

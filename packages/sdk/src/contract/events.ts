@@ -7,6 +7,7 @@ import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from
 import { planEventSchemas } from "./plan.ts";
 import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
+import { setupEventSchemas } from "./setup.ts";
 import { runErrorSchema, runPhaseSchema } from "./status.ts";
 import { modelCallSchema } from "./usage.ts";
 import { workspaceEventSchemas } from "./workspaces.ts";
@@ -134,6 +135,7 @@ export const eventDataSchemas = {
   log: z.object({ text: z.string() }),
   "mode.changed": z.object({ modeId: z.string() }),
   "result.regular": z.object({ result: runResultSchema }),
+  ...setupEventSchemas,
   ...attemptEventSchemas,
   ...planEventSchemas,
   ...replayEventSchemas,

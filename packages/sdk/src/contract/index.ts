@@ -26,6 +26,7 @@ export * from "./run-permissions.ts";
 export * from "./secrets.ts";
 export * from "./server.ts";
 export * from "./settings.ts";
+export * from "./setup.ts";
 export * from "./status.ts";
 export * from "./usage.ts";
 export * from "./workspaces.ts";

@@ -168,6 +168,19 @@ function stageWords(event: RunEvent): Words | null {
         message: `${kind}: ${command} (${how})${passed || output === "" ? "" : `\n${output}`}`,
       };
     }
+    case "setup.finished": {
+      const { command, passed, cause, exitCode, output } = event.data;
+      const how = passed ? "succeeded" : (cause ?? `exit ${exitCode}`);
+      return {
+        level: passed ? "info" : "warning",
+        source: "runyard",
+        message: `set-up: ${command} (${how})${passed || output === "" ? "" : `\n${output}`}`,
+      };
+    }
+    case "snapshot.restored":
+      return { level: "info", source: "runyard", message: `set-up from ${event.data.snapshotId} (${event.data.cacheKey})` };
+    case "snapshot.kept":
+      return { level: "info", source: "runyard", message: `set-up kept as ${event.data.snapshotId} (${event.data.cacheKey})` };
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
     default:

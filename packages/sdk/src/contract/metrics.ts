@@ -9,8 +9,12 @@ export const metricsSampleSchema = z.object({
   at: z.iso.datetime(),
   turn: z.number().int().positive(),
   attempt: z.number().int().positive(),
-  /** `agent`, or `verify-<round>-<index>` for a command that verified: each has control groups, and so counts, of its own. */
-  step: z.string().describe("What was measured: `agent`, or `verify-<round>-<index>` for a command that verifies."),
+  /** `agent`, `setup-<index>`, or `verify-<round>-<index>` for a command that verified: each has control groups, and so counts, of its own. */
+  step: z
+    .string()
+    .describe(
+      "What was measured: `agent`, `setup-<index>` for a command of the set-up, or `verify-<round>-<index>` for a command that verifies.",
+    ),
   cpuMs: cpuMs.describe("Milliseconds of processor time since the step began, over all processors."),
   memoryBytes: figure.describe("Bytes of memory at this time, those that the kernel keeps of files included."),
   memoryPeakBytes: figure.describe("The most that it has been since the step began, in bytes."),

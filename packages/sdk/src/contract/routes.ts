@@ -264,6 +264,19 @@ export const ROUTES = {
     policy: { scope: "organization:admin" },
     summary: "Delete a secret; runs that were given it keep it",
   },
+  listSnapshots: {
+    method: "GET",
+    path: "/v1/snapshots",
+    policy: { scope: "agent:read" },
+    summary: "List the snapshots of what set-up made, newest first",
+  },
+  getSnapshot: { method: "GET", path: "/v1/snapshots/{snid}", policy: { scope: "agent:read" }, summary: "Read what a snapshot is of" },
+  deleteSnapshot: {
+    method: "DELETE",
+    path: "/v1/snapshots/{snid}",
+    policy: { scope: "agent:write" },
+    summary: "Delete a snapshot: the next run of its key runs its set-up",
+  },
   serverStatus: {
     method: "GET",
     path: "/v1/status",

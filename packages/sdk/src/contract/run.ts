@@ -14,6 +14,7 @@ import { contextSchema, filesSchema } from "./prompt.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
+import { runSetupSchema, setupSchema } from "./setup.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 import { tokenFigures } from "./usage.ts";
 
@@ -106,6 +107,8 @@ export const createRunSchema = z
     settings: runSettingsSchema.optional(),
     /** Whether the agent makes a plan first, about which a person decides before anything may be changed; default: as the saved agent, the repository or the organization has it. */
     plan: z.boolean().optional(),
+    /** Commands that make the workspace ready, before the agent begins; null: none. Default: those of the repository. */
+    setup: setupSchema.nullable().optional(),
     verify: verifySchema.optional(),
     /** How often a failure of `verify` goes back to the agent; default 1. */
     verifyRetries: verifyRetriesSchema.optional(),
@@ -280,6 +283,8 @@ export const runSchema = z.object({
     ...attemptSettingsShown,
     ...planSettingsShown,
   }),
+  /** Null: it has none. */
+  setup: runSetupSchema.nullable(),
   ...attemptsShown,
   sandbox: sandboxSchema.nullable(),
   /** The first 100 hosts that its programs wanted to reach and were not let to. */

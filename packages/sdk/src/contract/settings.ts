@@ -4,6 +4,7 @@ import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
+import { setupSchema, setupShownSchema } from "./setup.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
 
@@ -48,6 +49,8 @@ export const changeRepositorySchema = z
     /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
     approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
     ...egressOfRuns,
+    /** Set-up of its runs, where they do not say themselves; null: none. */
+    setup: setupSchema.nullable().optional(),
     ...variablesOfRuns,
   })
   .refine(isNamedOnce, NAMED_TWICE);
@@ -66,6 +69,8 @@ export const repositorySchema = z.object({
   egress: z.array(z.string()),
   environment: environmentShownSchema,
   secrets: z.array(z.string()),
+  /** Null: its runs have none, unless they say so. */
+  setup: setupShownSchema.nullable(),
   createdAt: z.iso.datetime(),
 });
 export type Repository = z.infer<typeof repositorySchema>;

@@ -38,6 +38,7 @@ export const RUN_ERROR_TYPES = [
   "no-model-configured",
   "budget-exceeded",
   "policy-violation",
+  "setup-failed",
   "agent-error",
   "compilation-error",
   "test-failure",

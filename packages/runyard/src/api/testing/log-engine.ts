@@ -241,6 +241,7 @@ function blankRun(number: number): Run {
     mcpServers: [],
     environment: {},
     secrets: [],
+    setup: null,
     model: null,
     simulated: false,
     replayOf: null,

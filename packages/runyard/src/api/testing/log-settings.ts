@@ -1,4 +1,11 @@
-import { type ChangeRepositoryRequest, type Organization, type Repository, RunyardError, type Secret } from "@runyard/sdk/contract";
+import {
+  type ChangeRepositoryRequest,
+  type Organization,
+  type Repository,
+  RunyardError,
+  type Secret,
+  type Snapshot,
+} from "@runyard/sdk/contract";
 import type { ApiEngine } from "../engine.ts";
 
 type Settings = Pick<
@@ -12,16 +19,37 @@ type Settings = Pick<
   | "listSecrets"
   | "setSecret"
   | "deleteSecret"
+  | "listSnapshots"
+  | "getSnapshot"
+  | "deleteSnapshot"
 >;
 
 const AT = "2026-11-20T10:00:00.000Z";
 const NO_VARIABLES = { environment: {}, secrets: [] as string[] };
+
+/** The one that each organization has until it deletes it. */
+export const SNAPSHOT: Snapshot = {
+  id: "snap_01k00000000000000000000000",
+  repositoryUrl: "/r",
+  cacheKey: "v1",
+  commands: ["npm ci"],
+  sandboxDriver: "bwrap",
+  runnerId: "runner",
+  runId: "run_01k00000000000000000000000",
+  bytes: 4_096,
+  files: 1,
+  hits: 0,
+  createdAt: AT,
+  lastUsedAt: AT,
+};
 
 /** Repositories and organizations in memory, beside the runs of `createLogEngine`. */
 export function createLogSettings(newId: (kind: "repo" | "secret") => string): Settings {
   const repositories = new Map<string, { readonly orgId: string; repository: Repository }>();
   const secrets = new Map<string, { readonly orgId: string; readonly secret: Secret }>();
   const organizations = new Map<string, Organization>();
+  const withoutSnapshot = new Set<string>();
+  const hasSnapshot = (orgId: string): boolean => !withoutSnapshot.has(orgId);
 
   const find = (orgId: string, id: string): { readonly orgId: string; repository: Repository } => {
     const entry = repositories.get(id);
@@ -57,6 +85,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
         autoConfirmPlans: false,
         approvalAboveUsd: null,
         egress: [],
+        setup: null,
         ...NO_VARIABLES,
         createdAt: AT,
       };
@@ -67,7 +96,9 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     getRepository: async ({ orgId }, id) => find(orgId, id).repository,
     changeRepository: async ({ orgId }, id, change) => {
       const entry = find(orgId, id);
-      entry.repository = { ...entry.repository, ...given(change), ...listsOf(change, entry.repository) };
+      const { setup, ...plain } = change;
+      const shown = setup === undefined ? entry.repository.setup : setup && { ...setup, cacheKey: setup.cacheKey ?? null };
+      entry.repository = { ...entry.repository, ...given(plain), ...listsOf(change, entry.repository), setup: shown };
       return entry.repository;
     },
     listSecrets: async ({ orgId }) => {
@@ -91,6 +122,15 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     deleteSecret: async ({ orgId }, id) => {
       if (secrets.get(id)?.orgId !== orgId) throw new RunyardError("secret_not_found", `There is no secret ${id}.`);
       secrets.delete(id);
+    },
+    listSnapshots: async ({ orgId }) => ({ data: hasSnapshot(orgId) ? [SNAPSHOT] : [], has_more: false, next_cursor: null }),
+    getSnapshot: async ({ orgId }, id) => {
+      if (id !== SNAPSHOT.id || !hasSnapshot(orgId)) throw new RunyardError("snapshot_not_found", `There is no snapshot ${id}.`);
+      return SNAPSHOT;
+    },
+    deleteSnapshot: async ({ orgId }, id) => {
+      if (id !== SNAPSHOT.id || !hasSnapshot(orgId)) throw new RunyardError("snapshot_not_found", `There is no snapshot ${id}.`);
+      withoutSnapshot.add(orgId);
     },
     getOrganization: async ({ orgId }) => organizationOf(orgId),
     changeOrganization: async ({ orgId }, change) => {
