@@ -56,6 +56,17 @@ const VERIFIED: EventData<"verify.finished"> = {
   output: "all well\n",
   truncated: false,
 };
+const SET_UP: EventData<"setup.finished"> = {
+  command: "npm ci",
+  index: 0,
+  passed: true,
+  exitCode: 0,
+  cause: null,
+  durationMs: 900,
+  output: "added\n",
+  truncated: false,
+};
+const SNAPSHOT = { snapshotId: "snap_1", cacheKey: "v1", bytes: 4_096 };
 const APPROVAL = { estimate: { cost: 8, executionTime: null, range: { low: 3, high: 24 }, basis: "task" as const, runs: 0 }, aboveUsd: 5 };
 const AGENT = { pid: 1, sessionId: "s" };
 
@@ -136,6 +147,18 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
   [{ type: "run.failed", data: { error: { type: "lost", message: "Gone" } } }, ["error", "runyard", "lost: Gone"]],
   [{ type: "run.timeout", data: { error: { type: "timeout", message: "Late" } } }, ["error", "runyard", "timeout: Late"]],
   [{ type: "run.retrying", data: RETRYING }, ["warning", "runyard", "attempt 1 ended with lost: Gone. Attempt 2 follows"]],
+  [{ type: "setup.started", data: { command: "npm ci", index: 0 } }, null],
+  [{ type: "setup.finished", data: SET_UP }, ["info", "runyard", "set-up: npm ci (succeeded)"]],
+  [
+    { type: "setup.finished", data: { ...SET_UP, passed: false, exitCode: 1, output: "red" } },
+    ["warning", "runyard", "set-up: npm ci (exit 1)\nred"],
+  ],
+  [
+    { type: "setup.finished", data: { ...SET_UP, passed: false, exitCode: null, cause: "timeout", output: "" } },
+    ["warning", "runyard", "set-up: npm ci (timeout)"],
+  ],
+  [{ type: "snapshot.restored", data: SNAPSHOT }, ["info", "runyard", "set-up from snap_1 (v1)"]],
+  [{ type: "snapshot.kept", data: { ...SNAPSHOT, files: 2 } }, ["info", "runyard", "set-up kept as snap_1 (v1)"]],
   [{ type: "verify.started", data: { command: "npm test", kind: "test", round: 1 } }, null],
   [{ type: "verify.finished", data: VERIFIED }, ["info", "runyard", "test: npm test (succeeded)"]],
   [
