@@ -6,9 +6,8 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { SandboxDriverName } from "@runyard/sdk/contract";
 import { NO_LIMITS } from "../packages/runyard/src/sandbox/cgroup-grant.ts";
-import { sandboxDriver } from "../packages/runyard/src/sandbox/drivers.ts";
+import { type PlainDriverName, sandboxDriver } from "../packages/runyard/src/sandbox/drivers.ts";
 import { killRunDirectory } from "../packages/runyard/src/sandbox/kill.ts";
 import { removeTree } from "../packages/runyard/src/sandbox/remove-tree.ts";
 import { makeRunDirectory } from "../packages/runyard/src/sandbox/run-directory.ts";
@@ -46,7 +45,7 @@ export async function benchSandbox(context: BenchContext): Promise<Row[]> {
 let count = 0;
 
 /** What a driver says of how to start a command in a workspace of its own. */
-async function prepared({ root }: Place, driver: SandboxDriverName, argv: readonly string[]) {
+async function prepared({ root }: Place, driver: PlainDriverName, argv: readonly string[]) {
   const place = path.join(root, `place-${(count += 1)}`);
   const dirs = { workspace: path.join(place, "workspace"), home: path.join(place, "home") };
   for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true });
@@ -56,7 +55,7 @@ async function prepared({ root }: Place, driver: SandboxDriverName, argv: readon
 }
 
 /** Start to end of `true`, in milliseconds, in a driver's sandbox: prepared, started and waited for as the runner does. */
-async function runTrue(place: Place, driver: SandboxDriverName): Promise<number> {
+async function runTrue(place: Place, driver: PlainDriverName): Promise<number> {
   const begunAt = performance.now();
   const { launch, dir } = await prepared(place, driver, ["/bin/true"]);
   const { code } = await runStep({ spawner: place.spawner, dir, launch, timeoutMs: 60_000 });

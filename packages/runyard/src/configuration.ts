@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
+import { containerImageSchema, type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
 import type { Home } from "./home.ts";
 
 /** How one server is to run: flags and environment, merged once. */
@@ -12,6 +12,8 @@ export interface ServerConfiguration {
   /** Every run gets the scripted model and is marked simulated. */
   readonly simulate: boolean;
   readonly defaultDriver: SandboxDriverName;
+  /** The container image of runs with the driver `docker` that name none; null: they must. */
+  readonly dockerImage: string | null;
   /** Most runs of the home's organization at a time. */
   readonly maxRuns: number;
   /** What the sandboxes of runs may have of this machine's memory together, in bytes; null: what a tenth leaves. */
@@ -199,6 +201,13 @@ export function parseMaxRuns(text: string): number {
   const runs = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (runs < 1 || runs > MOST_RUNS) throw new Error(`Runs at a time must be a number from 1 to ${MOST_RUNS}: got ${JSON.stringify(text)}`);
   return runs;
+}
+
+/** A container image from a flag or `RUNYARD_DOCKER_IMAGE`. */
+export function parseDockerImage(text: string): string {
+  const parsed = containerImageSchema.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new Error(`The image ${parsed.error.issues[0]?.message ?? "cannot be one"}: got ${JSON.stringify(text)}`);
 }
 
 /** How many days something is kept, from a flag or the environment; null: for ever. */

@@ -33,6 +33,7 @@ import { defaultModel } from "./providers.ts";
 import { carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { watchRetention } from "./runner/retention.ts";
+import { watchStrayContainers } from "./runner/stray-containers.ts";
 import { type Runner, startRunner } from "./runner/runner.ts";
 import { openShell } from "./runner/shells.ts";
 import { workspaceReader } from "./runner/workspace-files.ts";
@@ -96,7 +97,6 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
   };
   // Looked for once: what is installed later is seen by the next server.
   const toolchains = findHostToolchains({ env: process.env, home: homedir(), runyardHome: home.root }, config.toolchains);
-  const sandboxDriver = sandboxDrivers(toolchains);
   const leaving = new AbortController();
   const draining = new AbortController();
   let leave = closeAll;
@@ -140,6 +140,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     // How many runs there may be at a time is for those who serve: a runner that is added must not change it.
     if (config.role !== "runner") await limitHomeRuns(db, config.maxRuns);
     const simulatedModel = config.simulate ? { connected: true, simulated: true, model: "scripted-1" } : null;
+    const { containerProgram, containerNode } = runtime;
+    const driver = sandboxDrivers({ containerProgram, containerNode, homeId: runnerId }, toolchains);
     const memoryBudgetBytes = config.memoryBudgetBytes ?? defaultMemoryBudget(hostMemoryBytes());
     const memoryOfOneRun = (): number => Math.min(hostMemoryBytes(), memoryBudgetBytes);
     // Looked at once: it is told with every renewal of the lease.
@@ -147,7 +149,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const limits = () => (found ??= probeLimits());
     const own: OfferSources = {
       model: () => simulatedModel ?? modelState(config.providers),
-      probeSandbox: async (driver) => ({ ...(await sandboxDriver(driver).probe()), limits: limits() }),
+      // An engine says itself which limits it keeps.
+      probeSandbox: async (name) => ({ limits: limits(), ...(await driver(name).probe()) }),
       hostMemoryBytes: memoryOfOneRun,
     };
     const onLog = (level: "info" | "warn", message: string): void => log(level, message);
@@ -193,6 +196,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       whyNoLogin: (profile) => (executes ? (lookAtOwnLogin(profile)?.reason ?? null) : null),
       costOf: (model, calls) => costOf(config.providers, model, calls),
       defaultDriver: config.defaultDriver,
+      dockerImage: config.dockerImage,
       answers: {
         // What the store keeps of a request is what the conversation made of it.
         permission: (request, decision, person) => permissionAnswer(request as NewRequest, decision, person),
@@ -228,6 +232,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const runner = lease === null ? null : await execute(lease);
     if (executes) {
       const { retention } = config;
+      void watchStrayContainers({ homeId: runnerId, log }, leaving.signal);
       const recordings = keptRecordings(home.gatewayDir);
       void watchRetention({ db, wakes, home, runnerId, retention, recordings, now: Date.now, log }, leaving.signal);
     }
@@ -304,7 +309,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         spawner,
         git,
         gateway: opened,
-        driver: sandboxDriver,
+        driver,
         profile: resolveProfile,
         builtinAgentProgram: runtime.builtinAgentProgram,
         runToolsProgram: runtime.runToolsProgram,

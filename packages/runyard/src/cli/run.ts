@@ -42,6 +42,7 @@ interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, Budge
   readonly ownLogin?: boolean;
   readonly model?: string;
   readonly sandbox?: (typeof SANDBOX_DRIVERS)[number];
+  readonly image?: string;
   readonly permissions?: RunPermission[];
   readonly egress?: string[];
   readonly isolationFloor?: IsolationFloor;
@@ -90,6 +91,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   .option("--model <name>", "the model (default: the agent's, or the server's RUNYARD_MODEL)")
   .option("--mcp-servers <json>", "MCP servers for the agent: a JSON list, or @file", parseJsonOption)
   .addOption(new Option("--sandbox <driver>", "how to isolate; process does NOT isolate").choices(SANDBOX_DRIVERS))
+  .option("--image <image>", "the container image of a run with --sandbox docker (default: the server's)")
   .option(
     "--permissions <list>",
     `what the run is granted: ${WORKSPACE_PERMISSIONS.join(",")} for its workspace, ${REPOSITORY_PERMISSIONS.join(",")} for the repository (default: all)`,
@@ -153,6 +155,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...(options.timeout === undefined ? {} : { timeout: options.timeout * 1000 }),
     ...(options.agentWait === undefined ? {} : { agentWait: options.agentWait * 1000 }),
     ...(options.sandbox === undefined ? {} : { sandboxDriver: options.sandbox }),
+    ...(options.image === undefined ? {} : { image: options.image }),
     ...(options.permissions === undefined ? {} : { permissions: options.permissions }),
     ...(options.egress === undefined ? {} : { egress: options.egress }),
     ...(options.isolationFloor === undefined ? {} : { isolationFloor: options.isolationFloor }),

@@ -19,6 +19,7 @@ import {
   parseAgentStartTimeout,
   parseDays,
   parseDiskBudget,
+  parseDockerImage,
   parseMaxRuns,
   parseMemoryBudget,
   parseOnStop,
@@ -49,6 +50,7 @@ interface UpOptions {
   readonly role?: string;
   readonly simulate?: boolean;
   readonly unsafeProcess?: boolean;
+  readonly dockerImage?: string;
   readonly onStop?: OnStop;
   readonly stopTimeout?: number;
   readonly keepWorkspaces?: number | null;
@@ -93,6 +95,11 @@ Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents
   .addOption(new Option("--role <role>", "serve and execute runs, or one of the two (default: RUNYARD_ROLE or all)").choices(SERVER_ROLES))
   .option("--simulate", "serve every run on Runyard's scripted model; such runs are marked simulated")
   .option("--unsafe-process", "run agents WITHOUT isolation: they can read and change whatever you can")
+  .option(
+    "--docker-image <image>",
+    "the container image of runs with --sandbox docker that name none (default: RUNYARD_DOCKER_IMAGE)",
+    dockerImageOf,
+  )
   .option(
     "--on-stop <what>",
     `at Ctrl-C or SIGTERM, runs in hand live on (leave), are waited for (stop) or are cancelled (kill) (default: RUNYARD_ON_STOP or ${ON_STOP[0]})`,
@@ -211,6 +218,7 @@ function configurationOf(
     maxRuns: options.maxRuns ?? maxRunsOf(env["RUNYARD_MAX_RUNS"] || String(DEFAULT_MAX_RUNS)),
     memoryBudgetBytes: options.memoryBudget ?? (env["RUNYARD_MEMORY_BUDGET"] ? memoryBudgetOf(env["RUNYARD_MEMORY_BUDGET"]) : null),
     defaultDriver: options.unsafeProcess === true ? "process" : "bwrap",
+    dockerImage: options.dockerImage ?? (env["RUNYARD_DOCKER_IMAGE"] ? dockerImageOf(env["RUNYARD_DOCKER_IMAGE"]) : null),
     databaseUrl,
     providers: understood(() => readProviders(home, env), "Correct it, or leave it out to start without a model."),
     loginWays: understood(() => readLoginWays(home, env), "Correct it, or leave it out."),
@@ -260,6 +268,10 @@ function diskBudgetOf(text: string): number {
 
 function memoryBudgetOf(text: string): number {
   return understood(() => parseMemoryBudget(text), "Set it with --memory-budget or RUNYARD_MEMORY_BUDGET.");
+}
+
+function dockerImageOf(text: string): string {
+  return understood(() => parseDockerImage(text), "Set it with --docker-image or RUNYARD_DOCKER_IMAGE.");
 }
 
 function portOf(text: string): number {

@@ -137,7 +137,7 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
     permissionPolicy: wishes.permissionPolicy ?? agent.permissionPolicy ?? undefined,
     mcpServers: [...agent.mcpServers.filter((server) => !names.has(server.name)), ...own],
     settings: {
-      ...sizeAside(agent.settings, wishes.settings),
+      ...imageAside(sizeAside(agent.settings, wishes.settings), wishes.settings),
       ...wishes.settings,
       ...(approvalAboveUsd !== null && { approvalAboveUsd }),
     },
@@ -150,5 +150,12 @@ export function withAgent(wishes: RunWishes, agent: AgentDefinition): ResolvedWi
 function sizeAside(settings: RunSettings, { sandboxType, machineType }: RunSettings = {}): RunSettings {
   if (sandboxType === undefined && machineType === undefined) return settings;
   const { sandboxType: _, machineType: __, ...rest } = settings;
+  return rest;
+}
+
+/** An agent's settings without its container image, where the run asks for a driver that has none. */
+function imageAside(settings: RunSettings, { sandboxDriver = "docker" }: RunSettings = {}): RunSettings {
+  if (sandboxDriver === "docker") return settings;
+  const { image: _, ...rest } = settings;
   return rest;
 }

@@ -49,6 +49,7 @@ import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts"
 import { requireEgress, requireFloor } from "./bounds.ts";
 import { continueTurn } from "./continue-run.ts";
 import { readPage } from "./cursor.ts";
+import { imageFor } from "./container-image.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { estimateRun } from "./estimate.ts";
 import { newId } from "./ids.ts";
@@ -92,6 +93,8 @@ export interface EngineOptions {
   /** What calls of a model cost together, in nano US dollars; null: nobody knows, or as above. */
   readonly costOf: (model: string | null, calls: readonly ExpectedCall[]) => Promise<number | null>;
   readonly defaultDriver: SandboxDriverName;
+  /** The container image of runs with `docker` that name none; null: these are refused. */
+  readonly dockerImage: string | null;
   readonly probeSandbox: (driver: SandboxDriverName) => Promise<SandboxState>;
   /**
    * Why a run cannot begin with the login that its agent program holds, in plain sentences; null: it can, or that is on other
@@ -193,6 +196,7 @@ export function createEngine(options: EngineOptions) {
     const isOwnLogin = asked.login === "own";
     if (isOwnLogin) requireOwnLogin(agent.needs);
     const sandboxDriver = settings.sandboxDriver ?? options.defaultDriver;
+    const image = imageFor(sandboxDriver, settings.image, options.dockerImage);
     const sandbox = await options.probeSandbox(sandboxDriver);
     if (!sandbox.available)
       throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${sandboxDriver} cannot be used here.`);
@@ -238,6 +242,7 @@ export function createEngine(options: EngineOptions) {
       ...(egress.length > 0 && { egress, egressFrom }),
       timeoutMs: settings.timeout ?? DEFAULT_TIMEOUT_MS,
       sandboxDriver,
+      ...(image !== null && { image }),
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,
       attempts,
       plan: planSettingsOf({ plan: asked.plan, ...settings }, await planDefaults(db, principal.orgId, repository.root)),

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { SandboxState } from "./engine.ts";
 import type { RunnerRow } from "../store/runners.ts";
 import { offeredBy, type Offers, offersOf, type OfferSources } from "./offers.ts";
 
@@ -35,7 +36,7 @@ test("what a runner says of itself is what those who have none go by", async () 
 
 test("of several runners the one counts that keeps most of what a floor may want", async () => {
   const limits = { memory: true, cpus: true, pids: true };
-  const offers = (sandbox: Offers["sandboxes"]["bwrap"]): Offers => ({
+  const offers = (sandbox: SandboxState): Offers => ({
     model: model(null),
     sandboxes: { bwrap: sandbox, process: can },
     hostMemoryBytes: 1,

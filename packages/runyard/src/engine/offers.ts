@@ -6,7 +6,8 @@ import type { EngineOptions, ModelState, SandboxState } from "./engine.ts";
 /** What runs can have at a runner; it tells the processes that serve and execute nothing. */
 export interface Offers {
   readonly model: ModelState;
-  readonly sandboxes: Readonly<Record<SandboxDriverName, SandboxState>>;
+  /** A runner of an earlier version tells nothing of drivers that it does not have. */
+  readonly sandboxes: Readonly<Partial<Record<SandboxDriverName, SandboxState>>>;
   /** What the sandbox of one run can have. */
   readonly hostMemoryBytes: number;
   /** What those of all of its runs may have together: what queued runs wait for is looked at by this. Not there in what runners of earlier versions tell. */
@@ -23,8 +24,8 @@ export async function offersOf({
   hostMemoryBytes,
   memoryBudgetBytes,
 }: OfferSources & { readonly memoryBudgetBytes: number }): Promise<Offers> {
-  const [bwrap, process] = await Promise.all([probeSandbox("bwrap"), probeSandbox("process")]);
-  return { model: model(), sandboxes: { bwrap, process }, hostMemoryBytes: hostMemoryBytes(), memoryBudgetBytes };
+  const [bwrap, docker, process] = await Promise.all([probeSandbox("bwrap"), probeSandbox("docker"), probeSandbox("process")]);
+  return { model: model(), sandboxes: { bwrap, docker, process }, hostMemoryBytes: hostMemoryBytes(), memoryBudgetBytes };
 }
 
 const HARD = { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" } as const;
@@ -47,8 +48,10 @@ export function offeredBy(alive: () => readonly RunnerRow[], own: OfferSources):
       return models.find((model) => model.connected) ?? models[0] ?? own.model();
     },
     probeSandbox: async (driver) => {
-      const sandboxes = offers().map((offer) => offer.sandboxes[driver]);
-      const assumed = { available: true, reason: null, isolation: driver === "bwrap" ? HARD : NONE };
+      const sandboxes = offers()
+        .map((offer) => offer.sandboxes[driver])
+        .filter((sandbox) => sandbox !== undefined);
+      const assumed = { available: true, reason: null, isolation: driver === "process" ? NONE : HARD };
       const [best] = sandboxes.filter(({ available }) => available).toSorted((one, other) => rankOf(other) - rankOf(one));
       return best ?? sandboxes[0] ?? assumed;
     },

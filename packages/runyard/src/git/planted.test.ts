@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { SandboxDriverName } from "@runyard/sdk/contract";
+import type { PlainDriverName } from "../sandbox/drivers.ts";
 import { changedBetween } from "./changed-between.ts";
 import { diffFiles } from "./changed-files.ts";
 import { dropRunRefs } from "./cache.ts";
@@ -55,7 +55,7 @@ async function publish(run: TestRun): Promise<TestOutcome> {
 }
 
 /** An agent's tree with work of its own and these plants. */
-async function plantedRun(driver: SandboxDriverName, plants: readonly Plant[]): Promise<TestRun> {
+async function plantedRun(driver: PlainDriverName, plants: readonly Plant[]): Promise<TestRun> {
   const run = await lab.prepare(lab.newRepository(PLANTED_FILES), { driver });
   // Work on every file that a plant waits for: same sizes, so that nothing is decided without reading.
   writeFiles(

@@ -46,7 +46,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSe
     mcpServers: (row.spec.mcpServers ?? []).map((server) => server.name),
     login: loginForAgent(ctx, row, ctx.gatewayToken(row)),
     builtinProgram: ctx.builtinAgentProgram,
-    nodeProgram: realpathSync(process.execPath),
+    nodeProgram: driver.nodeInside ?? realpathSync(process.execPath),
   };
   const { argv, env, mounts, homeFiles } = launchOf(profile, context);
   for (const file of homeFiles) writeHomeFile(dirs.home, file);

@@ -2,7 +2,7 @@ import type { Limits, SandboxReport } from "@runyard/sdk/contract";
 import { typeInForce } from "../core/attempts.ts";
 import { type Kept, keptLimits, whyBelowFloor } from "../core/isolation-floor.ts";
 import { SANDBOX_LIMITS } from "../core/limits.ts";
-import type { Mount, PreparedSandbox, SandboxSpec } from "../sandbox/driver.ts";
+import { type Mount, type PreparedSandbox, type SandboxSpec, SandboxUnavailableError } from "../sandbox/driver.ts";
 import { NotStartedError } from "../sandbox/spawner.ts";
 import { runStep, type StepResult } from "../sandbox/step.ts";
 import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
@@ -50,8 +50,12 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
     ...(step.terminal === true && { terminal: true }),
+    ...(row.spec.image !== undefined && { image: row.spec.image }),
   };
-  const prepared = await driver.prepare(spec);
+  const prepared = await driver.prepare(spec).catch((error: unknown) => {
+    if (!(error instanceof SandboxUnavailableError)) throw error;
+    throw new RunFailure({ type: "sandbox-unavailable", message: error.message });
+  });
   requireFloor(row, { isolation, limits: keptLimits(prepared.granted) });
   return prepared;
 }

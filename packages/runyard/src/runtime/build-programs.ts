@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 export const PROGRAM_SOURCES: Readonly<Record<string, string>> = {
   gateway: fileURLToPath(new URL("../gateway/main.ts", import.meta.url)),
   agent: fileURLToPath(new URL("../agents/builtin/main.ts", import.meta.url)),
+  container: fileURLToPath(new URL("../sandbox/container-main.ts", import.meta.url)),
   "run-tools": fileURLToPath(new URL("../agents/run-tools/main.ts", import.meta.url)),
 };
 

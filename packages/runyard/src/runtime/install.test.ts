@@ -30,12 +30,13 @@ beforeEach(() => {
   put("agent.ts", 'import { word } from "./word.ts";\nconsole.log("agent", word);\n');
   put("gateway.ts", 'import { word } from "./word.ts";\nconsole.log("gateway", word, typeof require);\n');
   put("run-tools.ts", 'console.log("run tools");\n');
+  put("container.ts", 'console.log("container");\n');
   put("word.ts", 'export const word: string = "one";\n');
-  for (const name of ["shim.sh", "spawner.sh"]) put(name, `#!/bin/sh\necho ${name}\n`);
+  for (const name of ["container-node.sh", "shim.sh", "spawner.sh"]) put(name, `#!/bin/sh\necho ${name}\n`);
   chmodSync(path.join(dir, "shim.sh"), 0o600);
   sources = {
-    bundled: Object.fromEntries(["agent", "gateway", "run-tools"].map((name) => [name, path.join(dir, `${name}.ts`)])),
-    copied: [path.join(dir, "shim.sh"), path.join(dir, "spawner.sh")],
+    bundled: Object.fromEntries(["agent", "container", "gateway", "run-tools"].map((name) => [name, path.join(dir, `${name}.ts`)])),
+    copied: ["container-node.sh", "shim.sh", "spawner.sh"].map((name) => path.join(dir, name)),
   };
 });
 afterEach(() => rmSync(dir, { recursive: true }));
@@ -69,7 +70,15 @@ test("the first install makes a directory by content, with programs that run", a
   const { runtime, built } = await install();
   expect(built).toBe(true);
   expect(runtime.dir).toBe(path.join(home.runtimeDir, runtime.hash));
-  expect(readdirSync(runtime.dir)).toEqual(["agent.mjs", "gateway.mjs", "run-tools.mjs", "shim.sh", "spawner.sh"]);
+  expect(readdirSync(runtime.dir)).toEqual([
+    "agent.mjs",
+    "container-node.sh",
+    "container.mjs",
+    "gateway.mjs",
+    "run-tools.mjs",
+    "shim.sh",
+    "spawner.sh",
+  ]);
   expect(run(runtime.builtinAgentProgram)).toBe("agent one\n");
   expect(run(runtime.gatewayProgram)).toBe("gateway one function\n");
   expect(run(runtime.runToolsProgram)).toBe("run tools\n");

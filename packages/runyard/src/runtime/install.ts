@@ -12,6 +12,8 @@ export interface Runtime {
   readonly gatewayProgram: string;
   readonly builtinAgentProgram: string;
   readonly runToolsProgram: string;
+  readonly containerProgram: string;
+  readonly containerNode: string;
   readonly shimProgram: string;
   readonly spawnerProgram: string;
   /** Of the contents; the directory's name. */
@@ -30,7 +32,7 @@ export interface RuntimeSources {
   readonly copied: readonly string[];
 }
 
-const PROGRAMS = ["agent.mjs", "gateway.mjs", "run-tools.mjs", "shim.sh", "spawner.sh"] as const;
+const PROGRAMS = ["agent.mjs", "container-node.sh", "container.mjs", "gateway.mjs", "run-tools.mjs", "shim.sh", "spawner.sh"] as const;
 /** Left over from an install that was killed: by then it is no longer being written. */
 const STALE_MS = 3_600_000;
 
@@ -51,7 +53,7 @@ export async function installRuntime(options: InstallOptions): Promise<Runtime> 
 
 function ownSources(): RuntimeSources {
   const beside = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-  const shells = [beside("../sandbox/programs/shim.sh"), beside("../sandbox/programs/spawner.sh")];
+  const shells = ["container-node.sh", "shim.sh", "spawner.sh"].map((name) => beside(`../sandbox/programs/${name}`));
   const isClone = Object.values(PROGRAM_SOURCES).every((file) => existsSync(file));
   if (isClone) return { bundled: PROGRAM_SOURCES, copied: shells };
   const bundles = Object.keys(PROGRAM_SOURCES).map((name) => beside(`../programs/${name}.mjs`));
@@ -94,6 +96,8 @@ function runtimeAt(runtimeDir: string, hash: string): Runtime {
     gatewayProgram: path.join(dir, "gateway.mjs"),
     builtinAgentProgram: path.join(dir, "agent.mjs"),
     runToolsProgram: path.join(dir, "run-tools.mjs"),
+    containerProgram: path.join(dir, "container.mjs"),
+    containerNode: path.join(dir, "container-node.sh"),
     shimProgram: path.join(dir, "shim.sh"),
     spawnerProgram: path.join(dir, "spawner.sh"),
   };

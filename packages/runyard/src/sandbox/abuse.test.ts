@@ -1,11 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { SandboxDriverName } from "@runyard/sdk/contract";
 import { readOutOfMemoryKills } from "./cgroup.ts";
 import { NO_LIMITS } from "./cgroup-grant.ts";
 import type { Launch, SandboxDriver } from "./driver.ts";
-import { sandboxDriver } from "./drivers.ts";
+import { type PlainDriverName, sandboxDriver } from "./drivers.ts";
 import { makeRunDirectory } from "./run-directory.ts";
 import { runStep } from "./step.ts";
 import { killRunDirectory } from "./kill.ts";
@@ -18,13 +17,15 @@ import { processesWith } from "./testing/processes.ts";
  * What an agent must not be able to do in a sandbox. Every attempt aims at decoys of the test, and is made
  * under the driver `process` too, where it must succeed: else it would prove nothing.
  */
-const ISOLATING: readonly SandboxDriverName[] = ["bwrap"];
+const ISOLATING: readonly PlainDriverName[] = ["bwrap"];
 const plain = sandboxDriver("process");
 const isRoot = process.getuid?.() === 0;
 
 type Trial = Pick<Attempt, "script" | "words" | "changes">;
 
-const drivers = await Promise.all(ISOLATING.map(sandboxDriver).map(async (driver) => ({ driver, reason: (await driver.probe()).reason })));
+const drivers = await Promise.all(
+  ISOLATING.map((name) => sandboxDriver(name)).map(async (driver) => ({ driver, reason: (await driver.probe()).reason })),
+);
 
 describe.each(drivers)("an agent in a sandbox of $driver.name", { timeout: 120_000 }, ({ driver: isolating, reason }) => {
   beforeEach(({ skip }) => skip(reason !== null, reason ?? ""));

@@ -8,7 +8,7 @@ import { hostToolchains, isBelow, pathInside, systemDirs } from "./toolchains.ts
 export const WORKSPACE_INSIDE = "/workspace";
 export const HOME_INSIDE = "/home/agent";
 export const GATEWAY_PORT = 3128;
-const GATEWAY_DOOR_INSIDE = "/run/runyard/gateway";
+export const GATEWAY_DOOR_INSIDE = "/run/runyard/gateway";
 
 const ETC = fileURLToPath(new URL("programs/etc/", import.meta.url));
 
@@ -38,9 +38,10 @@ const ETC_SHOWN = [
  * Opens the way to the gateway, waits until it is open, and becomes the command. Given as a word, so that
  * nothing of it lies on a disk; it counts in a subshell, so that no variable of the command is touched. It mostly is
  * open at the first look, and a few milliseconds later otherwise: long naps are for a machine that has no time.
+ * `socat`: the words that start it.
  */
-const GATEWAY_LAUNCHER = `
-socat TCP-LISTEN:${GATEWAY_PORT},bind=127.0.0.1,fork,reuseaddr \\
+export const gatewayLauncher = (socat: string): string => `
+${socat} TCP-LISTEN:${GATEWAY_PORT},bind=127.0.0.1,fork,reuseaddr \\
   UNIX-CONNECT:${GATEWAY_DOOR_INSIDE}/sock,retry=100,interval=0.05 </dev/null >/dev/null 2>&1 &
 ( tries=0
   until while read -r _ address _ state _; do
@@ -146,5 +147,5 @@ export function bwrapWords(
 
 /** The words that are run inside: the command, behind the way to the gateway where it has one. */
 export function wordsInside(spec: SandboxSpec): string[] {
-  return spec.gatewayDoorDir === null ? [...spec.argv] : ["/bin/sh", "-c", GATEWAY_LAUNCHER, "runyard-gateway", ...spec.argv];
+  return spec.gatewayDoorDir === null ? [...spec.argv] : ["/bin/sh", "-c", gatewayLauncher("socat"), "runyard-gateway", ...spec.argv];
 }

@@ -6,7 +6,9 @@ import { type CgroupUsage, readUsage } from "./cgroup-usage.ts";
 import { readIfThere } from "./run-directory.ts";
 
 /** What is left of the out-of-memory count once the groups are gone. */
-const OOM_FILE = "out-of-memory-kills";
+export const OOM_FILE = "out-of-memory-kills";
+/** Groups that somebody else made for processes of the run directory, and removes: they are only read. */
+export const OUTER_GROUPS_FILE = "outer-groups";
 /** What they counted of their members' use, as JSON. */
 const USAGE_FILE = "usage.json";
 const REMOVE_TIMEOUT_MS = 2_000;
@@ -15,6 +17,10 @@ const REMOVE_TIMEOUT_MS = 2_000;
 export function cgroupsOf(dir: string): string[] {
   const lines = (readIfThere(path.join(dir, "join")) ?? "").split("\n");
   return lines.filter((line) => line !== "").map((line) => path.dirname(line));
+}
+
+function outerGroupsOf(dir: string): string[] {
+  return (readIfThere(path.join(dir, OUTER_GROUPS_FILE)) ?? "").split("\n").filter((line) => line !== "");
 }
 
 /** Processes in the control groups of a run directory. */
@@ -64,7 +70,7 @@ export function readOutOfMemoryKills(dir: string): number {
 /** What the processes of a run directory use now, or used up to their end; every figure is null where they have no control groups. */
 export function readResourceUsage(dir: string): CgroupUsage {
   const kept = readIfThere(path.join(dir, USAGE_FILE));
-  return kept === null ? readUsage(cgroupsOf(dir)) : (JSON.parse(kept) as CgroupUsage);
+  return kept === null ? readUsage([...cgroupsOf(dir), ...outerGroupsOf(dir)]) : (JSON.parse(kept) as CgroupUsage);
 }
 
 /** Once: a second look would miss the groups that went after the first. */

@@ -1,4 +1,5 @@
 import type { Isolation, Limits, SandboxDriverName } from "@runyard/sdk/contract";
+import type { ContainerRef } from "./docker-engine.ts";
 
 /** A directory or file of the host that is seen inside a sandbox. */
 export interface Mount {
@@ -32,6 +33,8 @@ export interface SandboxSpec {
   readonly terminal?: boolean;
   /** Names the cgroup, for example `run_01k…-1-agent`: letters, digits, `-` and `_`. */
   readonly name: string;
+  /** The container image, for the driver `docker`; the others have none. */
+  readonly image?: string;
 }
 
 /** How the shim starts a command: words, environment, and what is read from files so that it is in nobody's argv. */
@@ -53,6 +56,8 @@ export interface Launch {
    * was started by it. Not needed where the command and all that it starts are in a pid namespace.
    */
   readonly ownHome?: string;
+  /** The container that the command makes: whoever ends the command for certain removes it too. */
+  readonly container?: ContainerRef;
 }
 
 export interface PreparedSandbox {
@@ -67,10 +72,17 @@ export interface SandboxProbe {
   readonly isolation: Isolation;
 }
 
-/** One way to isolate. Two exist: `bwrap` and `process`; both keep the contract suite. */
+/** A sandbox cannot be made here, and why, in plain sentences. */
+export class SandboxUnavailableError extends Error {
+  override readonly name = "SandboxUnavailableError";
+}
+
+/** One way to isolate. Three exist: `bwrap`, `docker` and `process`; all keep the contract suite. */
 export interface SandboxDriver {
   readonly name: SandboxDriverName;
   probe(): Promise<SandboxProbe>;
+  /** The server's node as it is found inside, where that is not its own place. */
+  readonly nodeInside?: string;
   /** Where the agent finds workspace and home: paths as seen inside. */
   pathsInside(dirs: SandboxDirs): SandboxDirs;
   /** Base URL of the gateway as the agent reaches it, given the gateway's TCP port on loopback. */

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { SandboxDriver } from "./driver.ts";
-import { sandboxDriver, sandboxDrivers } from "./drivers.ts";
+import { bwrapDriver } from "./bwrap-driver.ts";
+import { sandboxDriver } from "./drivers.ts";
 import { findHostToolchains, type HostToolchains, type ToolchainSearch, toolchainsFromEnvironment } from "./host-toolchains.ts";
 import { type Lab, openLab } from "./testing/lab.ts";
 
@@ -110,7 +111,7 @@ describe.skipIf(reason !== null)(`toolchains of the host in a sandbox${reason ==
     home = new FakeHome(lab.root);
     furnish(home);
     found = findHostToolchains(home.search(DIRS), [home.at("further")]);
-    driver = sandboxDrivers(found)("bwrap");
+    driver = bwrapDriver(found);
   });
   afterAll(() => lab.close());
 
@@ -164,7 +165,7 @@ describe.skipIf(reason !== null)(`toolchains of the host in a sandbox${reason ==
   it("that are gone by now keep no run from its start", async () => {
     const gone = new FakeHome(path.join(lab.root, "gone"));
     gone.program(".deno/bin/deno9", "echo deno");
-    const by = sandboxDrivers(findHostToolchains(gone.search([".deno/bin"]), []))("bwrap");
+    const by = bwrapDriver(findHostToolchains(gone.search([".deno/bin"]), []));
     expect(await say("deno9", [], by)).toBe("deno\n");
     rmSync(gone.at(".deno"), { recursive: true });
     expect(await say("echo still", [], by)).toBe("still\n");

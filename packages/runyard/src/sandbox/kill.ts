@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpat
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
+import { noteRemoved, removeContainerOf } from "./docker-remove.ts";
 import { isOlder, isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid, readShimStart } from "./run-directory.ts";
 
 /** What a shim has between TERM and KILL, to end its command and to say how it ended. */
@@ -81,6 +82,7 @@ function forestall(dir: string): boolean {
     if (code === "EEXIST") return false;
     throw error;
   }
+  noteRemoved(dir); // nobody will ever make its container
   writeFileSync(path.join(dir, "err"), "it was ended before it began\n", { flag: "a" });
   writeFileSync(path.join(dir, "exit"), `${"97".padEnd(15)}\n`);
   return true;
@@ -105,9 +107,10 @@ function isWhollyInGroups(dir: string): boolean {
 }
 
 /**
- * Ends everything of a run directory for certain, and removes its control groups: TERM to the shim, then
+ * Ends everything of a run directory for certain, and removes its control groups and its container: TERM to the shim, then
  * SIGKILL to all members of its control groups and all holders of its files, until two scans in a row
- * find none. A directory that was not started yet never will be. Throws after 30 s.
+ * find none. A directory that was not started yet never will be. Throws after 30 s, EngineAwayError where that is for
+ * the engine of its container; then it can be done again.
  */
 export async function killRunDirectory(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
@@ -125,5 +128,6 @@ export async function killRunDirectory(dir: string): Promise<void> {
     quiet = left.length === 0 ? quiet + 1 : 0;
     if (quiet < 2 && Date.now() > end) throw new Error(`processes of ${dir} could not be ended: ${left.join(", ")}`);
   }
+  await removeContainerOf(dir);
   await removeCgroups(dir);
 }

@@ -19,6 +19,11 @@ const NO_EXIT = `${"none".padEnd(15)}\n`;
 /** The last file to be written: a directory that has it is complete. */
 const COMPLETE = "spec.json";
 const OWN_HOME = "own-home";
+/** The container of a run directory, as JSON; that it was made; that its end is known; that it is gone for ever. */
+export const CONTAINER = "container";
+export const CONTAINER_MADE = "container-made";
+export const CONTAINER_ENDED = "container-ended";
+export const CONTAINER_REMOVED = "container-removed";
 
 /** True when the directory was made to the end, and may be started. */
 export function isComplete(dir: string): boolean {
@@ -39,6 +44,7 @@ export function makeRunDirectory(dir: string, launch: Launch, spec: Readonly<Rec
   if (launch.args.length > 0) files.unshift(["args", argsFile(launch.args)]);
   if (launch.syscallFilter !== undefined) files.unshift(["filter", launch.syscallFilter]);
   if (launch.ownHome !== undefined) files.unshift([OWN_HOME, launch.ownHome]);
+  if (launch.container !== undefined) files.unshift([CONTAINER, JSON.stringify(launch.container)]);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const [name, content] of files) writeFileSync(path.join(dir, name), content, { mode: 0o600 });
   const last = path.join(dir, COMPLETE);
@@ -113,10 +119,16 @@ export function isOlder(pid: number, ticks: number): boolean {
   }
 }
 
-/** The command's exit status (128 + n after signal n), or null while it runs or when its shim died. */
+/** The command's exit status (128 + n after signal n), or null while it runs, when its shim died, or what stood for its container. */
 export function readExitCode(dir: string): number | null {
   const match = /^(\d+) *\n$/.exec(readIfThere(path.join(dir, "exit")) ?? "");
-  return match ? Number(match[1]) : null;
+  return match && isEndKnown(dir) ? Number(match[1]) : null;
+}
+
+/** False where what the shim saw end was not the container. */
+function isEndKnown(dir: string): boolean {
+  const has = (name: string): boolean => existsSync(path.join(dir, name));
+  return !has(CONTAINER) || has(CONTAINER_ENDED) || has(CONTAINER_REMOVED);
 }
 
 /** Opens a fifo for reading without waiting for a writer; null where it does not exist. */

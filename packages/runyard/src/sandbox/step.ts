@@ -132,7 +132,7 @@ export async function runStep(options: StepOptions): Promise<StepResult> {
     const code = await waitForEnd(options);
     if (existsSync(path.join(dir, TIMED_OUT)))
       throw new StepTimeoutError(`the command ran longer than ${options.timeoutMs} ms and was ended`);
-    if (code === null || launch.join.length > 0) await killRunDirectory(dir);
+    if (code === null || launch.join.length > 0 || launch.container !== undefined) await killRunDirectory(dir);
     return resultOf(dir, code, maxBytes);
   } catch (error) {
     if (error instanceof StepTimeoutError) writeFileSync(path.join(dir, TIMED_OUT), "");

@@ -47,6 +47,8 @@ export interface RunSpec {
   readonly permissionPolicy: PermissionPolicy;
   readonly timeoutMs: number;
   readonly sandboxDriver: SandboxDriverName;
+  /** The container image of a run with `docker`; the other drivers have none. */
+  readonly image?: string;
   /** What was asked to be granted; left out: everything. */
   readonly permissions?: readonly RunPermission[];
   /** What its sandbox must keep. Not there in runs of earlier versions: nothing. */
@@ -300,6 +302,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
       timeout: row.spec.timeoutMs,
       agentWait: agentWaitOf(row),
       sandboxDriver: row.spec.sandboxDriver,
+      image: row.spec.image ?? null,
       permissions: permissionsOf(row),
       isolationFloor: row.spec.isolationFloor ?? "none",
       egress: [...(row.spec.egress ?? [])],

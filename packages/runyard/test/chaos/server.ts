@@ -109,6 +109,7 @@ const server = await startServer({
   port: 0,
   simulate: false,
   defaultDriver: "process",
+  dockerImage: null,
   maxRuns: 10,
   databaseUrl: null,
   providers: [],

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { approvalAboveUsdSchema, approvalSchema } from "./approval.ts";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
+import { containerImageSchema } from "./container-image.ts";
 import { idempotencyKeySchema } from "./creating.ts";
 import { egressDeniedSchema, egressFromSchema, egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
@@ -18,7 +19,7 @@ import { runSetupSchema, setupSchema } from "./setup.ts";
 import { runErrorSchema, runPhaseSchema, runStatusSchema } from "./status.ts";
 import { tokenFigures } from "./usage.ts";
 
-export const SANDBOX_DRIVERS = ["bwrap", "process"] as const;
+export const SANDBOX_DRIVERS = ["bwrap", "docker", "process"] as const;
 export type SandboxDriverName = (typeof SANDBOX_DRIVERS)[number];
 export const sandboxDriverSchema = z.enum(SANDBOX_DRIVERS);
 
@@ -46,8 +47,10 @@ export const runSettingsSchema = z
      * it is let go, and the run goes on with the answer once that has come.
      */
     agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
-    /** `bwrap` isolates; `process` does not isolate at all and must be asked for by name. */
+    /** `bwrap` and `docker` isolate; `process` does not isolate at all and must be asked for by name. */
     sandboxDriver: sandboxDriverSchema.optional(),
+    /** The container image of a run with `docker`, and of no other; default: the server's. */
+    image: containerImageSchema.optional(),
     permissions: runPermissionsSchema.optional(),
     /** What its sandbox must keep, or the run is refused. It can raise what holds for it, and not lower it. */
     isolationFloor: isolationFloorSchema.optional(),
@@ -270,6 +273,8 @@ export const runSchema = z.object({
     timeout: z.number().int(),
     agentWait: z.number().int(),
     sandboxDriver: sandboxDriverSchema,
+    /** Null: the driver has none. */
+    image: z.string().nullable(),
     /** What the run is granted, with nothing left to be understood. */
     permissions: z.array(z.enum(RUN_PERMISSIONS)),
     /** The highest floor that held when it was created or continued. */

@@ -251,6 +251,7 @@ function blankRun(number: number): Run {
       timeout: 3_600_000,
       agentWait: 600_000,
       sandboxDriver: "bwrap",
+      image: null,
       permissions: [...RUN_PERMISSIONS],
       isolationFloor: "sandbox",
       egress: [],

@@ -154,6 +154,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   isPriced: async () => null,
   costOf: async () => null,
   defaultDriver: "process",
+  dockerImage: null,
   probeSandbox: async (driver) => ({ available: true, reason: null, isolation: driver === "bwrap" ? ISOLATION : NO_ISOLATION }),
   hostMemoryBytes: () => 8 * 1024 ** 3,
   answers: {

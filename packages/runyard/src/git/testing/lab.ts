@@ -3,9 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, 
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import type { SandboxDriverName } from "@runyard/sdk/contract";
 import type { Mount } from "../../sandbox/driver.ts";
-import { sandboxDriver } from "../../sandbox/drivers.ts";
+import { type PlainDriverName, sandboxDriver } from "../../sandbox/drivers.ts";
 import { openSpawner } from "../../sandbox/spawner.ts";
 import { runStep, type StepResult } from "../../sandbox/step.ts";
 import { updateCache } from "../cache.ts";
@@ -19,7 +18,7 @@ const STEP_TIMEOUT_MS = 120_000;
 
 const bwrap = await sandboxDriver("bwrap").probe();
 /** The drivers that work here; `whyNoSandbox` says why one is missing. */
-export const DRIVERS: readonly SandboxDriverName[] = bwrap.available ? ["bwrap", "process"] : ["process"];
+export const DRIVERS: readonly PlainDriverName[] = bwrap.available ? ["bwrap", "process"] : ["process"];
 export const whyNoSandbox: string | null = bwrap.reason;
 
 /** The environment of the people and agents of a test: plain git, with an identity and nothing else. */
@@ -64,7 +63,7 @@ export function writeFiles(root: string, files: Readonly<Record<string, string |
 
 /** A run in the hands of a test. */
 export interface TestRun {
-  readonly driver: SandboxDriverName;
+  readonly driver: PlainDriverName;
   readonly runId: string;
   readonly repository: LocalRepository;
   readonly cachePath: string;
@@ -91,7 +90,7 @@ export interface GitLab {
   /** A repository of a user with one commit of these files. */
   newRepository(files?: Readonly<Record<string, string | Uint8Array>>): string;
   /** From a repository to a workspace, as the runner does it. */
-  prepare(repository: string, options?: { driver?: SandboxDriverName; branch?: string }): Promise<TestRun>;
+  prepare(repository: string, options?: { driver?: PlainDriverName; branch?: string }): Promise<TestRun>;
   /** Runs words where the agent of a run runs. */
   runInside(run: TestRun, argv: readonly string[]): Promise<StepResult>;
   /** The commit step alone, as the runner does it. */

@@ -1,0 +1,162 @@
+// The program that stands for one container on the host: its stdin, stdout, stderr and end are the container's. The
+// shim starts it in a run directory, with a ContainerJob on descriptor 9. It outlives the server.
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseCgroupMounts, parseOwnGroups, groupDirectory } from "./cgroup-host.ts";
+import { OOM_FILE, OUTER_GROUPS_FILE } from "./cgroup.ts";
+import { DIRECTORY_LABEL } from "./docker-container.ts";
+import type { ContainerJob } from "./docker-driver.ts";
+import { askEngine, attachTo, complaintOf, type ContainerRef, type EngineAnswer, removeContainer } from "./docker-engine.ts";
+import { readFrames } from "./docker-frames.ts";
+import { noteRemoved } from "./docker-remove.ts";
+import { CONTAINER_ENDED, CONTAINER_MADE, readShimPid } from "./run-directory.ts";
+
+/** What a shell says of a command that could not be started. */
+const NOT_STARTED = 126;
+const CREATE_TIMEOUT_MS = 120_000;
+/** How long output is waited for that was written before the end. */
+const LAST_OUTPUT_MS = 10_000;
+const REMOVE_TRIES = 20;
+
+/** The container was refused before anything of it had begun. */
+class NotStartedError extends Error {
+  override readonly name = "NotStartedError";
+}
+
+async function act(container: ContainerRef, path: string, body?: unknown): Promise<EngineAnswer> {
+  return askEngine(container, { method: "POST", path, body, timeoutMs: CREATE_TIMEOUT_MS });
+}
+
+async function create({ container, config }: ContainerJob): Promise<void> {
+  const labels = config["Labels"] as Readonly<Record<string, string>>;
+  const body = { ...config, Labels: { ...labels, [DIRECTORY_LABEL]: process.cwd() } };
+  const path = `/containers/create?name=${container.name}`;
+  let answer = await act(container, path, body);
+  // Of a step that was begun before, under the same name, nobody waits for the end.
+  for (let tries = 0; answer.status === 409 && tries < REMOVE_TRIES; tries += 1) {
+    await removeContainer(container);
+    answer = await act(container, path, body);
+    if (answer.status === 409) await sleep(50);
+  }
+  if (answer.status !== 201) throw new NotStartedError(`The container could not be made: ${complaintOf(answer)}`);
+  writeFileSync(CONTAINER_MADE, "");
+}
+
+/** How a container ended: its code, or a broken connection. */
+async function waitForEnd(container: ContainerRef): Promise<number> {
+  const path = `/containers/${container.name}/wait?condition=next-exit`;
+  const answer = await askEngine(container, { method: "POST", path, timeoutMs: null });
+  const { StatusCode: code } = (answer.body ?? {}) as { StatusCode?: number };
+  if (answer.status !== 200 || code === undefined) throw new Error(`The end of the container is not known: ${complaintOf(answer)}`);
+  return code;
+}
+
+/** Passes stdio through, as fast as the slower side takes it. Resolves when all output was written; rejects where it broke off. */
+function passThrough({ socket, head }: { readonly socket: Socket; readonly head: Buffer }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const held = new Set<string>();
+    const frames = readFrames((kind, piece) => {
+      if (process[kind].write(piece) || held.has(kind)) return;
+      held.add(kind);
+      socket.pause();
+      process[kind].once("drain", () => {
+        held.delete(kind);
+        if (held.size === 0) socket.resume();
+      });
+    });
+    const take = (bytes: Buffer): void => {
+      try {
+        frames.take(bytes);
+      } catch (error) {
+        reject(error as Error);
+      }
+    };
+    socket.on("error", reject).on("data", take);
+    socket.on("end", () => (frames.isBetween() ? resolve() : reject(new Error("The output of the container broke off"))));
+    socket.on("close", () => reject(new Error("The output of the container broke off"))); // of no effect behind `end`
+    take(head);
+    process.stdin.on("error", () => socket.end());
+    process.stdin.pipe(socket);
+  });
+}
+
+interface ContainerState {
+  readonly Pid?: number;
+  readonly OOMKilled?: boolean;
+}
+
+async function stateOf(container: ContainerRef): Promise<ContainerState> {
+  const answer = await askEngine(container, { method: "GET", path: `/containers/${container.name}/json` });
+  if (answer.status !== 200) throw new Error(`The state of the container is not known: ${complaintOf(answer)}`);
+  return (answer.body as { State?: ContainerState }).State ?? {};
+}
+
+/** Notes the control groups that the engine made, where they can be seen: what the container uses is read there. */
+async function noteGroups(container: ContainerRef): Promise<void> {
+  const { Pid: pid } = await stateOf(container);
+  if (!pid) return;
+  const own = parseOwnGroups(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+  const groups = parseCgroupMounts(readFileSync("/proc/self/mountinfo", "utf8")).flatMap((mount) => {
+    const names = mount.version === 2 ? [""] : mount.controllers;
+    const found = names.map((name) => own.get(name)).find((group) => group !== undefined && group !== "/");
+    return found === undefined ? [] : [groupDirectory(mount, found)];
+  });
+  writeFileSync(`${OUTER_GROUPS_FILE}.tmp`, [...new Set(groups)].map((group) => `${group}\n`).join(""), { mode: 0o600 });
+  renameSync(`${OUTER_GROUPS_FILE}.tmp`, OUTER_GROUPS_FILE);
+}
+
+async function remove(container: ContainerRef): Promise<void> {
+  for (let tries = 0; tries < REMOVE_TRIES; tries += 1) {
+    if ((await removeContainer(container)) !== "going") return noteRemoved(".");
+    await sleep(50);
+  }
+}
+
+async function run(job: ContainerJob): Promise<number> {
+  const { container } = job;
+  await create(job);
+  const stream = await attachTo(container);
+  const output = passThrough(stream);
+  output.catch(() => undefined);
+  const ended = waitForEnd(container);
+  ended.catch(() => undefined);
+  const started = await act(container, `/containers/${container.name}/start`);
+  if (started.status >= 300) {
+    await remove(container);
+    throw new NotStartedError(`The container could not be started: ${complaintOf(started)}`);
+  }
+  noteGroups(container).catch(() => undefined); // then nobody knows what it uses
+  const code = await ended;
+  await Promise.race([output, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
+  // Told apart from the code: where only a child of the command was ended for its memory, that may be anything.
+  const { OOMKilled: ranOut } = await stateOf(container);
+  if (ranOut === true) writeFileSync(OOM_FILE, "1\n", { mode: 0o600 });
+  await remove(container).catch(() => undefined); // whoever ends the run directory does it then
+  return code;
+}
+
+/** Ends the shim with everything of it, so that no exit status is written: how the container ended is not known. */
+function beLost(error: unknown): never {
+  process.stderr.write(`runyard: ${(error as Error).message}\n`);
+  const shim = readShimPid(".");
+  if (shim !== null && shim.pid === process.ppid) process.kill(-shim.pid, "SIGKILL");
+  process.kill(process.pid, "SIGKILL");
+  throw error;
+}
+
+process.stdout.on("error", () => {}); // nobody reads any more: the container goes on to its end
+const job = JSON.parse(readFileSync(9, "utf8").replace(/\0$/, "")) as ContainerJob;
+try {
+  // Short of memory, the kernel takes what is in the container.
+  writeFileSync("/proc/self/oom_score_adj", "0");
+} catch {
+  // not here
+}
+const code = await run(job).catch((error: unknown) => {
+  if (!(error instanceof NotStartedError)) beLost(error);
+  process.stderr.write(`runyard: ${error.message}\n`);
+  return NOT_STARTED;
+});
+writeFileSync(CONTAINER_ENDED, "");
+process.exit(code);
