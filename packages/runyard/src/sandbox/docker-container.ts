@@ -98,7 +98,7 @@ function wordsInside({ argv, gatewayDoorDir }: SandboxSpec): string[] {
 
 function envInside({ env }: SandboxSpec, imageEnv: readonly string[]): string[] {
   const ofImage = Object.fromEntries(imageEnv.map((word) => [word.slice(0, word.indexOf("=")), word.slice(word.indexOf("=") + 1)]));
-  const all = { ...ofImage, PATH: `${ofImage["PATH"] || USUAL_PATH}:${BIN}`, ...env };
+  const all = { ...ofImage, PWD: WORKSPACE_INSIDE, PATH: `${ofImage["PATH"] || USUAL_PATH}:${BIN}`, ...env };
   return Object.entries(all).map(([name, value]) => `${name}=${value}`);
 }
 

@@ -3,7 +3,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DIRECTORY_LABEL, HOME_LABEL } from "./docker-container.ts";
 import { askEngine, complaintOf, type ContainerRef, type EngineAddress, EngineAwayError, removeContainer } from "./docker-engine.ts";
-import { CONTAINER, CONTAINER_MADE, CONTAINER_REMOVED, isShimAlive, readIfThere } from "./run-directory.ts";
+import { CONTAINER, CONTAINER_ENDED, CONTAINER_MADE, CONTAINER_REMOVED, isShimAlive, readIfThere } from "./run-directory.ts";
 
 /** How long an engine may take with a container whose making nobody waited for. */
 const IN_DOUBT_MS = 2_000;
@@ -19,6 +19,16 @@ export function noteRemoved(dir: string): void {
 function containerOf(dir: string): ContainerRef | null {
   const text = existsSync(path.join(dir, CONTAINER_REMOVED)) ? null : readIfThere(path.join(dir, CONTAINER));
   return text === null ? null : (JSON.parse(text) as ContainerRef);
+}
+
+/**
+ * Waits for a moment until a container that is being made is there: nobody can remove it before, and whoever makes it is
+ * ended next.
+ */
+export async function awaitContainer(dir: string): Promise<void> {
+  if (containerOf(dir) === null) return;
+  const isMade = (): boolean => [CONTAINER_MADE, CONTAINER_ENDED].some((name) => existsSync(path.join(dir, name)));
+  for (const end = Date.now() + IN_DOUBT_MS; !isMade() && isShimAlive(dir) && Date.now() < end;) await sleep(5);
 }
 
 /**

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpat
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
-import { noteRemoved, removeContainerOf } from "./docker-remove.ts";
+import { awaitContainer, noteRemoved, removeContainerOf } from "./docker-remove.ts";
 import { isOlder, isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid, readShimStart } from "./run-directory.ts";
 
 /** What a shim has between TERM and KILL, to end its command and to say how it ended. */
@@ -114,7 +114,10 @@ function isWhollyInGroups(dir: string): boolean {
  */
 export async function killRunDirectory(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
-  if (!forestall(dir)) await terminateShim(dir);
+  if (!forestall(dir)) {
+    await awaitContainer(dir);
+    await terminateShim(dir);
+  }
   prepareKill(dir);
   const hasGroups = cgroupsOf(dir).some((group) => existsSync(group));
   const isKnown = hasGroups && isWhollyInGroups(dir);

@@ -1,0 +1,135 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { askEngine } from "../sandbox/docker-engine.ts";
+
+/** A container engine for one test file, with a small image of Debian. */
+export interface TestEngine {
+  readonly socketPath: string;
+  /** For `DOCKER_HOST`. */
+  readonly host: string;
+  /** Has a shell, the usual tools and git, and no node. */
+  readonly image: string;
+  /** Ends the engine at once, as a crash does; what runs in containers may live on. */
+  crash(): Promise<void>;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 30_000;
+const CACHE = fileURLToPath(new URL("../../../../.runyard-setup-engine/", import.meta.url));
+/** Unpacked beside each other and never installed: this machine stays as it is. */
+const ENGINE_PACKAGES = ["docker.io", "containerd", "runc", "tini", "libdevmapper1.02.1"];
+const IMAGE_PACKAGES =
+  "libc6 dash coreutils libselinux1 libpcre2-8-0 zlib1g git sed grep findutils libacl1 libattr1 libgmp10 libssl3 tar util-linux".split(" ");
+
+/** Why no engine can be tried here; null: one can. */
+export function whyNoTestEngine(): string | null {
+  if (!process.env["RUNYARD_TEST_FULL"]) return "only in the full tests (npm run test:full)";
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return "starting a container engine for a test takes Linux and root";
+  try {
+    execFileSync("unshare", ["-mn", "true"], { stdio: "ignore" });
+    unpack("engine", ENGINE_PACKAGES);
+    unpack("image", IMAGE_PACKAGES);
+    return null;
+  } catch (error) {
+    return `no container engine could be had: ${(error as Error).message.split("\n")[0]}`;
+  }
+}
+
+/** The files of Debian packages, fetched once. */
+function unpack(name: string, packages: readonly string[]): string {
+  const dir = path.join(CACHE, `${name}-${createHash("sha256").update(packages.join()).digest("hex").slice(0, 8)}`);
+  if (existsSync(dir)) return dir;
+  mkdirSync(CACHE, { recursive: true });
+  const fresh = mkdtempSync(path.join(CACHE, "new-"));
+  execFileSync("apt-get", ["download", "-qq", ...packages], { cwd: fresh, stdio: ["ignore", "ignore", "pipe"] });
+  execFileSync("sh", ["-c", "for file in *.deb; do dpkg -x $file files || exit; done"], {
+    cwd: fresh,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  if (!existsSync(dir)) renameSync(path.join(fresh, "files"), dir);
+  rmSync(fresh, { recursive: true, force: true });
+  return dir;
+}
+
+/** Starts Docker in network and mount namespaces of its own, so that nothing of this machine's changes. */
+export async function openTestEngine(): Promise<TestEngine> {
+  const files = unpack("engine", ENGINE_PACKAGES);
+  const root = mkdtempSync(path.join(tmpdir(), "runyard-engine-"));
+  const socketPath = path.join(root, "docker.sock");
+  const image = "runyard-test:1";
+  let child: ChildProcess | null = null;
+  const place = { socketPath };
+
+  const start = async (): Promise<void> => {
+    for (const name of ["pid", "docker.sock"]) rmSync(path.join(root, name), { force: true });
+    const log = openSync(path.join(root, "log"), "a");
+    const words = ["--data-root", `${root}/data`, "--exec-root", `${root}/exec`, "-p", `${root}/pid`, "-H", `unix://${socketPath}`];
+    const program = path.join(files, "usr/sbin/dockerd");
+    const started = spawn("unshare", ["-mn", program, ...words, "--iptables=false", "--ip6tables=false", "--bridge=none"], {
+      stdio: ["ignore", log, log],
+      env: { PATH: `${files}/usr/sbin:${files}/usr/bin:${process.env["PATH"] ?? ""}` },
+    });
+    child = started;
+    for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(50)) {
+      const answer = await askEngine(place, { method: "GET", path: "/_ping" }).catch(() => null);
+      if (answer?.status === 200) return;
+      if (started.exitCode !== null || started.signalCode !== null) break;
+    }
+    throw new Error(`dockerd did not start: ${readFileSync(path.join(root, "log"), "utf8").slice(-2000)}`);
+  };
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    const ending = child;
+    if (ending === null || ending.exitCode !== null || ending.signalCode !== null) return;
+    const gone = new Promise((resolve) => ending.once("exit", resolve));
+    ending.kill(signal);
+    await gone;
+  };
+  const close = async (): Promise<void> => {
+    const all = await askEngine(place, { method: "GET", path: "/containers/json?all=1" }).catch(() => null);
+    for (const { Id: id } of (all?.body ?? []) as { Id: string }[])
+      await askEngine(place, { method: "DELETE", path: `/containers/${id}?force=1&v=1` });
+    await end("SIGTERM");
+    rmSync(root, { recursive: true, force: true });
+  };
+
+  mkdirSync(path.join(root, "data"));
+  try {
+    await start();
+    await importImage(socketPath, image);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { socketPath, host: `unix://${socketPath}`, image, crash: () => end("SIGKILL"), start, close };
+}
+
+async function importImage(socketPath: string, image: string): Promise<void> {
+  const dir = unpack("image", IMAGE_PACKAGES);
+  writeShell(dir);
+  const [repo, tag] = image.split(":");
+  const tar = spawn("tar", ["-C", dir, "-c", "."], { stdio: ["ignore", "pipe", "inherit"] });
+  const changes = new URLSearchParams({ fromSrc: "-", repo: repo!, tag: tag!, changes: "ENV OF_IMAGE=yes" });
+  await new Promise<void>((resolve, reject) => {
+    const asked = request({ socketPath, method: "POST", path: `/images/create?${changes}`, headers: { host: "engine" } }, (response) => {
+      let said = "";
+      response.setEncoding("utf8").on("data", (text: string) => (said += text));
+      response.on("end", () => (response.statusCode === 200 && !said.includes('"error"') ? resolve() : reject(new Error(said))));
+    });
+    asked.on("error", reject);
+    tar.stdout.pipe(asked);
+  });
+}
+
+/** What the packages' own scripts would make. */
+function writeShell(dir: string): void {
+  for (const name of ["tmp", "root", "etc"]) mkdirSync(path.join(dir, name), { recursive: true });
+  writeFileSync(path.join(dir, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
+  if (!existsSync(path.join(dir, "bin/sh"))) execFileSync("ln", ["-s", "dash", path.join(dir, "bin/sh")]);
+}
