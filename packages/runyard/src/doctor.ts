@@ -13,6 +13,7 @@ import { defaultMemoryBudget } from "./core/memory.ts";
 import { databaseUrlFromEnvironment, type ModelProvider, parseMemoryBudget } from "./configuration.ts";
 import type { Home } from "./home.ts";
 import { readProviders } from "./providers.ts";
+import { probeEngine } from "./sandbox/docker-probe.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { findHostToolchains, TOOLCHAINS_VARIABLE, toolchainsFromEnvironment } from "./sandbox/host-toolchains.ts";
@@ -75,6 +76,7 @@ async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
     lookAtLimits(limits),
     lookAtFloors({ isolation, limits }),
     lookAtMemory(env),
+    await lookAtEngine(env),
   ];
 }
 
@@ -98,6 +100,21 @@ function lookAtFloors(kept: Kept): Finding {
   const missing = missingOf("strict", kept);
   const why = missing.length === 0 ? "" : `; not strict: it is not so that ${missing.join(", ")}`;
   return finding("isolation", "floors", missing.length === 0 ? "ok" : "none", `${floors} can be kept${why}`);
+}
+
+/** What the driver `docker` would use. Nothing is missing where there is none. */
+async function lookAtEngine(env: NodeJS.ProcessEnv): Promise<Finding> {
+  const name = "containers";
+  const support = await probeEngine(env);
+  if (!support.available) return { ...finding("isolation", name, "none", "no engine for --sandbox docker"), advice: support.reason };
+  const { title, socketPath, rootless, limits } = support.engine;
+  const kind = rootless ? "rootless" : "not rootless: whoever may use it is as good as root";
+  const found = finding("isolation", name, "ok", `${title} at ${socketPath}, ${kind}`);
+  const missing = Object.entries(limits).flatMap(([limit, has]) => (has ? [] : [limit]));
+  if (missing.length === 0) return found;
+  const advice =
+    "Let the engine's user have these controllers: with systemd, Delegate=cpu memory pids for user@.service, on control groups of version 2.";
+  return { ...found, state: "warning", found: `${found.found}; it cannot limit ${missing.join(", ")}`, advice };
 }
 
 async function lookAtProgram(name: "bwrap" | "socat", dirs: readonly string[]): Promise<Finding> {

@@ -94,6 +94,16 @@ describe("a run that was given an agent", () => {
     expect(of({})).toEqual(REVIEWER.settings);
   });
 
+  it("has the agent's container image where the run has containers, or leaves that open", () => {
+    const agent = { ...REVIEWER, settings: { image: "node:22", sandboxDriver: "docker" } as const };
+    const of = (settings: RunSettings) => withAgent({ settings }, agent).settings;
+    expect(of({})).toEqual(agent.settings);
+    expect(of({ sandboxDriver: "docker" })).toEqual(agent.settings);
+    expect(of({ image: "node:24" })).toEqual({ image: "node:24", sandboxDriver: "docker" });
+    expect(of({ sandboxDriver: "bwrap" })).toEqual({ sandboxDriver: "bwrap" });
+    expect(of({ sandboxDriver: "bwrap", image: "node:24" })).toEqual({ sandboxDriver: "bwrap", image: "node:24" });
+  });
+
   it("is what it says itself: settings and limits one by one, servers by name", () => {
     const own = { name: "docs", command: ["docs-server"] };
     const other = { name: "issues", url: "http://issues.test/" };

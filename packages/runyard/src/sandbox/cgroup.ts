@@ -61,7 +61,7 @@ export function killMembers(dir: string): void {
 /** How many processes of a run the kernel ended because its memory limit was reached; 0 where there is no such limit. */
 export function readOutOfMemoryKills(dir: string): number {
   const kept = Number(readIfThere(path.join(dir, OOM_FILE)) ?? 0);
-  const counts = cgroupsOf(dir).flatMap((group) =>
+  const counts = [...cgroupsOf(dir), ...outerGroupsOf(dir)].flatMap((group) =>
     ["memory.oom_control", "memory.events"].map((file) => readCounter(readIfThere(path.join(group, file)) ?? "", "oom_kill")),
   );
   return Math.max(kept, ...counts);

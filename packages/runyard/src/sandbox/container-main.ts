@@ -69,7 +69,7 @@ function passThrough({ socket, head }: { readonly socket: Socket; readonly head:
       try {
         frames.take(bytes);
       } catch (error) {
-        reject(error as Error);
+        reject(error);
       }
     };
     socket.on("error", reject).on("data", take);

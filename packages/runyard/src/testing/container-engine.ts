@@ -1,6 +1,6 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -58,48 +58,74 @@ function unpack(name: string, packages: readonly string[]): string {
   return dir;
 }
 
+interface Daemon {
+  readonly pid: number;
+  end(signal: NodeJS.Signals): Promise<void>;
+}
+
+/** Starts a process that serves; `log` is where it says what it does. */
+function startDaemon(words: readonly string[], files: string, log: string): Daemon {
+  const out = openSync(log, "a");
+  const PATH = `${files}/usr/sbin:${files}/usr/bin:${process.env["PATH"] ?? ""}`;
+  const child = spawn(words[0]!, words.slice(1), { stdio: ["ignore", out, out], env: { PATH } });
+  closeSync(out);
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  return {
+    pid: child.pid!,
+    async end(signal) {
+      child.kill(signal);
+      await gone;
+    },
+  };
+}
+
 /** Starts Docker in network and mount namespaces of its own, so that nothing of this machine's changes. */
 export async function openTestEngine(): Promise<TestEngine> {
   const files = unpack("engine", ENGINE_PACKAGES);
   const root = mkdtempSync(path.join(tmpdir(), "runyard-engine-"));
   const socketPath = path.join(root, "docker.sock");
+  const log = path.join(root, "log");
   const image = "runyard-test:1";
-  let child: ChildProcess | null = null;
-  const place = { socketPath };
+  const ping = async (): Promise<boolean> =>
+    (await askEngine({ socketPath }, { method: "GET", path: "/_ping" }).catch(() => null))?.status === 200;
+  const waitFor = async (check: () => boolean | Promise<boolean>): Promise<void> => {
+    for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(50)) if (await check()) return;
+    throw new Error(`The engine did not start: ${readFileSync(log, "utf8").slice(-2000)}`);
+  };
+
+  // A process of its own, so that the engine can be killed and come back.
+  const containerdSocket = path.join(root, "containerd.sock");
+  const config = [
+    "version = 2",
+    `root = "${root}/containerd/root"`,
+    `state = "${root}/containerd/state"`,
+    'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+    "[grpc]",
+    `address = "${containerdSocket}"`,
+  ];
+  writeFileSync(path.join(root, "containerd.toml"), config.join("\n"));
+  const containerd = startDaemon(["unshare", "-mn", "containerd", "--config", path.join(root, "containerd.toml")], files, log);
+  let dockerd: Daemon | null = null;
 
   const start = async (): Promise<void> => {
+    await waitFor(() => existsSync(containerdSocket));
     for (const name of ["pid", "docker.sock"]) rmSync(path.join(root, name), { force: true });
-    const log = openSync(path.join(root, "log"), "a");
-    const words = ["--data-root", `${root}/data`, "--exec-root", `${root}/exec`, "-p", `${root}/pid`, "-H", `unix://${socketPath}`];
-    const program = path.join(files, "usr/sbin/dockerd");
-    const started = spawn("unshare", ["-mn", program, ...words, "--iptables=false", "--ip6tables=false", "--bridge=none"], {
-      stdio: ["ignore", log, log],
-      env: { PATH: `${files}/usr/sbin:${files}/usr/bin:${process.env["PATH"] ?? ""}` },
-    });
-    child = started;
-    for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(50)) {
-      const answer = await askEngine(place, { method: "GET", path: "/_ping" }).catch(() => null);
-      if (answer?.status === 200) return;
-      if (started.exitCode !== null || started.signalCode !== null) break;
-    }
-    throw new Error(`dockerd did not start: ${readFileSync(path.join(root, "log"), "utf8").slice(-2000)}`);
-  };
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const ending = child;
-    if (ending === null || ending.exitCode !== null || ending.signalCode !== null) return;
-    const gone = new Promise((resolve) => ending.once("exit", resolve));
-    ending.kill(signal);
-    await gone;
+    const where = ["--data-root", `${root}/data`, "--exec-root", `${root}/exec`, "-p", `${root}/pid`, "-H", `unix://${socketPath}`];
+    const network = ["--iptables=false", "--ip6tables=false", "--bridge=none"];
+    const inside = ["nsenter", "--target", String(containerd.pid), "--mount", "--net"];
+    dockerd = startDaemon([...inside, "dockerd", ...where, ...network, "--containerd", containerdSocket], files, log);
+    await waitFor(ping);
   };
   const close = async (): Promise<void> => {
-    const all = await askEngine(place, { method: "GET", path: "/containers/json?all=1" }).catch(() => null);
+    if (!(await ping())) await start().catch(() => undefined);
+    const all = await askEngine({ socketPath }, { method: "GET", path: "/containers/json?all=1" }).catch(() => null);
     for (const { Id: id } of (all?.body ?? []) as { Id: string }[])
-      await askEngine(place, { method: "DELETE", path: `/containers/${id}?force=1&v=1` });
-    await end("SIGTERM");
+      await askEngine({ socketPath }, { method: "DELETE", path: `/containers/${id}?force=1&v=1` });
+    await dockerd?.end("SIGTERM");
+    await containerd.end("SIGTERM");
     rmSync(root, { recursive: true, force: true });
   };
 
-  mkdirSync(path.join(root, "data"));
   try {
     await start();
     await importImage(socketPath, image);
@@ -107,7 +133,8 @@ export async function openTestEngine(): Promise<TestEngine> {
     await close();
     throw error;
   }
-  return { socketPath, host: `unix://${socketPath}`, image, crash: () => end("SIGKILL"), start, close };
+  const crash = async (): Promise<void> => dockerd?.end("SIGKILL");
+  return { socketPath, host: `unix://${socketPath}`, image, crash, start, close };
 }
 
 async function importImage(socketPath: string, image: string): Promise<void> {
@@ -117,11 +144,14 @@ async function importImage(socketPath: string, image: string): Promise<void> {
   const tar = spawn("tar", ["-C", dir, "-c", "."], { stdio: ["ignore", "pipe", "inherit"] });
   const changes = new URLSearchParams({ fromSrc: "-", repo: repo!, tag: tag!, changes: "ENV OF_IMAGE=yes" });
   await new Promise<void>((resolve, reject) => {
-    const asked = request({ socketPath, method: "POST", path: `/images/create?${changes}`, headers: { host: "engine" } }, (response) => {
-      let said = "";
-      response.setEncoding("utf8").on("data", (text: string) => (said += text));
-      response.on("end", () => (response.statusCode === 200 && !said.includes('"error"') ? resolve() : reject(new Error(said))));
-    });
+    const asked = request(
+      { socketPath, method: "POST", path: `/images/create?${changes.toString()}`, headers: { host: "engine" } },
+      (response) => {
+        let said = "";
+        response.setEncoding("utf8").on("data", (text: string) => (said += text));
+        response.on("end", () => (response.statusCode === 200 && !said.includes('"error"') ? resolve() : reject(new Error(said))));
+      },
+    );
     asked.on("error", reject);
     tar.stdout.pipe(asked);
   });

@@ -1,0 +1,148 @@
+// A whole run with `--sandbox docker`, on a real engine that the test starts: the image has a shell and git, and no node.
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { askEngine } from "../src/sandbox/docker-engine.ts";
+import { processesWith } from "../src/sandbox/testing/processes.ts";
+import { openTestEngine, type TestEngine, whyNoTestEngine } from "../src/testing/container-engine.ts";
+import { useLine } from "../src/testing/line.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+
+const unavailable = whyNoTestEngine();
+/** Seconds that nobody else sleeps: what is left of it is of this test. */
+const NAP = 20_000_000 + process.pid;
+const MEMORY_HOG = "head -c 4000000000 /dev/zero | tail -c 4000000000 | wc -c; exit 1";
+
+describe.skipIf(unavailable !== null)(
+  unavailable === null ? "runs in containers" : `runs in containers cannot be tested: ${unavailable}`,
+  () => {
+    let engine: TestEngine;
+    beforeAll(async () => {
+      engine = await openTestEngine();
+      process.env["DOCKER_HOST"] = engine.host;
+    });
+    // Behind what `useLine` does in the end: its runs are ended by the engine.
+    afterAll(() => engine?.close());
+    const line = useLine({ env: () => ({ DOCKER_HOST: engine.host, RUNYARD_DOCKER_IMAGE: engine.image }) });
+
+    const settings = { sandboxDriver: "docker" } as const;
+    const containers = async (): Promise<string[]> => {
+      const { body } = await askEngine({ socketPath: engine.socketPath }, { method: "GET", path: "/containers/json?all=1" });
+      return (body as { Names: string[] }[]).flatMap(({ Names }) => Names);
+    };
+    let count = 0;
+    const repositoryOf = (files: Readonly<Record<string, string>> = { "README.md": "# x\n" }): string =>
+      makeRepository(line.home.root, files, `repository-${(count += 1)}`);
+
+    test("`run --sandbox docker` makes a branch, and what is shown tells of the container", async () => {
+      const client = await line.serve([
+        { say: "I will write it.", plan: { "Write it": "in_progress" } },
+        { run: "id -u; cat /etc/passwd; echo $OF_IMAGE; command -v node; cat /proc/net/route | wc -l; touch /here" },
+        { write: ["notes/hello.txt", "hello\n"] },
+        { say: "All done." },
+      ]);
+      const repository = repositoryOf();
+      const words = ["run", "Write hello", "--repo", repository, "--sandbox", "docker", "--image", engine.image, "--json"];
+      const told = await line.home.cli([...words, "--verify", "grep -q hello notes/hello.txt"]);
+      expect(told).toMatchObject({ code: 0 });
+      const run = await client.runs.get((JSON.parse(told.stdout) as { id: string }).id);
+      expect(run).toMatchObject({
+        status: "completed",
+        settings: { sandboxDriver: "docker", image: engine.image },
+        sandbox: {
+          driver: "docker",
+          isolation: { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" },
+          granted: { memoryBytes: 2 * 1024 ** 3, pids: 1024, diskBytes: null },
+        },
+      });
+      expect(gitIn(repository, "show", `${run.result?.headBranch}:notes/hello.txt`)).toBe("hello");
+      const said = JSON.stringify(await readLog(client, run.id));
+      expect(said).toContain("root:x:0:0:root:/root:/bin/sh");
+      expect(said).toContain("Read-only file system");
+      expect(await containers()).toEqual([]);
+      const { data: samples } = await client.runs.metrics(run.id);
+      expect(samples.some(({ memoryBytes }) => memoryBytes !== null)).toBe(true);
+    });
+
+    test("an image that is not there, none at all, and one for another driver", async () => {
+      const client = await line.serve([{ say: "Done." }]);
+      const repositoryUrl = repositoryOf();
+      const { id } = await client.runs.create({
+        task: "x",
+        repositoryUrl,
+        settings: { ...settings, image: "registry.invalid/team/none:3" },
+      });
+      expect(await client.runs.waitForEnd(id)).toMatchObject({
+        status: "failed",
+        error: { type: "sandbox-unavailable", message: expect.stringContaining("`docker pull registry.invalid/team/none:3`") },
+      });
+      await expect(client.runs.create({ task: "x", repositoryUrl, settings: { image: engine.image } })).rejects.toMatchObject({
+        code: "invalid_request",
+        message: expect.stringContaining("An image is for the driver docker"),
+      });
+      await line.restart({ RUNYARD_DOCKER_IMAGE: "" });
+      await expect(line.client.runs.create({ task: "x", repositoryUrl, settings })).rejects.toMatchObject({
+        code: "invalid_request",
+        message: expect.stringContaining("needs an image"),
+      });
+      await line.restart();
+    });
+
+    test("kill -9 of the server: the next one goes on with the same container", async () => {
+      const client = await line.serve([
+        { say: "Wait.", plan: { "Write it": "in_progress" } },
+        { run: "while [ ! -e go ]; do sleep 0.1; done; echo gone" },
+        { write: ["made.txt", "made\n"] },
+        { say: "Done." },
+      ]);
+      const { id } = await client.runs.create({ task: "Go on", repositoryUrl: repositoryOf(), settings });
+      for await (const event of client.runs.events(id)) if (event.type === "tool.started") break;
+      const before = await containers();
+      expect(before).toHaveLength(1);
+      await line.restart();
+      expect(await containers()).toEqual(before);
+      writeFileSync(path.join(line.home.root, "home", "runs", id, "1", "workspace", "go"), "");
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "completed", attempt: 1, error: null });
+      const log = await readLog(line.client, id);
+      expect(log.map((event) => event.seq)).toEqual(log.map((_, i) => i + 1));
+      expect(log.filter((event) => event.type === "agent.started")).toHaveLength(1);
+      expect(await containers()).toEqual([]);
+    });
+
+    test("a cancel leaves nothing of it, whatever the agent has started", async () => {
+      const client = await line.serve([
+        { say: "Wait.", plan: { Wait: "in_progress" } },
+        { run: `setsid sleep ${NAP} & (sleep ${NAP} &) ; trap '' TERM; sleep ${NAP}` },
+      ]);
+      const { id } = await client.runs.create({ task: "Wait", repositoryUrl: repositoryOf(), settings });
+      await expect.poll(() => processesWith(`sleep\0${NAP}`).length).toBeGreaterThan(2);
+      await client.runs.cancel(id);
+      expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled" });
+      expect(processesWith(`sleep\0${NAP}`)).toEqual([]);
+      expect(await containers()).toEqual([]);
+    });
+
+    test("a command that runs out of memory is told as that", async () => {
+      const client = await line.serve([{ say: "Done." }]);
+      const verify = [{ kind: "test" as const, run: MEMORY_HOG }];
+      const { id } = await client.runs.create({ task: "x", repositoryUrl: repositoryOf(), settings, verify, verifyRetries: 0 });
+      expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "failed", error: { type: "out-of-memory" } });
+    });
+
+    test("an engine that dies loses the agent, which nobody takes for its end; once it is back, the run goes on", async () => {
+      const onceOnly = `[ -e began ] || { touch began; sleep ${NAP}; }`;
+      const client = await line.serve([{ say: "Wait.", plan: { Wait: "in_progress" } }, { run: onceOnly }, { say: "Done." }]);
+      const { id } = await client.runs.create({ task: "Wait", repositoryUrl: repositoryOf(), settings });
+      await expect.poll(() => processesWith(`sleep\0${NAP}`).length).toBeGreaterThan(0);
+      await engine.crash();
+      await engine.start();
+      const run = await client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "completed", attempt: 2 });
+      const notices = (await readLog(client, id)).flatMap((event) => (event.type === "notice" ? [event.data.code] : []));
+      expect(notices).toContain("attempt-goes-on");
+      expect(processesWith(`sleep\0${NAP}`)).toEqual([]);
+      expect(await containers()).toEqual([]);
+    });
+  },
+);
