@@ -25,6 +25,7 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
   beforeAll(async () => {
     database = await createTestDatabase();
     home = makeTestHome({ DATABASE_URL: database.connectionString });
+    home.env["DOCKER_HOST"] = `unix://${home.root}/none.sock`;
     repository = makeRepository(home.root, { "README.md": "# x\n" });
     server = await serve(home, ["--simulate"]);
   });
@@ -91,6 +92,30 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     const { stdout } = await run(home, ["doctor"], { env });
     expect(stdout.replaceAll(/\s+/g, " ")).toContain("the providers are not usable");
     expect(stdout).not.toContain("decoy");
+  });
+
+  test("up, with an image that is none, by the flag and the environment", async () => {
+    const refused = failure(
+      2,
+      'The image must name a container image, for example node:22: got "a b"',
+      "Set it with --docker-image or RUNYARD_DOCKER_IMAGE.",
+    );
+    expect(await run(home, ["up", "--port", "0", "--docker-image", "a b"])).toEqual(refused);
+    expect(await run(home, ["up", "--port", "0"], { env: { RUNYARD_DOCKER_IMAGE: "a b" } })).toEqual(refused);
+  });
+
+  test("that wants a container where there is none", async () => {
+    const words = ["run", "x", "--repo", repository, "--image", "node:22"];
+    const forOthers =
+      "An image is for the driver docker, and this run has process: ask for docker (--sandbox docker), or leave the image out.";
+    expect(await run(home, [...words, "--sandbox", "process"])).toEqual(failure(3, `settings.image: ${forOthers}`));
+    const refused = await run(home, [...words, "--sandbox", "docker"]);
+    expect(refused).toMatchObject({ code: 3 });
+    expect(refused.stderr.replaceAll(/\s+/g, " ")).toContain(
+      `No container engine answers at ${home.root}/none.sock: it is not running. Install and start Docker or Podman (\`podman system service\`), set DOCKER_HOST to its socket, or choose the driver \`bwrap\`.`,
+    );
+    const { stdout } = await run(home, ["doctor"], { env: { DOCKER_HOST: `unix://${home.root}/none.sock` } });
+    expect(stdout).toMatch(/containers +no engine for --sandbox docker/);
   });
 
   test("with a wrong token, and the doctor", async () => {
