@@ -10,6 +10,7 @@ import { benchAgents } from "./agents.ts";
 import { benchCancel } from "./cancel.ts";
 import { benchCold } from "./cold.ts";
 import { benchCreate } from "./create.ts";
+import { benchDocker } from "./docker.ts";
 import { benchFanout } from "./fanout.ts";
 import { benchFeed } from "./feed.ts";
 import { benchIdle } from "./idle.ts";
@@ -39,6 +40,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   fanout: benchFanout,
   memory: benchMemory,
   cancel: benchCancel,
+  docker: benchDocker,
   agents: benchAgents,
   gateway: benchGateway,
   sandbox: benchSandbox,

@@ -13,6 +13,8 @@ export interface TestEngine {
   readonly socketPath: string;
   /** For `DOCKER_HOST`. */
   readonly host: string;
+  /** The engine's own command line. */
+  readonly cli: string;
   /** Has a shell, the usual tools and git, and no node. */
   readonly image: string;
   /** Ends the engine at once, as a crash does; what runs in containers may live on. */
@@ -28,9 +30,13 @@ const ENGINE_PACKAGES = ["docker.io", "containerd", "runc", "tini", "libdevmappe
 const IMAGE_PACKAGES =
   "libc6 dash coreutils libselinux1 libpcre2-8-0 zlib1g git sed grep findutils libacl1 libattr1 libgmp10 libssl3 tar util-linux".split(" ");
 
-/** Why no engine can be tried here; null: one can. */
+/** Why no engine is tried in this run of the tests; null: one is. */
 export function whyNoTestEngine(): string | null {
-  if (!process.env["RUNYARD_TEST_FULL"]) return "only in the full tests (npm run test:full)";
+  return process.env["RUNYARD_TEST_FULL"] ? whyNoEngineHere() : "only in the full tests (npm run test:full)";
+}
+
+/** Why no engine can be started here; null: one can. */
+export function whyNoEngineHere(): string | null {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return "starting a container engine for a test takes Linux and root";
   try {
     execFileSync("unshare", ["-mn", "true"], { stdio: "ignore" });
@@ -134,7 +140,7 @@ export async function openTestEngine(): Promise<TestEngine> {
     throw error;
   }
   const crash = async (): Promise<void> => dockerd?.end("SIGKILL");
-  return { socketPath, host: `unix://${socketPath}`, image, crash, start, close };
+  return { socketPath, host: `unix://${socketPath}`, cli: path.join(files, "usr/bin/docker"), image, crash, start, close };
 }
 
 async function importImage(socketPath: string, image: string): Promise<void> {

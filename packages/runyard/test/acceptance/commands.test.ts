@@ -108,7 +108,7 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     const words = ["run", "x", "--repo", repository, "--image", "node:22"];
     const forOthers =
       "An image is for the driver docker, and this run has process: ask for docker (--sandbox docker), or leave the image out.";
-    expect(await run(home, [...words, "--sandbox", "process"])).toEqual(failure(3, `settings.image: ${forOthers}`));
+    expect(await run(home, [...words, "--sandbox", "process"])).toEqual(failure(3, forOthers));
     const refused = await run(home, [...words, "--sandbox", "docker"]);
     expect(refused).toMatchObject({ code: 3 });
     expect(refused.stderr.replaceAll(/\s+/g, " ")).toContain(
