@@ -18,6 +18,11 @@ export function pathsInside(ctx: RunnerContext, row: RunRow): { readonly workspa
   return ctx.driver(row.spec.sandboxDriver).pathsInside(attemptDirs(ctx.home, row));
 }
 
+/** The server's node as the agent of a run finds it. */
+export function nodeInside(ctx: RunnerContext, row: RunRow): string {
+  return ctx.driver(row.spec.sandboxDriver).nodeInside ?? realpathSync(process.execPath);
+}
+
 export function profileOf(ctx: RunnerContext, row: RunRow): AgentProfile {
   const profile = ctx.profile(row.spec.agent.profile);
   if (profile === undefined)
@@ -46,7 +51,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSe
     mcpServers: (row.spec.mcpServers ?? []).map((server) => server.name),
     login: loginForAgent(ctx, row, ctx.gatewayToken(row)),
     builtinProgram: ctx.builtinAgentProgram,
-    nodeProgram: driver.nodeInside ?? realpathSync(process.execPath),
+    nodeProgram: nodeInside(ctx, row),
   };
   const { argv, env, mounts, homeFiles } = launchOf(profile, context);
   for (const file of homeFiles) writeHomeFile(dirs.home, file);

@@ -1,4 +1,3 @@
-import { realpathSync } from "node:fs";
 import type { McpServer } from "@runyard/sdk/contract";
 import type { AcpMcpServer } from "../agents/acp/state.ts";
 import { placeProgram } from "../agents/profiles/custom.ts";
@@ -7,7 +6,7 @@ import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { openHeaders } from "../store/sealed-headers.ts";
 import { type Vault, VaultError } from "../store/vault.ts";
-import { pathsInside } from "./agent-launch.ts";
+import { nodeInside, pathsInside } from "./agent-launch.ts";
 import type { RunnerContext } from "./context.ts";
 import { RunFailure } from "./run-handle.ts";
 
@@ -17,7 +16,7 @@ import { RunFailure } from "./run-handle.ts";
  */
 export function mcpServersFor(ctx: RunnerContext, row: RunRow): AcpMcpServer[] {
   const gatewayUrl = ctx.driver(row.spec.sandboxDriver).gatewayUrl(ctx.gateway.tcpPort());
-  const place = { ...pathsInside(ctx, row), nodeProgram: realpathSync(process.execPath) };
+  const place = { ...pathsInside(ctx, row), nodeProgram: nodeInside(ctx, row) };
   return (row.spec.mcpServers ?? []).map(({ name, command, env = {} }): AcpMcpServer => {
     if (command === undefined) {
       const headers = [{ name: "Authorization", value: `Bearer ${ctx.gatewayToken(row)}` }];

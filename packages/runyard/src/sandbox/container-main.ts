@@ -76,9 +76,13 @@ function passThrough({ socket, head }: { readonly socket: Socket; readonly head:
     socket.on("end", () => (frames.isBetween() ? resolve() : reject(new Error("The output of the container broke off"))));
     socket.on("close", () => reject(new Error("The output of the container broke off"))); // of no effect behind `end`
     take(head);
-    process.stdin.on("error", () => socket.end());
-    process.stdin.pipe(socket);
   });
+}
+
+/** Not before the start: what ends earlier may be lost. */
+function passInput(socket: Socket): void {
+  process.stdin.on("error", () => socket.end());
+  process.stdin.pipe(socket);
 }
 
 interface ContainerState {
@@ -126,6 +130,7 @@ async function run(job: ContainerJob): Promise<number> {
     await remove(container);
     throw new NotStartedError(`The container could not be started: ${complaintOf(started)}`);
   }
+  passInput(stream.socket);
   noteGroups(container).catch(() => undefined); // then nobody knows what it uses
   const code = await ended;
   await Promise.race([output, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);

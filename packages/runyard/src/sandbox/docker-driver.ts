@@ -59,10 +59,9 @@ function containerName(homeId: string, step: string): string {
 /** Variables of an image. Throws SandboxUnavailableError where it is not there: nothing is fetched without being asked. */
 async function imageEnvOf(engine: Engine, image: string): Promise<readonly string[]> {
   const answer = await askEngine(engine, { method: "GET", path: `/images/${encodeURIComponent(image).replaceAll("%2F", "/")}/json` });
-  const get = `${engine.title.startsWith("Podman") ? "podman" : "docker"} pull ${image}`;
   if (answer.status === 404)
     throw new SandboxUnavailableError(
-      `The image ${image} is not on this machine, and Runyard fetches none: get it with \`${get}\` and start the run again.`,
+      `The image ${image} is not on this machine, and Runyard fetches none: get it with \`docker pull ${image}\` and start the run again.`,
     );
   if (answer.status !== 200) throw new SandboxUnavailableError(`The image ${image} cannot be used: ${complaintOf(answer)}.`);
   const { Config } = answer.body as { Config?: { Env?: readonly string[] | null } | null };
@@ -97,7 +96,7 @@ async function prepare(spec: SandboxSpec, place: DockerPlace): Promise<PreparedS
 }
 
 /**
- * Isolates with containers of Docker or Podman: the files of an image, read-only; workspace and home writable; no
+ * Isolates with containers of Docker: the files of an image, read-only; workspace and home writable; no
  * network but the gateway. Inside, the command is the user who owns the workspace, without capabilities.
  */
 export function dockerDriver(place: DockerPlace): SandboxDriver {

@@ -45,7 +45,7 @@ function pathOf({ apiVersion }: Place, path: string): string {
   return apiVersion === undefined ? path : `/v${apiVersion}${path}`;
 }
 
-/** Asks the Engine API (Docker's, also spoken by Podman) once. Throws EngineAwayError. */
+/** Asks the Engine API (Docker's) once. Throws EngineAwayError. */
 export function askEngine(place: Place, { method, path, body, timeoutMs = TIMEOUT_MS }: Question): Promise<EngineAnswer> {
   return new Promise((resolve, reject) => {
     const content = body === undefined ? "" : JSON.stringify(body);
