@@ -7,6 +7,7 @@ import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { openTestEngine, type TestEngine, whyNoTestEngine } from "../src/testing/container-engine.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { TOOL_AGENT } from "../src/testing/tool-agent.ts";
 
 const unavailable = whyNoTestEngine();
 /** Seconds that nobody else sleeps: what is left of it is of this test. */
@@ -86,6 +87,17 @@ describe.skipIf(unavailable !== null)(
         message: expect.stringContaining("needs an image"),
       });
       await line.restart();
+    });
+
+    test("an agent of one's own runs in the server's node, and so do the tools that it is given", async () => {
+      const script = [[{ call: "report_progress", with: { percentage: 40, message: "Half of it" } }, { write: ["made.txt", "made\n"] }]];
+      const repository = repositoryOf({ "agent.mjs": TOOL_AGENT, "script.json": JSON.stringify(script) });
+      const agent = { command: ["node", "agent.mjs"] };
+      const { id } = await line.client.runs.create({ task: "Do it", repositoryUrl: repository, agent, settings });
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", error: null });
+      const log = await readLog(line.client, id);
+      expect(log.find((event) => event.type === "progress.reported")).toMatchObject({ data: { message: "Half of it" } });
+      expect(gitIn(repository, "show", `runyard/${id}:made.txt`)).toBe("made");
     });
 
     test("kill -9 of the server: the next one goes on with the same container", async () => {

@@ -43,13 +43,19 @@ async function create({ container, config }: ContainerJob): Promise<void> {
   writeFileSync(CONTAINER_MADE, "");
 }
 
-/** How a container ended: its code, or a broken connection. */
-async function waitForEnd(container: ContainerRef): Promise<number> {
-  const path = `/containers/${container.name}/wait?condition=next-exit`;
-  const answer = await askEngine(container, { method: "POST", path, timeoutMs: null });
-  const { StatusCode: code } = (answer.body ?? {}) as { StatusCode?: number };
-  if (answer.status !== 200 || code === undefined) throw new Error(`The end of the container is not known: ${complaintOf(answer)}`);
-  return code;
+/** Has the engine watch for the end of a container that was not started yet; `ended` is its code, or rejects where the connection broke. */
+function watchForEnd(container: ContainerRef): Promise<{ readonly ended: Promise<number> }> {
+  return new Promise((resolve, reject) => {
+    const path = `/containers/${container.name}/wait?condition=next-exit`;
+    // It begins to answer once it watches: an end that comes at once is not missed then.
+    const onAnswering = (): void => resolve({ ended });
+    const ended = askEngine(container, { method: "POST", path, timeoutMs: null, onAnswering }).then((answer) => {
+      const { StatusCode: code } = (answer.body ?? {}) as { StatusCode?: number };
+      if (answer.status !== 200 || code === undefined) throw new Error(`The end of the container is not known: ${complaintOf(answer)}`);
+      return code;
+    });
+    ended.catch(reject);
+  });
 }
 
 /** Passes stdio through, as fast as the slower side takes it. Resolves when all output was written; rejects where it broke off. */
@@ -123,8 +129,7 @@ async function run(job: ContainerJob): Promise<number> {
   const stream = await attachTo(container);
   const output = passThrough(stream);
   output.catch(() => undefined);
-  const ended = waitForEnd(container);
-  ended.catch(() => undefined);
+  const { ended } = await watchForEnd(container);
   const started = await act(container, `/containers/${container.name}/start`);
   if (started.status >= 300) {
     await remove(container);

@@ -19,7 +19,7 @@ const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /** Labels by which containers of a home, and their run directories, are known again. */
 export const HOME_LABEL = "dev.runyard.home";
-export const STEP_LABEL = "dev.runyard.step";
+const STEP_LABEL = "dev.runyard.step";
 export const DIRECTORY_LABEL = "dev.runyard.directory";
 
 /** What a container is made of beside the specification. */

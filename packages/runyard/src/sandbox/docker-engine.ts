@@ -33,6 +33,8 @@ interface Question {
   readonly body?: unknown;
   /** Null: for ever. */
   readonly timeoutMs?: number | null;
+  /** Called when the engine begins to answer. */
+  readonly onAnswering?: () => void;
 }
 
 type Place = Pick<EngineAddress, "socketPath"> & Partial<EngineAddress>;
@@ -46,7 +48,7 @@ function pathOf({ apiVersion }: Place, path: string): string {
 }
 
 /** Asks the Engine API (Docker's) once. Throws EngineAwayError. */
-export function askEngine(place: Place, { method, path, body, timeoutMs = TIMEOUT_MS }: Question): Promise<EngineAnswer> {
+export function askEngine(place: Place, { method, path, body, timeoutMs = TIMEOUT_MS, onAnswering }: Question): Promise<EngineAnswer> {
   return new Promise((resolve, reject) => {
     const content = body === undefined ? "" : JSON.stringify(body);
     const asked = request({
@@ -59,6 +61,7 @@ export function askEngine(place: Place, { method, path, body, timeoutMs = TIMEOU
     });
     const fail = (error: Error): void => reject(awayError(place, error.message, error));
     asked.on("error", fail).on("response", (response) => {
+      onAnswering?.();
       let text = "";
       response.setEncoding("utf8").on("data", (part: string) => (text += part));
       response.on("error", fail).on("end", () => {
@@ -95,7 +98,7 @@ export function attachTo({ name, ...place }: ContainerRef): Promise<{ readonly s
       agent: false,
     });
     asked.on("error", (error) => reject(awayError(place, error.message, error)));
-    asked.on("upgrade", (_, socket, head) => resolve({ socket: socket as Socket, head }));
+    asked.on("upgrade", (_, socket, head) => resolve({ socket, head }));
     asked.on("response", (response) => {
       response.resume();
       reject(new Error(`the engine gives no stream of it (${response.statusCode})`));

@@ -113,7 +113,7 @@ describe.skipIf(unavailable !== null)(`containers${unavailable === null ? "" : `
     for (const dir of [lost, living]) await waitForFile(path.join(dir, "out"));
     const address = { socketPath: engine.socketPath, apiVersion: "1.41" };
     expect(await removeStrayContainers(address, home)).toEqual([]);
-    const [program] = processesWith("container.mjs").filter((pid) => isIn(pid, lost));
+    const program = processesWith("container.mjs").find((pid) => isIn(pid, lost));
     process.kill(program!, "SIGKILL");
     await waitFor(() => !isShimAlive(lost));
     expect(readExitCode(lost)).toBeNull();
