@@ -58,7 +58,10 @@ function containerName(homeId: string, step: string): string {
 
 /** Variables of an image. Throws SandboxUnavailableError where it is not there: nothing is fetched without being asked. */
 async function imageEnvOf(engine: Engine, image: string): Promise<readonly string[]> {
-  const answer = await askEngine(engine, { method: "GET", path: `/images/${encodeURIComponent(image).replaceAll("%2F", "/")}/json` });
+  const path = `/images/${encodeURIComponent(image).replaceAll("%2F", "/")}/json`;
+  const answer = await askEngine(engine, { method: "GET", path }).catch((error: Error) => {
+    throw new SandboxUnavailableError(`${error.message}.`);
+  });
   if (answer.status === 404)
     throw new SandboxUnavailableError(
       `The image ${image} is not on this machine, and Runyard fetches none: get it with \`docker pull ${image}\` and start the run again.`,

@@ -54,7 +54,7 @@ const LOADERS: Readonly<Record<string, string>> = { x64: "/lib64/ld-linux-x86-64
 /** The programs of this machine, or why a container could not have them. */
 export function findHostPrograms(): HostPrograms | string {
   const socat = findProgram("socat", SYSTEM_PATH);
-  if (socat === null) return `socat is not installed, the only way out of a container: install the package \`socat\`, ${INSTEAD}`;
+  if (socat === null) return `socat is not installed, the only way out of a container: install the package \`socat\`.`;
   const known = LOADERS[process.arch];
   if (process.platform !== "linux" || known === undefined || !existsSync(known))
     return `The driver \`docker\` needs a Linux with the GNU C library, on x86-64 or arm64: choose another driver.`;
