@@ -7,7 +7,7 @@ import type { EngineOptions, ModelState, SandboxState } from "./engine.ts";
 export interface Offers {
   readonly model: ModelState;
   /** A runner of an earlier version tells nothing of drivers that it does not have. */
-  readonly sandboxes: Readonly<Partial<Record<SandboxDriverName, SandboxState>>>;
+  readonly sandboxes: Readonly<Partial<Record<SandboxDriverName, SandboxState | undefined>>>;
   /** What the sandbox of one run can have. */
   readonly hostMemoryBytes: number;
   /** What those of all of its runs may have together: what queued runs wait for is looked at by this. Not there in what runners of earlier versions tell. */

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { realpathSync, statSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { GATEWAY_PORT, HOME_INSIDE, WORKSPACE_INSIDE } from "./bwrap-words.ts";
 import { containerConfig, grantedBy, NODE_INSIDE } from "./docker-container.ts";
 import { askEngine, complaintOf, type ContainerRef } from "./docker-engine.ts";
@@ -35,8 +36,13 @@ export async function findEngine(): Promise<EngineSupport> {
   return support;
 }
 
+/** The lease of a runner is renewed with what is probed: an engine that hangs must not hold that up. */
+const PATIENCE_MS = 3_000;
+
 async function probe(): Promise<SandboxProbe> {
-  const found = await findEngine();
+  const reason = "The container engine takes too long to answer. Look at it, or choose the driver `bwrap`.";
+  const slow = sleep(PATIENCE_MS, { available: false, reason } as const, { ref: false });
+  const found = await Promise.race([findEngine(), slow]);
   const strength = found.available ? "hard" : "none";
   return {
     available: found.available,
@@ -47,6 +53,7 @@ async function probe(): Promise<SandboxProbe> {
       processes: strength,
       syscalls: found.available && found.engine.filtersSyscalls ? "hard" : "none",
     },
+    limits: found.available ? found.engine.limits : { memory: false, cpus: false, pids: false },
   };
 }
 

@@ -70,6 +70,8 @@ export interface SandboxProbe {
   /** Why not, and what to do about it; null when available. */
   readonly reason: string | null;
   readonly isolation: Isolation;
+  /** Which limits it enforces; left out: those for which this machine lets the server make control groups. */
+  readonly limits?: { readonly memory: boolean; readonly cpus: boolean; readonly pids: boolean };
 }
 
 /** A sandbox cannot be made here, and why, in plain sentences. */

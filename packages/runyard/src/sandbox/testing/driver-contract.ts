@@ -54,7 +54,8 @@ export function testDriver(
 
     it("says that it works, and how strongly it isolates", async () => {
       const strength = isolates ? "hard" : "none";
-      expect(await driver.probe()).toEqual({
+      const { limits: _, ...probe } = await driver.probe();
+      expect(probe).toEqual({
         available: true,
         reason: null,
         isolation: { filesystem: strength, network: strength, processes: strength, syscalls: strength },
