@@ -16,7 +16,7 @@ test("an image is the run's, or else the server's, and for docker only", () => {
 
 test("what names an image", () => {
   const digest = `sha256:${"0123456789abcdef".repeat(4)}`;
-  for (const name of ["node", "node:22", "ghcr.io/a/b-c_d.e:v1", "localhost:5000/x", `a/b@${digest}`, `a:1@${digest}`, digest])
+  for (const name of ["node", "node:22", "registry.example/a/b-c_d.e:v1", "localhost:5000/x", `a/b@${digest}`, `a:1@${digest}`, digest])
     expect(containerImageSchema.safeParse(name).success, name).toBe(true);
   for (const name of ["", "-v", "a b", "a/../../b?x", "a//b", "a:", ":1", "a@sha256:xyz", "a\nb", "a".repeat(600)])
     expect(containerImageSchema.safeParse(name).success, name).toBe(false);

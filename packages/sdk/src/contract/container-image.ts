@@ -3,7 +3,7 @@ import { z } from "zod";
 /** Longest reference to an image, in characters: a name of 255, a tag of 128, a digest of 135. */
 const MAX_IMAGE_CHARS = 520;
 
-/** A container image as engines name it: `node:22`, `ghcr.io/team/tools@sha256:…`, or an image's id. */
+/** A container image as engines name it: `node:22`, `registry.example/team/tools@sha256:…`, or an image's id. */
 export const containerImageSchema = z
   .string()
   .max(MAX_IMAGE_CHARS)
