@@ -53,7 +53,7 @@ describe.skipIf(unavailable !== null)(
         sandbox: {
           driver: "docker",
           isolation: { filesystem: "hard", network: "hard", processes: "hard", syscalls: "hard" },
-          granted: { memoryBytes: 2 * 1024 ** 3, pids: 1024, diskBytes: null },
+          granted: { memoryBytes: 2 * 1024 ** 3, pids: 1024 },
         },
       });
       expect(gitIn(repository, "show", `${run.result?.headBranch}:notes/hello.txt`)).toBe("hello");
