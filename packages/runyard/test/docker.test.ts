@@ -63,6 +63,8 @@ describe.skipIf(unavailable !== null)(
       expect(await containers()).toEqual([]);
       const { data: samples } = await client.runs.metrics(run.id);
       expect(samples.some(({ memoryBytes }) => memoryBytes !== null)).toBe(true);
+      const shell = await line.home.cli(["shell", run.id, "--", "true"]);
+      expect(shell).toMatchObject({ code: 3, stderr: expect.stringContaining("containers take no shells yet") });
     });
 
     test("an image that is not there, none at all, and one for another driver", async () => {

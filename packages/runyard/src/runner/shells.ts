@@ -45,6 +45,8 @@ export async function openShell(ctx: RunnerContext, run: RunRow, wish: ShellWish
   const isTerminal = wish.terminal !== undefined;
   if (driver.name === "process")
     throw refused(`Run ${run.id} has no sandbox to open a shell in: it has the driver process, and its files are in ${dirs.workspace}.`);
+  if (driver.name === "docker")
+    throw refused(`Run ${run.id} has the driver docker, whose containers take no shells yet: its files are in ${dirs.workspace}.`);
   if (isTerminal && (await driver.probe()).isolation.syscalls === "none")
     throw refused(
       "This kernel filters no system calls, and what runs in the sandbox could type into your terminal. Run a command without one: runyard shell <run> -- <command> </dev/null | cat",
