@@ -56,8 +56,8 @@ const IN_RUNYARD = [
   /^(THIRD_PARTY_NOTICES|bin\/runyard\.mjs)$/,
   /^assets\/demo-repository\/(README\.md|package\.json|src\/slug\.js|test\/slug\.test\.js)$/,
   /^dist\/api\/swagger-ui\/swagger-ui(\.css|-bundle\.js\.LICENSE\.txt)$/,
-  /^dist\/programs\/(agent|gateway|run-tools)\.mjs$/,
-  /^dist\/sandbox\/programs\/((shim|spawner)\.sh|etc\/[a-z.]+)$/,
+  /^dist\/programs\/(agent|container|gateway|run-tools)\.mjs$/,
+  /^dist\/sandbox\/programs\/((shim|spawner|container-node)\.sh|etc\/[a-z.]+)$/,
   /^dist\/store\/migrations\/\d{4}_\w+\.sql$/,
 ];
 const FOR_TESTS = /^dist\/(.*\/)?(testing\/|testing\.|[^/]*\.test\.)|\.map$/;

@@ -72,7 +72,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     expect(probe).toMatchObject({ passed: true, exitCode: 0 });
     // No process of the agent's, and no token.
     expect(around?.output).toContain("tr ");
-    expect(around?.output).not.toMatch(/node|OPENAI|runyard-gateway/);
+    expect(around?.output).not.toMatch(/node |agent\.mjs|OPENAI|runyard-gateway/);
     expect(run.verifyResults.map((result) => result.kind)).toEqual(["build", "test", "lint", "test"]);
     expect(log.filter((event) => event.type === "verify.started")).toHaveLength(4);
     expect(gitIn(repository, "show", `runyard/${run.id}:a.txt`)).toBe("a");

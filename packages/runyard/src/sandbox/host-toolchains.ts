@@ -289,8 +289,13 @@ function realOf(file: string): string | null {
   }
 }
 
+/** False also for what this user may not look at, as directories of another user's on an inherited PATH. */
 function isDirectory(file: string): boolean {
-  return statSync(file, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  try {
+    return statSync(file).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 function entriesOf(dir: string): ReturnType<typeof readEntries> {
