@@ -98,7 +98,7 @@ function lookAtMemory({ RUNYARD_MEMORY_BUDGET: told }: NodeJS.ProcessEnv): Findi
 function lookAtFloors(kept: Kept): Finding {
   const floors = floorsKept(kept).join(", ");
   const missing = missingOf("strict", kept);
-  const why = missing.length === 0 ? "" : `; not strict: it is not so that ${missing.join(", ")}`;
+  const why = missing.length === 0 ? "" : `; strict asks for ${missing.join(", ")} too`;
   return finding("isolation", "floors", missing.length === 0 ? "ok" : "none", `${floors} can be kept${why}`);
 }
 

@@ -39,7 +39,7 @@ test("an organization's floor forbids a driver without isolation, and no run can
   const { organization } = served.client;
   expect(await organization.update({ isolationFloor: "sandbox" })).toMatchObject({ isolationFloor: "sandbox", planFirst: false });
   const process = { sandboxDriver: "process" } as const;
-  const below = refused("below_isolation_floor", /floor is sandbox \(of the organization\).*files are isolated.*driver bwrap/);
+  const below = refused("below_isolation_floor", /floor sandbox \(of the organization\) asks for isolated files.*driver bwrap/);
   await expect(create({ settings: process })).rejects.toMatchObject(below);
   await expect(create({ settings: { ...process, isolationFloor: "none" } })).rejects.toMatchObject(below);
   expect((await create({ settings: { isolationFloor: "none" } })).settings.isolationFloor).toBe("sandbox");
@@ -54,7 +54,7 @@ test("a run and its agent can raise it; what the machine cannot keep is refused 
   await expect(create({ settings: { isolationFloor: "strict" } })).rejects.toMatchObject(
     refused(
       "below_isolation_floor",
-      /strict \(of the run\), and here it is not so that memory is limited\. Start the server in a control group/,
+      /strict \(of the run\) asks for limited memory, which the sandbox would not have\. Start the server in a control group/,
     ),
   );
   await expect(create({ agent: { name: "careful" }, settings: { isolationFloor: "none" } })).rejects.toMatchObject(
@@ -63,7 +63,7 @@ test("a run and its agent can raise it; what the machine cannot keep is refused 
   expect((await create()).settings.isolationFloor).toBe("sandbox");
   bwrap = { isolation: { ...HARD, syscalls: "none" } };
   await expect(create({ settings: { isolationFloor: "strict" } })).rejects.toMatchObject(
-    refused("below_isolation_floor", /system calls are filtered\. Use a kernel/),
+    refused("below_isolation_floor", /filtered system calls, which.*\. Use a kernel/),
   );
 });
 

@@ -31,12 +31,12 @@ test("what is missing is named, with what to do about it", () => {
   expect(whyBelowFloor({ floor: "strict", from: "run" }, HARD)).toBeNull();
   expect(whyBelowFloor({ floor: "none", from: "default" }, NONE)).toBeNull();
   expect(whyBelowFloor({ floor: "sandbox", from: "default" }, NONE)).toBe(
-    "The isolation floor is sandbox, and here it is not so that files are isolated, the network is isolated. Use the sandbox driver bwrap; `runyard doctor` says what it needs.",
+    "The isolation floor sandbox asks for isolated files, an isolated network, which the sandbox would not have. Use the sandbox driver bwrap; `runyard doctor` says what it needs.",
   );
   expect(whyBelowFloor({ floor: "strict", from: "organization" }, unlimited)).toBe(
-    "The isolation floor is strict (of the organization), and here it is not so that memory is limited. Start the server in a control group of its own: systemd-run --user --scope -p Delegate=yes runyard up",
+    "The isolation floor strict (of the organization) asks for limited memory, which the sandbox would not have. Start the server in a control group of its own: systemd-run --user --scope -p Delegate=yes runyard up",
   );
-  expect(whyBelowFloor({ floor: "strict", from: "run" }, unfiltered)).toMatch(/system calls are filtered\. Use a kernel with/);
+  expect(whyBelowFloor({ floor: "strict", from: "run" }, unfiltered)).toMatch(/filtered system calls, which.*\. Use a kernel with/);
   const networkOnly: Kept = { ...HARD, isolation: { ...HARD.isolation, network: "none" } };
   const processesOnly: Kept = { ...HARD, isolation: { ...HARD.isolation, processes: "none" } };
   for (const kept of [networkOnly, processesOnly])
@@ -49,7 +49,7 @@ test("a machine keeps the floors of which nothing is missing", () => {
   expect(floorsKept(HARD)).toEqual(["none", "sandbox", "strict"]);
   expect(floorsKept(unlimited)).toEqual(["none", "sandbox"]);
   expect(floorsKept(NONE)).toEqual(["none"]);
-  expect(missingOf("strict", unlimited)).toEqual(["memory is limited"]);
+  expect(missingOf("strict", unlimited)).toEqual(["limited memory"]);
 });
 
 test("a limit that was not granted is not kept", () => {

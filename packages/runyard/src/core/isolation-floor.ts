@@ -23,13 +23,13 @@ export interface FloorInForce {
 
 /** What there is to be kept, in words. */
 const WORDS = {
-  filesystem: "files are isolated",
-  network: "the network is isolated",
-  processes: "processes are isolated",
-  syscalls: "system calls are filtered",
-  memory: "memory is limited",
-  cpus: "processors are limited",
-  pids: "processes are limited",
+  filesystem: "isolated files",
+  network: "an isolated network",
+  processes: "isolated processes",
+  syscalls: "filtered system calls",
+  memory: "limited memory",
+  cpus: "limited processors",
+  pids: "a limited number of processes",
 } as const;
 type Property = keyof typeof WORDS;
 
@@ -82,7 +82,7 @@ export function whyBelowFloor({ floor, from }: FloorInForce, kept: Kept): string
   if (missing.length === 0) return null;
   const whose = from === "default" ? "" : ` (of the ${from})`;
   const words = missing.map((property) => WORDS[property]).join(", ");
-  return `The isolation floor is ${floor}${whose}, and here it is not so that ${words}. ${advice(missing)}`;
+  return `The isolation floor ${floor}${whose} asks for ${words}, which the sandbox would not have. ${advice(missing)}`;
 }
 
 function unkept(floor: IsolationFloor, { isolation, limits }: Kept): Property[] {

@@ -22,7 +22,7 @@ const prepare = (isolationFloor?: IsolationFloor) => {
 
 test("a run that was created for another machine is not begun below its floor", async () => {
   await expect(prepare("sandbox")).rejects.toMatchObject({
-    error: { type: "sandbox-unavailable", message: expect.stringMatching(/floor is sandbox, and here it is not so that files/) as string },
+    error: { type: "sandbox-unavailable", message: expect.stringMatching(/floor sandbox asks for isolated files/) as string },
   });
   await expect(prepare("strict")).rejects.toMatchObject({ error: { type: "sandbox-unavailable" } });
   for (const floor of ["none", undefined] as const) expect((await prepare(floor)).launch.argv).toEqual(["true"]);
