@@ -265,7 +265,7 @@ describe("completions", () => {
     expect(complete(["runyard", "diff", "--s"])).toEqual(["--stat"]);
     expect(complete(["runyard", "show", "l"])).toEqual(["last"]);
     expect(complete(["runyard", "runs", "--status", "awaiting"])).toEqual(["awaiting_plan", "awaiting_input"]);
-    expect(complete(["runyard", "run", "--sandbox", ""])).toEqual(["bwrap", "process"]);
+    expect(complete(["runyard", "run", "--sandbox", ""])).toEqual(["bwrap", "docker", "process"]);
     expect(complete(["runyard", "run", "--on-plan-timeout", ""])).toEqual(["reject", "approve"]);
     expect(complete(["runyard", "confirm", "--e"])).toEqual(["--edit"]);
     expect(complete(["runyard", "completion", "z"])).toEqual(["zsh"]);
