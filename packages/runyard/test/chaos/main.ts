@@ -55,7 +55,8 @@ const killsAt: Record<string, number> = {};
 const readyMs: number[] = [];
 let kills = 0;
 let sleepers = 0;
-let calm = false;
+/** A stopped server that has not been woken up yet: the next one has to have taken over first. */
+let asleep: Life | null = null;
 
 /** The server that people talk to at the moment; its address changes with every life. */
 let url: string | null = null;
@@ -186,15 +187,18 @@ async function answerRequests(stop: AbortSignal): Promise<void> {
 
 /** One life of the server while runs are under way. */
 async function liveAndDie(): Promise<void> {
-  const afterSleeper = calm;
-  calm = false;
+  const afterSleeper = asleep !== null;
   const point = !afterSleeper && random() < (args.break === "owner" ? 0 : 0.55) ? pick(POINTS) : null;
   const life = startLife(point === null ? null : `${point}:${1 + Math.floor(random() * random() * 12)}`);
-  if (point === null && random() < 0.25) await Promise.race([life.ended, sleep(random() * 900)]);
+  if (afterSleeper) {
+    await life.ready;
+    wakeSleeper();
+    await Promise.race([life.ended, sleep(SLEEPER_MS)]);
+  } else if (point === null && random() < 0.25) await Promise.race([life.ended, sleep(random() * 900)]);
   else {
     await life.ready;
     if (args.others && random() < 0.5) await killAnother();
-    await Promise.race([life.ended, sleep(lifetimeMs(point, afterSleeper))]);
+    await Promise.race([life.ended, sleep(point === null ? random() * 450 : 900)]);
   }
   if (point === null && !afterSleeper && random() < (args.break === "owner" ? 0.8 : 0.12)) return sleepThrough(life);
   life.kill("SIGKILL");
@@ -225,20 +229,24 @@ async function killAnother(): Promise<void> {
   await sleep(random() * 1_500);
 }
 
-/** The server after a sleeping one lives long enough to be at work when that one wakes up. */
-function lifetimeMs(point: string | null, afterSleeper: boolean): number {
-  if (afterSleeper) return 2_000;
-  return point === null ? random() * 450 : 900;
-}
+/** How long a server that was woken up may do harm, and the next one, which is at work then, lives on. */
+const SLEEPER_MS = 2_500;
 
 /** A server that is stopped, replaced, and wakes up later must do no harm: the next one has taken its runs over. */
-async function sleepThrough(life: Life): Promise<void> {
+function sleepThrough(life: Life): void {
   kills += 1;
   sleepers += 1;
-  calm = true;
+  asleep = life;
+  url = null; // it would take what is asked of it, and not answer
   life.kill("SIGSTOP");
-  void sleep(1_500 + random() * 600).then(() => life.kill("SIGCONT"));
-  void sleep(4_000).then(() => life.kill("SIGKILL"));
+}
+
+function wakeSleeper(): void {
+  const life = asleep;
+  if (life === null) return;
+  asleep = null;
+  void sleep(random() * 300).then(() => life.kill("SIGCONT"));
+  void sleep(SLEEPER_MS).then(() => life.kill("SIGKILL"));
 }
 
 async function playRound(round: number): Promise<void> {
@@ -261,9 +269,10 @@ async function playRound(round: number): Promise<void> {
     return ended.every(Boolean);
   };
   while (kills < wantedKills && bad.length === 0 && !(await isOver())) await liveAndDie();
-  await sleep(4_100 * Math.min(1, sleepers)); // sleepers wake up and are ended first
   const last = startLife(null);
   await last.ready;
+  wakeSleeper();
+  await sleep(SLEEPER_MS * Math.min(1, sleepers)); // it has ended by then
   await creating;
   for (const giveUpAt = Date.now() + LAST_LIFE_MS; !(await isOver()); await sleep(50)) {
     if (Date.now() > giveUpAt) {
