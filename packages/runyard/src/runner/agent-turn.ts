@@ -163,8 +163,8 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
   const bell = turnBell(ctx, { runId: handle.row.id, dir, end });
   const { leaveMs = LEAVE_MS } = profileOf(ctx, handle.row);
   const dismissal = dismissOnce(ctx, { dir, input, leaveMs });
-  const lastCalls = deadline(ctx, LAST_CALLS_MS);
-  const opening = deadline(ctx, ctx.agentStartMs);
+  const lastCalls = deadline(LAST_CALLS_MS);
+  const opening = deadline(ctx.agentStartMs);
   try {
     for (;;) {
       bell.reset();
@@ -180,7 +180,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
       const isOpening = !gone && isBeingOpened(turn.conversation);
       if (isOpening && opening.hasPassed()) return { turn, code: null, dismissed: true, overdueMs: ctx.agentStartMs };
       const { more } = output.read();
-      const batch = output.due(ctx.now(), { flush: gone && !more });
+      const batch = output.due(performance.now(), { flush: gone && !more });
       if (batch !== null) {
         const terms = await termsFor(ctx, handle, { spec, lines: batch.lines });
         const digested = await digest(handle, { batch, spec: terms, turn, redact, dir });
@@ -197,7 +197,7 @@ async function follow(ctx: RunnerContext, handle: RunHandle, following: Followin
         await setImmediate();
       } else {
         const patienceMs = !gone && isOver(turn.conversation) ? await dismissal.go() : isOpening ? opening.leftMs() : null;
-        await bell.wait(soonest(output.heldMs(ctx.now()), patienceMs));
+        await bell.wait(soonest(output.heldMs(performance.now()), patienceMs));
       }
     }
   } finally {
@@ -226,7 +226,7 @@ function dismissOnce(
   agent: { readonly dir: string; readonly input: AgentInput; readonly leaveMs: number },
 ): { readonly done: boolean; go(): Promise<number | null> } {
   const { dir, input, leaveMs } = agent;
-  const patience = deadline(ctx, leaveMs);
+  const patience = deadline(leaveMs);
   let done = false;
   return {
     get done() {
@@ -243,12 +243,12 @@ function dismissOnce(
   };
 }
 
-/** A time that begins to run when it is first asked for. */
-function deadline(ctx: RunnerContext, ms: number): { hasPassed(): boolean; leftMs(): number } {
+/** A time that begins to run when it is first asked for; whatever the machine's clock is set to meanwhile. */
+function deadline(ms: number): { hasPassed(): boolean; leftMs(): number } {
   let startedAt: number | null = null;
   const leftMs = (): number => {
-    startedAt ??= ctx.now();
-    return startedAt + ms - ctx.now();
+    startedAt ??= performance.now();
+    return startedAt + ms - performance.now();
   };
   return { leftMs, hasPassed: () => leftMs() <= 0 };
 }

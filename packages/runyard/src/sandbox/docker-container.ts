@@ -83,6 +83,8 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Reado
       ...(granted.memoryBytes !== null && { Memory: granted.memoryBytes, MemorySwap: granted.memoryBytes }),
       ...(granted.cpus !== null && { NanoCpus: Math.round(granted.cpus * 1e9) }),
       ...(granted.pids !== null && { PidsLimit: granted.pids }),
+      // No file grows past the disk limit at once; how much there is altogether is looked at from outside.
+      ...(spec.limits.diskBytes !== null && { Ulimits: [{ Name: "fsize", Soft: spec.limits.diskBytes, Hard: spec.limits.diskBytes }] }),
     },
   };
 }
