@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
+import { cgroupsOf, killMembers, prepareKill, readMembers, readOuterMembers, removeCgroups } from "./cgroup.ts";
 import { awaitContainer, noteRemoved, removeContainerOf } from "./docker-remove.ts";
 import { isOlder, isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid, readShimStart } from "./run-directory.ts";
 
@@ -132,5 +132,11 @@ export async function killRunDirectory(dir: string): Promise<void> {
     if (quiet < 2 && Date.now() > end) throw new Error(`processes of ${dir} could not be ended: ${left.join(", ")}`);
   }
   await removeContainerOf(dir);
+  // An engine that was restarted says that a container is gone while what was in it is still dying.
+  for (let left = readOuterMembers(dir); left.length > 0; left = readOuterMembers(dir)) {
+    for (const pid of left) killProcess(pid, "SIGKILL");
+    if (Date.now() > end) throw new Error(`processes of the container of ${dir} could not be ended: ${left.join(", ")}`);
+    await sleep(PAUSE_MS);
+  }
   await removeCgroups(dir);
 }
