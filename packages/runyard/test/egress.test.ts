@@ -102,7 +102,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "egress" : `egress 
     });
     expect(await line.home.cli([...words, "--sandbox", "process"])).toMatchObject({
       code: 3,
-      stderr: expect.stringMatching(/floor\sis\sstrict\s\(of\sthe\sorganization\)/) as unknown,
+      stderr: expect.stringMatching(/floor\sstrict\s\(of\sthe\sorganization\)/) as unknown,
     });
     await cli("organization", "--no-egress", "--no-egress-allowed", "--no-isolation-floor");
     expect(JSON.parse(await cli("organization", "--json"))).toMatchObject({ egress: [], egressAllowed: null, isolationFloor: null });
