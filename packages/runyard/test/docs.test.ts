@@ -27,6 +27,10 @@ function blocksOf(page: string): Block[] {
   return programs.map((fence) => ({ ...fence, way: wayOf(fence.remark) }));
 }
 
+/** Pages whose programs take ten seconds and more together. */
+const TAKE_LONG = new Set(
+  ["budgets", "cli", "plans", "runs-and-events", "saved-agents", "secrets", "setup"].map((name) => `docs/${name}.md`),
+);
 const WITH_PROGRAMS = PAGES.filter((page) => blocksOf(page).length > 0);
 
 describe("what the pages say", () => {
@@ -215,32 +219,34 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "pages" : `the prog
     }
   }
 
-  test.each(WITH_PROGRAMS)(
-    "%s does what it says",
-    async (page) => {
-      const cwd = makeProject();
-      const folder = mkdtempSync(path.join(root, "page-"));
-      const blocks = blocksOf(page).map((block) => ({ ...block, code: block.code.replaceAll(DEFAULT_URL, server.url) }));
-      const { DATABASE_URL, NO_COLOR } = home.env;
-      const env = {
-        PATH: `${path.join(root, "bin")}:${path.dirname(process.execPath)}:${process.env["PATH"]}`,
-        HOME: root,
-        DATABASE_URL,
-        NO_COLOR,
-      };
-      let current: Block | null = null;
-      const over = new AbortController();
-      const decision = (): "allow" | "deny" | null => (current?.way.how === "run" ? current.way.answered : null);
-      const answering = answerRuns(decision, over.signal);
-      try {
-        await expect(
-          runPage(blocks, { folder, cwd, env, timeoutMs: 100_000, onBegin: (block) => (current = block) }),
-        ).resolves.toBeUndefined();
-      } finally {
-        over.abort();
-        await answering;
-      }
-    },
-    120_000,
-  );
+  const isFull = process.env["RUNYARD_TEST_FULL"] !== undefined;
+  for (const page of WITH_PROGRAMS)
+    test.skipIf(!isFull && TAKE_LONG.has(page))(
+      `${page} does what it says${!isFull && TAKE_LONG.has(page) ? " (npm run test:full)" : ""}`,
+      async () => {
+        const cwd = makeProject();
+        const folder = mkdtempSync(path.join(root, "page-"));
+        const blocks = blocksOf(page).map((block) => ({ ...block, code: block.code.replaceAll(DEFAULT_URL, server.url) }));
+        const { DATABASE_URL, NO_COLOR } = home.env;
+        const env = {
+          PATH: `${path.join(root, "bin")}:${path.dirname(process.execPath)}:${process.env["PATH"]}`,
+          HOME: root,
+          DATABASE_URL,
+          NO_COLOR,
+        };
+        let current: Block | null = null;
+        const over = new AbortController();
+        const decision = (): "allow" | "deny" | null => (current?.way.how === "run" ? current.way.answered : null);
+        const answering = answerRuns(decision, over.signal);
+        try {
+          await expect(
+            runPage(blocks, { folder, cwd, env, timeoutMs: 100_000, onBegin: (block) => (current = block) }),
+          ).resolves.toBeUndefined();
+        } finally {
+          over.abort();
+          await answering;
+        }
+      },
+      120_000,
+    );
 });

@@ -11,7 +11,9 @@ const NO_URL =
   "DATABASE_URL must be the URL of a PostgreSQL database, for example postgres://user:password@host:5432/database (odd characters in the password as %23 and the like)";
 const CHECK = "check that PostgreSQL runs and that DATABASE_URL, where it is set, is right; `runyard up` starts the built-in one again";
 
-describe.skipIf(process.platform !== "linux")("DATABASE_URL", () => {
+const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
+
+describe.skipIf(process.platform !== "linux" || isShort)(isShort ? "DATABASE_URL (npm run test:full)" : "DATABASE_URL", () => {
   let database: TestDatabase;
   let home: TestHome;
   /** Ten seconds until it is refused: it goes on, in a home of its own, while the others are. */

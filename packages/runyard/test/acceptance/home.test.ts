@@ -16,7 +16,9 @@ const noDisk = tryDisk();
 const NOBODY = 65_534;
 const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--no-new-privs"];
 
-describe.skipIf(process.platform !== "linux")("a home", () => {
+const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
+
+describe.skipIf(process.platform !== "linux" || isShort)(isShort ? "a home (npm run test:full)" : "a home", () => {
   let database: TestDatabase;
   let home: TestHome;
   /** The path of the home itself; `home.root` is above it. */

@@ -21,7 +21,9 @@ const NOBODY = 65_534;
 const DAY_MS = 86_400_000;
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
-describe.skipIf(process.platform !== "linux")("a machine", () => {
+const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
+
+describe.skipIf(process.platform !== "linux" || isShort)(isShort ? "a machine (npm run test:full)" : "a machine", () => {
   let database: TestDatabase;
   let home: TestHome;
   let root: string;
