@@ -90,7 +90,7 @@ function describeLimits({ sandbox: { limits } }: ServerStatus): string {
   const pick = (wanted: boolean): string[] => Object.entries(named).flatMap(([name, has]) => (has === wanted ? [name] : []));
   const [kept, open] = [pick(true), pick(false)];
   if (open.length === 0) return `${kept.join(", ")} are limited for each run`;
-  const all = kept.length === 0 ? "nothing is limited" : `${kept.join(", ")} limited, ${open.join(", ")} not`;
+  const all = kept.length === 0 ? `${open.join(", ")} are not limited` : `${kept.join(", ")} limited, ${open.join(", ")} not`;
   return `${all}: this machine does not let the server make control groups for it`;
 }
 

@@ -115,6 +115,26 @@ test("a request for a whole URL is passed on without what is for the proxy alone
   expect(seen).toEqual([`GET allowed.example:${upstreamPort} /a?b=c null`]);
 });
 
+test("a body of any method goes out in its frame, so that what is in it is no request of its own", async () => {
+  const hidden = `GET /smuggled HTTP/1.1\r\nHost: allowed.example:${upstreamPort}\r\n\r\n`;
+  const chunk = `${Buffer.byteLength(hidden).toString(16)}\r\n${hidden}\r\n0\r\n\r\n`;
+  const frames = [
+    ["content-length", `Content-Length: ${hidden.length}`, hidden],
+    ["transfer-encoding", "Transfer-Encoding: chunked", chunk],
+  ];
+  for (const method of ["GET", "DELETE", "POST"])
+    for (const named of ["close", "close, framing"])
+      for (const [framing = "", header, body] of frames) {
+        const connection = named.replace("framing", framing);
+        const url = `http://allowed.example:${upstreamPort}/outer`;
+        const { answer } = await say(
+          `${method} ${url} HTTP/1.1\r\nHost: x\r\n${AUTHORIZED}Connection: ${connection}\r\n${header}\r\n\r\n${body}`,
+        );
+        expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+      }
+  expect(seen.map((line) => line.split(" ")[2])).toEqual(Array.from({ length: 12 }, () => "/outer"));
+});
+
 test("nobody without a run's token gets anywhere", async () => {
   for (const headers of ["", "Proxy-Authorization: Basic cnVuOndyb25n\r\n", `Authorization: Bearer ${TOKEN}\r\n`])
     expect((await connectTo(`allowed.example:${upstreamPort}`, headers)).answer).toMatch(/^HTTP\/1\.1 407 [^]*proxy-authenticate: Basic/);

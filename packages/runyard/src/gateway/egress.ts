@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { allowsTarget, parseTarget, type Target } from "../core/egress.ts";
 import { createRedactor } from "../redact.ts";
-import { endToEndHeaders } from "./end-to-end-headers.ts";
+import { endToEndHeaders, framedHeaders } from "./end-to-end-headers.ts";
 import { ForbiddenAddress } from "./guarded-lookup.ts";
 import { headersFor, serveInjected } from "./inject.ts";
 import { networksOf, publicLookup } from "./public-lookup.ts";
@@ -175,7 +175,7 @@ export function createEgress(options: EgressOptions): EgressProxy {
         ...target,
         path,
         method: request.method,
-        headers: { ...endToEndHeaders(request.headers), host: target.port === 80 ? target.host : `${target.host}:${target.port}` },
+        headers: { ...framedHeaders(request), host: target.port === 80 ? target.host : `${target.host}:${target.port}` },
         agent: false,
         lookup: lookupFor(run),
       });

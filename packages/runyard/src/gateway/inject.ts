@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import tls from "node:tls";
 import type { Target } from "../core/egress.ts";
 import { createRedactor, createStreamRedactor } from "../redact.ts";
-import { endToEndHeaders } from "./end-to-end-headers.ts";
+import { bodyOf, endToEndHeaders, framedHeaders } from "./end-to-end-headers.ts";
 import { ForbiddenAddress } from "./guarded-lookup.ts";
 import type { Injected } from "./protocol.ts";
 import { Refusal } from "./refusal.ts";
@@ -182,21 +182,10 @@ function send(tunnel: InjectedTunnel, { request, response, isAwaited }: Passing,
   });
 }
 
-/** How a request tells the length of its body. */
-function bodyOf({ headers }: IncomingMessage): "none" | "length" | "chunked" {
-  if (headers["transfer-encoding"] !== undefined) return "chunked";
-  return headers["content-length"] === undefined || headers["content-length"] === "0" ? "none" : "length";
-}
-
 function outgoingHeaders({ target, injected }: InjectedTunnel, request: IncomingMessage): OutgoingHttpHeaders {
   const own = headersFor(injected, target).map(({ name, content }) => [name, content]);
   return {
-    ...endToEndHeaders(request.headers),
-    // Whatever its method, and whatever was said to be for the proxy alone: else a body would go out without an end, and what is in it as
-    // a request of its own.
-    ...(bodyOf(request) === "chunked" && { "transfer-encoding": "chunked" }),
-    ...(bodyOf(request) === "length" && { "content-length": request.headers["content-length"] }),
-    ...(bodyOf(request) === "none" && !/^(?:GET|HEAD|OPTIONS|DELETE)$/.test(request.method ?? "") && { "content-length": "0" }),
+    ...framedHeaders(request),
     // Compressed bytes could not be looked through.
     "accept-encoding": "identity",
     ...(Object.fromEntries(own) as Record<string, string>),

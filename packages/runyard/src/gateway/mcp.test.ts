@@ -1,5 +1,6 @@
 // MCP servers by way of the gateway: a real server and a real client, and servers that do what they should not.
 import http from "node:http";
+import { once } from "node:events";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
@@ -93,6 +94,21 @@ test("an answer comes as it is made, whole to its last byte, and is cut where it
   expect(whole.headers).toMatchObject({ "content-type": "text/event-stream", "mcp-session-id": "s 1" });
   expect(whole.headers).not.toHaveProperty("set-cookie");
   expect(await ask({ how: "cut" })).toMatchObject({ status: 200, complete: false, body: "data: first\n\n" });
+});
+
+test("a long answer is sent at the agent's pace, and leaves nothing behind that waits", async () => {
+  const piece = Buffer.alloc(65_536, "x");
+  const upstream = await startUpstream(async (_, response) => {
+    response.writeHead(200, { "content-type": "text/plain" });
+    for (let sent = 0; sent < 256; sent += 1) if (!response.write(piece)) await once(response, "drain");
+    response.end();
+  });
+  const { token } = await runWith(upstream.baseUrl);
+  expect((await call(gateway, { token, path: "/mcp/docs", body: {} })).body).toHaveLength(256 * piece.length);
+  const files = readdirSync(host.home.root, { recursive: true, encoding: "utf8" }).map((name) => path.join(host.home.root, name));
+  // Node says so of more than ten listeners of one kind.
+  const logs = files.filter((file) => statSync(file).isFile() && readFileSync(file).includes("MaxListenersExceededWarning"));
+  expect(logs).toEqual([]);
 });
 
 test("what the agent sends is passed on but for what is the gateway's", async () => {

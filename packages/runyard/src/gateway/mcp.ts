@@ -173,7 +173,14 @@ function secretsOf({ headers }: RemoteMcpServer): string[] {
 /** At the agent's pace: while it does not read, nothing is read from the server. */
 async function write(response: ServerResponse, bytes: Buffer): Promise<void> {
   if (response.destroyed) throw new Error("nobody reads");
-  if (bytes.length > 0 && !response.write(bytes)) await Promise.race([once(response, "drain"), once(response, "close")]);
+  if (bytes.length === 0 || response.write(bytes)) return;
+  const waited = new AbortController();
+  const until = (event: string): Promise<unknown> => once(response, event, { signal: waited.signal });
+  try {
+    await Promise.race([until("drain"), until("close")]);
+  } finally {
+    waited.abort();
+  }
 }
 
 function badAnswer(answer: IncomingMessage, message: string): Refusal {
