@@ -188,13 +188,13 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
     test("brings the branch, says how to undo it, and that undoes it", async () => {
       const before = head(repository);
       appendFileSync(path.join(repository, "README.md"), "\nmine, not committed\n");
-      const pulled = JSON.parse((await home.cli(["pull", "last", "--json"], { cwd: path.join(repository, "src") })).stdout) as {
+      const pulled = JSON.parse((await home.cli(["pull", "last", "--merge", "--json"], { cwd: path.join(repository, "src") })).stdout) as {
         undo: string;
       };
       expect(pulled).toMatchObject({ how: "fast-forward", files: 1, before });
       expect(head(repository)).toBe(done.result?.headCommit);
       expect(gitIn(repository, "status", "--porcelain")).toBe(" M README.md");
-      expect(await home.cli(["pull", "last"], { cwd: repository })).toMatchObject({
+      expect(await home.cli(["pull", "last", "--merge"], { cwd: repository })).toMatchObject({
         code: 0,
         stderr: expect.stringContaining("Nothing to do"),
       });
@@ -204,9 +204,9 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       gitIn(repository, "checkout", "--quiet", "README.md");
     });
 
-    test("with --no-commit brings changes only", async () => {
+    test("with --apply brings changes only", async () => {
       const before = head(repository);
-      const { code, stderr } = await home.cli(["pull", "last", "--no-commit"], { cwd: repository });
+      const { code, stderr } = await home.cli(["pull", "last", "--apply"], { cwd: repository });
       expect(code).toBe(0);
       expect(head(repository)).toBe(before);
       expect(gitIn(repository, "status", "--porcelain")).toBe("M  src/slug.js");
@@ -227,7 +227,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
     ])("touches nothing where files are %s", async (_, change, file) => {
       change();
       const before = [head(repository), gitIn(repository, "status", "--porcelain"), gitIn(repository, "diff", "HEAD")];
-      const { code, stderr } = await home.cli(["pull", "last"], { cwd: repository });
+      const { code, stderr } = await home.cli(["pull", "last", "--merge"], { cwd: repository });
       expect(code).toBe(3);
       expect(stderr).toContain("nothing was touched");
       expect(stderr).toContain(file);
@@ -240,20 +240,20 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       gitIn(repository, "commit", "--quiet", "--allow-empty", "--message", "Mine");
       const names = { GIT_AUTHOR_NAME: "T", GIT_AUTHOR_EMAIL: "t@t.invalid", GIT_COMMITTER_NAME: "T", GIT_COMMITTER_EMAIL: "t@t.invalid" };
       Object.assign(home.env, names);
-      const merged = await home.cli(["pull", "last", "--json"], { cwd: repository });
+      const merged = await home.cli(["pull", "last", "--merge", "--json"], { cwd: repository });
       expect(JSON.parse(merged.stdout)).toMatchObject({ how: "merge" });
       gitIn(repository, "reset", "--quiet", "--hard", before);
       const file = path.join(repository, "src/slug.js");
       writeFileSync(file, readFileSync(file, "utf8").replace('.replace(" ", "-")', '.replace(" ", "_")'));
       gitIn(repository, "commit", "--quiet", "--all", "--message", "Mine");
-      const conflict = await home.cli(["pull", "last"], { cwd: repository });
+      const conflict = await home.cli(["pull", "last", "--merge"], { cwd: repository });
       expect(conflict.code).toBe(1);
       expect(conflict.stderr).toContain("src/slug.js");
       gitIn(repository, "merge", "--abort");
       gitIn(repository, "reset", "--quiet", "--hard", before);
     });
 
-    test("refuses another place than the run's repository, and a branch that is gone", async () => {
+    test("refuses another place than the run's repository, and makes a branch again that is gone", async () => {
       expect(await home.cli(["pull", "last"], { cwd: "/" })).toMatchObject({
         code: 3,
         stderr: expect.stringContaining(`cd ${repository}`),
@@ -261,12 +261,15 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       const other = makeRepository(home.root, { a: "a" }, "other");
       expect(await home.cli(["pull", "last"], { cwd: other })).toMatchObject({
         code: 3,
-        stderr: expect.stringContaining("another repository"),
+        stderr: expect.stringContaining("another repository than"),
       });
       gitIn(repository, "branch", "--quiet", "-m", `runyard/${done.id}`, "moved");
-      const gone = await home.cli(["pull", "last"], { cwd: repository });
-      gitIn(repository, "branch", "--quiet", "-m", "moved", `runyard/${done.id}`);
-      expect(gone).toMatchObject({ code: 3, stderr: expect.stringContaining(`git branch runyard/${done.id} ${done.result?.headCommit}`) });
+      expect(await home.cli(["pull", "last"], { cwd: repository })).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining("Made the branch"),
+      });
+      expect(gitIn(repository, "rev-parse", `runyard/${done.id}`)).toBe(done.result?.headCommit);
+      gitIn(repository, "branch", "--quiet", "-D", "moved");
     });
   });
 
@@ -354,7 +357,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
     expect(await home.cli(["diff", "last"])).toMatchObject({ code: 0, stdout: "" });
     expect(await home.cli(["pull", "last"], { cwd: repository })).toMatchObject({
       code: 3,
-      stderr: expect.stringContaining("left no branch"),
+      stderr: expect.stringContaining("left no result"),
     });
 
     async function waitFor(runId: string): Promise<void> {

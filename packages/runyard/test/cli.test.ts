@@ -269,14 +269,14 @@ describe("completions", () => {
     expect(complete(["runyard", "run", "--on-plan-timeout", ""])).toEqual(["reject", "approve"]);
     expect(complete(["runyard", "confirm", "--e"])).toEqual(["--edit"]);
     expect(complete(["runyard", "completion", "z"])).toEqual(["zsh"]);
-    expect(complete(["runyard", "pull", "last", "--no"])).toEqual(["--no-commit"]);
+    expect(complete(["runyard", "pull", "last", "--ap"])).toEqual(["--apply"]);
   });
 
   test("zsh and fish get the same commands and options", async () => {
     for (const script of [await scriptOf("zsh"), await scriptOf("fish")]) {
       for (const name of COMMANDS) expect(script).toContain(name);
       expect(script).toContain("awaiting_input");
-      expect(script).toContain("no-commit");
+      expect(script).toContain("checkout");
     }
   });
 });

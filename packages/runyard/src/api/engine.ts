@@ -132,6 +132,8 @@ export interface ApiEngine {
   metrics(principal: Principal, id: string): Promise<RunMetrics>;
   /** What the run changed, as `git diff` writes it. */
   patch(principal: Principal, id: string): Promise<Uint8Array>;
+  /** Bytes that are read once. */
+  bundle(principal: Principal, id: string): Promise<{ readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> }>;
   files(principal: Principal, id: string): Promise<FileList>;
   diff(principal: Principal, id: string): Promise<RunDiff>;
   /** A file as the run left it. */

@@ -396,6 +396,14 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     answers: json(runMetricsSchema),
   },
   runPatch: { tag: "Results", status: 200, answers: { "text/x-diff": "text" }, errors: ["repository_not_usable"] },
+  runBundle: {
+    tag: "Results",
+    description:
+      "The commits of its change, the very same objects, with one branch, as `git fetch` takes it. What the run started from is not in it.",
+    status: 200,
+    answers: { "application/x-git-bundle": "bytes" },
+    errors: ["no_result", "file_too_large", "repository_not_usable"],
+  },
   listAgents: { tag: "Agents", query: listAgentsSchema, status: 200, answers: json(savedAgentPageSchema) },
   createAgent: {
     tag: "Agents",

@@ -218,6 +218,7 @@ describe("real answers", () => {
     ]);
     for (const name of ["getRun", "runLogs", "runFiles", "runDiff", "runUsage", "runMetrics", "runPatch"] as const)
       await look(name, { id });
+    expect((await look("runBundle", { id })).status).toBe(409);
     await look("runLogs", { id }, { headers: { accept: "text/plain" } });
     await look("runEvents", { id });
     expect((await look("runStream", { id })).status).toBe(426);

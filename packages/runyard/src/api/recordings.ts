@@ -1,7 +1,7 @@
 import { exchangeIdSchema, type ExchangeSide, ROUTES, RunyardError } from "@runyard/sdk/contract";
 import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
-import { attachment } from "./results.ts";
+import { attachment } from "./send-bytes.ts";
 import { runIdOf } from "./runs.ts";
 
 type RecordingRoute = "runExchanges" | "runExchange" | "runExchangeRequest" | "runExchangeResponse" | "replayRun";

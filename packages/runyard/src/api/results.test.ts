@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { type IncomingMessage, request } from "node:http";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -19,10 +21,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NO_USAGE } from "../core/usage.ts";
 import { addSample } from "../store/metrics.ts";
 import { commitStep } from "../store/runs.ts";
+import { bundleOf } from "../git/bundle.ts";
 import { changedFiles, diffFiles } from "../git/changed-files.ts";
 import { patch } from "../git/diff.ts";
 import { readCommittedFile } from "../git/read-file.ts";
-import { type GitLab, openGitLab, plainGit, writeFiles } from "../git/testing/lab.ts";
+import { type GitLab, openGitLab, plainGit, plainGitMayFail, writeFiles } from "../git/testing/lab.ts";
 import { serve, type Served } from "./testing/served.ts";
 
 // What a run made, from its repository to the client: real git, engine, database and sockets.
@@ -34,6 +37,7 @@ let client: RunyardClient;
 let repository: string;
 let base: string;
 let head: string;
+let maxBundleBytes = 1 << 20;
 
 beforeAll(async () => {
   lab = await openGitLab();
@@ -51,6 +55,7 @@ beforeAll(async () => {
       files: (change) => changedFiles(host, { ...change, cachePath }),
       diff: (change) => diffFiles(host, { ...change, cachePath, maxBytes: 1 << 20 }),
       file: (place) => readCommittedFile(host, { ...place, cachePath, maxBytes: MAX_FILE_BYTES }),
+      bundle: (change) => bundleOf(host, { ...change, cachePath, maxBytes: maxBundleBytes }),
     },
   });
   client = served.client;
@@ -80,6 +85,12 @@ async function rawGet(port: number, target: string): Promise<{ status?: number; 
   return { ...(status && { status }), ...(headers["content-type"] && { type: headers["content-type"] }), body: await text(response) };
 }
 
+async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const piece of pieces) all.push(piece);
+  return Buffer.concat(all);
+}
+
 describe("what a run changed", () => {
   test("comes as files, as a diff and as a patch", async () => {
     const id = await ended();
@@ -94,6 +105,37 @@ describe("what a run changed", () => {
     expect(diff.files[1]).toMatchObject({ path: "src/a.ts", insertions: 1, deletions: 1, size: 4, hunks: "@@ -1 +1 @@\n-one\n+two\n" });
     expect(diff.files[0]).toMatchObject({ path: "data.bin", hunks: null });
     expect(await client.runs.patch(id)).toContain("diff --git a/src/a.ts b/src/a.ts");
+  });
+
+  test("comes as a bundle of the very same commits, which takes what the run started from", async () => {
+    const id = await ended();
+    const file = lab.newPath("fetched.bundle");
+    writeFileSync(file, "");
+    for await (const piece of client.runs.bundle(id)) appendFileSync(file, piece);
+    const clone = lab.newPath("clone");
+    plainGit(repository, "clone", "--quiet", "--bare", repository, clone);
+    plainGit(clone, "update-ref", "-d", "HEAD");
+    plainGit(clone, "gc", "--quiet", "--prune=now");
+    expect(plainGit(clone, "bundle", "list-heads", file)).toBe(`${head} refs/heads/runyard/x\n`);
+    expect(plainGitMayFail(clone, "fetch", file, "runyard/x").stderr).toContain(base);
+    plainGit(clone, "fetch", "--quiet", repository, base);
+    plainGit(clone, "fetch", "--quiet", file, "runyard/x:taken");
+    expect(plainGit(clone, "rev-parse", "taken").trim()).toBe(head);
+    expect(await readdir(lab.host.stepsDir)).toEqual(["git-home"]);
+    const whole = await get(`/v1/agent-runs/${id}/bundle`);
+    expect(whole.headers.get("content-disposition")).toBe(`attachment; filename="${id}.bundle"`);
+    expect((await whole.arrayBuffer()).byteLength).toBe(readFileSync(file).length);
+  });
+
+  test("is no bundle where it is too large, or where there is none", async () => {
+    const id = await ended();
+    maxBundleBytes = 100;
+    await expect(collect(client.runs.bundle(id))).rejects.toMatchObject({ code: "file_too_large", status: 422 });
+    maxBundleBytes = 1 << 20;
+    const { id: pending } = await create();
+    await expect(collect(client.runs.bundle(pending))).rejects.toMatchObject({ code: "no_result", status: 409 });
+    expect((await served.ask("GET", `/agent-runs/${id}/bundle`, { token: "token-b" })).status).toBe(404);
+    expect((await served.ask("GET", `/agent-runs/${id}/bundle`, { token: "wrong" })).status).toBe(401);
   });
 
   test("is nothing while there is no result", async () => {

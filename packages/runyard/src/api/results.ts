@@ -1,11 +1,13 @@
 import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { runIdOf } from "./runs.ts";
+import { attachment, sendBytes } from "./send-bytes.ts";
 import { invalid } from "./validate.ts";
 
-type ResultRoute = "runPatch" | "runFiles" | "runFile" | "runDiff" | "runUsage" | "runMetrics";
+type ResultRoute = "runPatch" | "runBundle" | "runFiles" | "runFile" | "runDiff" | "runUsage" | "runMetrics";
 
 const MAX_PATH_CHARS = 4_096;
+const BUNDLE_TYPE = "application/x-git-bundle";
 
 /** The routes that hand out what a run made and used. Its bytes are an agent's: a browser saves them and shows nothing of them. */
 export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandler> {
@@ -17,6 +19,10 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
         "Content-Type": "text/x-diff; charset=utf-8",
         "Content-Disposition": attachment(`${id}.patch`),
       });
+    },
+    runBundle: async (c) => {
+      const id = runIdOf(c);
+      return sendBytes(c, await engine.bundle(c.var.principal, id), { type: BUNDLE_TYPE, name: `${id}.bundle` });
     },
     runFiles: async (c) => c.json(await engine.files(c.var.principal, runIdOf(c))),
     runFile: async (c) => {
@@ -62,11 +68,4 @@ function decoded(text: string): string | null {
   } catch {
     return null;
   }
-}
-
-/** A name goes into a header as RFC 6266 writes it: plain for old readers, and exact. */
-export function attachment(name: string): string {
-  const plain = name.replaceAll(/[^\w .()+,@=-]/g, "_");
-  const exact = encodeURIComponent(name).replaceAll(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
-  return `attachment; filename="${plain}"${plain === name ? "" : `; filename*=UTF-8''${exact}`}`;
 }

@@ -1,10 +1,10 @@
 import { openShellSchema, workspacePathSchema } from "@runyard/sdk/contract";
-import { Readable } from "node:stream";
 import { readJsonOrNothing } from "./body.ts";
-import type { ApiContext, ApiHandler } from "./context.ts";
-import type { ApiEngine, WorkspaceBytes } from "./engine.ts";
-import { attachment, filePathOf } from "./results.ts";
+import type { ApiHandler } from "./context.ts";
+import type { ApiEngine } from "./engine.ts";
+import { filePathOf } from "./results.ts";
 import { runIdOf } from "./runs.ts";
+import { sendBytes } from "./send-bytes.ts";
 import { queryOf, validate } from "./validate.ts";
 
 type WorkspaceRoute = "openShell" | "runWorkspace" | "workspaceFile" | "workspaceArchive";
@@ -35,24 +35,4 @@ export function workspaceHandlers(engine: ApiEngine): Record<WorkspaceRoute, Api
 
 function lastName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
-}
-
-/** What breaks off shows as broken: its length is said before, or its last chunk never comes. */
-async function sendBytes(
-  c: ApiContext,
-  { size, bytes }: WorkspaceBytes,
-  { type, name }: { readonly type: string; readonly name: string },
-): Promise<Response> {
-  const headers = {
-    "Content-Type": type,
-    "Content-Disposition": attachment(name),
-    ...(size !== null && { "Content-Length": String(size) }),
-  };
-  if (c.req.method === "HEAD") {
-    await bytes.next();
-    await bytes.return();
-    return c.body(null, 200, headers);
-  }
-  // As a web stream it takes its first piece at once, and is given back what it holds where its reader goes away.
-  return c.body(Readable.toWeb(Readable.from(bytes, { objectMode: false })) as ReadableStream<Uint8Array>, 200, headers);
 }

@@ -10,12 +10,24 @@ export interface GitAnswer {
 /** Longest output that is read, in bytes. */
 const MOST_OUTPUT = 64 * 1024 * 1024;
 
-/** Runs git in a folder, as its user would: with their configuration and their hooks. */
+/**
+ * What comes from an agent must not run: a repository may have its hooks in a folder of its tree. Nothing is done in
+ * submodules either, and nothing is tidied up.
+ */
+const HELD_BACK = [
+  "core.hooksPath=/dev/null",
+  "core.fsmonitor=false",
+  "submodule.recurse=false",
+  "gc.auto=0",
+  "maintenance.auto=false",
+].flatMap((setting) => ["-c", setting]);
+
+/** Runs git in a folder, as its user would: with their configuration, but without any hook. */
 export function git(folder: string, ...words: string[]): Promise<GitAnswer> {
   return new Promise((resolve, reject) => {
     // English, because some answers are read by us.
     const options = { cwd: folder, env: { ...process.env, LC_ALL: "C" }, maxBuffer: MOST_OUTPUT };
-    execFile("git", words, options, (error, stdout, stderr) => {
+    execFile("git", [...HELD_BACK, ...words], options, (error, stdout, stderr) => {
       if (error !== null && typeof error.code !== "number") {
         const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
         reject(

@@ -1,166 +1,181 @@
-import { realpath } from "node:fs/promises";
 import path from "node:path";
+import type { RunyardClient } from "@runyard/sdk";
 import { isTerminal, type Run } from "@runyard/sdk/contract";
+import { Option } from "commander";
+import { bringCommits } from "./bring-commits.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
-import { git, lastWords, mustGit } from "./git.ts";
-import { paintFor, plural, printJson, say, shellWord } from "./output.ts";
+import { git } from "./git.ts";
+import { type Merged, mergeResult } from "./merge-result.ts";
+import { bytes, paintFor, plural, printable, printJson, say, shellWord } from "./output.ts";
+import { checkOut, pullBranch } from "./pull-branch.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
+import { writeTo } from "./workspace-files.ts";
+
+interface PullOptions {
+  readonly checkout?: true;
+  readonly merge?: true;
+  readonly apply?: true;
+  /** True: to stdout. */
+  readonly patch?: true | string;
+  readonly into?: string;
+  readonly json?: boolean;
+}
 
 export const pull = command("pull", {
-  summary: "Bring a run's change into the branch checked out here",
+  summary: "Bring a run's result into a clone of its repository",
   group: GROUP.runs,
-  more: `Stand in the run's repository. The run's branch is merged into the current one (fast-forward where that is possible). Nothing is touched where uncommitted changes would be overwritten. How to undo it is printed.`,
-  examples: ["runyard pull last", "runyard pull 62g7a1 --no-commit"],
+  more: "Stand in a clone of the run's repository, on any machine, or name it with --into. What is not there comes from the server: the very commits that the run made. Without an option they become the run's branch, and nothing else is touched. No hook is run. Nothing is touched either where uncommitted changes would be overwritten. How to undo it is printed.",
+  examples: [
+    "runyard pull last",
+    "runyard pull last --checkout",
+    "runyard pull 62g7a1 --merge",
+    "runyard pull 62g7a1 --apply --into ~/src/site",
+    "runyard pull 62g7a1 --patch fix.patch",
+  ],
 })
   .argument("<run>", RUN_ARGUMENT)
-  .option("--no-commit", "bring the changes only, staged and not committed")
+  .option("--checkout", "check the branch out as well")
+  .addOption(new Option("--merge", "merge the branch into the one that is checked out").conflicts("checkout"))
+  .addOption(new Option("--apply", "bring the changes only, staged and not committed; without a branch").conflicts(["checkout", "merge"]))
+  .addOption(
+    new Option("--patch [file]", "write the changes as a patch into a file, or to stdout; no repository is needed").conflicts([
+      "checkout",
+      "merge",
+      "apply",
+      "into",
+    ]),
+  )
+  .option("--into <folder>", "a clone of the run's repository (default: the one you stand in)")
   .addOption(jsonOption())
-  .action(async (name: string, options: { commit: boolean; json?: boolean }) => {
+  .action(async (name: string, options: PullOptions) => {
+    if (options.json === true && options.patch === true)
+      throw new CliError("A patch on stdout leaves no room for JSON.", { advice: "Name a file: --patch <file>", exitCode: EXIT.usage });
     const client = connect();
     const run = await client.runs.get(await findRunId(client, name));
-    const { branch, commit } = resultOf(run);
-    const top = await standingIn(run);
-    const tree: Tree = {
-      top,
-      branch: await presentBranch(top, { branch, commit, runId: run.id }),
-      before: (await mustGit(top, "rev-parse", "HEAD")).trim(),
-    };
-    const done = await bring(tree, options.commit);
-    if (options.json === true) printJson({ runId: run.id, repository: top, branch, ...done });
-    else tell(done, branch);
+    const { branch, commit } = resultOf(run, options);
+    if (options.patch !== undefined) return writePatch(client, run, { file: options.patch, json: options.json === true });
+    const top = await repositoryAt(options.into ?? ".", run);
+    const isFetched = await bringCommits(client, top, { run, commit });
+    const done =
+      branch === null ? await mergeResult({ top, name: commit, commit }, "changes") : await takeBranch({ top, branch, commit }, options);
+    if (options.json === true) printJson({ runId: run.id, repository: top, branch, commit, isFetched, ...done });
+    else tell(done, { branch, commit });
   });
 
-interface Tree {
-  /** The top of the working tree. */
-  readonly top: string;
-  /** The run's branch. */
-  readonly branch: string;
-  /** The commit that is checked out. */
-  readonly before: string;
+interface Result {
+  /** Null: it is not wanted. */
+  readonly branch: string | null;
+  readonly commit: string;
 }
 
-interface Done {
-  readonly how: "nothing" | "fast-forward" | "merge" | "changes";
-  readonly before: string;
-  readonly after: string;
-  readonly files: number;
-  /** A command line; null where there is nothing to undo. */
-  readonly undo: string | null;
+type Done = Merged | { readonly how: "made" | "moved" | "there" | "checked-out"; readonly undo: string | null };
+
+async function takeBranch(
+  at: { readonly top: string; readonly branch: string; readonly commit: string },
+  options: PullOptions,
+): Promise<Done> {
+  const { top, branch, commit } = at;
+  const pulled = await pullBranch(top, branch, commit);
+  if (options.merge === true) return mergeResult({ top, name: branch, commit }, "commits");
+  if (options.checkout !== true) return pulled;
+  return { how: "checked-out", undo: await checkOut(top, branch) };
 }
 
-function resultOf(run: Run): { branch: string; commit: string } {
-  if (run.result?.headBranch && run.result.headCommit) return { branch: run.result.headBranch, commit: run.result.headCommit };
+function resultOf(run: Run, { apply, patch }: PullOptions): Result {
+  const { headBranch: branch = null, headCommit: commit = null } = run.result ?? {};
+  if (commit !== null) {
+    // What goes into commands of git is what git takes for it, whatever a server says.
+    if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(commit)) throw new CliError("The server names no commit of git.");
+    if (branch !== null && !/^[\w][\w./-]*$/.test(branch)) throw new CliError("The server names no branch of git.");
+    if (apply === true || patch !== undefined) return { branch: null, commit };
+    if (branch !== null) return { branch, commit };
+    throw new CliError(`${run.id} made a change and no branch: ${whyNoBranch(run)}.`, {
+      advice: `Take the change with: runyard pull ${run.id} --apply`,
+      exitCode: EXIT.refused,
+    });
+  }
   if (isTerminal(run.status) && run.turn > 1)
     throw new CliError(`${run.id} is ${run.status} in turn ${run.turn}, which brought no result.`, {
       advice: `What the turns before made: runyard diff ${run.id}`,
       exitCode: EXIT.refused,
     });
-  if (run.result?.headCommit)
-    throw new CliError(`${run.id} made a change and no branch: it was not granted to (repository:write), or it is a replay.`, {
-      advice: `Take the change with: runyard diff ${run.id} | git apply`,
-      exitCode: EXIT.refused,
-    });
   const message = isTerminal(run.status)
-    ? `${run.id} is ${run.status} and left no branch: there is nothing to bring.`
-    : `${run.id} is ${run.status}: its branch comes when it has ended.`;
+    ? `${run.id} is ${run.status} and left no result: there is nothing to bring.`
+    : `${run.id} is ${run.status}: its result comes when it has ended.`;
   throw new CliError(message, { advice: `See it with: runyard show ${run.id}`, exitCode: EXIT.refused });
 }
 
-/** The top of the working tree that one stands in; refuses another repository than the run's. */
-async function standingIn(run: Run): Promise<string> {
-  const top = await git(".", "rev-parse", "--show-toplevel");
-  const advice = `Go there first: cd ${shellWord(run.repositoryUrl)}`;
-  if (top.code !== 0) throw new CliError("You do not stand in the working tree of a git repository.", { advice, exitCode: EXIT.refused });
-  const here = await commonDir(".");
-  const there = await commonDir(run.repositoryUrl).catch(() => null);
-  if (here !== null && here === there) return top.stdout.replace(/\n$/, "");
-  throw new CliError(`${run.id} worked on another repository: ${run.repositoryUrl}`, {
-    advice: there === null ? `It is not on this machine. To take the change from afar: runyard diff ${run.id} | git apply` : advice,
+function whyNoBranch(run: Run): string {
+  if (run.replayOf !== null) return "it is a replay";
+  return "it was not granted to (repository:write)";
+}
+
+/** The top of the working tree, or the folder of a repository without one. */
+async function repositoryAt(folder: string, run: Run): Promise<string> {
+  const place = path.resolve(folder);
+  const top = await git(place, "rev-parse", "--show-toplevel").catch(() => null);
+  if (top?.code === 0) return top.stdout.replace(/\n$/, "");
+  const bare = top === null ? null : await git(place, "rev-parse", "--absolute-git-dir");
+  if (bare?.code === 0) return bare.stdout.replace(/\n$/, "");
+  throw new CliError(`${place} is in no git repository.`, {
+    advice: `Go into a clone of the run's repository first: cd ${shellWord(run.repositoryUrl)}`,
     exitCode: EXIT.refused,
   });
 }
 
-/** What all worktrees of a repository share, as a real path; null where there is no repository. */
-async function commonDir(folder: string): Promise<string | null> {
-  const found = await git(folder, "rev-parse", "--git-common-dir");
-  return found.code === 0 ? realpath(path.resolve(folder, found.stdout.replace(/\n$/, ""))) : null;
-}
+/** What the server puts behind a patch that it had to cut. */
+const CUT = /(?:^|\n)# Cut here: the whole patch has (\d+) bytes\.\n$/;
 
-async function presentBranch(top: string, wanted: { branch: string; commit: string; runId: string }): Promise<string> {
-  const found = await git(top, "rev-parse", "--verify", "--quiet", `refs/heads/${wanted.branch}^{commit}`);
-  if (found.code === 0) return wanted.branch;
-  const kept = await git(top, "cat-file", "-e", `${wanted.commit}^{commit}`);
-  const advice =
-    kept.code === 0
-      ? `Its commit is still here: git branch ${wanted.branch} ${wanted.commit}`
-      : `The change is still there: runyard diff ${wanted.runId} | git apply`;
-  throw new CliError(`The branch ${wanted.branch} is not in this repository any more.`, { advice, exitCode: EXIT.refused });
-}
-
-async function bring(tree: Tree, commit: boolean): Promise<Done> {
-  const { top, branch, before } = tree;
-  const base = (await git(top, "merge-base", "HEAD", branch)).stdout.trim();
-  const theirs = (await mustGit(top, "rev-parse", `refs/heads/${branch}`)).trim();
-  if (base === theirs) return { how: "nothing", before, after: before, files: 0, undo: null };
-  const changed = split(await mustGit(top, "diff", "--name-only", "--no-renames", "-z", base === "" ? before : base, theirs));
-  await refuseOverwriting(top, changed);
-  const merged = commit ? await git(top, "merge", "--no-edit", branch) : await git(top, "merge", "--squash", branch);
-  if (merged.code !== 0) throw await notMerged(tree, { commit, why: lastWords(merged) });
-  const after = (await mustGit(top, "rev-parse", "HEAD")).trim();
-  const how = commit ? (after === theirs ? "fast-forward" : "merge") : "changes";
-  return { how, before, after, files: changed.length, undo: `git reset --merge ${commit ? before.slice(0, 12) : "HEAD"}` };
-}
-
-/** Files with changes of the person's own that the run changed too. Staged ones stop git's merge, and its undo. */
-async function refuseOverwriting(top: string, changed: readonly string[]): Promise<void> {
-  const staged = split(await mustGit(top, "diff", "--cached", "--name-only", "--no-renames", "-z"));
-  const unstaged = split(await mustGit(top, "diff", "--name-only", "--no-renames", "-z"));
-  const untracked = split(await mustGit(top, "ls-files", "--others", "-z"));
-  const touched = new Set([...unstaged, ...untracked]);
-  const overwritten = changed.filter(
-    (file) => touched.has(file) || untracked.some((other) => file.startsWith(`${other}/`) || other.startsWith(`${file}/`)),
-  );
-  const list = (files: readonly string[]): string =>
-    files
-      .slice(0, 10)
-      .map((file) => `\n    ${file}`)
-      .join("") + (files.length > 10 ? `\n    and ${files.length - 10} more` : "");
-  if (overwritten.length > 0) {
-    throw new CliError(`Uncommitted changes would be overwritten, so nothing was touched:${list(overwritten)}`, {
-      advice: "Commit them, or put them aside with `git stash --include-untracked`, and pull again.",
+async function writePatch(
+  client: RunyardClient,
+  run: Run,
+  { file, json }: { readonly file: true | string; readonly json: boolean },
+): Promise<void> {
+  const patch = await client.runs.patchBytes(run.id);
+  const cut = CUT.exec(Buffer.from(patch.subarray(-200)).toString("latin1"));
+  if (cut !== null)
+    throw new CliError(`The patch has ${bytes(Number(cut[1]))}, more than the server hands out.`, {
+      advice: `Take the commits instead: runyard pull ${run.id}`,
       exitCode: EXIT.refused,
     });
+  if (file === true || file === "-") {
+    process.stdout.write(patch);
+    return;
   }
-  if (staged.length > 0) {
-    throw new CliError(`Changes are staged, which would get mixed up with the run's, so nothing was touched:${list(staged)}`, {
-      advice: "Commit them, or unstage them with `git reset`, and pull again.",
-      exitCode: EXIT.refused,
-    });
-  }
+  const size = await writeTo(file, patch.length === 0 ? [] : [patch]);
+  if (json) printJson({ runId: run.id, how: "patch", file: path.resolve(file), bytes: size });
+  else say(`A patch of ${bytes(size)} in ${printable(file)}. Take it with: git apply ${shellWord(file)}`);
 }
 
-/** A conflict is left for the person to resolve; for anything else git has touched nothing. */
-async function notMerged(tree: Tree, { commit, why }: { readonly commit: boolean; readonly why: string }): Promise<CliError> {
-  const conflicts = split(await mustGit(tree.top, "diff", "--name-only", "--diff-filter=U", "-z"));
-  if (conflicts.length === 0) return new CliError(`git did not merge ${tree.branch}: ${why}`, { exitCode: EXIT.refused });
-  const files = conflicts.map((file) => `\n    ${file}`).join("");
-  const undo = commit ? "git merge --abort" : "git reset --merge HEAD";
-  return new CliError(`The run's change and yours touch the same lines in ${plural(conflicts.length, "file")}:${files}`, {
-    advice: `Resolve them, then \`git add\` and \`git commit\`. Or undo it with: ${undo}`,
-  });
-}
-
-function tell(done: Done, branch: string): void {
+function tell(done: Done, { branch, commit }: Result): void {
   const paint = paintFor(process.stderr);
-  const files = plural(done.files, "file");
-  if (done.how === "nothing") return say(`Nothing to do: ${branch} is already in the current branch.`);
-  if (done.how === "changes") say(`${paint("green", "Brought")} the changes of ${branch} (${files}), staged and not committed.`);
-  else say(`${paint("green", "Merged")} ${branch} (${files}${done.how === "merge" ? ", a merge commit" : ""}).`);
-  say(paint("dim", `  Undo: ${done.undo}`));
+  const name = branch ?? commit.slice(0, 12);
+  say(sentenceOf(done, name).replace(/^\w+/, (word) => paint("green", word)));
+  if (done.undo !== null) say(paint("dim", `  Undo: ${done.undo}`));
+  if (branch !== null && ["made", "moved", "there"].includes(done.how))
+    say(paint("dim", `  Look: git log -p HEAD..${branch}   Take: runyard pull with --checkout, --merge or --apply`));
 }
 
-function split(list: string): string[] {
-  return list.split("\0").filter((file) => file !== "");
+function sentenceOf(done: Done, name: string): string {
+  const files = "files" in done ? plural(done.files, "file") : "";
+  switch (done.how) {
+    case "made":
+      return `Made the branch ${name}. Nothing else was touched.`;
+    case "moved":
+      return `Moved the branch ${name} on. Nothing else was touched.`;
+    case "there":
+      return `Nothing to do: the branch ${name} is here.`;
+    case "checked-out":
+      return `Checked ${name} out.`;
+    case "nothing":
+      return `Nothing to do: ${name} is already in what is checked out.`;
+    case "changes":
+      return `Brought the changes of ${name} (${files}), staged and not committed.`;
+    case "fast-forward":
+      return `Merged ${name} (${files}).`;
+    case "merge":
+      return `Merged ${name} (${files}, a merge commit).`;
+  }
 }

@@ -92,7 +92,7 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
   if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run, run.budget)}`);
   if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);
-  if (hints && run.result?.headBranch) lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id}`);
+  if (hints && run.result?.headBranch) lines.push(`  ${paint("dim", "take  ")}  runyard pull ${run.id} --merge`);
   return lines.join("\n");
 }
 

@@ -41,7 +41,7 @@ export async function workspaceFiles(client: RunyardClient, wanted: Wanted, show
 }
 
 /** Writes a file that is there whole or not at all. */
-export async function writeTo(file: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
+export async function writeTo(file: string, pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<number> {
   const draft = `${file}.${process.pid}.part`;
   let size = 0;
   try {

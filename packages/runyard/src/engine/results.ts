@@ -10,11 +10,19 @@ export interface Change {
   readonly head: string;
 }
 
+/** Bytes that are read once, and how many they are. */
+export interface ResultBytes {
+  readonly size: number;
+  readonly bytes: AsyncGenerator<Uint8Array, void>;
+}
+
 /** How changes and files are read from git; main wires it. */
 export interface ChangeReader {
   patch(change: Change): Promise<Uint8Array>;
   files(change: Change): Promise<ChangedFile[]>;
   diff(change: Change): Promise<Pick<RunDiff, "files" | "truncated">>;
+  /** The commits of a change, or how large they are where that is too large. A branch of this name is in the bundle. */
+  bundle(change: Change & { readonly branch: string }): Promise<ResultBytes | { readonly tooLarge: number }>;
   /** The file's bytes, how large it is where that is too large, or null where there is none. */
   file(place: {
     readonly runId: string;
@@ -38,6 +46,22 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
     async patch(principal: Principal, runId: string): Promise<Uint8Array> {
       const change = changeOf(await load(principal.orgId, runId));
       return change === null ? new Uint8Array() : changes.patch(change);
+    },
+
+    /** The commits of a run's change as a bundle. Throws `no_result` where it has none (yet). */
+    async bundle(principal: Principal, runId: string): Promise<ResultBytes> {
+      const stored = await load(principal.orgId, runId);
+      const change = changeOf(stored);
+      if (change === null) {
+        const message = `Run ${runId} is ${stored.run.status} and has changed nothing, or not yet. \`result\` of a run says what it made.`;
+        throw new RunyardError("no_result", message);
+      }
+      const found = await changes.bundle({ ...change, branch: stored.run.result?.headBranch ?? `runyard/${runId}` });
+      if ("bytes" in found) return found;
+      throw new RunyardError(
+        "file_too_large",
+        `The commits of run ${runId} have ${found.tooLarge} bytes, more than the server hands out. Fetch the run's branch with git.`,
+      );
     },
 
     async files(principal: Principal, runId: string): Promise<FileList> {

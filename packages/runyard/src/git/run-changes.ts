@@ -1,3 +1,4 @@
+import { bundleOf } from "./bundle.ts";
 import { keepResult, repositoryCachePath, updateCache } from "./cache.ts";
 import { changedFiles, diffFiles } from "./changed-files.ts";
 import { patch } from "./diff.ts";
@@ -11,6 +12,8 @@ const MAX_PATCH_BYTES = 64 * 1024 * 1024;
 /** The same of the hunks of a diff, and of one file. */
 const MAX_DIFF_BYTES = 2 * 1024 * 1024;
 const MAX_FILE_BYTES = 32 * 1024 * 1024;
+/** The same of a bundle of commits: as large as a result may be. */
+const MAX_BUNDLE_BYTES = 2 * 1024 ** 3;
 
 interface Commits {
   readonly runId: string;
@@ -40,6 +43,8 @@ export function runChanges(host: GitHost, cacheDir: string) {
     patch: async (change: Commits) => patch(host, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
     files: async (change: Commits) => changedFiles(host, { ...change, cachePath: await cacheOf(change) }),
     diff: async (change: Commits) => diffFiles(host, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
+    bundle: async (change: Commits & { readonly branch: string }) =>
+      bundleOf(host, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_BUNDLE_BYTES }),
     file: async ({ commit, path, ...place }: Omit<Commits, "head"> & { readonly commit: string; readonly path: string }) =>
       readCommittedFile(host, { cachePath: await cacheOf({ ...place, head: commit }), commit, path, maxBytes: MAX_FILE_BYTES }),
   };

@@ -1,5 +1,6 @@
 export type { AgentList, Agents } from "./agents.ts";
 export { RunyardClient, type RunyardClientOptions } from "./client.ts";
+export type { DownloadOptions } from "./download.ts";
 export { RunyardApiError, RunyardConnectionError } from "./errors.ts";
 export { type EventsOptions, isKnownEvent, type UnknownEvent } from "./event-stream.ts";
 export type { Models } from "./models.ts";
@@ -10,4 +11,4 @@ export type { SecretList, Secrets } from "./secrets.ts";
 export type { SnapshotList, Snapshots } from "./snapshots.ts";
 export type { OrganizationSettings, Repositories, RepositoryList } from "./settings.ts";
 export type { RequestOptions } from "./transport.ts";
-export type { DownloadOptions, RunWorkspaces } from "./workspaces.ts";
+export type { RunWorkspaces } from "./workspaces.ts";

@@ -3,6 +3,7 @@ import type { RunMetrics } from "../contract/metrics.ts";
 import type { FileList, LogEntry, LogPage, RunDiff } from "../contract/results.ts";
 import type { RunUsage } from "../contract/usage.ts";
 import { checked } from "./answers.ts";
+import { download, type DownloadOptions } from "./download.ts";
 import { isKnownEvent, streamEvents } from "./event-stream.ts";
 import { pathOf } from "./paths.ts";
 import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
@@ -49,6 +50,18 @@ export interface RunResults {
   patchBytes(id: string, options?: RequestOptions): Promise<Uint8Array>;
 
   /**
+   * The commits that a run made as a git bundle with one branch, piece by piece: the very same objects. It has no
+   * commit that the run started from. It is not tried again after an error; one that breaks off throws. A run that
+   * changed nothing (yet) is the error `no_result`.
+   *
+   * @example
+   * ```ts
+   * for await (const piece of client.runs.bundle(run.id)) file.write(piece);
+   * ```
+   */
+  bundle(id: string, options?: DownloadOptions): AsyncGenerator<Uint8Array, void>;
+
+  /**
    * What a run's model calls used and cost: together, by turn, by model, and one by one.
    *
    * @example
@@ -91,6 +104,7 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
     },
     patch: async (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
     patchBytes: async (id, options) => transport.bytes(get(pathOf("runPatch", { id }), "text/x-diff"), options),
+    bundle: (id, options) => download(transport, get(pathOf("runBundle", { id }), "application/x-git-bundle"), options),
     usage: async (id, options) =>
       checked(await transport.json(get(pathOf("runUsage", { id }), JSON_TYPE), options), { total: "object", calls: "array" }) as RunUsage,
     metrics: async (id, options) => {

@@ -1,15 +1,8 @@
 import type { OpenedShell, OpenShellRequest, WorkspaceList } from "../contract/workspaces.ts";
 import { checked } from "./answers.ts";
-import { connectionError } from "./connection.ts";
-import { RunyardApiError } from "./errors.ts";
+import { download, type DownloadOptions } from "./download.ts";
 import { pathOf } from "./paths.ts";
 import type { ApiRequest, RequestOptions, Transport } from "./transport.ts";
-import { startDeadline } from "./wait.ts";
-
-export interface DownloadOptions {
-  /** Ends it; the loop then throws the signal's reason. */
-  readonly signal?: AbortSignal;
-}
 
 /** A run's workspace, as `client.runs` has it: while the run is at work, or as long as its workspace is kept. */
 export interface RunWorkspaces {
@@ -45,8 +38,6 @@ export interface RunWorkspaces {
   openShell(id: string, wish?: OpenShellRequest, options?: RequestOptions): Promise<OpenedShell>;
 }
 
-/** For how long nothing may come: a large folder is looked through before its first byte. */
-const SILENCE_MS = 120_000;
 const JSON_TYPE = "application/json";
 
 export function createWorkspaces(transport: Transport): RunWorkspaces {
@@ -66,25 +57,4 @@ export function createWorkspaces(transport: Transport): RunWorkspaces {
       return checked(await transport.json(request, options), { directory: "string", driver: "string", egress: "array" }) as OpenedShell;
     },
   };
-}
-
-/** An answer's body as it comes, for as long as something comes. */
-async function* download(transport: Transport, request: ApiRequest, { signal }: DownloadOptions = {}): AsyncGenerator<Uint8Array, void> {
-  const deadline = startDeadline(SILENCE_MS, signal);
-  try {
-    const reader = (await transport.open(request, deadline)).body?.getReader();
-    for (;;) {
-      deadline.touch();
-      const piece = await reader?.read();
-      if (piece?.value === undefined) return;
-      // The time that the caller takes is not silence of the server.
-      deadline.hold();
-      yield piece.value;
-    }
-  } catch (error) {
-    if (RunyardApiError.is(error) || signal?.aborted) throw error;
-    throw connectionError(transport.config.baseUrl, error, deadline.expired() ? SILENCE_MS : undefined);
-  } finally {
-    deadline.end();
-  }
 }

@@ -35,6 +35,7 @@ export const API_ERRORS = {
   file_not_readable: { status: 409, retryable: false, title: "The server may not read the file" },
   workspace_not_here: { status: 409, retryable: false, title: "The workspace is on another machine" },
   not_for_replays: { status: 409, retryable: false, title: "A replay cannot do that" },
+  no_result: { status: 409, retryable: false, title: "The run has no result" },
   payload_too_large: { status: 413, retryable: false, title: "The body is too large" },
   unsupported_media_type: { status: 415, retryable: false, title: "The body must be application/json" },
   upgrade_required: { status: 426, retryable: false, title: "This path speaks WebSocket" },

@@ -68,6 +68,12 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run changed, as a patch",
   },
+  runBundle: {
+    method: "GET",
+    path: "/v1/agent-runs/{id}/bundle",
+    policy: { scope: "agent:read" },
+    summary: "Read what a run made, as a bundle of commits",
+  },
   runLogs: {
     method: "GET",
     path: "/v1/agent-runs/{id}/logs",

@@ -143,6 +143,9 @@ export function createLogEngine(): LogEngine {
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
     patch: async (principal, id) => Buffer.from(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
+    bundle: async (principal, id) => {
+      throw new RunyardError("no_result", `Run ${find(principal, id).run.id} has changed nothing.`);
+    },
     files: async (principal, id) => {
       find(principal, id);
       return { data: [] };

@@ -166,6 +166,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     files: async () => [],
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
+    bundle: async () => ({ tooLarge: 0 }),
   },
   workspaces: () => null,
   recordings: null,
