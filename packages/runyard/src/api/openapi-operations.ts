@@ -208,14 +208,15 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   approveRun: {
     tag: "Runs",
     description:
-      "For a run whose `waitingFor` has an `approval`: its estimate is above `approvalAboveUsd`, or unknown. It queues. The first decision counts; the same one again changes nothing.",
+      "For a run whose `waitingFor` has an `approval`: its estimate is above `approvalAboveUsd`, or unknown, or (with `files`) its result touches protected files. It queues. The first decision counts; the same one again changes nothing.",
     status: 202,
     answers: json(runSchema),
     errors: ["approval_not_open"],
   },
   rejectRun: {
     tag: "Runs",
-    description: "The run ends as `cancelled`; it can be continued like any other.",
+    description:
+      "A run that has not begun ends as `cancelled`, one whose result waits as `failed` (`policy-violation`), with its change kept; it can be continued like any other.",
     body: rejectRunSchema,
     bodyOptional: true,
     status: 202,

@@ -55,10 +55,13 @@ function pick(run: Run, id: string | undefined): PendingRequest {
     });
   }
   if (request.kind === "approval")
-    throw new CliError(`${run.id} has not begun: it waits for an approval. ${request.title}.`, {
-      advice: `Decide with \`runyard approve ${run.id}\` or \`runyard reject ${run.id}\`.`,
-      exitCode: EXIT.refused,
-    });
+    throw new CliError(
+      `${run.id} ${request.files === undefined ? "has not begun" : "is done"}: it waits for an approval. ${request.title}.`,
+      {
+        advice: `Decide with \`runyard approve ${run.id}\` or \`runyard reject ${run.id}\`.`,
+        exitCode: EXIT.refused,
+      },
+    );
   return request;
 }
 

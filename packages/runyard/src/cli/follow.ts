@@ -60,7 +60,7 @@ async function showEvent(client: RunyardClient, event: RunEvent, log: LiveLog): 
   // Whoever follows has just said it, and the head of the run has it.
   if (event.type !== "message.user") log.show(event);
   await noteOpenPlan(client, event, { paint: paintFor(process.stderr), width: proseWidthOf(process.stderr), note: log.note });
-  if (event.type === "approval.requested")
+  if (event.type === "approval.requested" || event.type === "result.held")
     await askPerson(client, { runId: event.runId, kind: "approval", id: event.data.approvalId, log });
   if (event.type === "permission.requested" && event.data.decidedBy === "person")
     await askPerson(client, { runId: event.runId, kind: "permission", id: event.data.permissionId, log });
@@ -87,18 +87,23 @@ const PROMPTS: Readonly<Record<PendingRequest["kind"], string>> = {
   question: "    your answer: ",
 };
 
+function promptFor({ kind, files }: PendingRequest): string {
+  return files === undefined ? PROMPTS[kind] : "    publish it? [y/N] ";
+}
+
 /** Asks at a terminal; without one, says which command answers. A request that policy or somebody else answered is not asked. */
 async function askPerson(client: RunyardClient, { runId, kind, id, log }: Question): Promise<void> {
   const run = await client.runs.get(runId);
-  if (!run.waitingFor.some((request) => request.id === id)) return;
+  const request = run.waitingFor.find((one) => one.id === id);
+  if (request === undefined) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
     log.note(`    ${answerCommand(runId, { kind, id }, run.waitingFor.length > 1)}`);
     return;
   }
   log.pause();
-  const isOpen = async (): Promise<boolean> => (await client.runs.get(runId)).waitingFor.some((request) => request.id === id);
+  const isOpen = async (): Promise<boolean> => (await client.runs.get(runId)).waitingFor.some((one) => one.id === id);
   try {
-    const answer = await askAtTerminal(PROMPTS[kind], isOpen);
+    const answer = await askAtTerminal(promptFor(request), isOpen);
     if (answer === null) return;
     const isYes = /^y(es)?$/i.test(answer);
     if (kind === "approval") await (isYes ? client.runs.approve(runId) : client.runs.reject(runId));

@@ -5,12 +5,13 @@ import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
+import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
 import { renderVariables } from "./render-variables.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface OrganizationOptions extends VariableOptions, OrganizationBounds {
+interface OrganizationOptions extends VariableOptions, OrganizationBounds, PublishingOptions {
   readonly plan?: boolean;
   /** False: none any more, here and below. */
   readonly dailyCap?: number | false;
@@ -28,13 +29,14 @@ const FLOOR_WORDS = {
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env, --secret, --egress and --egress-allowed replace all that there was of their kind.",
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env, --secret, --egress, --egress-allowed and --protect replace all that there was of their kind.",
   examples: [
     "runyard organization",
     "runyard organization --plan",
     "runyard organization --daily-cap 20",
     "runyard organization --approval-above 5",
     "runyard organization --env NODE_ENV=test",
+    "runyard organization --protect '**/package-lock.json' --protect 'refuse:secrets/**'",
     "runyard organization --isolation-floor strict --egress-allowed npm,pypi,*.example.com",
   ],
 })
@@ -46,6 +48,7 @@ export const organization = command("organization", {
   .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
   .addOption(jsonOption());
 addOrganizationBounds(organization);
+addPublishingOptions(organization, "runs");
 addNoVariableOptions(addVariableOptions(organization, "each run"));
 organization.action(async ({ plan, dailyCap, approvalAbove, json, ...others }: OrganizationOptions) => {
   const { organization: settings } = connect();
@@ -54,6 +57,7 @@ organization.action(async ({ plan, dailyCap, approvalAbove, json, ...others }: O
     ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
     ...boundsRequest(others),
+    ...publishingRequest(others),
     ...variableRequest(others),
   };
   const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
@@ -75,6 +79,6 @@ organization.action(async ({ plan, dailyCap, approvalAbove, json, ...others }: O
     print(row("floor", FLOOR_WORDS[found.isolationFloor ?? "default"]));
     if (found.egress.length > 0) print(row("egress", `${found.egress.join(", ")}, for all runs`));
     if (found.egressAllowed !== null) print(row("allowed", `${found.egressAllowed.join(", ") || "no host"}, and no run more than that`));
-    for (const line of renderVariables(found, row)) print(line);
+    for (const line of [...renderPublishing(found, row), ...renderVariables(found, row)]) print(line);
   }
 });

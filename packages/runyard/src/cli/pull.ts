@@ -10,6 +10,7 @@ import { git } from "./git.ts";
 import { type Merged, mergeResult } from "./merge-result.ts";
 import { bytes, paintFor, plural, printable, printJson, say, shellWord } from "./output.ts";
 import { checkOut, pullBranch } from "./pull-branch.ts";
+import { whyNoBranch } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { writeTo } from "./workspace-files.ts";
 
@@ -105,11 +106,6 @@ function resultOf(run: Run, { apply, patch }: PullOptions): Result {
     ? `${run.id} is ${run.status} and left no result: there is nothing to bring.`
     : `${run.id} is ${run.status}: its result comes when it has ended.`;
   throw new CliError(message, { advice: `See it with: runyard show ${run.id}`, exitCode: EXIT.refused });
-}
-
-function whyNoBranch(run: Run): string {
-  if (run.replayOf !== null) return "it is a replay";
-  return "it was not granted to (repository:write)";
 }
 
 /** The top of the working tree, or the folder of a repository without one. */

@@ -5,7 +5,7 @@ import { printJson, say } from "./output.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 
 export const reject = command("reject", {
-  summary: "Reject a run's plan, or a run that waits for an approval; it is cancelled",
+  summary: "Reject a run's plan, what it may cost, or that its result is published; that ends it",
   group: GROUP.runs,
   more: "Nothing of the run reaches the repository. `runyard continue` can go on with it; `runyard revise` sends the plan back instead.",
   examples: ["runyard reject last", 'runyard reject 62g7a1 --reason "We keep the old parser"'],

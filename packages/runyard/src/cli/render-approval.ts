@@ -7,6 +7,12 @@ export function renderApprovalEvent(event: RunEvent, paint: Paint, width: number
   switch (event.type) {
     case "approval.requested":
       return wrapBehind(`  ${paint("yellow", "?")} `, `before it begins: ${printable(event.data.title)}`, width);
+    case "result.held":
+      return [
+        wrapBehind(`  ${paint("yellow", "?")} `, `before it is published: ${printable(event.data.title)}`, width),
+        ...event.data.files.map(({ path, pattern }) => `      ${oneLine(path)}  ${paint("dim", oneLine(pattern))}`),
+        ...(event.data.count > event.data.files.length ? [`      and ${event.data.count - event.data.files.length} more`] : []),
+      ].join("\n");
     case "approval.granted":
       return `  ${paint("green", `✓ approved by ${nameOf(event.data)}`)}`;
     case "approval.rejected":

@@ -99,9 +99,16 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
 function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint): string[] {
   if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
-  const why = run.replayOf === null ? "none: the run has no permission repository:write" : "none: this is a replay";
-  const branch = result.headBranch === null ? paint("dim", why) : paint("bold", result.headBranch);
+  const branch = result.headBranch === null ? paint("dim", `none: ${whyNoBranch(run)}`) : paint("bold", result.headBranch);
   return [`  ${paint("dim", "branch")}  ${branch}`, `  ${paint("dim", "change")}  ${change}`];
+}
+
+/** Why a run that changed something has no branch. */
+export function whyNoBranch(run: Run): string {
+  if (run.replayOf !== null) return "this is a replay";
+  if (run.status === "failed") return "it was not published";
+  if (!isTerminal(run.status)) return "it is not published yet";
+  return "the run has no permission repository:write";
 }
 
 function renderUsage(run: Run): string {

@@ -8,6 +8,7 @@ import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
+import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
@@ -16,12 +17,13 @@ import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 
-interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions {
+interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
   readonly planningStatementFile?: string;
   readonly autoConfirmPlans?: boolean;
+  readonly coAuthorDefault?: boolean;
   /** False: none any more. */
   readonly approvalAbove?: number | false;
   readonly json?: boolean;
@@ -30,7 +32,7 @@ interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret and --egress replace all that there was of their kind.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
@@ -38,6 +40,7 @@ export const repositories = command("repositories", {
     "runyard repositories ~/src/site --auto-confirm-plans --json",
     "runyard repositories . --egress npm,api.example.com",
     "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
+    "runyard repositories . --protect 'deploy/**' --commit-author 'Jane Doe <jane@example.com>'",
     "runyard repositories . --setup 'npm ci' --setup-cache-key node-modules-v1",
   ],
 })
@@ -53,6 +56,9 @@ export const repositories = command("repositories", {
   .option("--no-approval-above", "the repository has no such limit of its own")
   .addOption(jsonOption());
 addEgressOptions(repositories, "the sandbox of each of its runs");
+addPublishingOptions(repositories, "its runs").addOption(
+  new Option("--co-author-default", "they do as the organization has it").conflicts("coAuthor"),
+);
 addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
   const change = await changeOf(options);
@@ -79,6 +85,8 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(autoConfirmPlans === undefined ? {} : { autoConfirmPlans }),
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
     ...egressRequest(options),
+    ...publishingRequest(options),
+    ...(options.coAuthorDefault === true ? { coAuthor: null } : {}),
     ...variableRequest(options),
     ...setupRequest(options),
   };
@@ -141,6 +149,7 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     row("approve", above === null ? "no limit of its own" : `runs above ${money(above)} wait for a person`),
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
     ...(repository.egress.length === 0 ? [] : [row("egress", `${repository.egress.join(", ")}, for its runs`)]),
+    ...renderPublishing(repository, row),
     ...renderVariables(repository, row),
     ...renderSetup(repository.setup, row),
   ].join("\n");

@@ -30,6 +30,21 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   },
   approval_granted: { type: "approval_granted", grant: { approvalId: "approval_1", userId: "u" } },
   approval_rejected: { type: "approval_rejected", rejection: { approvalId: "approval_1", reason: "Too dear.", userId: "u" } },
+  held: {
+    type: "held",
+    hold: {
+      approvalId: "publish_1_abc",
+      title: "It touches a protected file: CODEOWNERS",
+      commit: "abc",
+      files: [{ path: "CODEOWNERS", pattern: "CODEOWNERS", policy: "approve" }],
+      count: 1,
+    },
+  },
+  hold_rejected: {
+    type: "hold_rejected",
+    rejection: { approvalId: "publish_1_abc", reason: "Not that.", userId: "u" },
+    error: { type: "policy-violation", message: "Rejected." },
+  },
   asked: { type: "asked", requests: 2 },
   answered: { type: "answered" },
   released: { type: "released", notice: { level: "info", code: "agent-released", message: "Let go." } },
@@ -67,6 +82,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     asked: "awaiting_input",
     released: "pending",
     left_asking: "awaiting_input",
+    held: "awaiting_input",
     plan_proposed: "awaiting_plan",
     finished: "completed",
     broke: "failed",
@@ -76,6 +92,7 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
   awaiting_input: {
     approval_granted: "pending",
     approval_rejected: "cancelled",
+    hold_rejected: "failed",
     asked: "awaiting_input",
     answered: "running",
     released: "awaiting_input",
@@ -96,7 +113,13 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
 describe.each(RUN_STATUSES)("a run that is %s", (status) => {
   test.each(Object.values(FACTS))("$type", (fact) => {
     const isApproval = fact.type.startsWith("approval_");
-    const next = transition(state(status, { plans: fact.type === "plan_proposed", ...(isApproval && { begun: false }) }), fact);
+    const where: Partial<RunState> = {
+      plans: fact.type === "plan_proposed",
+      ...(isApproval && { begun: false }),
+      ...(fact.type === "held" && { phase: "publishing" }),
+      ...(fact.type === "hold_rejected" && { phase: "publishing", inHand: false }),
+    };
+    const next = transition(state(status, where), fact);
     const expected = EXPECTED[status][fact.type];
     expect(canHappen(status, fact.type)).toBe(expected !== undefined);
     if (expected === undefined) expect(next).toEqual({ ok: false });
@@ -134,6 +157,20 @@ describe("what else a fact changes", () => {
     expect(after(released, FACTS.cancelled)).toMatchObject({ status: "cancelled", openRequests: 0 });
     // The answers were faster.
     expect(after(state("running"), FACTS.released)).toMatchObject({ status: "pending", phase: "queued", inHand: false });
+  });
+
+  test("a result that is held waits in nobody's hands, and for an approval only", () => {
+    const held = after(state("running", { phase: "publishing" }), FACTS.held);
+    expect(held).toMatchObject({ status: "awaiting_input", phase: "publishing", inHand: false, openRequests: 1, begun: true });
+    expect(after(held, FACTS.approval_granted)).toMatchObject({ status: "pending", phase: "queued", openRequests: 0, begun: true });
+    expect(after(held, FACTS.hold_rejected)).toMatchObject({ status: "failed", openRequests: 0, inHand: false });
+    expect(after(held, FACTS.cancelled)).toMatchObject({ status: "cancelled", openRequests: 0 });
+    for (const fact of [FACTS.answered, FACTS.approval_rejected, FACTS.approval_requested, FACTS.finished, FACTS.broke])
+      expect(transition(held, fact)).toEqual({ ok: false });
+    // Nothing is held before there is a result, and what an agent asks is no such approval.
+    expect(transition(state("running"), FACTS.held)).toEqual({ ok: false });
+    const asking = after(after(state("running"), FACTS.asked), FACTS.released);
+    for (const fact of [FACTS.approval_granted, FACTS.hold_rejected]) expect(transition(asking, fact)).toEqual({ ok: false });
   });
 
   test("an agent that ended its turn with questions leaves its run waiting for all of them in nobody's hands", () => {

@@ -50,6 +50,9 @@ export type RunFact =
   | { readonly type: "approval_requested"; readonly request: EventData<"approval.requested"> }
   | { readonly type: "approval_granted"; readonly grant: EventData<"approval.granted"> }
   | { readonly type: "approval_rejected"; readonly rejection: EventData<"approval.rejected"> }
+  /** Its work is done, and what it made is not published before a person says so. */
+  | { readonly type: "held"; readonly hold: EventData<"result.held"> }
+  | { readonly type: "hold_rejected"; readonly rejection: EventData<"approval.rejected">; readonly error: RunError }
   | { readonly type: "asked"; readonly requests: number }
   | { readonly type: "answered" }
   /** Its agent was let go, because the answers that it waits for did not come for so long. */
@@ -83,6 +86,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     // The answers came in the very moment: it queues to go on with them.
     released: "pending",
     left_asking: "awaiting_input",
+    held: "awaiting_input",
     plan_proposed: "awaiting_plan",
     finished: "completed",
     broke: "failed",
@@ -93,6 +97,7 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     asked: "awaiting_input",
     approval_granted: "pending",
     approval_rejected: "cancelled",
+    hold_rejected: "failed",
     answered: "running",
     released: "awaiting_input",
     left_asking: "awaiting_input",
@@ -148,7 +153,7 @@ export function transition(state: RunState, fact: RunFact): Transition {
 }
 
 /** Facts behind which nobody has the run in hand. */
-const LETS_GO: ReadonlySet<FactType> = new Set(["released", "left_asking", "plan_proposed", "requeued"]);
+const LETS_GO: ReadonlySet<FactType> = new Set(["released", "left_asking", "held", "plan_proposed", "requeued"]);
 
 /** The last answer sets the run going again, where its agent is still there; before that, it still waits. */
 function statusAfterAnswer(state: RunState, openRequests: number): RunStatus {
@@ -163,17 +168,27 @@ function fits(state: RunState, fact: RunFact): boolean {
       return state.plans;
     // What a run waits for before its turn begins is an approval, and nothing else.
     case "approval_requested":
-    case "approval_granted":
     case "approval_rejected":
       return !state.begun;
+    case "approval_granted":
+      return !state.begun || isHeld(state);
+    case "hold_rejected":
+      return isHeld(state);
+    case "held":
+      return state.phase === "publishing";
     case "answered":
-      return state.begun;
+      return state.begun && !isHeld(state);
     case "cancelled":
       return true;
     default:
       // Nobody is there who could do more to it.
       return state.status !== "awaiting_input" || state.inHand;
   }
+}
+
+/** Whether it waits before publishing: an agent that could ask is not there any more then. */
+export function isHeld({ status, phase, inHand }: Pick<RunState, "status" | "phase" | "inHand">): boolean {
+  return status === "awaiting_input" && phase === "publishing" && !inHand;
 }
 
 function openRequestsAfter(state: RunState, fact: RunFact): number {
@@ -183,6 +198,7 @@ function openRequestsAfter(state: RunState, fact: RunFact): number {
     case "left_asking":
       return state.openRequests + fact.questions.length;
     case "approval_requested":
+    case "held":
       return 1;
     case "answered":
       return state.openRequests - 1;
@@ -240,6 +256,13 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
       return [
         { type: "approval.rejected", data: fact.rejection },
         { type: "run.cancelled", data: { reason: fact.rejection.reason } },
+      ];
+    case "held":
+      return [{ type: "result.held", data: fact.hold }];
+    case "hold_rejected":
+      return [
+        { type: "approval.rejected", data: fact.rejection },
+        { type: "run.failed", data: { error: fact.error } },
       ];
     case "finished":
       return [

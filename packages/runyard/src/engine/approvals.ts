@@ -1,9 +1,10 @@
-import { type rejectRunSchema, type Run, RunyardError } from "@runyard/sdk/contract";
+import { type rejectRunSchema, type Run, type RunError, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import { approvalTitle, lowestLimit, needsApproval } from "../core/approval.ts";
 import { type RunFact, transition } from "../core/run-machine.ts";
-import { personOf } from "../store/answer-permission.ts";
+import { type Answerer, personOf } from "../store/answer-permission.ts";
 import { type ApprovalAnswer, approvalLimits, decideApproval, findApproval } from "../store/approvals.ts";
+import { decideHeld, lastHold } from "../store/holds.ts";
 import { machineState, type NewApproval, type RunRow, toRun } from "../store/run-row.ts";
 import type { StoredRun } from "../store/runs.ts";
 import type { EngineOptions } from "./engine.ts";
@@ -43,6 +44,12 @@ export function requestedFact({ id, request }: NewApproval): Extract<RunFact, { 
   return { type: "approval_requested", request: { approvalId: id, title, ...approval } };
 }
 
+function rejectedError(run: RunRow, title: string, reason: string | null): RunError {
+  const why = reason === null ? "A person rejected that" : `A person rejected that (${reason})`;
+  const message = `${title}. ${why}, so nothing was published; \`runyard diff ${run.id}\` shows the change.`;
+  return { type: "policy-violation", message };
+}
+
 /** A turn asks once. */
 function approvalIdOf(turn: number): string {
   return `approval_${turn}`;
@@ -58,23 +65,64 @@ export function createApprovals(
   async function decide(
     principal: Principal,
     runId: string,
-    verdict: { readonly answer: ApprovalAnswer; readonly reason: string },
+    verdict: { readonly answer: ApprovalAnswer; readonly reason: string | null },
   ): Promise<Run> {
     const { run } = await load(principal.orgId, runId);
-    const id = approvalIdOf(run.turn);
     const person = await personOf(db, principal);
+    // A turn that has a result has been approved before, if it had to be.
+    const held = await lastHold(db, run);
+    if (held !== undefined) return decideResult(principal, run, { ...verdict, held, person });
+    const id = approvalIdOf(run.turn);
     const fact: RunFact =
       verdict.answer === "approved"
         ? { type: "approval_granted", grant: { approvalId: id, ...person } }
-        : { type: "approval_rejected", rejection: { approvalId: id, reason: verdict.reason, ...person } };
+        : {
+            type: "approval_rejected",
+            rejection: { approvalId: id, reason: verdict.reason ?? "A person rejected what it may cost", ...person },
+          };
     const decided = transition(machineState(run), fact);
     const words = { run, id, answer: verdict.answer, by: person.userId };
     const isDecided = decided.ok && (await decideApproval(db, { ...words, events: decided.events })) !== undefined;
-    if (isDecided) {
-      wakes.notify(runId);
+    return told(principal, run, { id, answer: verdict.answer, isDecided });
+  }
+
+  /** The same about a result that waits to be published. */
+  async function decideResult(
+    principal: Principal,
+    run: RunRow,
+    verdict: {
+      readonly answer: ApprovalAnswer;
+      readonly reason: string | null;
+      readonly held: NonNullable<Awaited<ReturnType<typeof lastHold>>>;
+      readonly person: Answerer;
+    },
+  ): Promise<Run> {
+    const { answer, reason, held, person } = verdict;
+    const error = answer === "approved" ? null : rejectedError(run, held.request.title, reason);
+    const fact: RunFact =
+      error === null
+        ? { type: "approval_granted", grant: { approvalId: held.id, ...person } }
+        : {
+            type: "hold_rejected",
+            rejection: { approvalId: held.id, reason: reason ?? "A person rejected that it is published", ...person },
+            error,
+          };
+    const decided = transition(machineState(run), fact);
+    const words = { run, id: held.id, answer, by: person.userId, error };
+    const isDecided = decided.ok && (await decideHeld(db, { ...words, events: decided.events })) !== undefined;
+    return told(principal, run, { id: held.id, answer, isDecided });
+  }
+
+  async function told(
+    principal: Principal,
+    run: RunRow,
+    decision: { readonly id: string; readonly answer: ApprovalAnswer; readonly isDecided: boolean },
+  ): Promise<Run> {
+    if (decision.isDecided) {
+      wakes.notify(run.id);
       wakes.notify(CLAIM);
-    } else await requireSame(run, id, verdict.answer);
-    const after = await load(principal.orgId, runId);
+    } else await requireSame(run, decision.id, decision.answer);
+    const after = await load(principal.orgId, run.id);
     return toRun(after.run, after.open, now());
   }
 
@@ -95,9 +143,9 @@ export function createApprovals(
   }
 
   return {
-    approveRun: (principal: Principal, runId: string): Promise<Run> => decide(principal, runId, { answer: "approved", reason: "" }),
+    approveRun: (principal: Principal, runId: string): Promise<Run> => decide(principal, runId, { answer: "approved", reason: null }),
     rejectRun(principal: Principal, runId: string, input: z.output<typeof rejectRunSchema>): Promise<Run> {
-      return decide(principal, runId, { answer: "rejected", reason: input.reason ?? "A person rejected what it may cost" });
+      return decide(principal, runId, { answer: "rejected", reason: input.reason ?? null });
     },
   };
 }

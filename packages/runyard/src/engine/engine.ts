@@ -66,6 +66,7 @@ import { type ChangeReader, createResults } from "./results.ts";
 import { sealHeaders } from "../store/sealed-headers.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
+import { commitOf } from "./commit-author.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { createSettings } from "./settings.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -253,6 +254,7 @@ export function createEngine(options: EngineOptions) {
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
       ...given,
+      ...(await commitOf(db, principal, repository.root)),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });

@@ -2,7 +2,8 @@ import { BOT_IDENTITY, environmentLines, SAY_AT_THE_END } from "./git-environmen
 
 /**
  * Turns the files of a workspace into a bundle. Arguments: $1 cache, $2 workspace, $3 base commit, $4 branch,
- * $5 results directory, $6 message, $7 `yes` where the agent's own commits may be read (never on the host).
+ * $5 results directory, $6 message, $7 `yes` where the agent's own commits may be read (never on the host),
+ * $8 and $9 name and address of who the commit is by (empty: Runyard).
  * A file `nested` in the results directory names the nested repositories of a tree that came without them.
  *
  * It works in a repository of its own, so nothing that the agent configured, staged, hid or broke matters:
@@ -11,10 +12,11 @@ import { BOT_IDENTITY, environmentLines, SAY_AT_THE_END } from "./git-environmen
  */
 export const COMMIT_SCRIPT = `set -u
 umask 077
-cache=$1 workspace=$2 base=$3 branch=$4 results=$5 message=$6 history=$7
+cache=$1 workspace=$2 base=$3 branch=$4 results=$5 message=$6 history=$7 author_name=$8 author_email=$9
 work=$results/.work
 store=$work/store/.git
 ${environmentLines({ ...BOT_IDENTITY })}
+[ -z "$author_name" ] || export GIT_AUTHOR_NAME="$author_name" GIT_AUTHOR_EMAIL="$author_email" GIT_COMMITTER_NAME="$author_name" GIT_COMMITTER_EMAIL="$author_email"
 export HOME="$work" XDG_CONFIG_HOME="$work" GIT_CONFIG_GLOBAL="$work/.gitconfig"
 fail() { echo "$1" >&2; exit 1; }
 command -v git >/dev/null || { echo 'git was not found in the sandbox' >&2; exit 127; }

@@ -1,3 +1,4 @@
+import type { CommitAuthor } from "@runyard/sdk/contract";
 import { COMMIT_SCRIPT } from "./commit-script.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
 
@@ -12,6 +13,8 @@ export interface CommitOptions {
   readonly branch: string;
   /** The commit's whole message, trailers included. */
   readonly message: string;
+  /** Who the commit is by; default: Runyard. */
+  readonly author?: CommitAuthor | undefined;
   /** A directory that the command may write, as seen where it runs. */
   readonly resultsDir: string;
   /** The cache of `updateCache`, as seen where the command runs; it may be read-only. */
@@ -27,9 +30,10 @@ function messageWord(message: string): string {
 
 /** `history`: whether the agent's own repository may be read, which is for sandboxes only. */
 export function commitWords(options: CommitOptions, history: "yes" | "no"): string[] {
-  const { workspace, commit, branch, message, resultsDir, cachePath } = options;
+  const { workspace, commit, branch, message, resultsDir, cachePath, author } = options;
   const words = [cachePath, workspace, requireObjectName(commit), requireBranchName(branch), resultsDir, messageWord(message), history];
-  return ["/bin/sh", "-c", COMMIT_SCRIPT, "sh", ...words];
+  const by = [author?.name ?? "", author?.email ?? ""];
+  return ["/bin/sh", "-c", COMMIT_SCRIPT, "sh", ...words, ...by];
 }
 
 /**

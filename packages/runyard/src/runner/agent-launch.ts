@@ -60,7 +60,7 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSe
   const prepared = await prepareSandbox(ctx, row, {
     name: "agent",
     argv,
-    env: { ...row.spec.environment, ...secrets.environment, ...env, ...proxyEnv(row, secrets, context), ...trust.env },
+    env: { ...authorEnv(row), ...row.spec.environment, ...secrets.environment, ...env, ...proxyEnv(row, secrets, context), ...trust.env },
     // The workspace's git borrows objects from the cache, which nobody inside may change.
     mounts: [
       ...mounts,
@@ -82,6 +82,13 @@ export async function startAgent(ctx: RunnerContext, row: RunRow, secrets: RunSe
     throw new RunFailure({ type: "lost", message }, null, true);
   }
   return dir;
+}
+
+/** Who the commits are by that the agent makes itself, where that is not what its repository says: Runyard. */
+function authorEnv({ spec: { commit } }: RunRow): Readonly<Record<string, string>> {
+  if (commit?.author === undefined) return {};
+  const { name, email } = commit.author;
+  return { GIT_AUTHOR_NAME: name, GIT_AUTHOR_EMAIL: email, GIT_COMMITTER_NAME: name, GIT_COMMITTER_EMAIL: email };
 }
 
 /** By which programs find the way to hosts that the run may reach; what is on loopback, the gateway too, they ask directly. */

@@ -52,6 +52,11 @@ export function carryLost(run: Ended): Carry {
   return carryWithin(run, { type: "lost", before: run.carry?.goesOn?.next ?? null });
 }
 
+/** The same of a turn whose result waits: should that be lost, its agent goes on where it was. */
+export function carryHeld(run: Ended): Carry {
+  return carryLost(run);
+}
+
 function carryWithin(run: Ended, next: GoingOn["next"]): Carry {
   const state = knownState(run);
   const carried = carryPlanned(run, next);

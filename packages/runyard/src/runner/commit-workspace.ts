@@ -29,7 +29,13 @@ export async function commitWorkspace(
   const { name, resultsDir, end } = options;
   const dirs = attemptDirs(ctx.home, row);
   const cachePath = cachePathOf(row);
-  const what = { cachePath, branch: resultBranch(row.id), message: options.redactor.text(commitMessage(row)), resultsDir };
+  const what = {
+    cachePath,
+    branch: resultBranch(row.id),
+    message: options.redactor.text(commitMessage(row)),
+    author: row.spec.commit?.author,
+    resultsDir,
+  };
   if (row.spec.sandboxDriver === "process") {
     // Nothing holds that tree's configuration back: its files are copied, its git is left alone.
     return copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: turnBase(row), signal: end });
@@ -55,5 +61,6 @@ export async function commitWorkspace(
 function commitMessage(row: RunRow): string {
   const first = promptOf(row).split("\n")[0] ?? "";
   const subject = first.length > 72 ? `${first.slice(0, 71)}…` : first;
-  return `${subject}\n\nRunyard-Run: ${row.id}\n`;
+  const coAuthor = row.spec.commit?.coAuthor;
+  return `${subject}\n\nRunyard-Run: ${row.id}\n${coAuthor === undefined ? "" : `Co-authored-by: ${coAuthor}\n`}`;
 }

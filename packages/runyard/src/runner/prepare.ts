@@ -27,6 +27,7 @@ const PREPARE_TIMEOUT_MS = 600_000;
  * later turn goes on in the workspace of the one before, where that is still there.
  */
 export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  if (attemptState(handle.row).made !== undefined) return goOnPublishing(ctx, handle, end);
   // Said before anything is made for it.
   loginOf(ctx, handle.row);
   await handle.secrets.give(handle.row);
@@ -74,6 +75,21 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
       events: [...beganAnew(row), ...copyNotice(said.stderr), ...leftOutNotices(said.stdout), { type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
+  );
+}
+
+/** What was made waits for nothing any more but to be published: no agent begins. */
+async function goOnPublishing(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  await takeOverWorkspace(ctx, handle);
+  const { row } = handle;
+  const update = { cacheDir: ctx.home.cacheDir, runId: row.id, signal: end };
+  const found = await findAndCache(ctx.git, { ...update, repositoryUrl: row.repository_url, commit: row.base_commit });
+  const state = attemptState(row);
+  const commit = state.made?.head ?? turnHead(row);
+  if (commit !== null) await keepResult(ctx.git, { ...update, ...found, commit });
+  await handle.happen(
+    { type: "entered", phase: "publishing" },
+    { change: { state: { ...state, cachePath: found.cachePath } satisfies AttemptState } },
   );
 }
 

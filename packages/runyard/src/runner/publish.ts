@@ -6,6 +6,7 @@ import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attemp
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { mayLeave } from "./protected-files.ts";
 import { concludeReplay } from "./replay.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
@@ -33,12 +34,16 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   // What a replay made is there to be compared, and belongs to nobody.
   if (row.replay !== null || !permissionsOf(row).includes("repository:write"))
     return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
+  const leaving = await mayLeave(ctx, handle, { ...unchanged, headCommit: commit, ...stat });
+  if (!leaving.leaves) return;
+  const { approvedBy } = leaving;
   const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
   // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
   await ctx.lease.whenHeld(end);
   await handle.commit({});
   await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row) });
-  await handle.happen({ type: "finished", result: { ...unchanged, headBranch: branch, headCommit: commit, ...stat } }, { events: notices });
+  const result = { ...unchanged, headBranch: branch, headCommit: commit, ...stat, ...(approvedBy !== null && { approvedBy }) };
+  await handle.happen({ type: "finished", result }, { events: notices });
 
   async function makeCommit(): Promise<{ head: string | null }> {
     const resultsDir = await commitWorkspace(ctx, row, {

@@ -4,6 +4,7 @@ import type { Wakes } from "../engine/wakes.ts";
 import type { Database } from "../store/database.ts";
 import { nextAttempt } from "../store/attempts.ts";
 import { type NewPlan, proposePlan } from "../store/plans.ts";
+import { type Hold, holdRun } from "../store/holds.ts";
 import { noteReplay, type StoredReplay } from "../store/replays.ts";
 import { type Release, releaseRun } from "../store/release.ts";
 import { type Carry, machineState, type RunRow } from "../store/run-row.ts";
@@ -79,6 +80,8 @@ export interface RunHandle {
   propose(plan: { readonly fact: Extract<RunFact, { type: "plan_proposed" }> } & Omit<NewPlan, "run">): Promise<void>;
   /** Takes the run out of hand with its requests open, with the events of the fact and what came before them. Throws as `propose` does. */
   release(how: { readonly fact: Extract<RunFact, { type: "released" | "left_asking" }> } & Omit<Release, "run">): Promise<void>;
+  /** Takes the run out of hand with a result that waits for a person, with the events of the fact. Throws as `propose` does. */
+  hold(how: { readonly fact: Extract<RunFact, { type: "held" }> } & Omit<Hold, "run" | "events">): Promise<void>;
   /** Notes what came of a replay so far; nothing of it is in the log by that. Throws FencedError. */
   noteReplay(replay: StoredReplay): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
@@ -142,6 +145,10 @@ export function runHandle(
     async release({ fact, events, requests, ...rest }) {
       const hidden = { events: hide([...events, ...decide(fact).events]), requests: hide(requests) };
       await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, ...hidden, run: row }));
+    },
+    async hold({ fact, result, ...rest }) {
+      const hidden = { events: hide(decide(fact).events), result: { ...result, summary: hide(result.summary) } };
+      await takeUnlessCancelled(await holdRun(deps.db, { ...rest, ...hidden, run: row }));
     },
     async noteReplay(replay) {
       take(await noteReplay(deps.db, { run: row, replay }));

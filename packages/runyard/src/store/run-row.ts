@@ -2,6 +2,7 @@ import {
   type AgentLoginChoice,
   type Approval,
   type Budget,
+  type CommitAuthor,
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
   type IsolationFloor,
@@ -9,6 +10,7 @@ import {
   type PendingRequest,
   type PermissionPolicy,
   type PlanSummary,
+  type ProtectedFile,
   type Run,
   type RunError,
   type RunPermission,
@@ -74,6 +76,8 @@ export interface RunSpec {
   readonly environment?: Readonly<Record<string, string>>;
   /** Names of the secrets that it is given; left out where there are none. */
   readonly secrets?: readonly string[];
+  /** Who its commits are by, and a line that names who asked; left out: Runyard, and none. */
+  readonly commit?: { readonly author?: CommitAuthor; readonly coAuthor?: string };
   /** What the run may use at most; left out: there is no limit. */
   readonly budget?: Budget;
   /** Above which estimate a turn waits for a person, in US dollars; left out: there is no limit. */
@@ -222,11 +226,20 @@ export interface ApprovalRow {
   readonly request: { readonly title: string; readonly toolKind: null; readonly approval: Approval };
 }
 
+/** The same for a result that waits to be published. */
+interface HoldRow {
+  readonly id: string;
+  readonly kind: "approval";
+  readonly request: { readonly title: string; readonly toolKind: null; readonly files: readonly ProtectedFile[] };
+}
+
+export type NewHold = Pick<HoldRow, "id" | "request">;
+
 /** An approval before it is stored. */
 export type NewApproval = Pick<ApprovalRow, "id" | "request">;
 
 /** What a run waits for. */
-export type OpenRow = RequestRow | ApprovalRow;
+export type OpenRow = RequestRow | ApprovalRow | HoldRow;
 
 /** Milliseconds of active time up to `nowMs` (time that a run waits for people does not count). */
 export function activeMs(row: Pick<RunRow, "active_ms" | "active_since">, nowMs: number): number {
@@ -402,5 +415,12 @@ function responseTypeOf({ result }: RunRow, plan: PlanSummary | null): Run["resp
 
 function toPendingRequest({ kind, id, request }: OpenRow): PendingRequest {
   const { title, toolKind } = request;
-  return { kind, id, title, toolKind, ...("approval" in request && { approval: request.approval }) };
+  return {
+    kind,
+    id,
+    title,
+    toolKind,
+    ...("approval" in request && { approval: request.approval }),
+    ...("files" in request && { files: [...request.files] }),
+  };
 }

@@ -10,10 +10,11 @@ import type {
 import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
+import { type PublishingColumns, publishingChanged, showPublishing } from "./publishing.ts";
 import { setupShown } from "./setup-shown.ts";
 
 /** A row of `repositories`, as PostgreSQL gives it. */
-export interface RepositoryRow {
+export interface RepositoryRow extends PublishingColumns {
   readonly id: string;
   readonly num: number;
   readonly url: string;
@@ -22,13 +23,14 @@ export interface RepositoryRow {
   readonly auto_confirm_plans: boolean;
   readonly approval_above_usd: number | null;
   readonly egress: readonly string[];
+  readonly co_author: boolean | null;
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly setup: Setup | null;
   readonly created_at: string;
 }
 
-interface OrganizationRow {
+interface OrganizationRow extends PublishingColumns {
   readonly org_id: string;
   readonly name: string;
   readonly plan_first: boolean;
@@ -38,6 +40,7 @@ interface OrganizationRow {
   readonly isolation_floor: IsolationFloor | null;
   readonly egress: readonly string[];
   readonly egress_allowed: readonly string[] | null;
+  readonly co_author: boolean;
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly created_at: string;
@@ -93,7 +96,10 @@ export async function changeRepository(
        environment = coalesce($9, environment),
        secret_names = coalesce($10, secret_names),
        egress = coalesce($11, egress),
-       setup = case when $12 then $13::json else setup end
+       setup = case when $12 then $13::json else setup end,
+       commit_author = case when $14 then $15::json else commit_author end,
+       co_author = case when $16 then $17 else co_author end,
+       protected_paths = coalesce($18::json, protected_paths)
      where id = $1 returning *`,
     [
       id,
@@ -108,6 +114,7 @@ export async function changeRepository(
       egressChanged(change),
       change.setup !== undefined,
       change.setup ? JSON.stringify(change.setup) : null,
+      ...publishingChanged(change),
     ],
   );
   return rows[0];
@@ -129,7 +136,10 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
       secret_names = coalesce($7, secret_names),
       egress = coalesce($8, egress),
       isolation_floor = case when $9 then $10 else isolation_floor end,
-      egress_allowed = case when $11 then $12 else egress_allowed end
+      egress_allowed = case when $11 then $12 else egress_allowed end,
+      commit_author = case when $13 then $14::json else commit_author end,
+      co_author = case when $15 then $16 else co_author end,
+      protected_paths = coalesce($17::json, protected_paths)
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
   const values = [
@@ -144,6 +154,7 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
     isolationFloor ?? null,
     egressAllowed !== undefined,
     egressAllowed ?? null,
+    ...publishingChanged(change),
   ];
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
 }
@@ -196,6 +207,8 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     approvalAboveUsd: row.approval_above_usd,
     isolationFloor: row.isolation_floor,
     egress: [...row.egress],
+    ...showPublishing(row),
+    coAuthor: row.co_author,
     egressAllowed: row.egress_allowed === null ? null : [...row.egress_allowed],
     environment: row.environment,
     secrets: [...row.secret_names],
@@ -213,6 +226,8 @@ export function toRepository(row: RepositoryRow): Repository {
     autoConfirmPlans: row.auto_confirm_plans,
     approvalAboveUsd: row.approval_above_usd,
     egress: [...row.egress],
+    ...showPublishing(row),
+    coAuthor: row.co_author,
     environment: row.environment,
     secrets: [...row.secret_names],
     setup: setupShown(row.setup),

@@ -5,6 +5,7 @@ import { budgetEventSchemas } from "./budget.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
 import { planEventSchemas } from "./plan.ts";
+import { publishingEventSchemas } from "./publishing.ts";
 import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { setupEventSchemas } from "./setup.ts";
@@ -141,6 +142,7 @@ export const eventDataSchemas = {
   ...replayEventSchemas,
   ...budgetEventSchemas,
   ...approvalEventSchemas,
+  ...publishingEventSchemas,
   ...workspaceEventSchemas,
 } as const;
 

@@ -19,6 +19,7 @@ export * from "./models.ts";
 export * from "./permission-policy.ts";
 export * from "./plan.ts";
 export * from "./prompt.ts";
+export * from "./publishing.ts";
 export * from "./recordings.ts";
 export * from "./results.ts";
 export * from "./routes.ts";

@@ -230,6 +230,19 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     { type: "shell.opened", data: { userId: "user_1", terminal: false, withSecrets: false } },
     ["info", "runyard", "user_1 opened a command in the workspace"],
   ],
+  [
+    {
+      type: "result.held",
+      data: {
+        approvalId: "publish_1_abc",
+        title: "It touches a protected file: CODEOWNERS",
+        commit: "abc",
+        files: [{ path: "CODEOWNERS", pattern: "CODEOWNERS", policy: "approve" }],
+        count: 1,
+      },
+    },
+    ["warning", "runyard", "waits for an approval before it is published: It touches a protected file: CODEOWNERS"],
+  ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],

@@ -193,6 +193,8 @@ function approvalWords(event: RunEvent): Words | null {
   switch (event.type) {
     case "approval.requested":
       return { level: "warning", source: "runyard", message: `waits for an approval: ${event.data.title}` };
+    case "result.held":
+      return { level: "warning", source: "runyard", message: `waits for an approval before it is published: ${event.data.title}` };
     case "approval.granted":
       return { level: "info", source: "runyard", message: `approved (person, ${event.data.userName ?? event.data.userId})` };
     case "approval.rejected":

@@ -42,13 +42,13 @@ export const ROUTES = {
     method: "POST",
     path: "/v1/agent-runs/{id}/approve",
     policy: { scope: "agent:write" },
-    summary: "Let a run begin that waits because of what it may cost",
+    summary: "Let a run begin that waits because of what it may cost, or let its result be published",
   },
   rejectRun: {
     method: "POST",
     path: "/v1/agent-runs/{id}/reject",
     policy: { scope: "agent:write" },
-    summary: "Reject such a run, which cancels it",
+    summary: "Reject such a run, which ends it",
   },
   runEvents: {
     method: "GET",

@@ -12,6 +12,7 @@ import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
+import { protectedFileSchema } from "./publishing.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
@@ -210,17 +211,21 @@ export const runResultSchema = z.object({
   filesChanged: z.number().int(),
   insertions: z.number().int(),
   deletions: z.number().int(),
+  /** Who approved that it was published, where it touches protected files. */
+  approvedBy: z.object({ userId: z.string(), userName: z.string().optional() }).optional(),
 });
 export type RunResult = z.infer<typeof runResultSchema>;
 
 export const pendingRequestSchema = z.object({
-  /** `approval`: the turn does not begin before somebody says so. */
+  /** `approval`: the turn does not begin, or with `files` its result is not published, before somebody says so. */
   kind: z.enum(["permission", "question", "approval"]),
   id: z.string(),
   title: z.string(),
   toolKind: toolKindSchema.nullable(),
   /** Of an approval. */
   approval: approvalSchema.optional(),
+  /** Of an approval before publishing: protected files that the result touches, at most 100 of them. */
+  files: z.array(protectedFileSchema).optional(),
 });
 /** A permission or a question of the agent, or an approval of the run, that a person must answer. */
 export type PendingRequest = z.infer<typeof pendingRequestSchema>;

@@ -4,6 +4,7 @@ import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
+import { publishingOfRuns, publishingShown } from "./publishing.ts";
 import { setupSchema, setupShownSchema } from "./setup.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
@@ -49,6 +50,9 @@ export const changeRepositorySchema = z
     /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
     approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
     ...egressOfRuns,
+    ...publishingOfRuns,
+    /** Whether commits name the person who asked, as a co-author; null: as the organization has it. */
+    coAuthor: z.boolean().nullable().optional(),
     /** Set-up of its runs, where they do not say themselves; null: none. */
     setup: setupSchema.nullable().optional(),
     ...variablesOfRuns,
@@ -67,6 +71,9 @@ export const repositorySchema = z.object({
   /** US dollars; null: it has no limit of its own. */
   approvalAboveUsd: z.number().nullable(),
   egress: z.array(z.string()),
+  ...publishingShown,
+  /** Null: as the organization has it. */
+  coAuthor: z.boolean().nullable(),
   environment: environmentShownSchema,
   secrets: z.array(z.string()),
   /** Null: its runs have none, unless they say so. */
@@ -105,6 +112,9 @@ export const changeOrganizationSchema = z
     /** What sandboxes of runs must keep, or the runs are refused; null: `sandbox`, but for runs for which the driver `process` was chosen. */
     isolationFloor: isolationFloorSchema.nullable().optional(),
     ...egressOfRuns,
+    ...publishingOfRuns,
+    /** Whether commits name the person who asked, as a co-author. */
+    coAuthor: z.boolean().optional(),
     /** The only hosts and presets that runs may be given, whoever gives them; null: any. */
     egressAllowed: egressSchema.nullable().optional(),
     ...variablesOfRuns,
@@ -126,6 +136,8 @@ export const organizationSchema = z.object({
   /** null: none of its own. */
   isolationFloor: isolationFloorSchema.nullable(),
   egress: z.array(z.string()),
+  ...publishingShown,
+  coAuthor: z.boolean(),
   /** null: there is no such limit. */
   egressAllowed: z.array(z.string()).nullable(),
   environment: environmentShownSchema,

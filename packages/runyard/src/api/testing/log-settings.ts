@@ -25,6 +25,7 @@ type Settings = Pick<
 >;
 
 const AT = "2026-11-20T10:00:00.000Z";
+const NO_PUBLISHING = { commitAuthor: null, protectedPaths: [] };
 const NO_VARIABLES = { environment: {}, secrets: [] as string[] };
 
 /** The one that each organization has until it deletes it. */
@@ -67,6 +68,8 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
       isolationFloor: null,
       egress: [],
       egressAllowed: null,
+      ...NO_PUBLISHING,
+      coAuthor: false,
       ...NO_VARIABLES,
       createdAt: AT,
     };
@@ -85,6 +88,8 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
         autoConfirmPlans: false,
         approvalAboveUsd: null,
         egress: [],
+        ...NO_PUBLISHING,
+        coAuthor: null,
         setup: null,
         ...NO_VARIABLES,
         createdAt: AT,
@@ -142,13 +147,14 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
   };
 }
 
-type Lists = Pick<Repository, "environment" | "secrets" | "egress">;
+type Lists = Pick<Repository, "environment" | "secrets" | "egress" | "protectedPaths">;
 
-function listsOf({ environment, secrets, egress }: Pick<ChangeRepositoryRequest, keyof Lists>, before: Lists): Lists {
+function listsOf({ environment, secrets, egress, protectedPaths }: Pick<ChangeRepositoryRequest, keyof Lists>, before: Lists): Lists {
   return {
     environment: environment === undefined ? before.environment : (environment ?? {}),
     secrets: secrets === undefined ? before.secrets : (secrets ?? []),
     egress: egress === undefined ? before.egress : (egress ?? []),
+    protectedPaths: protectedPaths === undefined ? before.protectedPaths : (protectedPaths ?? []),
   };
 }
 

@@ -1,0 +1,74 @@
+import { MAX_PROTECTED_FILES, type ProtectedFile, type RunResult } from "@runyard/sdk/contract";
+import { protectedFiles, protectedTitle } from "../core/protected-paths.ts";
+import { harmless } from "../git/commit-result.ts";
+import { touchedFiles } from "../git/touched-files.ts";
+import type { Answerer } from "../store/answer-permission.ts";
+import { approverOf, holdId } from "../store/holds.ts";
+import { protectedPaths } from "../store/publishing.ts";
+import type { RunRow } from "../store/run-row.ts";
+import { type AttemptState, attemptState, cachePathOf, stateWithoutAttempt, turnHead } from "./attempt-state.ts";
+import { carryHeld } from "./carry-over.ts";
+import type { RunnerContext } from "./context.ts";
+import type { RunHandle } from "./run-handle.ts";
+
+/** Whether a result may leave: by itself, because somebody approved it, or not (now): the run waits or has ended then. */
+export type MayLeave = { readonly leaves: true; readonly approvedBy: Answerer | null } | { readonly leaves: false };
+
+/**
+ * Looks whether a result touches files that are protected, as the settings have it by now. One that may not leave ends the run;
+ * one that needs a person's approval takes it out of hand until there is one. An approval is given for a commit: whoever
+ * goes on with the run finds it again. Throws as `RunHandle.hold` does.
+ */
+export async function mayLeave(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  result: RunResult & { readonly headCommit: string },
+): Promise<MayLeave> {
+  const { row } = handle;
+  const commit = result.headCommit;
+  const files = await touchedFiles(ctx.git, { cachePath: cachePathOf(row), base: publishedBefore(row), head: commit });
+  const touched = protectedFiles(files, await protectedPaths(ctx.db, row.org_id, row.repository_url));
+  const refused = touched.filter(({ policy }) => policy === "refuse");
+  if (refused.length > 0) {
+    const message = `${protectedTitle(refused.map(shown))}. The policy is to refuse that, so nothing was published; \`runyard diff ${row.id}\` shows the change. Tell the agent to leave them alone with \`runyard continue\`, or change the policy.`;
+    await handle.happen({ type: "broke", error: { type: "policy-violation", message } }, { change: { result } });
+    return { leaves: false };
+  }
+  if (touched.length === 0) return { leaves: true, approvedBy: null };
+  const id = holdId(row, commit);
+  const approvedBy = await approverOf(ctx.db, row, id);
+  if (approvedBy !== null) return { leaves: true, approvedBy };
+  const title = protectedTitle(touched.map(shown));
+  const named = touched.slice(0, MAX_PROTECTED_FILES).map(shown);
+  await handle.hold({
+    fact: { type: "held", hold: { approvalId: id, title, commit, files: named, count: touched.length } },
+    hold: { id, request: { title, toolKind: null, files: named } },
+    result,
+    carry: carryHeld(row),
+    state: heldState(row),
+  });
+  return { leaves: false };
+}
+
+/** Names come from an agent's tree. */
+function shown<T extends Pick<ProtectedFile, "path">>(file: T): T {
+  return { ...file, path: harmless(file.path) };
+}
+
+/** What the repository has of the run: what came before was looked at when it was published. */
+function publishedBefore(row: RunRow): string {
+  const published = row.carry?.published?.commit;
+  return published !== undefined && published === turnHead(row) ? published : row.base_commit;
+}
+
+/** With what was made, the next attempt has nothing to do but to publish it. */
+function heldState(row: RunRow): AttemptState {
+  const { made, summary, sessionId, verify } = attemptState(row);
+  return {
+    ...stateWithoutAttempt(row),
+    ...(made !== undefined && { made }),
+    ...(summary !== undefined && { summary }),
+    ...(sessionId !== undefined && { sessionId }),
+    ...(verify !== undefined && { verify }),
+  };
+}
