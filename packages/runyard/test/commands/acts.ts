@@ -13,6 +13,7 @@ import { attemptSettingsOf, NO_TRIES } from "../../src/core/attempts.ts";
 import { type Admission, LEAST_MEMORY_BYTES } from "../../src/core/memory.ts";
 import { NO_PLAN } from "../../src/core/plan.ts";
 import { decideApproval } from "../../src/store/approvals.ts";
+import { decideHeld } from "../../src/store/holds.ts";
 import { decidePlan } from "../../src/store/plans.ts";
 import { type Carry, machineState, type NewApproval, type RunRow, type RunSpec } from "../../src/store/run-row.ts";
 import { allRunners, endLostAttempt, markRunnerLost } from "../../src/store/runners.ts";
@@ -138,6 +139,7 @@ function create({ org, key, body, fault }: Create): Act {
         owner: null,
         runnerId: null,
         onlyRunner,
+        isHeld: false,
         needsMuch,
         cancelWanted: false,
         plans: [],
@@ -209,10 +211,17 @@ const STEPS = [
   "propose",
   "let go",
   "leave asking",
+  // Often: one comes behind the other.
+  "enter publishing",
+  "enter publishing",
+  "hold",
+  "hold",
   "see to its end",
 ] as const;
 const LATE_STEPS = ["late read", "late finish", "late retry"] as const;
 type Step = (typeof STEPS)[number] | (typeof LATE_STEPS)[number];
+
+const ASKING: ReadonlySet<Step> = new Set(["ask", "ask two", "let go", "leave asking"]);
 
 /** What a step writes, given the row that its owner remembers. */
 interface Writing {
@@ -230,7 +239,15 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
     const requests = Array.from({ length: count }, () => world.newName("perm"));
     return { ...plain, fact: { type: "asked", requests: count }, read: 7 * count, events: requests.map(said), requests };
   };
+  // In this phase there is no agent that could ask.
+  if (row.phase === "publishing" && ASKING.has(step)) return plain;
   switch (step) {
+    case "enter publishing":
+      return { ...plain, fact: { type: "entered", phase: "publishing" } };
+    case "hold": {
+      const hold = { approvalId: `publish_${row.turn}_${row.attempt}`, title: "x", commit: "c", files: [], count: 0 };
+      return { ...plain, fact: { type: "held", hold } };
+    }
     case "enter":
       return { ...plain, fact: { type: "entered", phase: row.phase === "building" ? "verifying" : "building" }, lines: ["begin\n"] };
     case "read":
@@ -277,7 +294,10 @@ async function write(handle: RunHandle, { fact, events, lines, read, requests }:
     const { text, hash, source } = fact.plan;
     await handle.propose({ fact, events, state: {}, text, hash, source, dueMs: null });
   } else if (fact?.type === "released") await handle.release({ fact, events, requests: [], carry: CARRY, state: {} });
-  else if (fact?.type === "left_asking") {
+  else if (fact?.type === "held") {
+    const hold = { id: fact.hold.approvalId, request: { title: "x", toolKind: null, files: [] } };
+    await handle.hold({ fact, hold, result: RESULT, carry: CARRY, state: {} });
+  } else if (fact?.type === "left_asking") {
     const left = requests.map((id, n) => ({ id, kind: "question", offset: outTo + 3 + n }));
     await handle.release({ fact, events, requests: left, carry: CARRY, state: {} });
   } else if (fact?.type === "retried") await handle.retry({ fact, events, state: {}, delayMs: 0, carry: null });
@@ -340,6 +360,13 @@ async function takeUpAgain(world: World, owner: Owner, run: { readonly id: strin
     model.runs.get(run.id)?.state.attempt === row?.attempt || world.racing ? null : wrong(`attempt ${row?.attempt}`, "another");
 }
 
+const GIVE_AWAY: ReadonlySet<RunFact["type"]> = new Set(["plan_proposed", "released", "left_asking", "held"]);
+
+function mayBe(fact: RunFact, row: RunRow): boolean {
+  if (fact.type === "held") return row.phase === "publishing";
+  return fact.type !== "plan_proposed" || row.plans;
+}
+
 function explainStep(
   model: Model,
   { row, writing, outcome, isWritten }: { row: RunRow; writing: Writing; outcome: Outcome; isWritten: boolean | null },
@@ -347,11 +374,11 @@ function explainStep(
   const run = model.runs.get(row.id) as ModelRun;
   const { fact, events, lines, read, requests } = writing;
   // A runner decides by what it has seen last.
-  const canBe = fact === null || (canHappen(row.status, fact.type) && (fact.type !== "plan_proposed" || row.plans));
+  const canBe = fact === null || (canHappen(row.status, fact.type) && mayBe(fact, row));
   if (canBe !== (outcome !== "impossible")) return wrong(outcome, canBe ? "a write" : "a refusal by the machine");
   if (isWritten === null) return null;
   const isMine = run.owner === row.owner && run.state.attempt === row.attempt && isLiving(run);
-  const givesAway = fact?.type === "plan_proposed" || fact?.type === "released" || fact?.type === "left_asking";
+  const givesAway = fact !== null && GIVE_AWAY.has(fact.type);
   const isFresh = givesAway || fact?.type === "retried" || run.out === row.out_cursor;
   const isWanted = !givesAway || !run.cancelWanted;
   if (isWritten !== (isMine && isFresh && isWanted)) return wrong(isWritten ? "a write" : "a refusal", isWritten ? "a refusal" : "a write");
@@ -438,7 +465,7 @@ function answer(options: { readonly run: number; readonly request: number; reado
     const requestId =
       run &&
       at(
-        [...run.requests.keys()].filter((id) => !id.startsWith("approval")),
+        [...run.requests.keys()].filter((id) => !/^(approval|publish)_/.test(id)),
         options.request,
       );
     if (run === undefined || requestId === undefined) return NOTHING;
@@ -548,6 +575,36 @@ function approve(options: { readonly run: number; readonly grants: boolean; read
   });
 }
 
+/** A person decides about a result that waits, or that waited before. */
+function decideResult(options: { readonly run: number; readonly request: number; readonly grants: boolean; readonly fault: Fault }): Act {
+  const { grants, fault } = options;
+  return act([grants ? "publish" : "do not publish", `run${options.run}`, fault], async (world, model) => {
+    const run = runAt(model, options.run);
+    const id =
+      run &&
+      at(
+        [...run.requests.keys()].filter((one) => one.startsWith("publish_")),
+        options.request,
+      );
+    if (run === undefined || id === undefined) return NOTHING;
+    const { id: runId, orgId } = run;
+    const fact: RunFact = grants
+      ? { type: "approval_granted", grant: { approvalId: id, userId: "u" } }
+      : { type: "hold_rejected", rejection: { approvalId: id, reason: "x", userId: "u" }, error: ERROR };
+    const events = factsOf({ ...run.state, status: "awaiting_input", phase: "publishing", begun: true, inHand: false }, [fact]);
+    const decision = { run: { id: runId, org_id: orgId }, id, answer: grants ? "approved" : "rejected", by: "u", events } as const;
+    const { done } = await withFault(world, fault, (db) => decideHeld(db, { ...decision, error: grants ? null : ERROR }));
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(runId) as ModelRun;
+      const may = mine.requests.get(id) === "open";
+      if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "a decision", may ? "a decision" : "a refusal");
+      if (may) mine.requests.set(id, "answered");
+      return !may || happen(mine, fact) ? null : `a decision about the result of a run that is ${mine.state.status}`;
+    };
+  });
+}
+
 function goOn(options: {
   readonly approval: boolean;
   readonly plans: boolean;
@@ -635,6 +692,7 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
       .map(goOn),
   },
   { weight: 4, arbitrary: fc.record({ run: few, grants: fc.boolean(), isStale: fc.boolean(), fault }).map(approve) },
+  { weight: 4, arbitrary: fc.record({ run: few, request: few, grants: fc.boolean(), fault }).map(decideResult) },
   {
     weight: 4,
     arbitrary: fc

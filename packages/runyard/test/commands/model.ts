@@ -11,7 +11,9 @@ export interface ModelRun {
   owner: string | null;
   runnerId: string | null;
   /** The only runner that may take it up; null: any. */
-  readonly onlyRunner: string | null;
+  onlyRunner: string | null;
+  /** Its result waits, or waited in this turn, on the machine of that runner. */
+  isHeld: boolean;
   /** Its sandbox has more memory than the smallest. */
   readonly needsMuch: boolean;
   cancelWanted: boolean;
@@ -56,10 +58,21 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   if (fact.type === "claimed" || fact.type === "retried") [run.out, run.in] = [0, 0];
   if (next.state.openRequests === 0) for (const [id, is] of run.requests) if (is === "open") run.requests.set(id, "closed");
   if (fact.type === "continued") run.cancelWanted = false;
-  if (fact.type === "released" || fact.type === "left_asking" || fact.type === "approval_requested") run.owner = null;
+  if (LEAVE.has(fact.type)) run.owner = null;
+  tellHold(run, fact);
   tellApproval(run, fact);
   tellPlans(run, fact);
   return true;
+}
+
+const LEAVE: ReadonlySet<RunFact["type"]> = new Set(["released", "left_asking", "approval_requested", "held"]);
+
+/** Only the runner that made a result can publish it, in the turn that made it. */
+function tellHold(run: ModelRun, fact: RunFact): void {
+  if (fact.type === "held") [run.onlyRunner, run.isHeld] = [run.runnerId, true];
+  if (run.isHeld && isTerminal(run.state.status)) [run.onlyRunner, run.isHeld] = [null, false];
+  if (fact.type === "held") run.requests.set(fact.hold.approvalId, "open");
+  if (fact.type === "hold_rejected") run.requests.set(fact.rejection.approvalId, "answered");
 }
 
 /** A turn asks for one approval at most. */
