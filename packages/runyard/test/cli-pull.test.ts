@@ -10,7 +10,7 @@ import { type GitLab, openGitLab, plainGit, plainGitMayFail, writeFiles } from "
 import { makeTestHome, type TestHome } from "../src/testing/server.ts";
 
 /** What takes a process for each case is in the full tests. */
-const inFull = test.skipIf(!process.env["RUNYARD_TEST_FULL"]);
+const isShort = !process.env["RUNYARD_TEST_FULL"];
 
 let lab: GitLab;
 let served: Served;
@@ -151,20 +151,23 @@ describe("a result on another machine", () => {
     expect(readFileSync(planted, "utf8")).toContain("checkout");
   });
 
-  inFull("goes into another folder than the one that one stands in, and into a bare repository (in the full tests)", async () => {
-    const clone = newClone();
-    expect((await home.cli(["pull", id, "--into", clone], { cwd: "/" })).code).toBe(0);
-    expect(commitOf(clone, "runyard/x")).toBe(head);
-    const bare = lab.newPath("bare");
-    plainGit(repository, "clone", "--quiet", "--no-local", "--bare", repository, bare);
-    expect(await pulled(bare)).toMatchObject({ how: "made", repository: bare });
-    expect(await home.cli(["pull", id, "--into", path.join(clone, "nothing")])).toMatchObject({
-      code: 3,
-      stderr: expect.stringContaining("is in no git repository"),
-    });
-  });
+  test.skipIf(isShort)(
+    "goes into another folder than the one that one stands in, and into a bare repository (in the full tests)",
+    async () => {
+      const clone = newClone();
+      expect((await home.cli(["pull", id, "--into", clone], { cwd: "/" })).code).toBe(0);
+      expect(commitOf(clone, "runyard/x")).toBe(head);
+      const bare = lab.newPath("bare");
+      plainGit(repository, "clone", "--quiet", "--no-local", "--bare", repository, bare);
+      expect(await pulled(bare)).toMatchObject({ how: "made", repository: bare });
+      expect(await home.cli(["pull", id, "--into", path.join(clone, "nothing")])).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("is in no git repository"),
+      });
+    },
+  );
 
-  inFull("is a patch where no repository is (in the full tests)", async () => {
+  test.skipIf(isShort)("is a patch where no repository is (in the full tests)", async () => {
     const clone = newClone();
     const file = path.join(clone, "fix.patch");
     const { code, stdout } = await home.cli(["pull", id, "--patch"], { cwd: "/" });
@@ -183,7 +186,7 @@ describe("a result on another machine", () => {
 });
 
 describe("nothing is touched", () => {
-  test.each(process.env["RUNYARD_TEST_FULL"] ? ["--merge", "--apply", "--checkout"] : ["--apply"])(
+  test.each(isShort ? ["--apply"] : ["--merge", "--apply", "--checkout"])(
     "where uncommitted changes overlap (%s), and the files are named",
     async (how) => {
       const clone = newClone();
@@ -201,7 +204,7 @@ describe("nothing is touched", () => {
     },
   );
 
-  inFull("in another repository, or in one that lacks what the run started from (in the full tests)", async () => {
+  test.skipIf(isShort)("in another repository, or in one that lacks what the run started from (in the full tests)", async () => {
     const strange = lab.newRepository({ "z.txt": "z\n" });
     const before = seen(strange);
     expect(await pull(strange)).toMatchObject({ code: 3, stderr: expect.stringContaining(`git fetch ${repository}`) });
@@ -215,22 +218,25 @@ describe("nothing is touched", () => {
     expect(stderr).toMatch(/get it with: git fetch upstream$/m);
   });
 
-  inFull("where the branch is in the way, and a branch that the result goes on from is moved (in the full tests)", async () => {
-    const clone = newClone();
-    plainGit(clone, "branch", "runyard/x", base);
-    expect(await pulled(clone)).toMatchObject({ how: "moved", undo: `git branch -f runyard/x ${base.slice(0, 12)}` });
-    plainGit(clone, "checkout", "--quiet", "-B", "runyard/x", base);
-    expect(await pull(clone)).toMatchObject({ code: 3, stderr: expect.stringContaining("it is checked out") });
-    plainGit(clone, "commit", "--quiet", "--allow-empty", "--message", "Mine");
-    const mine = commitOf(clone, "HEAD");
-    plainGit(clone, "checkout", "--quiet", "main");
-    expect(await pull(clone, "--checkout")).toMatchObject({
-      code: 3,
-      stderr: expect.stringContaining("git branch -m runyard/x runyard/x-mine"),
-    });
-    expect(commitOf(clone, "runyard/x")).toBe(mine);
-    expect(plainGit(clone, "branch", "--show-current")).toBe("main\n");
-  });
+  test.skipIf(isShort)(
+    "where the branch is in the way, and a branch that the result goes on from is moved (in the full tests)",
+    async () => {
+      const clone = newClone();
+      plainGit(clone, "branch", "runyard/x", base);
+      expect(await pulled(clone)).toMatchObject({ how: "moved", undo: `git branch -f runyard/x ${base.slice(0, 12)}` });
+      plainGit(clone, "checkout", "--quiet", "-B", "runyard/x", base);
+      expect(await pull(clone)).toMatchObject({ code: 3, stderr: expect.stringContaining("it is checked out") });
+      plainGit(clone, "commit", "--quiet", "--allow-empty", "--message", "Mine");
+      const mine = commitOf(clone, "HEAD");
+      plainGit(clone, "checkout", "--quiet", "main");
+      expect(await pull(clone, "--checkout")).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("git branch -m runyard/x runyard/x-mine"),
+      });
+      expect(commitOf(clone, "runyard/x")).toBe(mine);
+      expect(plainGit(clone, "branch", "--show-current")).toBe("main\n");
+    },
+  );
 
   test("where a result and one's own work conflict, but for the conflict itself, which names its files", async () => {
     const clone = newClone();
@@ -262,7 +268,7 @@ describe("nothing is touched", () => {
     expect(seen(clone)).toEqual(before);
   });
 
-  inFull("by a run that goes on, has no result, or has no branch (in the full tests)", async () => {
+  test.skipIf(isShort)("by a run that goes on, has no result, or has no branch (in the full tests)", async () => {
     const clone = newClone();
     const pending = await served.client.runs.create({ task: "Fix it", repositoryUrl: repository });
     const pullOf = (run: string, ...words: string[]) => home.cli(["pull", run, ...words], { cwd: clone });

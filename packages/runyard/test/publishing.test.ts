@@ -1,15 +1,16 @@
 // How results leave: who their commits are by, and what waits for a person because it touches protected files.
 import path from "node:path";
-import { existsSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { afterEach, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
+const hasKeygen = spawnSync("ssh-keygen", ["-?"]).error === undefined;
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
-const inFull = test.skipIf(!full);
 const WORKFLOW = ".github/workflows/ci.yml";
 const TITLE = `It touches a protected file: ${WORKFLOW}`;
 
@@ -17,7 +18,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "publishing" : `pub
   const line = useLine();
   let serial = 0;
   afterEach(async () => {
-    await line.client.organization.update({ protectedPaths: null, commitAuthor: null, coAuthor: false });
+    await line.client.organization.update({ protectedPaths: null, commitAuthor: null, coAuthor: false, signingKey: null });
   });
 
   async function create(input: Partial<CreateRunRequest> = {}): Promise<{ id: string; repository: string }> {
@@ -130,7 +131,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "publishing" : `pub
     expect(branches(refused.repository)).toBe("");
   }, 120_000);
 
-  inFull(
+  test.skipIf(!full)(
     "commits are by whom the settings name, those of the agent too, with who asked as a co-author (in the full tests)",
     async () => {
       const set = await line.home.cli(["organization", "--commit-author", "Acme Bot <bot@acme.example>", "--co-author"]);
@@ -169,7 +170,44 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "publishing" : `pub
     60_000,
   );
 
-  inFull(
+  test.skipIf(!full || !hasKeygen)(
+    "commits are signed on the host by the key of the organization, which is nowhere else, through kill -9 (in the full tests)",
+    async () => {
+      const file = path.join(line.home.root, "signing-key");
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-C", "", "-f", file, "-N", ""]);
+      const key = readFileSync(file, "utf8");
+      const set = await line.home.cli(["organization", "--signing-key", "-", "--protect", "held.txt"], { input: key });
+      const publicKey = readFileSync(`${file}.pub`, "utf8").trim();
+      expect(set).toMatchObject({ code: 0, stdout: expect.stringContaining(publicKey) });
+      rmSync(file);
+      await line.serve([
+        { run: "git commit -q --allow-empty -m 'Of the agent' && env && cat /proc/*/environ /proc/*/cmdline; echo x >held.txt" },
+        { say: "Done." },
+        { write: ["b.txt", "b\n"] },
+        { say: "Done again." },
+      ]);
+      const { id, repository } = await create();
+      await held(id);
+      await line.restart();
+      await line.client.runs.approve(id);
+      await line.client.runs.waitForEnd(id);
+      await line.client.runs.continue(id, "Go on");
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", result: { headBranch: `runyard/${id}` } });
+      const signers = path.join(line.home.root, "signers");
+      writeFileSync(signers, `bot@x ${publicKey}\n`);
+      const commits = gitIn(repository, "rev-list", `main..runyard/${id}`).split("\n");
+      expect(commits).toHaveLength(3);
+      for (const commit of commits) gitIn(repository, "-c", `gpg.ssh.allowedSignersFile=${signers}`, "verify-commit", commit);
+      expect(() => gitIn(repository, "-c", `gpg.ssh.allowedSignersFile=${signers}`, "verify-commit", "main")).toThrow();
+      const secret = key.split("\n")[2] ?? "";
+      expect(secret.length).toBeGreaterThan(50);
+      expect(spawnSync("grep", ["-rlF", "-e", secret, line.home.root], { encoding: "utf8" }).stdout).toBe("");
+      expect(JSON.stringify([await readLog(line.client, id), line.model.requests])).not.toContain(secret);
+    },
+    120_000,
+  );
+
+  test.skipIf(!full)(
     "a run that waits can be cancelled, and a changed policy holds at once (in the full tests)",
     async () => {
       await line.serve([{ write: [WORKFLOW, "on: push\n"] }, { say: "Done." }]);

@@ -1,5 +1,9 @@
 // Settings of how results are published, and results that wait for a person, over the real engine and a real PostgreSQL.
 import type { NewEvent, Run, RunResult } from "@runyard/sdk/contract";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runHandle } from "../runner/run-handle.ts";
 import { createWakes } from "../engine/wakes.ts";
@@ -127,6 +131,31 @@ test("settings are kept, replaced as a whole, and taken away", async () => {
   });
 });
 
+test.skipIf(spawnSync("ssh-keygen", ["-?"]).error !== undefined)(
+  "a key that signs commits goes in, and only its public half comes out (needs ssh-keygen)",
+  async () => {
+    const { organization } = served.client;
+    const dir = mkdtempSync(path.join(tmpdir(), "runyard-key-"));
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-C", "", "-f", path.join(dir, "key"), "-N", ""]);
+    const [key, publicKey] = [readFileSync(path.join(dir, "key"), "utf8"), readFileSync(path.join(dir, "key.pub"), "utf8").trim()];
+    rmSync(dir, { recursive: true });
+    expect(await organization.get()).toMatchObject({ signingKey: null });
+    const set = await organization.update({ signingKey: key });
+    expect(set.signingKey).toEqual({ publicKey, fingerprint: expect.stringMatching(/^SHA256:[\w+/]{43}$/) as string, usable: true });
+    expect(await organization.update({ planFirst: false })).toEqual(set);
+    const stored = await served.database.db.queryInOrganization("org_a", "select o::text as row from runyard.organizations o", []);
+    for (const line of key.split("\n").slice(1, -2)) expect(JSON.stringify([set, stored, served.log])).not.toContain(line);
+    const bad = await served.ask("PATCH", "/organization", { body: { signingKey: "hunter2-canary" } });
+    expect(bad).toMatchObject({
+      status: 422,
+      body: { errors: [{ path: "signingKey", message: "is no private key in the format of OpenSSH" }] },
+    });
+    expect(JSON.stringify(bad)).not.toContain("canary");
+    expect((await served.ask("GET", "/organization", { token: "token-b" })).body["signingKey"]).toBeNull();
+    expect(await organization.update({ signingKey: null })).toMatchObject({ signingKey: null });
+  },
+);
+
 test.each([
   [{ commitAuthor: { name: "A", email: "a b@x" } }, "commitAuthor.email"],
   [{ commitAuthor: { name: "A\nEvil: x", email: "a@x" } }, "commitAuthor.name"],
@@ -140,8 +169,8 @@ test.each([
   [{ protectedPaths: [{ pattern: "x", policy: "maybe" }] }, "protectedPaths[0].policy"],
   [{ protectedPaths: Array.from({ length: 201 }, (_, n) => ({ pattern: `${n}`, policy: "approve" })) }, "protectedPaths"],
 ])("%j is refused, and said where", async (body, at) => {
-  for (const path of ["/organization", `/repositories/${(await served.client.repositories.create("/bad")).id}`]) {
-    const answer = await served.ask("PATCH", path, { body });
+  for (const place of ["/organization", `/repositories/${(await served.client.repositories.create("/bad")).id}`]) {
+    const answer = await served.ask("PATCH", place, { body });
     expect(answer).toMatchObject({ status: 422, body: { code: "invalid_request" } });
     expect(JSON.stringify(answer.body["errors"])).toContain(`"path":"${at}"`);
   }

@@ -85,7 +85,7 @@ async function rawGet(port: number, target: string): Promise<{ status?: number; 
   return { ...(status && { status }), ...(headers["content-type"] && { type: headers["content-type"] }), body: await text(response) };
 }
 
-async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const all: Uint8Array[] = [];
   for await (const piece of pieces) all.push(piece);
   return Buffer.concat(all);
@@ -130,10 +130,10 @@ describe("what a run changed", () => {
   test("is no bundle where it is too large, or where there is none", async () => {
     const id = await ended();
     maxBundleBytes = 100;
-    await expect(collect(client.runs.bundle(id))).rejects.toMatchObject({ code: "file_too_large", status: 422 });
+    await expect(bytesOf(client.runs.bundle(id))).rejects.toMatchObject({ code: "file_too_large", status: 422 });
     maxBundleBytes = 1 << 20;
     const { id: pending } = await create();
-    await expect(collect(client.runs.bundle(pending))).rejects.toMatchObject({ code: "no_result", status: 409 });
+    await expect(bytesOf(client.runs.bundle(pending))).rejects.toMatchObject({ code: "no_result", status: 409 });
     expect((await served.ask("GET", `/agent-runs/${id}/bundle`, { token: "token-b" })).status).toBe(404);
     expect((await served.ask("GET", `/agent-runs/${id}/bundle`, { token: "wrong" })).status).toBe(401);
   });

@@ -6,6 +6,7 @@ import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
 import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
+import { readText } from "./read-text.ts";
 import { renderVariables } from "./render-variables.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
@@ -16,6 +17,8 @@ interface OrganizationOptions extends VariableOptions, OrganizationBounds, Publi
   /** False: none any more, here and below. */
   readonly dailyCap?: number | false;
   readonly approvalAbove?: number | false;
+  /** A file. */
+  readonly signingKey?: string | false;
   readonly json?: boolean;
 }
 
@@ -48,14 +51,17 @@ export const organization = command("organization", {
   .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
   .addOption(jsonOption());
 addOrganizationBounds(organization);
-addPublishingOptions(organization, "runs");
+addPublishingOptions(organization, "runs")
+  .option("--signing-key <file>", 'a private key that signs commits of runs, Ed25519 as ssh-keygen makes it; "-" reads it from stdin')
+  .option("--no-signing-key", "they are not signed");
 addNoVariableOptions(addVariableOptions(organization, "each run"));
-organization.action(async ({ plan, dailyCap, approvalAbove, json, ...others }: OrganizationOptions) => {
+organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ...others }: OrganizationOptions) => {
   const { organization: settings } = connect();
   const change = {
     ...(plan === undefined ? {} : { planFirst: plan }),
     ...(dailyCap === undefined ? {} : { dailyCapUsd: dailyCap === false ? null : dailyCap }),
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
+    ...(signingKey === undefined ? {} : { signingKey: signingKey === false ? null : await readText(signingKey) }),
     ...boundsRequest(others),
     ...publishingRequest(others),
     ...variableRequest(others),
@@ -79,6 +85,10 @@ organization.action(async ({ plan, dailyCap, approvalAbove, json, ...others }: O
     print(row("floor", FLOOR_WORDS[found.isolationFloor ?? "default"]));
     if (found.egress.length > 0) print(row("egress", `${found.egress.join(", ")}, for all runs`));
     if (found.egressAllowed !== null) print(row("allowed", `${found.egressAllowed.join(", ") || "no host"}, and no run more than that`));
+    if (found.signingKey !== null)
+      print(
+        row("signed", `${found.signingKey.publicKey}${found.signingKey.usable ? "" : ", which this server cannot read: store it again"}`),
+      );
     for (const line of [...renderPublishing(found, row), ...renderVariables(found, row)]) print(line);
   }
 });

@@ -116,7 +116,9 @@ async function repositoryAt(folder: string, run: Run): Promise<string> {
   const bare = top === null ? null : await git(place, "rev-parse", "--absolute-git-dir");
   if (bare?.code === 0) return bare.stdout.replace(/\n$/, "");
   throw new CliError(`${place} is in no git repository.`, {
-    advice: `Go into a clone of the run's repository first: cd ${shellWord(run.repositoryUrl)}`,
+    advice: run.repositoryUrl.startsWith("/")
+      ? `Go into a clone of the run's repository first: cd ${shellWord(run.repositoryUrl)}`
+      : `Make a clone of the run's repository first: git clone ${shellWord(run.repositoryUrl)}`,
     exitCode: EXIT.refused,
   });
 }

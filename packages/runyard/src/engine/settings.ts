@@ -17,8 +17,11 @@ import {
   listRepositories,
   registerRepository,
   type RepositoryRow,
+  type StoredOrganization,
   toRepository,
 } from "../store/settings.ts";
+import { fingerprintOf, KeyFormatError, sealSigningKey, type StoredSigningKey } from "../store/signing-key.ts";
+import type { Vault } from "../store/vault.ts";
 import { readPage } from "./cursor.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
@@ -26,7 +29,20 @@ import { newId } from "./ids.ts";
 import { CLAIM } from "./wakes.ts";
 
 /** What holds for the runs of an organization and of its repositories. Runs that exist keep what they were created with. */
-export function createSettings({ db, wakes, inspectRepository }: Pick<EngineOptions, "db" | "wakes" | "inspectRepository">) {
+export function createSettings({
+  db,
+  vault,
+  wakes,
+  inspectRepository,
+}: Pick<EngineOptions, "db" | "vault" | "wakes" | "inspectRepository">) {
+  const show = ({ signing, ...organization }: StoredOrganization): Organization => ({
+    ...organization,
+    signingKey: signing && {
+      publicKey: signing.publicKey,
+      fingerprint: fingerprintOf(signing.publicKey),
+      usable: signing.keyId === vault.keyId,
+    },
+  });
   return {
     listRepositories({ orgId }: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage> {
       return readPage(query, { read: (page) => listRepositories(db, { orgId, ...page }), show: toRepository, num: ({ num }) => num });
@@ -45,17 +61,29 @@ export function createSettings({ db, wakes, inspectRepository }: Pick<EngineOpti
       return toRepository(known(await changeRepository(db, principal.orgId, id, change), id));
     },
 
-    getOrganization(principal: Principal): Promise<Organization> {
-      return findOrganization(db, principal.orgId);
+    async getOrganization(principal: Principal): Promise<Organization> {
+      return show(await findOrganization(db, principal.orgId));
     },
 
     async changeOrganization(principal: Principal, change: z.output<typeof changeOrganizationSchema>): Promise<Organization> {
-      const changed = await changeOrganization(db, principal.orgId, change);
+      const { signingKey, ...plain } = change;
+      const signing = typeof signingKey === "string" ? sealedKey(vault, principal.orgId, signingKey) : signingKey;
+      const changed = await changeOrganization(db, principal.orgId, { ...plain, ...(signing !== undefined && { signing }) });
       // A higher cap may let go what waited for it.
       wakes.notify(CLAIM);
-      return changed;
+      return show(changed);
     },
   };
+}
+
+function sealedKey(vault: Vault, orgId: string, text: string): StoredSigningKey {
+  try {
+    return sealSigningKey(vault, orgId, text);
+  } catch (error) {
+    if (!(error instanceof KeyFormatError)) throw error;
+    const message = error.message;
+    throw new RunyardError("invalid_request", `The signing key ${message}.`, { errors: [{ path: "signingKey", message }] });
+  }
 }
 
 function known(row: RepositoryRow | undefined, id: string): RepositoryRow {

@@ -4,7 +4,7 @@ import { harmless } from "../git/commit-result.ts";
 import { touchedFiles } from "../git/touched-files.ts";
 import type { Answerer } from "../store/answer-permission.ts";
 import { approverOf, holdId } from "../store/holds.ts";
-import { protectedPaths } from "../store/publishing.ts";
+import { findProtectedPaths } from "../store/publishing.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, stateWithoutAttempt, turnHead } from "./attempt-state.ts";
 import { carryHeld } from "./carry-over.ts";
@@ -27,7 +27,7 @@ export async function mayLeave(
   const { row } = handle;
   const commit = result.headCommit;
   const files = await touchedFiles(ctx.git, { cachePath: cachePathOf(row), base: publishedBefore(row), head: commit });
-  const touched = protectedFiles(files, await protectedPaths(ctx.db, row.org_id, row.repository_url));
+  const touched = protectedFiles(files, await findProtectedPaths(ctx.db, row.org_id, row.repository_url));
   const refused = touched.filter(({ policy }) => policy === "refuse");
   if (refused.length > 0) {
     const message = `${protectedTitle(refused.map(shown))}. The policy is to refuse that, so nothing was published; \`runyard diff ${row.id}\` shows the change. Tell the agent to leave them alone with \`runyard continue\`, or change the policy.`;

@@ -9,6 +9,7 @@ import { attemptDirs, resultBranch } from "./directories.ts";
 import { mayLeave } from "./protected-files.ts";
 import { concludeReplay } from "./replay.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
+import { signResult } from "./sign-result.ts";
 
 /**
  * Brings what the agent did into the user's repository: committed where the agent's tree cannot act on
@@ -62,7 +63,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
       throw error instanceof SecretsInResultError ? notPublished(error, attemptDirs(ctx.home, row).workspace) : error;
     });
     const events: NewEvent[] = imported.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
-    const made = { head: imported.head };
+    const made = { head: await signResult(ctx, handle.row, { head: imported.head, end }) };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;
   }

@@ -58,7 +58,7 @@ export async function commitDefaults(
 }
 
 /** What an organization and a repository of it say of files. */
-export async function protectedPaths(db: Database, orgId: string, repositoryUrl: string): Promise<ProtectedPath[]> {
+export async function findProtectedPaths(db: Database, orgId: string, repositoryUrl: string): Promise<ProtectedPath[]> {
   const found = await settingsOf(db, orgId, repositoryUrl);
   return [...(found?.org_paths ?? []), ...(found?.paths ?? [])];
 }

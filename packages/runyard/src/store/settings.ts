@@ -11,6 +11,7 @@ import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
 import { type PublishingColumns, publishingChanged, showPublishing } from "./publishing.ts";
+import type { StoredSigningKey } from "./signing-key.ts";
 import { setupShown } from "./setup-shown.ts";
 
 /** A row of `repositories`, as PostgreSQL gives it. */
@@ -41,6 +42,8 @@ interface OrganizationRow extends PublishingColumns {
   readonly egress: readonly string[];
   readonly egress_allowed: readonly string[] | null;
   readonly co_author: boolean;
+  readonly signing_public: string | null;
+  readonly signing_key_id: string | null;
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly created_at: string;
@@ -120,13 +123,22 @@ export async function changeRepository(
   return rows[0];
 }
 
-export async function findOrganization(db: Database, orgId: string): Promise<Organization> {
+/** An organization, but for whether a server can read its key. */
+export type StoredOrganization = Omit<Organization, "signingKey"> & {
+  readonly signing: { readonly publicKey: string; readonly keyId: string } | null;
+};
+
+export async function findOrganization(db: Database, orgId: string): Promise<StoredOrganization> {
   const sql = "select *, runyard.spent_today_nano(org_id) from runyard.organizations where org_id = runyard.current_org()";
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, []), orgId);
 }
 
 /** Changes what is given, and leaves the rest. */
-export async function changeOrganization(db: Database, orgId: string, change: ChangeOrganizationRequest): Promise<Organization> {
+export async function changeOrganization(
+  db: Database,
+  orgId: string,
+  { signing, ...change }: Omit<ChangeOrganizationRequest, "signingKey"> & { readonly signing?: StoredSigningKey | null },
+): Promise<StoredOrganization> {
   const { planFirst, dailyCapUsd, approvalAboveUsd, isolationFloor, egressAllowed } = change;
   const sql = `update runyard.organizations set
       plan_first = coalesce($1, plan_first),
@@ -139,7 +151,10 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
       egress_allowed = case when $11 then $12 else egress_allowed end,
       commit_author = case when $13 then $14::json else commit_author end,
       co_author = case when $15 then $16 else co_author end,
-      protected_paths = coalesce($17::json, protected_paths)
+      protected_paths = coalesce($17::json, protected_paths),
+      signing_public = case when $18 then $19 else signing_public end,
+      signing_key_id = case when $18 then $20 else signing_key_id end,
+      signing_sealed = case when $18 then $21::bytea else signing_sealed end
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
   const values = [
@@ -155,6 +170,10 @@ export async function changeOrganization(db: Database, orgId: string, change: Ch
     egressAllowed !== undefined,
     egressAllowed ?? null,
     ...publishingChanged(change),
+    signing !== undefined,
+    signing?.publicKey ?? null,
+    signing?.sealed.keyId ?? null,
+    signing?.sealed.bytes ?? null,
   ];
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
 }
@@ -196,7 +215,7 @@ export async function variableDefaults(db: Database, orgId: string, repositoryUr
   ]);
 }
 
-function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organization {
+function organizationOf([row]: readonly OrganizationRow[], orgId: string): StoredOrganization {
   if (row === undefined) throw new Error(`There is no organization ${orgId}`);
   return {
     id: row.org_id,
@@ -209,6 +228,8 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Organ
     egress: [...row.egress],
     ...showPublishing(row),
     coAuthor: row.co_author,
+    signing:
+      row.signing_public === null || row.signing_key_id === null ? null : { publicKey: row.signing_public, keyId: row.signing_key_id },
     egressAllowed: row.egress_allowed === null ? null : [...row.egress_allowed],
     environment: row.environment,
     secrets: [...row.secret_names],

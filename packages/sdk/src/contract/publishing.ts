@@ -56,6 +56,18 @@ export const protectedPathsSchema = z.array(protectedPathSchema).max(MAX_PROTECT
 export const protectedFileSchema = z.object({ path: z.string(), pattern: z.string(), policy: z.enum(["approve", "refuse"]) });
 export type ProtectedFile = z.infer<typeof protectedFileSchema>;
 
+/** A private key in the format of OpenSSH: Ed25519, without a passphrase. */
+export const signingKeySchema = z.string().min(1).max(10_000);
+
+/** What is told of the key that signs commits. */
+export const signingKeyShownSchema = z.object({
+  /** As `allowed_signers` and hosts of repositories take it: `ssh-ed25519 AAAA…`. */
+  publicKey: z.string(),
+  fingerprint: z.string(),
+  /** Whether this server can read it: it has the key for secrets with which it was stored. */
+  usable: z.boolean(),
+});
+
 export const publishingEventSchemas = {
   /** The turn's work is done, and its result is not published before somebody decides. `title`: why, in words. */
   "result.held": z.object({

@@ -4,7 +4,7 @@ import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
-import { publishingOfRuns, publishingShown } from "./publishing.ts";
+import { publishingOfRuns, publishingShown, signingKeySchema, signingKeyShownSchema } from "./publishing.ts";
 import { setupSchema, setupShownSchema } from "./setup.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
@@ -115,6 +115,8 @@ export const changeOrganizationSchema = z
     ...publishingOfRuns,
     /** Whether commits name the person who asked, as a co-author. */
     coAuthor: z.boolean().optional(),
+    /** A private key that signs commits of runs, in place of the one that there was; null: none. It is never given out. */
+    signingKey: signingKeySchema.nullable().optional(),
     /** The only hosts and presets that runs may be given, whoever gives them; null: any. */
     egressAllowed: egressSchema.nullable().optional(),
     ...variablesOfRuns,
@@ -138,6 +140,8 @@ export const organizationSchema = z.object({
   egress: z.array(z.string()),
   ...publishingShown,
   coAuthor: z.boolean(),
+  /** Null: commits are not signed. */
+  signingKey: signingKeyShownSchema.nullable(),
   /** null: there is no such limit. */
   egressAllowed: z.array(z.string()).nullable(),
   environment: environmentShownSchema,

@@ -70,6 +70,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
       egressAllowed: null,
       ...NO_PUBLISHING,
       coAuthor: false,
+      signingKey: null,
       ...NO_VARIABLES,
       createdAt: AT,
     };
@@ -140,7 +141,14 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     getOrganization: async ({ orgId }) => organizationOf(orgId),
     changeOrganization: async ({ orgId }, change) => {
       const before = organizationOf(orgId);
-      const organization = { ...before, ...given(change), ...listsOf(change, before) };
+      const { signingKey, ...plain } = change;
+      const shown = signingKey && { publicKey: "ssh-ed25519 AAAA", fingerprint: "SHA256:x", usable: true };
+      const organization = {
+        ...before,
+        ...given(plain),
+        ...listsOf(change, before),
+        signingKey: shown === undefined ? before.signingKey : shown === "" ? null : shown,
+      };
       organizations.set(orgId, organization);
       return organization;
     },

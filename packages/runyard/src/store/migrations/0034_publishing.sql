@@ -6,7 +6,12 @@ alter table runyard.organizations
   -- Whether commits name who asked.
   add column co_author boolean not null default false,
   -- [{pattern, policy}]
-  add column protected_paths json not null default '[]';
+  add column protected_paths json not null default '[]',
+  -- Signs commits: the public key, and the private one, encrypted by the servers with the key of that id.
+  add column signing_public text,
+  add column signing_key_id text,
+  add column signing_sealed bytea,
+  add check (num_nonnulls(signing_public, signing_key_id, signing_sealed) in (0, 3));
 alter table runyard.repositories
   add column commit_author json,
   -- null: as the organization has it.
