@@ -28,13 +28,21 @@ const NOTHING = -3;
  * once, so the time is at most the product of both lengths, whatever they hold.
  */
 export function matchesGlob(pattern: string, text: string, rules: GlobRules): boolean {
-  const walk = startWalk(compile(pattern, rules));
-  reach(walk, 0);
-  for (const char of text) {
-    takeCharacter(walk, char, rules);
-    if (walk.places.length === 0) return false;
-  }
-  return walk.places.includes(walk.steps.length);
+  return globMatcher(pattern, rules)(text);
+}
+
+/** The same for many texts: the pattern is read once. */
+export function globMatcher(pattern: string, rules: GlobRules): (text: string) => boolean {
+  const steps = compile(pattern, rules);
+  return (text) => {
+    const walk = startWalk(steps);
+    reach(walk, 0);
+    for (const char of text) {
+      takeCharacter(walk, char, rules);
+      if (walk.places.length === 0) return false;
+    }
+    return walk.places.includes(walk.steps.length);
+  };
 }
 
 /** The text as a pattern that matches it alone. */

@@ -1,5 +1,5 @@
 import type { ProtectedFile, ProtectedPath } from "@runyard/sdk/contract";
-import { matchesGlob } from "./glob.ts";
+import { globMatcher } from "./glob.ts";
 
 /** What always waits for a person, where no setting speaks of it: what a host of repositories runs by itself, and who must review what. */
 export const ALWAYS_PROTECTED: readonly ProtectedPath[] = [
@@ -16,33 +16,36 @@ const STRICTNESS = { allow: 0, approve: 1, refuse: 2 } as const;
  * them, the strictest counts; what is always protected counts for files of which none speaks.
  */
 export function protectedFiles(files: readonly string[], settings: readonly ProtectedPath[]): ProtectedFile[] {
+  const lists = [settings, ALWAYS_PROTECTED].map((list) =>
+    list.map(ruleOf).toSorted((a, b) => STRICTNESS[b.policy] - STRICTNESS[a.policy]),
+  );
   return files.flatMap((path) => {
-    const { policy, pattern } = strictest(path, settings) ?? strictest(path, ALWAYS_PROTECTED) ?? FREE;
+    // Disks that take capital and small letters for the same find a file under either.
+    const lower = path.toLowerCase();
+    const rules = lists.flatMap((list) => list.find(({ isMeant }) => isMeant(lower)) ?? []);
+    const { policy = "allow", pattern = "" } = rules[0] ?? {};
     return policy === "allow" ? [] : [{ path, pattern, policy }];
   });
 }
 
-const FREE: ProtectedPath = { pattern: "", policy: "allow" };
-
-function strictest(path: string, list: readonly ProtectedPath[]): ProtectedPath | null {
-  let found: ProtectedPath | null = null;
-  for (const one of list)
-    if ((found === null || STRICTNESS[one.policy] > STRICTNESS[found.policy]) && isMeant(path, one.pattern)) found = one;
-  return found;
+interface Rule extends ProtectedPath {
+  /** Of a path in small letters. */
+  readonly isMeant: (path: string) => boolean;
 }
 
-/** Disks that take capital and small letters for the same find a file under either. */
-function isMeant(path: string, pattern: string): boolean {
-  const [lowerPath, lowerPattern] = [path.toLowerCase(), pattern.toLowerCase()];
-  return matchesGlob(lowerPattern, lowerPath, { isPath: true }) || stands(lowerPath, lowerPattern);
+function ruleOf({ pattern, policy }: ProtectedPath): Rule {
+  const lower = pattern.toLowerCase();
+  const matches = globMatcher(lower, { isPath: true });
+  const folders = foldersOf(lower);
+  return { pattern, policy, isMeant: (path) => matches(path) || folders.has(path) };
 }
 
-/** A file, such as a link, in the place of a folder that the pattern names leads elsewhere everything that it protects. */
-function stands(path: string, pattern: string): boolean {
+/** The folders that a pattern names as they are: a file, such as a link, in the place of one leads elsewhere all that it protects. */
+function foldersOf(pattern: string): Set<string> {
   const names = pattern.split("/");
   const wild = names.findIndex((name) => /[*?{\\]/.test(name));
   const folders = names.slice(0, wild === -1 ? -1 : wild);
-  return folders.some((_, index) => folders.slice(0, index + 1).join("/") === path);
+  return new Set(folders.map((_, index) => folders.slice(0, index + 1).join("/")));
 }
 
 const NAMED = 3;
