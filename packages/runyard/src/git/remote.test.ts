@@ -3,9 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { openRepositoryProxy, type RepositoryProxy } from "../gateway/repository-proxy.ts";
 import type { RemoteCredential } from "../core/remote-credential.ts";
 import { type GitServer, startGitServer } from "../testing/git-server.ts";
-import { findAndCache, keepResult } from "./cache.ts";
 import type { GitHost } from "./host-git.ts";
-import { findRepository, inspectRepository } from "./local-repository.ts";
 import { branchObstacle, publishBranch } from "./publish.ts";
 import { remoteOutcome } from "./remote-error.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";

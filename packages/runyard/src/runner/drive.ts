@@ -52,7 +52,8 @@ interface Decided {
  * reason; a run that somebody else owns is left alone; when the server leaves, the run lives on. Where
  * even that fails (the database is away, a disk is full) it is tried again until it works.
  */
-export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
+export async function driveRun(context: RunnerContext, row: RunRow): Promise<void> {
+  const ctx = { ...context, git: context.gitOf(row.org_id) };
   let current: RunRow | undefined = row;
   let decided: Decided | null = null;
   const secrets = openRunSecrets(ctx, row);

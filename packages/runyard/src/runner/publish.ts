@@ -1,5 +1,5 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
-import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
+import { findRepository, isRemote, type RepositoryPlace } from "../git/local-repository.ts";
 import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
 import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
@@ -7,6 +7,7 @@ import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { concludeReplay } from "./replay.ts";
+import { pushBranch } from "./push-branch.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /**
@@ -37,8 +38,11 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
   await ctx.lease.whenHeld(end);
   await handle.commit({});
-  await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row) });
-  await handle.happen({ type: "finished", result: { ...unchanged, headBranch: branch, headCommit: commit, ...stat } }, { events: notices });
+  const put = { repository, cachePath, head: commit, branch, onto: ourCommits(row) };
+  const notPushed = isRemote(repository) ? await pushBranch(ctx, put, end) : void (await publishBranch(ctx.git, put));
+  const headBranch = notPushed ? null : branch;
+  const events = [...notices, ...(notPushed ? [notPushed] : [])];
+  await handle.happen({ type: "finished", result: { ...unchanged, headBranch, headCommit: commit, ...stat } }, { events });
 
   async function makeCommit(): Promise<{ head: string | null }> {
     const resultsDir = await commitWorkspace(ctx, row, {
