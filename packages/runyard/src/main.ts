@@ -21,6 +21,7 @@ import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import type { WorkspaceHost } from "./engine/workspaces.ts";
+import { trustedWith } from "./gateway/authority.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { keptRecordings } from "./gateway/kept-recordings.ts";
 import { openRecordings } from "./gateway/recordings.ts";
@@ -146,7 +147,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       remotes: {
         orgId,
         allowed: config.repositoryHosts,
-        extraCertificates: config.extraCertificates,
+        trusted: config.extraCertificates === null ? null : trustedWith(config.extraCertificates),
         credentialFor: (url) => credentialFor({ db, vault }, orgId, url),
         pinHost: (id, knownHosts) => pinHost(db, orgId, { id, knownHosts }),
         openWay: (target) => repositoryProxy.admit(target),

@@ -102,7 +102,8 @@ function render(data: readonly Credential[], paint: Paint): string[] {
   const width = Math.max(...data.map((one) => one.url.length));
   return data.flatMap((one) => {
     const lost = one.usable ? "" : `  ${paint("yellow", `not usable: this server does not have its key ${one.keyId}`)}`;
-    const what = one.kind === "token" ? `token of ${one.username ?? ""}` : one.knownHosts === null ? "key, of a host not called yet" : "key";
+    const what =
+      one.kind === "token" ? `token of ${one.username ?? ""}` : one.knownHosts === null ? "key, of a host not called yet" : "key";
     const hosts = (one.knownHosts ?? "").split("\n").filter((line) => line.trim() !== "");
     return [
       `${paint("bold", printable(one.url.padEnd(width)))}  ${printable(what)}  ${paint("dim", one.updatedAt)}${lost}`,

@@ -7,7 +7,8 @@ export function repositoryArgument(text: string): string {
   if (!isUrl(text)) return path.resolve(text);
   if (!/^https?:\/\/[^/]*@/i.test(text)) return text;
   throw new CliError("A repository's URL must not hold a user name, password or token.", {
-    advice: "Store the token with `runyard credentials add <URL> --token-stdin`, and give the URL without it. Replace one that others may have seen.",
+    advice:
+      "Store the token with `runyard credentials add <URL> --token-stdin`, and give the URL without it. Replace one that others may have seen.",
     exitCode: EXIT.usage,
   });
 }

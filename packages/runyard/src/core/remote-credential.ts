@@ -19,9 +19,9 @@ export interface SshKeyCredential {
 
 /** Why a text is no private key that a program can use by itself, as a sentence; null: it looks like one. */
 export function whyNoPrivateKey(text: string): string | null {
-  if (/^(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]+/.test(text.trim()))
-    return "It is a public key: give the private one, the file without .pub";
-  const [, body = ""] = /^-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n([\s\S]+?)\r?\n-----END [A-Z ]*PRIVATE KEY-----\s*$/.exec(text.trim()) ?? [];
+  if (/^(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]+/.test(text.trim())) return "It is a public key: give the private one, the file without .pub";
+  const [, body = ""] =
+    /^-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n([\s\S]+?)\r?\n-----END [A-Z ]*PRIVATE KEY-----\s*$/.exec(text.trim()) ?? [];
   if (body === "") return "It is no private key: it must begin with -----BEGIN … PRIVATE KEY----- and end with its END line";
   if (/ENCRYPTED/.test(text) || isLockedOpenSsh(body))
     return "The key has a passphrase, which nobody could type when it is used: make one without (ssh-keygen -t ed25519 -N '' -f FILE) that can do nothing else";

@@ -56,12 +56,14 @@ export function parseRemoteUrl(text: string, { isPrefix = false } = {}): RemoteU
 }
 
 function parseAuthority(protocol: RemoteProtocol, rest: string, isPrefix: boolean): RemoteUrl | string {
-  const [, authority = "", path = ""] = /^([^/]*)(.*)$/.exec(rest) ?? [];
+  const slash = rest.includes("/") ? rest.indexOf("/") : rest.length;
+  const [authority, path] = [rest.slice(0, slash), rest.slice(slash)];
   if (/[?#]/.test(rest)) return "The URL of a repository must not hold ? or #";
   const at = authority.lastIndexOf("@");
   const user = at === -1 ? null : authority.slice(0, at);
   if (user !== null && (protocol !== "ssh" || user.includes(":"))) return NO_SECRETS_IN_URLS;
-  if (protocol === "ssh" && (user === null || !USER.test(user))) return `The URL of a repository by SSH must name a user, as ssh://git@host/path does`;
+  if (protocol === "ssh" && (user === null || !USER.test(user)))
+    return `The URL of a repository by SSH must name a user, as ssh://git@host/path does`;
   const place = parseHost(authority.slice(at + 1), PORTS[protocol]);
   if (place === null) return "The URL of a repository must name a host, by its name or address, with :port where that is not the usual one";
   const segments = parsePath(path);

@@ -174,7 +174,11 @@ async function unknownBranch(host: GitHost, place: LocalPlace, branch: string): 
 }
 
 /** Looks at a repository of this machine or another one. Throws RunyardError `repository_not_usable` with a sentence for the user. */
-export async function inspectRepository(host: GitHost, repositoryUrl: string, branch?: string): Promise<LocalRepository | RemoteRepository> {
+export async function inspectRepository(
+  host: GitHost,
+  repositoryUrl: string,
+  branch?: string,
+): Promise<LocalRepository | RemoteRepository> {
   return isRemoteUrl(repositoryUrl) ? inspectRemote(host, repositoryUrl, branch) : inspectLocal(host, repositoryUrl, branch);
 }
 

@@ -77,10 +77,7 @@ export async function publishBranch(host: GitHost, options: PublishOptions): Pro
   return isRemote(repository) ? publishRemote(host, { ...options, repository }) : publishLocal(host, { ...options, repository });
 }
 
-async function publishLocal(
-  host: GitHost,
-  options: PublishOptions & { readonly repository: LocalPlace },
-): Promise<{ created: boolean }> {
+async function publishLocal(host: GitHost, options: PublishOptions & { readonly repository: LocalPlace }): Promise<{ created: boolean }> {
   const { repository, cachePath, onto = [] } = options;
   const head = requireObjectName(options.head);
   const ref = `refs/heads/${requireBranchName(options.branch)}`;

@@ -8,8 +8,8 @@ export interface RemoteAccess {
   readonly orgId: string;
   /** Hosts at addresses that are not public, and hosts by http. */
   readonly allowed: AllowedHosts;
-  /** Certificates, in PEM, of authorities that are trusted beside the system's; null: none. */
-  readonly extraCertificates: string | null;
+  /** Certificates, in PEM, of all authorities that are trusted; null: the system's. */
+  readonly trusted: string | null;
   /** What is shown to the server of a repository; null: nothing. */
   credentialFor(url: RemoteUrl): Promise<RemoteCredential | null>;
   /** Keeps the keys by which the host of a credential showed itself for the first time. */

@@ -69,13 +69,22 @@ const SAID: readonly (readonly [pattern: RegExp, outcome: RemoteOutcome])[] = [
   [/HTTP 413|returned error: 413|unpacker error.*too large|pack exceeds maximum/i, "too-large"],
   [/pre-receive hook declined|hook declined|protected branch|GH00\d|\[remote rejected\]|deny updating|prohibited/i, "declined"],
   [/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/, "host-key"],
-  [/Permission denied \(publickey|Load key .*: (?:error|invalid)|returned error: 401|Authentication failed|could not read (?:Username|Password)/, "authentication-failed"],
+  [
+    /Permission denied \(publickey|Load key .*: (?:error|invalid)|returned error: 401|Authentication failed|could not read (?:Username|Password)/,
+    "authentication-failed",
+  ],
   [/returned error: 403|Permission to .* denied|denied to|not allowed to push|read.only/i, "not-permitted"],
-  [/returned error: 404|[Rr]epository .*not found|Repository not found|does not appear to be a git repository|no such repository/i, "not-found"],
-  [/returned error: 30\d|unable to update url base from redirection/, "moved"],
+  [
+    /returned error: 404|[Rr]epository .*not found|Repository not found|does not appear to be a git repository|no such repository/i,
+    "not-found",
+  ],
+  [/returned error: 30\d|unable to update url base from redirection|not supported or disabled in libcurl/, "moved"],
   [/SSL certificate|certificate verif|self.signed|unable to get local issuer|SSL_ERROR|TLS connection|gnutls_handshake/i, "certificate"],
   [/Operation too slow|timed? ?out|it took longer than/i, "timeout"],
-  [/Could not resolve|Failed to connect|Connection (?:refused|reset|closed)|early EOF|unexpected disconnect|Empty reply|RPC failed|hung up|Proxy CONNECT aborted|returned error: (?:429|5\d\d)|response 502|kex_exchange/i, "network"],
+  [
+    /Could not resolve|Failed to connect|Connection (?:refused|reset|closed)|early EOF|unexpected disconnect|Empty reply|RPC failed|hung up|Proxy CONNECT aborted|returned error: (?:429|5\d\d)|response 502|kex_exchange/i,
+    "network",
+  ],
 ];
 
 function classify(failed: Failed): Classified {
@@ -115,7 +124,10 @@ function ofTrouble({ kind, detail }: NonNullable<RemoteWay["trouble"]>, href: st
         reason: `${detail}. An administrator can allow its host with RUNYARD_REPOSITORY_HOSTS for \`runyard up\``,
       };
     case "other-host":
-      return { outcome: "moved", reason: `its server sends to another one, ${detail}: give the URL where it is now, if that is to be trusted` };
+      return {
+        outcome: "moved",
+        reason: `its server sends to another one, ${detail}: give the URL where it is now, if that is to be trusted`,
+      };
     case "too-large":
       return { outcome: "too-large", reason: `its server sent ${detail}` };
     case "unreachable":
@@ -129,7 +141,13 @@ function lastWords(text: string): string {
     .split("\n")
     .map((line) => harmless(line.trim()))
     .filter((line) => line !== "" && !/^(To |Pushing to|hint:|Done$|!?\s*refs\/|POST git-)/.test(line));
-  const remote = lines.filter((line) => /^remote: /.test(line) && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line));
-  const best = remote.length > 0 ? remote.slice(0, 2).join(" ") : (lines.findLast((line) => /fatal|error|rejected/.test(line)) ?? lines.at(-1) ?? "");
-  return best.replaceAll(/(^|\s)(remote|fatal|error): /g, "$1").trim().slice(0, 300);
+  const remote = lines.filter(
+    (line) => /^remote: /.test(line) && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line),
+  );
+  const best =
+    remote.length > 0 ? remote.slice(0, 2).join(" ") : (lines.findLast((line) => /fatal|error|rejected/.test(line)) ?? lines.at(-1) ?? "");
+  return best
+    .replaceAll(/(^|\s)(remote|fatal|error): /g, "$1")
+    .trim()
+    .slice(0, 300);
 }

@@ -40,7 +40,10 @@ export async function fetchRemote(
   });
 }
 
-function explainedFetch(error: RemoteGitError, { place, commit }: { readonly place: RemotePlace; readonly commit: string }): RunyardError | GitError {
+function explainedFetch(
+  error: RemoteGitError,
+  { place, commit }: { readonly place: RemotePlace; readonly commit: string },
+): RunyardError | GitError {
   const options = { cause: error };
   if (/not our ref|unadvertised object|couldn't find remote ref/.test(error.stderr)) {
     const message = `The commit ${commit.slice(0, 10)} is not in ${place.root} any more, or its server does not give out commits by their names`;

@@ -1,6 +1,5 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { rootCertificates } from "node:tls";
 import { RunyardError } from "@runyard/sdk/contract";
 import type { RemoteCredential, SshKeyCredential, TokenCredential } from "../core/remote-credential.ts";
 import { whyNotCalled } from "../core/repository-hosts.ts";
@@ -160,9 +159,9 @@ async function lay(dir: string, layout: Layout): Promise<Laid> {
     GIT_CONFIG_KEY_0: "http.proxy",
     GIT_CONFIG_VALUE_0: proxy,
   };
-  if (access.extraCertificates === null) return { env, config };
+  if (access.trusted === null) return { env, config };
   const authorities = path.join(dir, "authorities.pem");
-  await writeFile(authorities, [...rootCertificates, access.extraCertificates].join("\n"), { mode: 0o600 });
+  await writeFile(authorities, access.trusted, { mode: 0o600 });
   return { env, config: [...config, `http.sslCAInfo=${authorities}`] };
 }
 
@@ -225,7 +224,7 @@ async function laySsh(dir: string, { privateKey, knownHosts }: SshKeyCredential)
     "ServerAliveInterval 15",
     "ServerAliveCountMax 4",
     "LogLevel ERROR",
-    `ProxyCommand exec ${inConfig(process.execPath)} ${inConfig(file("dial.cjs"))} %h %p`,
+    `ProxyCommand ${inConfig(process.execPath)} ${inConfig(file("dial.cjs"))} %h %p`,
   ];
   await writeFile(file("ssh_config"), `Host *\n${settings.map((line) => `  ${line}\n`).join("")}`, { mode: 0o600 });
   return { GIT_SSH_COMMAND: `ssh -F ${quoted(file("ssh_config"))}`, GIT_SSH_VARIANT: "ssh", SHELL: "/bin/sh" };

@@ -87,9 +87,7 @@ async function someBranches(host: GitHost, place: RemotePlace): Promise<string> 
 
 async function unknownBranch(host: GitHost, place: RemotePlace, branch: string): Promise<RunyardError> {
   const branches = await someBranches(host, place);
-  return notUsable(
-    branches === "" ? withoutCommit(place) : `There is no branch ${branch} in ${place.root}; there is ${branches}`,
-  );
+  return notUsable(branches === "" ? withoutCommit(place) : `There is no branch ${branch} in ${place.root}; there is ${branches}`);
 }
 
 async function withoutHead(host: GitHost, place: RemotePlace, head: string | null): Promise<RunyardError> {

@@ -39,10 +39,17 @@ export function runChanges(gitOf: (orgId: string) => GitHost, cacheDir: string) 
     return cachePath;
   };
   return {
-    patch: async (change: Commits) => patch(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
+    patch: async (change: Commits) =>
+      patch(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
     files: async (change: Commits) => changedFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change) }),
-    diff: async (change: Commits) => diffFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
+    diff: async (change: Commits) =>
+      diffFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
     file: async ({ commit, path, ...place }: Omit<Commits, "head"> & { readonly commit: string; readonly path: string }) =>
-      readCommittedFile(gitOf(place.orgId), { cachePath: await cacheOf({ ...place, head: commit }), commit, path, maxBytes: MAX_FILE_BYTES }),
+      readCommittedFile(gitOf(place.orgId), {
+        cachePath: await cacheOf({ ...place, head: commit }),
+        commit,
+        path,
+        maxBytes: MAX_FILE_BYTES,
+      }),
   };
 }

@@ -7,7 +7,7 @@ import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { concludeReplay } from "./replay.ts";
-import { pushBranch } from "./push-branch.ts";
+import { pushed, type Published } from "./pushed.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /**
@@ -34,15 +34,17 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   // What a replay made is there to be compared, and belongs to nobody.
   if (row.replay !== null || !permissionsOf(row).includes("repository:write"))
     return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
-  const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
-  // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
-  await ctx.lease.whenHeld(end);
-  await handle.commit({});
-  const put = { repository, cachePath, head: commit, branch, onto: ourCommits(row) };
-  const notPushed = isRemote(repository) ? await pushBranch(ctx, put, end) : void (await publishBranch(ctx.git, put));
-  const headBranch = notPushed ? null : branch;
-  const events = [...notices, ...(notPushed ? [notPushed] : [])];
-  await handle.happen({ type: "finished", result: { ...unchanged, headBranch, headCommit: commit, ...stat } }, { events });
+  const put = async (): Promise<Published> => {
+    const chosen = await chooseBranch(ctx, row, { repository, head: commit });
+    // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
+    await ctx.lease.whenHeld(end);
+    await handle.commit({});
+    const { branch } = chosen;
+    await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row), signal: end });
+    return chosen;
+  };
+  const { branch: headBranch, notices } = isRemote(repository) ? await pushed(put, end) : await put();
+  await handle.happen({ type: "finished", result: { ...unchanged, headBranch, headCommit: commit, ...stat } }, { events: notices });
 
   async function makeCommit(): Promise<{ head: string | null }> {
     const resultsDir = await commitWorkspace(ctx, row, {
@@ -82,7 +84,7 @@ async function chooseBranch(
   ctx: RunnerContext,
   row: RunRow,
   options: { readonly repository: RepositoryPlace; readonly head: string },
-): Promise<{ readonly branch: string; readonly notices: readonly NewEvent[] }> {
+): Promise<Published & { readonly branch: string }> {
   const branch = row.carry?.published?.branch ?? resultBranch(row.id);
   const onto = ourCommits(row);
   if (onto.length === 0) return { branch, notices: [] };

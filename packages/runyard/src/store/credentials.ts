@@ -75,7 +75,11 @@ export function openCredential(vault: Vault, row: CredentialRow): string {
 }
 
 /** Keeps the keys by which the host of a credential showed itself; the first ones stay. */
-export async function pinHost(db: Database, orgId: string, { id, knownHosts }: { readonly id: string; readonly knownHosts: string }): Promise<void> {
+export async function pinHost(
+  db: Database,
+  orgId: string,
+  { id, knownHosts }: { readonly id: string; readonly knownHosts: string },
+): Promise<void> {
   const sql =
     "update runyard.credentials c set known_hosts = $2 where c.org_id = runyard.current_org() and c.id = $1 and c.known_hosts is null";
   await db.queryInOrganization(orgId, sql, [id, knownHosts]);

@@ -74,7 +74,8 @@ export async function startGitServer(options: {
       const dir = path.join(root, name);
       const env = { ...process.env, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" };
       mkdirSync(path.dirname(dir), { recursive: true });
-      const words = from === undefined ? ["init", "--quiet", "--bare", "--initial-branch=main", dir] : ["clone", "--quiet", "--bare", from, dir];
+      const words =
+        from === undefined ? ["init", "--quiet", "--bare", "--initial-branch=main", dir] : ["clone", "--quiet", "--bare", from, dir];
       execFileSync("git", words, { env, stdio: ["ignore", "ignore", "pipe"] });
       execFileSync("git", ["--git-dir", dir, "config", "http.receivepack", "true"], { env });
       return dir;
