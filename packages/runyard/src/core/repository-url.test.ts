@@ -32,6 +32,7 @@ describe("a repository's URL", () => {
     "https://:token@host.example/a",
     "http://a@b@host.example/a",
     "ssh://git:password@host.example/a",
+    "https://user:pass/word@host.example/a",
     "git://user:password@host.example/a",
   ])("%s holds a secret", (text) => {
     expect(parseRemoteUrl(text)).toBe(NO_SECRETS_IN_URLS);

@@ -65,6 +65,8 @@ function parseAuthority(protocol: RemoteProtocol, rest: string, isPrefix: boolea
   if (protocol === "ssh" && (user === null || !USER.test(user)))
     return `The URL of a repository by SSH must name a user, as ssh://git@host/path does`;
   const place = parseHost(authority.slice(at + 1), PORTS[protocol]);
+  // A password may hold a slash, which ends the host's part.
+  if (place === null && protocol !== "ssh" && rest.includes("@")) return NO_SECRETS_IN_URLS;
   if (place === null) return "The URL of a repository must name a host, by its name or address, with :port where that is not the usual one";
   const segments = parsePath(path);
   if (segments === null) return "The path in the URL of a repository must not hold empty parts, dots alone, or characters that hide others";

@@ -142,7 +142,7 @@ function lastWords(text: string): string {
     .map((line) => harmless(line.trim()))
     .filter((line) => line !== "" && !/^(To |Pushing to|hint:|Done$|!?\s*refs\/|POST git-)/.test(line));
   const remote = lines.filter(
-    (line) => /^remote: /.test(line) && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line),
+    (line) => line.startsWith("remote: ") && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line),
   );
   const best =
     remote.length > 0 ? remote.slice(0, 2).join(" ") : (lines.findLast((line) => /fatal|error|rejected/.test(line)) ?? lines.at(-1) ?? "");

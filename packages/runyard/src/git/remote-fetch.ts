@@ -1,6 +1,6 @@
 import { RunyardError } from "@runyard/sdk/contract";
 import { removeOld } from "./bare-repository.ts";
-import { git, GitError, type GitHost, tryGit } from "./host-git.ts";
+import { git, type GitError, type GitHost, tryGit } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import path from "node:path";
 import { QUIET_FETCH } from "./quiet-fetch.ts";

@@ -111,9 +111,8 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
 
 /** Throws RunyardError where a URL is not to be called from here. */
 export function requireAccess(host: GitHost, url: RemoteUrl): RemoteAccess {
-  if (host.remotes === undefined) throw new Error(`No repository on another machine can be reached here, as ${url.href}`);
-  const why = whyNotCalled(host.remotes.allowed, url);
-  if (why !== null) throw new RunyardError("repository_not_usable", why);
+  const why = host.remotes === undefined ? `${url.href} cannot be reached from here` : whyNotCalled(host.remotes.allowed, url);
+  if (host.remotes === undefined || why !== null) throw new RunyardError("repository_not_usable", why ?? "");
   return host.remotes;
 }
 
