@@ -1,6 +1,7 @@
 // Repositories on other machines: a real server of git on the loopback, from the create to the pushed branch.
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import pg from "pg";
 import type { Run, RunEvent } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
@@ -69,8 +70,86 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     expect(shown).toContain(`Basic ${Buffer.from(`x-access-token:${CANARY}`).toString("base64")}`);
     expect(JSON.stringify([await client.credentials.list(), second])).not.toContain(CANARY);
     expect(filesWith(line.home.root, CANARY)).toEqual([]);
+    expect(await rowsWith(line.home.env["DATABASE_URL"] ?? "", CANARY)).toEqual([]);
+    // Controls: both looks find what is there.
+    expect(filesWith(line.home.root, created.id).length).toBeGreaterThan(0);
+    expect(await rowsWith(line.home.env["DATABASE_URL"] ?? "", "x-access-token")).toEqual(["credentials"]);
+  }, 60_000);
+
+  test("a result that cannot be pushed is kept, and pushed by the next turn", async () => {
+    const client = await line.serve({ first: FIRST, second: SECOND });
+    const hook = path.join(bare, "hooks/pre-receive");
+    mkdirSync(path.dirname(hook), { recursive: true });
+    writeFileSync(hook, "#!/bin/sh\necho 'nobody may push today' >&2\nexit 1\n", { mode: 0o755 });
+    const created = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: url });
+    const first = await ended(created.id);
+    expect(first.run).toMatchObject({ status: "completed", error: null, result: { headBranch: null, filesChanged: 1 } });
+    expect(first.notices).toEqual(["branch-not-pushed"]);
+    expect(JSON.stringify(first.log)).toContain("nobody may push today");
+    expect(await client.runs.patch(created.id)).toContain("+++ b/one.txt");
+    expect(gitIn(bare, "for-each-ref", "--format=%(refname)")).toBe("refs/heads/main");
+    rmSync(hook);
+    await client.runs.continue(created.id, "[[second]] Now write two");
+    const second = await ended(created.id);
+    expect(second.run).toMatchObject({ status: "completed", result: { headBranch: `runyard/${created.id}`, filesChanged: 2 } });
+    expect(gitIn(bare, "log", "--format=%s", `runyard/${created.id}`).split("\n")).toHaveLength(3);
+  }, 60_000);
+
+  test("kill -9 of the server behind the push leaves one branch, and the run ends", async () => {
+    const client = await line.serve({ first: FIRST });
+    let restarted: Promise<void> | undefined;
+    served.ways.afterPush = () => {
+      restarted ??= line.restart();
+      return true;
+    };
+    const { id } = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: url });
+    await expect.poll(() => restarted !== undefined, { timeout: 50_000 }).toBe(true);
+    await restarted;
+    const { run } = await ended(id);
+    expect(run).toMatchObject({ status: "completed", error: null, result: { headBranch: `runyard/${id}`, filesChanged: 1 } });
+    expect(gitIn(bare, "rev-parse", `runyard/${id}`)).toBe(run.result?.headCommit);
+    expect(gitIn(bare, "for-each-ref", "--format=%(refname)").split("\n")).toHaveLength(2);
+  }, 60_000);
+
+  test("a URL with a token in it is refused by every way in, and shown by none", async () => {
+    await line.serve([]);
+    const text = url.replace("http://", "http://me:tok_in_a_url@");
+    const before = served.requests.length;
+    for (const words of [
+      ["run", "x", "--repo", text],
+      ["repositories", text, "--plan"],
+      ["credentials", "add", text, "--token-stdin"],
+    ]) {
+      const refused = await line.home.cli(words, { input: "decoy-of-a-token\n" });
+      expect(refused.code, words[0]).not.toBe(0);
+      expect(refused.stderr).toMatch(/must not hold a user name, password or token/);
+      expect(refused.stdout + refused.stderr).not.toContain("tok_in_a_url");
+    }
+    await expect(line.client.runs.create({ task: "x", repositoryUrl: text })).rejects.toMatchObject({
+      code: "repository_not_usable",
+      message: expect.not.stringContaining("tok_in_a_url") as string,
+    });
+    expect(served.requests.length).toBe(before);
+    expect(filesWith(path.join(line.home.root, "home"), "tok_in_a_url")).toEqual([]);
   }, 60_000);
 });
+
+/** Tables of which a row holds a text. */
+async function rowsWith(connectionString: string, text: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ name: string }>("select tablename as name from pg_tables where schemaname = 'runyard'");
+    const found: string[] = [];
+    for (const { name } of rows) {
+      const sql = `select 1 from runyard.${name} t where to_jsonb(t)::text like '%' || $1 || '%' limit 1`;
+      if ((await client.query(sql, [text])).rows.length > 0) found.push(name);
+    }
+    return found;
+  } finally {
+    await client.end();
+  }
+}
 
 /** Files below a folder that hold a text. */
 function filesWith(dir: string, text: string): string[] {

@@ -176,7 +176,8 @@ async function layHelper(dir: string, url: RemoteUrl, { username, token }: Token
 
 /** Connects what ssh says with the proxy: $RUNYARD_WAY is the proxy's URL. */
 const DIAL_PROGRAM = `"use strict";
-const way = new URL(process.env.RUNYARD_WAY);
+const { RUNYARD_WAY } = process.env;
+const way = new URL(RUNYARD_WAY);
 const [host, port] = process.argv.slice(2);
 const request = require("node:http").request({
   host: way.hostname,
