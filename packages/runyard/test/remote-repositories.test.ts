@@ -10,6 +10,8 @@ import { useLine } from "../src/testing/line.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
+/** The tests of git/ stand for these in the usual tests, which have little time. */
+const inFull = test.runIf(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 /** Found nowhere but in the requests to its host. */
@@ -95,6 +97,30 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     expect(gitIn(bare, "log", "--format=%s", `runyard/${created.id}`).split("\n")).toHaveLength(3);
   }, 60_000);
 
+  inFull(
+    "a server that is away when the run begins ends it as network-error, or has it tried again",
+    async () => {
+      const client = await line.serve({ first: FIRST });
+      let asked = 0;
+      let isAway = true;
+      // The first question is the create's.
+      served.ways.answer = ({ method }, response) => {
+        if (method === "POST") asked += 1;
+        if (asked < 2 || !isAway) return false;
+        isAway = false;
+        response.writeHead(503).end();
+        return true;
+      };
+      const { id } = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: url });
+      const { run } = await ended(id);
+      expect(run).toMatchObject({ status: "failed", error: { type: "network-error", message: expect.stringContaining(url) as string } });
+      [asked, isAway] = [0, true];
+      const again = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: url, settings: { maxRetries: 1 } });
+      expect((await ended(again.id)).run).toMatchObject({ status: "completed", attempt: 2, result: { headBranch: `runyard/${again.id}` } });
+    },
+    60_000,
+  );
+
   test("kill -9 of the server behind the push leaves one branch, and the run ends", async () => {
     const client = await line.serve({ first: FIRST });
     let restarted: Promise<void> | undefined;
@@ -111,27 +137,31 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     expect(gitIn(bare, "for-each-ref", "--format=%(refname)").split("\n")).toHaveLength(2);
   }, 60_000);
 
-  test("a URL with a token in it is refused by every way in, and shown by none", async () => {
-    await line.serve([]);
-    const text = url.replace("http://", "http://me:tok_in_a_url@");
-    const before = served.requests.length;
-    for (const words of [
-      ["run", "x", "--repo", text],
-      ["repositories", text, "--plan"],
-      ["credentials", "add", text, "--token-stdin"],
-    ]) {
-      const refused = await line.home.cli(words, { input: "decoy-of-a-token\n" });
-      expect(refused.code, words[0]).not.toBe(0);
-      expect(refused.stderr).toMatch(/must not hold a user name, password or token/);
-      expect(refused.stdout + refused.stderr).not.toContain("tok_in_a_url");
-    }
-    await expect(line.client.runs.create({ task: "x", repositoryUrl: text })).rejects.toMatchObject({
-      code: "repository_not_usable",
-      message: expect.not.stringContaining("tok_in_a_url") as string,
-    });
-    expect(served.requests.length).toBe(before);
-    expect(filesWith(path.join(line.home.root, "home"), "tok_in_a_url")).toEqual([]);
-  }, 60_000);
+  inFull(
+    "a URL with a token in it is refused by every way in, and shown by none",
+    async () => {
+      await line.serve([]);
+      const text = url.replace("http://", "http://me:tok_in_a_url@");
+      const before = served.requests.length;
+      for (const words of [
+        ["run", "x", "--repo", text],
+        ["repositories", text, "--plan"],
+        ["credentials", "add", text, "--token-stdin"],
+      ]) {
+        const refused = await line.home.cli(words, { input: "decoy-of-a-token\n" });
+        expect(refused.code, words[0]).not.toBe(0);
+        expect(refused.stderr).toMatch(/must not hold a user name, password or token/);
+        expect(refused.stdout + refused.stderr).not.toContain("tok_in_a_url");
+      }
+      await expect(line.client.runs.create({ task: "x", repositoryUrl: text })).rejects.toMatchObject({
+        code: "repository_not_usable",
+        message: expect.not.stringContaining("tok_in_a_url") as string,
+      });
+      expect(served.requests.length).toBe(before);
+      expect(filesWith(path.join(line.home.root, "home"), "tok_in_a_url")).toEqual([]);
+    },
+    60_000,
+  );
 });
 
 /** Tables of which a row holds a text. */

@@ -3,8 +3,9 @@ import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
 import type { RemoteCredential, SshKeyCredential, TokenCredential } from "../core/remote-credential.ts";
 import { whyNotCalled } from "../core/repository-hosts.ts";
-import { type RemoteUrl, shownHost } from "../core/repository-url.ts";
+import type { RemoteUrl } from "../core/repository-url.ts";
 import { createRedactor } from "../redact.ts";
+import { harmless } from "./commit-result.ts";
 import { GitError, type GitHost, type GitResult, tryGit } from "./host-git.ts";
 import type { RemoteAccess, RemoteWay } from "./remote-access.ts";
 import { RemoteGitError } from "./remote-error.ts";
@@ -102,7 +103,8 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
     });
     if (result.code !== 0) throw failed(result);
     const pinned = credential?.kind === "ssh-key" && credential.knownHosts === null ? await pin(dir, access, credential) : [];
-    return { ...result, stderr: redactor.text(result.stderr), notices: [...pinned, ...movedNotices(result.stderr, url)] };
+    const stderr = redactor.text(result.stderr);
+    return { ...result, stderr, notices: [...pinned, ...movedNotices(stderr, url)] };
   } finally {
     way.close();
     await rm(dir, { recursive: true, force: true });
@@ -170,8 +172,7 @@ async function layHelper(dir: string, url: RemoteUrl, { username, token }: Token
   const helper = path.join(dir, "helper");
   await writeFile(answer, `username=${username}\npassword=${token}\n`, { mode: 0o600 });
   await writeFile(helper, `#!/bin/sh\n[ "$1" = get ] && exec cat ${quoted(answer)}\nexit 0\n`, { mode: 0o700 });
-  const place = `${url.protocol}://${shownHost(url.host)}:${url.port}`;
-  return [`credential.${place}.helper=!${quoted(helper)}`];
+  return [`credential.${new URL(url.href).origin}.helper=!${quoted(helper)}`];
 }
 
 /** Connects what ssh says with the proxy: $RUNYARD_WAY is the proxy's URL. */
@@ -252,7 +253,7 @@ async function pin(dir: string, access: RemoteAccess, { id }: SshKeyCredential):
 function movedNotices(stderr: string, url: RemoteUrl): RemoteNotice[] {
   const [, to] = /^warning: redirecting to (\S+)$/m.exec(stderr) ?? [];
   if (to === undefined) return [];
-  const message = `The server of ${url.href} sends to ${to}, which was followed since it is the same host: give that URL from now on.`;
+  const message = `The server of ${url.href} sends to ${harmless(to)}, which was followed since it is the same host: give that URL from now on.`;
   return [{ code: "repository-moved", message }];
 }
 

@@ -1,4 +1,5 @@
 import { execFile, execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -16,6 +17,9 @@ import { removeLeftCredentials } from "./remote-git.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
+
+/** Those that others stand for in the usual tests, which have little time. */
+const inFull = test.runIf(process.env["RUNYARD_TEST_FULL"]);
 
 const LOGIN = { username: "x-access-token", password: "tok_canary_of_the_remote_test" };
 const TOKEN: RemoteCredential = { kind: "token", id: "credential_1", username: LOGIN.username, token: LOGIN.password };
@@ -102,6 +106,11 @@ async function prepared(branch = "runyard/run_1") {
   return { repository, cachePath, head: commitOn(cachePath, commit), branch, base: commit };
 }
 
+/** In the usual tests the first rows stand for all. */
+function usually<T>(rows: readonly T[], count: number): T[] {
+  return rows.slice(0, process.env["RUNYARD_TEST_FULL"] ? undefined : count);
+}
+
 describe("a repository by its URL", () => {
   test("is looked at, fetched once and pushed to", async () => {
     plainGit(bare, "branch", "next/one", "main");
@@ -126,7 +135,7 @@ describe("a repository by its URL", () => {
     expect(plainGit(other.cachePath, "rev-parse", "refs/runyard/result/run_1").trim()).toBe(publish.head);
   });
 
-  test("says what is wrong with what is asked for", async () => {
+  inFull("says what is wrong with what is asked for", async () => {
     plainGit(bare, "branch", "other", "main");
     await expect(inspectRepository(host, url, "missing")).rejects.toThrow(/There is no branch missing in .*; there is main, other/);
     await expect(inspectRepository(host, url, "--upload-pack=x")).rejects.toThrow(/is not the name of a branch/);
@@ -249,7 +258,7 @@ describe("where it does not work", () => {
       };
     };
 
-  test.each([
+  const OUTCOMES = [
     ["authentication-failed", "no credential is stored for it", () => (served.ways.login = LOGIN)],
     ["not-permitted", "may not do that", answering(403)],
     ["not-found", "knows no such repository", answering(404)],
@@ -258,7 +267,8 @@ describe("where it does not work", () => {
     ["moved", "sends to another one, elsewhere.example:80", answering(301, { location: "http://elsewhere.example/a/b.git/info/refs" })],
     ["moved", "sends to another one, 169.254.169.254:80", answering(302, { location: "http://169.254.169.254/latest" })],
     ["moved", "sends to", answering(301, { location: "file:///etc/passwd" })],
-  ] as const)("looking says %s: %s", async (outcome, words, arrange) => {
+  ] as const;
+  test.each(usually(OUTCOMES, 5))("looking says %s: %s", async (outcome, words, arrange) => {
     arrange();
     const refused = await failure(inspectRepository(host, url));
     expect(refused).toMatchObject({ code: "repository_not_usable" });
@@ -301,7 +311,7 @@ describe("where it does not work", () => {
     expect(remoteOutcome(away)).toBe("network");
   });
 
-  test("what git finds fault with is refused, also when it is asked for again", async () => {
+  inFull("what git finds fault with is refused, also when it is asked for again", async () => {
     const source = lab.newRepository();
     const tree = plainGit(source, "hash-object", "-w", "--stdin", "-t", "blob", "README.md").trim();
     const entry = Buffer.concat([Buffer.from("100644 .git\0"), Buffer.from(tree, "hex")]);
@@ -318,7 +328,7 @@ describe("where it does not work", () => {
 });
 
 describe("the way out", () => {
-  test.each([
+  const ADDRESSES: readonly (readonly [url: string, words: RegExp])[] = [
     ["http://127.0.0.1:1/a", /127\.0\.0\.1.*not public|address that is not public/],
     ["http://localhost:1/a", /address that is not public/],
     ["https://10.1.2.3/a", /address that is not public/],
@@ -327,7 +337,8 @@ describe("the way out", () => {
     ["https://2130706433/a", /address that is not public/],
     ["https://169.254.169.254/a", /address that is not public/],
     ["http://git.example/a", /goes by http.*RUNYARD_REPOSITORY_HOSTS=http:\/\/git\.example/],
-  ])("does not lead to %s unless it is allowed", async (text, words) => {
+  ];
+  test.each(usually(ADDRESSES, 2))("does not lead to %s unless it is allowed", async (text, words) => {
     const closed = await openRepositoryProxy({ allowed: [] });
     try {
       const refused = await failure(inspectRepository(hostWith(closed, { allowed: [] }), text));
@@ -398,7 +409,7 @@ describe("a push", () => {
     expect(branchThere(branch)).toBe(next);
   });
 
-  test.each(["a new branch", "one that is moved on"])("loses to somebody who was faster (%s)", async (what) => {
+  test.each(usually(["one that is moved on", "a new branch"], 1))("loses to somebody who was faster (%s)", async (what) => {
     const publish = await prepared();
     const { cachePath, head, branch, base } = publish;
     const isNew = what === "a new branch";
@@ -416,6 +427,22 @@ describe("a push", () => {
     const lost = await failure(publishBranch(host, { ...publish, head: mine, onto: isNew ? [] : [head] }));
     expect(remoteOutcome(lost)).toBe("non-fast-forward");
     expect(branchThere(branch)).toBe(theirs);
+  });
+
+  inFull("may be larger than what git sends at once", async () => {
+    const publish = await prepared();
+    const { cachePath, base } = publish;
+    const blob = execFileSync("git", ["--git-dir", cachePath, "hash-object", "-w", "--stdin"], {
+      input: randomBytes(3_000_000),
+      encoding: "utf8",
+    });
+    const tree = execFileSync("git", ["--git-dir", cachePath, "mktree"], {
+      input: `100644 blob ${blob.trim()}\tlarge\n`,
+      encoding: "utf8",
+    });
+    const head = plainGit(cachePath, "commit-tree", tree.trim(), "-p", base, "-m", "Large").trim();
+    expect(await publishBranch(host, { ...publish, head })).toEqual({ created: true });
+    expect(branchThere(publish.branch)).toBe(head);
   });
 
   test("that a hook declines, or that is not permitted, says so with the server's words", async () => {
