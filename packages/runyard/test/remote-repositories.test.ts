@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { type GitServer, startGitServer } from "../src/testing/git-server.ts";
 import { useLine } from "../src/testing/line.ts";
+import { findSshd, startSshServer } from "../src/testing/ssh-server.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
@@ -119,6 +120,44 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
       expect((await ended(again.id)).run).toMatchObject({ status: "completed", attempt: 2, result: { headBranch: `runyard/${again.id}` } });
     },
     60_000,
+  );
+
+  inFull(
+    "by SSH a key is stored from its file, and the host that was called first must stay the same",
+    async ({ skip }) => {
+      const sshd = findSshd(path.join(line.home.root, "packages"));
+      if ("reason" in sshd) return skip(sshd.reason);
+      const server = await startSshServer(path.join(line.home.root, "sshd"), sshd);
+      try {
+        const client = await line.serve({ first: FIRST });
+        const key = path.join(line.home.root, "deploy_key");
+        writeFileSync(key, server.privateKey, { mode: 0o600 });
+        const host = `ssh://git@127.0.0.1:${server.port}`;
+        const stored = await line.home.cli(["credentials", "add", host, "--ssh-key", key, "--json"]);
+        expect(JSON.parse(stored.stdout)).toMatchObject({ url: host, kind: "ssh-key", knownHosts: null });
+        const runs = [];
+        for (const _ of [1, 2]) {
+          const { id } = await client.runs.create({ task: "[[first]] Write one", repositoryUrl: `${host}${bare}` });
+          runs.push({ id, ...(await ended(id)) });
+        }
+        expect(runs.map(({ notices }) => notices)).toEqual([["host-key-pinned"], []]);
+        for (const { id, run } of runs) {
+          expect(run).toMatchObject({ status: "completed", result: { headBranch: `runyard/${id}` } });
+          expect(gitIn(bare, "rev-parse", `runyard/${id}`)).toBe(run.result?.headCommit);
+        }
+        const listed = await line.home.cli(["credentials"]);
+        expect(listed.stdout).toContain(`must show ${server.knownHosts().trim()}`);
+        const body = server.privateKey.split("\n")[2] ?? "";
+        expect(body.length).toBeGreaterThan(40);
+        expect(filesWith(path.join(line.home.root, "home"), body)).toEqual([]);
+        await server.changeHostKey();
+        const refused = await line.home.cli(["run", "x", "--repo", `${host}${bare}`]);
+        expect(refused.stderr).toContain("does not show the key that is stored for it");
+      } finally {
+        await server.close();
+      }
+    },
+    120_000,
   );
 
   test("kill -9 of the server behind the push leaves one branch, and the run ends", async () => {

@@ -142,12 +142,12 @@ function lastWords(text: string): string {
     .map((line) => harmless(line.trim()))
     .filter((line) => line !== "" && !/^(To |Pushing to|hint:|Done$|!?\s*refs\/|POST git-)/.test(line));
   const remote = lines.filter(
-    (line) => line.startsWith("remote: ") && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line),
+    (line) => /^(remote|ERROR): /.test(line) && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line),
   );
   const best =
     remote.length > 0 ? remote.slice(0, 2).join(" ") : (lines.findLast((line) => /fatal|error|rejected/.test(line)) ?? lines.at(-1) ?? "");
   return best
-    .replaceAll(/(^|\s)(remote|fatal|error): /g, "$1")
+    .replaceAll(/(^|\s)(remote|fatal|error|ERROR): /g, "$1")
     .trim()
     .slice(0, 300);
 }

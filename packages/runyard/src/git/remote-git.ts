@@ -49,7 +49,7 @@ const REMOTE_CONFIG = [
   "http.lowSpeedTime=60",
   "credential.useHttpPath=false",
   "fetch.fsckObjects=true",
-  // As one pack, which is there whole or not at all: what was refused once leaves nothing that a second try would not look at.
+  // As one pack, which is there whole or not at all.
   "fetch.unpackLimit=1",
   "push.gpgSign=false",
   "push.followTags=false",

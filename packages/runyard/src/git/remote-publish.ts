@@ -37,7 +37,7 @@ export async function publishRemote(host: GitHost, options: RemotePublishOptions
   if (before === head) return { created: false };
   await requireMove(host, { ...options, before, onto });
   const lease = `--force-with-lease=${ref}:${before ?? ""}`;
-  const push = ["--git-dir", cachePath, "push", "--quiet", "--porcelain", "--no-verify", "--no-signed", "--atomic", lease];
+  const push = ["--git-dir", cachePath, "push", "--quiet", "--porcelain", "--no-verify", "--no-signed", lease];
   const args = [...push, "--", repository.remote.href, `${head}:${ref}`];
   try {
     await remoteGit(host, { url: repository.remote, args, timeoutMs: PUSH_TIMEOUT_MS, signal, maxBytes: MAX_ANSWER_BYTES });

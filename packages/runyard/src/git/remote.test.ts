@@ -167,10 +167,11 @@ describe("the credential", () => {
     const { commit } = await inspectRepository(host, url);
     expect(served.requests.some(({ authorization }) => authorization === basic(LOGIN))).toBe(true);
     served.ways.slowMs = 1_000;
-    const seen = { commandLines: "", files: [] as string[], commands: 0 };
+    const seen = { commandLines: "", environments: "", files: [] as string[], commands: 0 };
     const look = (): void => {
       for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
         const words = readIfThere(`/proc/${pid}/cmdline`);
+        seen.environments += readIfThere(`/proc/${pid}/environ`);
         if (words.includes(url)) seen.commands += 1;
         seen.commandLines += words;
       }
@@ -184,7 +185,8 @@ describe("the credential", () => {
     // Controls: git was seen at work, with what it asked for the credential.
     expect(seen.commands).toBeGreaterThan(0);
     expect(seen.files).toContain("credential");
-    expect(seen.commandLines).not.toContain(LOGIN.password);
+    expect(seen.environments).toContain("GIT_CONFIG_KEY_0=http.proxy");
+    for (const told of [seen.commandLines, seen.environments]) expect(told).not.toContain(LOGIN.password);
     expect(readFileSync(path.join(cachePath, "config"), "utf8")).not.toMatch(/tok_canary|credential|proxy/);
     const home = lab.root;
     expect(execFileSync("sh", ["-c", 'grep -rlF "$1" "$2" || true', "sh", LOGIN.password, home], { encoding: "utf8" })).toBe("");
