@@ -6,7 +6,7 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type AllowedHosts, isHostAllowed } from "../core/repository-hosts.ts";
 import { parseHost } from "../core/repository-url.ts";
-import { endToEndHeaders } from "./end-to-end-headers.ts";
+import { endToEndHeaders, framedHeaders } from "./end-to-end-headers.ts";
 import { checkHost, ForbiddenAddress, guardedLookup } from "./guarded-lookup.ts";
 import { isPublic, publicLookup } from "./public-lookup.ts";
 
@@ -166,7 +166,7 @@ export async function openRepositoryProxy(options: {
     const outgoing = http.request({
       path: path.startsWith("/") ? path : `/${path}`,
       method: request.method,
-      headers: { ...endToEndHeaders(request.headers), host: authority },
+      headers: { ...framedHeaders(request), host: authority },
       createConnection: () => upstream,
     });
     outgoing.on("error", () => undefined);
