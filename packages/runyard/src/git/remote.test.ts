@@ -284,6 +284,26 @@ describe("where it does not work", () => {
     await expect(inspectRepository(host, url)).rejects.toThrow(/refused the credential that is stored for it/);
   });
 
+  test("a fetch that is broken off ends at once, and leaves nothing at work", async () => {
+    const { commit } = await inspectRepository(host, url);
+    served.ways.slowMs = 20_000;
+    const stop = new AbortController();
+    const asked = served.requests.length;
+    const fetching = findAndCache(host, {
+      repositoryUrl: url,
+      cacheDir: lab.newPath("cache"),
+      commit,
+      runId: "run_1",
+      signal: stop.signal,
+    });
+    const failed = failure(fetching);
+    await expect.poll(() => served.requests.slice(asked).some(({ method }) => method === "POST"), { timeout: 20_000 }).toBe(true);
+    stop.abort(new Error("cancelled"));
+    expect((await failed).message).toBe("cancelled");
+    const words = readdirSync("/proc").flatMap((pid) => (/^\d+$/.test(pid) ? [readIfThere(`/proc/${pid}/cmdline`)] : []));
+    expect(words.filter((one) => one.includes(url))).toEqual([]);
+  });
+
   test("a redirection on the same host is followed, and said", async () => {
     const old = url.replace("/acme/", "/before/");
     served.ways.answer = (request, response) => {
