@@ -18,7 +18,7 @@ import { type CliResult, makeTestHome, type TestHome } from "../src/testing/serv
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
 const COMMANDS = [
   ["run", "runs", "show", "logs", "events", "diff", "files", "pull", "answer", "cancel"],
-  ["plan", "confirm", "revise", "reject", "continue", "agents", "repositories", "organization"],
+  ["plan", "confirm", "revise", "reject", "continue", "agents", "repositories", "credentials", "organization"],
   ["up", "down", "status", "open", "token", "doctor", "demo", "completion"],
 ].flat();
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
@@ -153,7 +153,7 @@ describe("doctor", () => {
     const report = JSON.parse(stdout) as Report;
     expect(report.findings.filter((finding) => finding.state === "problem")).toEqual([]);
     expect({ code, ready: report.ready }).toEqual({ code: 0, ready: true });
-    for (const name of ["node", "git", "bwrap", "socat", "sandbox", "home", "disk", "postgres", "builtin", "connection"])
+    for (const name of ["node", "git", "remotes", "bwrap", "socat", "sandbox", "home", "disk", "postgres", "builtin", "connection"])
       expect([name, stateOf(report, name)]).toEqual([name, "ok"]);
     expect(execFileSync("ls", ["-A", place.root], { encoding: "utf8" })).toBe("");
     rmSync(place.root, { recursive: true });
