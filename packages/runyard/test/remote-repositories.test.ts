@@ -12,7 +12,7 @@ import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 /** The tests of git/ stand for these in the usual tests, which have little time. */
-const inFull = test.runIf(process.env["RUNYARD_TEST_FULL"]);
+const FULL = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 /** Found nowhere but in the requests to its host. */
@@ -98,7 +98,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     expect(gitIn(bare, "log", "--format=%s", `runyard/${created.id}`).split("\n")).toHaveLength(3);
   }, 60_000);
 
-  inFull(
+  test.runIf(FULL)(
     "a server that is away when the run begins ends it as network-error, or has it tried again",
     async () => {
       const client = await line.serve({ first: FIRST });
@@ -122,7 +122,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     60_000,
   );
 
-  inFull(
+  test.runIf(FULL)(
     "by SSH a key is stored from its file, and the host that was called first must stay the same",
     async ({ skip }) => {
       const sshd = findSshd(path.join(line.home.root, "packages"));
@@ -176,7 +176,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     expect(gitIn(bare, "for-each-ref", "--format=%(refname)").split("\n")).toHaveLength(2);
   }, 60_000);
 
-  inFull(
+  test.runIf(FULL)(
     "a URL with a token in it is refused by every way in, and shown by none",
     async () => {
       await line.serve([]);

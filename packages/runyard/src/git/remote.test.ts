@@ -19,7 +19,7 @@ import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts"
 vi.setConfig({ testTimeout: 60_000 });
 
 /** Those that others stand for in the usual tests, which have little time. */
-const inFull = test.runIf(process.env["RUNYARD_TEST_FULL"]);
+const FULL = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
 const LOGIN = { username: "x-access-token", password: "tok_canary_of_the_remote_test" };
 const TOKEN: RemoteCredential = { kind: "token", id: "credential_1", username: LOGIN.username, token: LOGIN.password };
@@ -108,7 +108,7 @@ async function prepared(branch = "runyard/run_1") {
 
 /** In the usual tests the first rows stand for all. */
 function usually<T>(rows: readonly T[], count: number): T[] {
-  return rows.slice(0, process.env["RUNYARD_TEST_FULL"] ? undefined : count);
+  return rows.slice(0, FULL ? undefined : count);
 }
 
 describe("a repository by its URL", () => {
@@ -135,7 +135,7 @@ describe("a repository by its URL", () => {
     expect(plainGit(other.cachePath, "rev-parse", "refs/runyard/result/run_1").trim()).toBe(publish.head);
   });
 
-  inFull("says what is wrong with what is asked for", async () => {
+  test.runIf(FULL)("says what is wrong with what is asked for", async () => {
     plainGit(bare, "branch", "other", "main");
     await expect(inspectRepository(host, url, "missing")).rejects.toThrow(/There is no branch missing in .*; there is main, other/);
     await expect(inspectRepository(host, url, "--upload-pack=x")).rejects.toThrow(/is not the name of a branch/);
@@ -333,7 +333,7 @@ describe("where it does not work", () => {
     expect(remoteOutcome(away)).toBe("network");
   });
 
-  inFull("what git finds fault with is refused, also when it is asked for again", async () => {
+  test.runIf(FULL)("what git finds fault with is refused, also when it is asked for again", async () => {
     const source = lab.newRepository();
     const tree = plainGit(source, "hash-object", "-w", "--stdin", "-t", "blob", "README.md").trim();
     const entry = Buffer.concat([Buffer.from("100644 .git\0"), Buffer.from(tree, "hex")]);
@@ -451,7 +451,7 @@ describe("a push", () => {
     expect(branchThere(branch)).toBe(theirs);
   });
 
-  inFull("may be larger than what git sends at once", async () => {
+  test.runIf(FULL)("may be larger than what git sends at once", async () => {
     const publish = await prepared();
     const { cachePath, base } = publish;
     const blob = execFileSync("git", ["--git-dir", cachePath, "hash-object", "-w", "--stdin"], {
