@@ -20,6 +20,7 @@ export * from "./models.ts";
 export * from "./permission-policy.ts";
 export * from "./plan.ts";
 export * from "./prompt.ts";
+export * from "./pull-requests.ts";
 export * from "./recordings.ts";
 export * from "./results.ts";
 export * from "./routes.ts";
