@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { agents } from "./agents.ts";
 import { answer } from "./answer.ts";
 import { approve } from "./approve.ts";
+import { pr } from "./pr.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
@@ -59,6 +60,7 @@ const commands = [
   revise,
   approve,
   reject,
+  pr,
   answer,
   continueRun,
   replay,

@@ -58,7 +58,7 @@ function resultOf(run: Run): { branch: string; commit: string } {
       exitCode: EXIT.refused,
     });
   if (run.result?.headCommit)
-    throw new CliError(`${run.id} made a change and no branch: it was not granted to (repository:write), or it is a replay.`, {
+    throw new CliError(`${run.id} made a change and no branch: it was not to publish one, could not, or is a replay.`, {
       advice: `Take the change with: runyard diff ${run.id} | git apply`,
       exitCode: EXIT.refused,
     });

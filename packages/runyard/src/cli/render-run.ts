@@ -99,9 +99,25 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
 function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint): string[] {
   if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
-  const why = run.replayOf === null ? "none: the run has no permission repository:write" : "none: this is a replay";
-  const branch = result.headBranch === null ? paint("dim", why) : paint("bold", result.headBranch);
-  return [`  ${paint("dim", "branch")}  ${branch}`, `  ${paint("dim", "change")}  ${change}`];
+  const branch = result.headBranch === null ? paint("dim", whyNoBranch(run)) : paint("bold", result.headBranch);
+  return [`  ${paint("dim", "branch")}  ${branch}`, ...renderPullRequest(run, result, paint), `  ${paint("dim", "change")}  ${change}`];
+}
+
+function whyNoBranch({ replayOf, publish, settings }: Run): string {
+  if (replayOf !== null) return "none: this is a replay";
+  if (!settings.permissions.includes("repository:write")) return "none: the run has no permission repository:write";
+  return publish === "none" ? "none: the run was to publish nothing" : "none: it could not be pushed, and the log says why";
+}
+
+/** Nothing by servers that do not know of pull requests. */
+function renderPullRequest(run: Partial<Run>, result: NonNullable<Run["result"]>, paint: Paint): string[] {
+  const row = (text: string): string => `  ${paint("dim", "pull  ")}  ${text}`;
+  if (result.pullRequestProblem)
+    return [row(paint("yellow", `none (${result.pullRequestProblem.code}): ${printable(result.pullRequestProblem.message)}`))];
+  if (!result.pullRequestUrl) return [];
+  const made = run.githubPullRequests?.find(({ url }) => url === result.pullRequestUrl);
+  const state = made === undefined ? "" : made.merged ? ", merged" : made.state === "closed" ? ", closed" : made.draft ? ", draft" : "";
+  return [row(`${paint("bold", printable(result.pullRequestUrl))}${state}`)];
 }
 
 function renderUsage(run: Run): string {
