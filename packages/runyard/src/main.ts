@@ -10,6 +10,7 @@ import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/p
 import { createApi } from "./api/api.ts";
 import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
 import { defaultMemoryBudget } from "./core/memory.ts";
+import { PULL_REQUEST_EFFECT } from "./core/pull-request.ts";
 import { credentialFor } from "./engine/credentials.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
@@ -17,6 +18,8 @@ import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
 import { offeredBy, offersOf, type OfferSources } from "./engine/offers.ts";
+import { watchOutbox } from "./engine/outbox.ts";
+import { tokenFor } from "./engine/publishing.ts";
 import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
@@ -32,6 +35,10 @@ import { inspectRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
 import { removeLeftCredentials } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
+import { fetchByWay } from "./integrations/fetch-by-way.ts";
+import { createGithubClient } from "./integrations/github/client.ts";
+import { editPullRequest } from "./integrations/github/edit-pull-request.ts";
+import { pullRequestPerformer } from "./integrations/github/performer.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import { defaultModel } from "./providers.ts";
@@ -56,6 +63,7 @@ import { migrate } from "./store/migrate.ts";
 import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
 import { openNotifier } from "./store/notify.ts";
 import { holdRunnerLease, type RunnerLease } from "./store/runner-lease.ts";
+import { notePullRequest } from "./store/pull-requests.ts";
 import { retireRunner } from "./store/runners.ts";
 import { cancelLivingRuns, livingRuns } from "./store/runs.ts";
 import { sealPlainHeaders } from "./store/sealed-headers.ts";
@@ -153,6 +161,21 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         openWay: (target) => repositoryProxy.admit(target),
       },
     });
+    const fetchWith = (signal: AbortSignal): typeof fetch =>
+      fetchByWay({ openWay: (target) => repositoryProxy.admit(target), extraCertificates: config.extraCertificates, signal });
+    const performers = {
+      [PULL_REQUEST_EFFECT]: pullRequestPerformer({
+        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        fetchWith,
+        now: Date.now,
+        record:
+          (run, { pullRequest, follows }) =>
+          async (tx) => {
+            if (follows !== null) await notePullRequest(tx, run, follows);
+            await notePullRequest(tx, run, pullRequest);
+          },
+      }),
+    };
     const sealedNow = await sealPlainHeaders(db, vault);
     if (sealedNow > 0) log("info", `Encrypted the headers of MCP servers of ${sealedNow} runs and saved agents`);
     const token = onceWritten(home.adminTokenFile, newToken);
@@ -210,6 +233,13 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       agentNames: profileNames,
       inspectRepository: (url, branch, orgId) => inspectRepository(gitOf(orgId), url, branch),
       repositoryHosts: config.repositoryHosts,
+      githubHosts: config.githubHosts,
+      editPullRequest: ({ place, token: shown, number }, change) =>
+        editPullRequest(
+          createGithubClient({ repository: place, token: shown, fetch: fetchWith(leaving.signal), now: Date.now }),
+          number,
+          change,
+        ),
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       isPriced: (model) => isPriced(config.providers, model),
@@ -350,6 +380,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         },
         gatewayToken: (run) => gatewayToken(secret, run),
         egressNetworks: config.egressNetworks,
+        publicUrl: config.publicUrl,
         agentStartMs: config.agentStartMs,
         now: Date.now,
         log,
@@ -357,6 +388,10 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         leaving: leaving.signal,
       };
       workspaces = { runnerId, openShell: (run, wish) => openShell(context, run, wish), ...workspaceReader(home) };
+      void watchOutbox(
+        { db, wakes, performer: runnerId, performers, pollMs: config.timings.pollMs, now: Date.now, chance: Math.random, log },
+        leaving.signal,
+      );
       return startRunner(context, runnerIdentity);
     }
   } catch (error) {

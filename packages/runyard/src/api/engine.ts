@@ -2,6 +2,7 @@ import type {
   AnswerPermissionRequest,
   changeAgentSchema,
   changeOrganizationSchema,
+  changePullRequestSchema,
   changeRepositorySchema,
   confirmPlanSchema,
   continueRunSchema,
@@ -25,6 +26,7 @@ import type {
   openShellSchema,
   Organization,
   PlanList,
+  PullRequest,
   RateLimit,
   ReadinessCheck,
   rejectPlanSchema,
@@ -118,6 +120,8 @@ export interface ApiEngine {
   /** Lets a run begin that waits because of what it may cost. */
   approveRun(principal: Principal, id: string): Promise<Run>;
   rejectRun(principal: Principal, id: string, input: z.output<typeof rejectRunSchema>): Promise<Run>;
+  /** How the run's pull request is at GitHub, once it is as the change says. */
+  changePullRequest(principal: Principal, id: string, change: z.output<typeof changePullRequestSchema>): Promise<PullRequest>;
   /** Runs again what a run did, on its recording. */
   replayRun(principal: Principal, id: string): Promise<Run>;
   exchanges(principal: Principal, id: string): Promise<ExchangeList>;

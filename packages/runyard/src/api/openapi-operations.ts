@@ -4,6 +4,7 @@ import {
   type ApiErrorCode,
   changeAgentSchema,
   changeOrganizationSchema,
+  changePullRequestSchema,
   changeRepositorySchema,
   confirmPlanSchema,
   continueRunSchema,
@@ -37,6 +38,7 @@ import {
   openShellSchema,
   organizationSchema,
   planListSchema,
+  pullRequestSchema,
   problemSchema,
   readinessSchema,
   rejectPlanSchema,
@@ -179,6 +181,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     },
     errors: [
       "repository_not_usable",
+      "publish_not_possible",
       "unknown_agent",
       "unknown_secret",
       "sandbox_not_available",
@@ -322,6 +325,16 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 200,
     answers: { "application/x-tar": "bytes" },
     errors: ["file_not_found", "file_too_large", "file_not_readable", "workspace_not_kept", "workspace_not_here"],
+  },
+  changePullRequest: {
+    tag: "Runs",
+    description:
+      "Of several pull requests the newest. What is so already is left alone. Without a body it is only looked at; either way the run shows it from then on as it was found.",
+    body: changePullRequestSchema,
+    bodyOptional: true,
+    status: 200,
+    answers: json(pullRequestSchema),
+    errors: ["pull_request_not_found", "pull_request_refused", "unavailable"],
   },
   runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
   confirmPlan: {

@@ -57,6 +57,8 @@ import type { Principal } from "./identity.ts";
 import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
+import { resolvePublish } from "./publishing.ts";
+import { createPullRequests, type PullRequestEditor } from "./pull-requests.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRecordings, type RecordingReader } from "./recordings.ts";
@@ -89,6 +91,9 @@ export interface EngineOptions {
   readonly inspectRepository: (url: string, branch: string | undefined, orgId: string) => Promise<InspectedRepository>;
   /** Of repositories on other machines: hosts at whatever address, and by http. */
   readonly repositoryHosts: AllowedHosts;
+  /** Those of them that are GitHub servers, beside GitHub's own. */
+  readonly githubHosts: AllowedHosts;
+  readonly editPullRequest: PullRequestEditor;
   /** Those of the paths that the commit does not have. */
   readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;
@@ -226,6 +231,14 @@ export function createEngine(options: EngineOptions) {
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
+    const { publish, pullRequest } = input;
+    const publishing = await resolvePublish(options, {
+      orgId: principal.orgId,
+      repositoryUrl: repository.root,
+      granted,
+      publish,
+      pullRequest,
+    });
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const names = given.secrets ?? [];
     const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
@@ -258,6 +271,7 @@ export function createEngine(options: EngineOptions) {
       ...(asked.budget !== null && { budget: asked.budget }),
       ...given,
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
+      ...publishing,
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     if (!callsOwn && agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
@@ -331,6 +345,7 @@ export function createEngine(options: EngineOptions) {
     ...createResults(options.changes, load),
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
+    ...createPullRequests(options, load),
     ...createApprovals(options, load),
     ...createUsage(db, load),
     ...createMetrics(db, load),

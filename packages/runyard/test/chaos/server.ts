@@ -120,6 +120,8 @@ const server = await startServer({
   timings: { leaseMs: 15_000, pollMs: 1_000 },
   egressNetworks: [],
   repositoryHosts: [],
+  githubHosts: [],
+  publicUrl: null,
   agentStartMs: 300_000,
   memoryBudgetBytes: 64 * 1024 ** 3,
   extraCertificates: null,

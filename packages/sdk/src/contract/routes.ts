@@ -158,6 +158,12 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run used of its machine over time: processors, memory, processes, disk",
   },
+  changePullRequest: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/pull-request",
+    policy: { scope: "agent:write" },
+    summary: "Look at a run's pull request, close or reopen it, make it a draft or ready",
+  },
   runPlan: {
     method: "GET",
     path: "/v1/agent-runs/{id}/plan",

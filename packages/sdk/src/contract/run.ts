@@ -12,6 +12,7 @@ import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
+import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
@@ -117,6 +118,13 @@ export const createRunSchema = z
     verifyRetries: verifyRetriesSchema.optional(),
     /** What its model calls may use at most, in all of its turns together. */
     budget: budgetSchema.optional(),
+    /**
+     * What becomes of its result. Default: a pull request, where the repository is at a GitHub server for which there is a token and
+     * the run is granted `pull_request:create`; else a branch.
+     */
+    publish: publishModeSchema.optional(),
+    /** Of its pull request. */
+    pullRequest: pullRequestSettingsSchema.optional(),
     /** The same as the header `Idempotency-Key`. */
     idempotencyKey: idempotencyKeySchema.optional(),
   })
@@ -210,6 +218,10 @@ export const runResultSchema = z.object({
   filesChanged: z.number().int(),
   insertions: z.number().int(),
   deletions: z.number().int(),
+  /** The pull request that goes with it, where there is one. */
+  pullRequestUrl: z.string().nullable().optional(),
+  /** Why there is none, where there should be one; the branch is there all the same. */
+  pullRequestProblem: pullRequestProblemSchema.nullable().optional(),
 });
 export type RunResult = z.infer<typeof runResultSchema>;
 
@@ -299,8 +311,17 @@ export const runSchema = z.object({
   planFirst: z.boolean(),
   /** The newest plan of this turn; null where there is none (yet). The texts: `GET /v1/agent-runs/{id}/plan`. */
   plan: planSummarySchema.nullable(),
+  /** `pr`: the result has a pull request, `pullRequestUrl`. */
   responseType: z.enum(["regular", "plan", "pr"]).nullable(),
   result: runResultSchema.nullable(),
+  /** What becomes of its result. */
+  publish: publishModeSchema,
+  /** How its pull request is made; null: it is to have none. */
+  pullRequest: pullRequestSettingsSchema.nullable(),
+  /** The newest of its pull requests; null: it has none. */
+  pullRequestUrl: z.string().nullable(),
+  /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */
+  githubPullRequests: z.array(pullRequestSchema),
   error: runErrorSchema.nullable(),
   usage: usageSchema,
   /** Null: it may use what it wants. */

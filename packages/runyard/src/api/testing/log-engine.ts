@@ -102,6 +102,9 @@ export function createLogEngine(): LogEngine {
     revisePlan: async (principal, id) => noPlan(find(principal, id).run),
     approveRun: async (principal, id) => noApproval(find(principal, id).run),
     rejectRun: async (principal, id) => noApproval(find(principal, id).run),
+    changePullRequest: async (principal, id) => {
+      throw new RunyardError("pull_request_not_found", `Run ${find(principal, id).run.id} has no pull request.`);
+    },
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
       const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
@@ -277,6 +280,10 @@ function blankRun(number: number): Run {
     sandbox: null,
     egressDenied: [],
     progress: { percentage: null, currentStep: "queued" },
+    publish: "branch",
+    pullRequest: null,
+    pullRequestUrl: null,
+    githubPullRequests: [],
     responseType: null,
     result: null,
     error: null,
