@@ -334,7 +334,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     bodyOptional: true,
     status: 200,
     answers: json(pullRequestSchema),
-    errors: ["pull_request_not_found", "pull_request_refused", "unavailable"],
+    errors: ["no_pull_request", "pull_request_refused", "unavailable"],
   },
   runPlan: { tag: "Plans", status: 200, answers: json(planListSchema) },
   confirmPlan: {

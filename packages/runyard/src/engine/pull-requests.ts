@@ -23,10 +23,7 @@ export function createPullRequests(options: EngineOptions, load: (orgId: string,
       const made = (await pullRequestsOf(db, orgId, runId)).at(-1);
       const place = run.spec.pullRequest?.place;
       if (made === undefined || place === undefined)
-        throw new RunyardError(
-          "pull_request_not_found",
-          `Run ${runId} has no pull request. \`publish\` and \`result\` of the run say why.`,
-        );
+        throw new RunyardError("no_pull_request", `Run ${runId} has no pull request. \`publish\` and \`result\` of the run say why.`);
       const isLook = change.state === undefined && change.draft === undefined;
       if (!isLook && publishOf(run) !== "pull_request")
         throw new RunyardError("pull_request_refused", "The run is not granted what its pull request takes: pull_request:create.");

@@ -103,7 +103,7 @@ export function createLogEngine(): LogEngine {
     approveRun: async (principal, id) => noApproval(find(principal, id).run),
     rejectRun: async (principal, id) => noApproval(find(principal, id).run),
     changePullRequest: async (principal, id) => {
-      throw new RunyardError("pull_request_not_found", `Run ${find(principal, id).run.id} has no pull request.`);
+      throw new RunyardError("no_pull_request", `Run ${find(principal, id).run.id} has no pull request.`);
     },
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
