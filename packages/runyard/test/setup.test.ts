@@ -81,12 +81,15 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "set-up" : `set-up 
     expect(gitIn(repository, "show", `runyard/${second.run.id}:seen.txt`)).toBe("one\none\nhome");
     expect(gitIn(repository, "show", `runyard/${second.run.id}:new.txt`)).toBe("new");
     expect(await snapshotsOf(repository)).toMatchObject([{ id: made?.id, hits: 1 }]);
-    // What a run does to its copy, it does to nobody else's.
-    writeFileSync(workspaceOf(second.run.id, "deps", "a"), "poisoned\n");
+    // What a run does to it, it does to nobody else's.
+    await line.serve([{ run: "echo poisoned > deps/a; rm deps/b; chmod 700 deps" }, { say: "Done." }]);
+    expect((await ended(repository, request)).run).toMatchObject({ status: "completed", setup: { snapshot: { hit: true } } });
+    expect(lstatSync(home("snapshots", made?.id ?? "", "workspace", "deps")).mode & 0o777).toBe(0o755);
+    expect(readFileSync(home("snapshots", made?.id ?? "", "workspace", "deps", "b"), "utf8")).toBe("one\n");
     expect(readFileSync(home("snapshots", made?.id ?? "", "workspace", "deps", "a"), "utf8")).toBe("one\n");
 
     const shown = await line.home.cli(["snapshots", "show", made?.id ?? ""]);
-    expect(shown.stdout).toMatch(/deps-v1[\s\S]*mkdir deps[\s\S]*1 hit/);
+    expect(shown.stdout).toMatch(/deps-v1[\s\S]*mkdir deps[\s\S]*2 hits/);
     expect((await line.home.cli(["show", second.run.id])).stdout).toMatch(/setup +mkdir deps.*deps-v1/);
     expect((await line.home.cli(["events", second.run.id])).stdout).toMatch(/set-up +from snap_/);
 

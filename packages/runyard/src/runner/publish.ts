@@ -6,6 +6,7 @@ import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attemp
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { writtenIn } from "./overlay-workspace.ts";
 import { concludeReplay } from "./replay.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
@@ -54,7 +55,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
       runId: row.id,
       redactor: handle.secrets.redactor,
     }).catch((error: unknown) => {
-      throw error instanceof SecretsInResultError ? notPublished(error, attemptDirs(ctx.home, row).workspace) : error;
+      throw error instanceof SecretsInResultError ? notPublished(error, writtenIn(attemptDirs(ctx.home, row))) : error;
     });
     const events: NewEvent[] = imported.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     const made = { head: imported.head };

@@ -51,7 +51,7 @@ function openHome() {
       put(path.join(gatewayDir, "runs", id, "exchanges.ndjson"));
     },
     async look(retention: Partial<Retention>): Promise<{ workspaces: string[]; recordings: string[]; journals: string[] }> {
-      const home = { runsDir, snapshotsDir: path.join(root, "snapshots") };
+      const home = { runsDir, basesDir: path.join(root, "bases"), snapshotsDir: path.join(root, "snapshots") };
       const options = { home, runnerId: "r", recordings, now: Date.now, log: () => undefined };
       await removeOld({ db: test_.db, retention: { ...NOTHING, ...retention }, ...options }, new AbortController().signal);
       const all = readdirSync(path.join(gatewayDir, "runs"));
