@@ -134,8 +134,8 @@ export function seenFromOutside(holder: Pick<ShimPid, "pid">, overlay: Pick<Over
 export async function whileShown<T>(means: OverlayMeans, overlay: Overlay, use: (place: string) => Promise<T>): Promise<T> {
   const { root, dir, target, lowers } = overlay;
   const options = optionsOf(means, { lowers: [`${dir}/${UPPER}`, ...lowers] });
-  const [program = "", ...words] = [...ownMounts(means), "/bin/sh", "-c", SHOW, "runyard-show", root, options, target];
-  const child = spawn(program, words, { env: { PATH: PATH_OF_PROGRAMS }, stdio: ["pipe", "pipe", "pipe"] });
+  const words = [...ownMounts(means), "/bin/sh", "-c", SHOW, "runyard-show", root, options, target];
+  const child = spawn(means.env, words, { env: { PATH: PATH_OF_PROGRAMS }, stdio: ["pipe", "pipe", "pipe"] });
   child.stdin.on("error", () => undefined);
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-500)));
