@@ -43,7 +43,12 @@ export async function checkOut(
     return begun.checkout;
   }
   const { base } = begun;
-  makeOverlay(attemptDirs(ctx.home, handle.row), means, { lowers: [base.tree], homeFrom: null, files: branchFiles(into) });
+  const dirs = attemptDirs(ctx.home, handle.row);
+  makeOverlay(dirs, means, { lowers: [base.tree], homeFrom: null, files: branchFiles(into) });
+  if (!isThere(ctx, base.tree)) {
+    await dropOverlay(dirs);
+    return checkOut(ctx, handle, { ...into, means });
+  }
   return { granted: await grantedInSandbox(ctx, handle.row), stdout: base.said, stderr: "" };
 }
 
@@ -70,10 +75,9 @@ export async function checkOutUpon(
   const homeFrom = withHome ? `${place}/home` : null;
   const dirs = attemptDirs(ctx.home, handle.row);
   makeOverlay(dirs, means, { lowers: [base.tree, `${place}/workspace`], homeFrom, files: branchFiles(into) });
-  // Whoever removes it looks for workspaces upon it once it was moved away.
-  if (!existsSync(path.join(ctx.home.root, place))) {
+  if (!isThere(ctx, base.tree) || !isThere(ctx, place)) {
     await dropOverlay(dirs);
-    return null;
+    return isThere(ctx, place) ? checkOutUpon(ctx, handle, { ...into, means, snapshot }) : null;
   }
   if (isKnownToFit(ctx.home, base, id)) return { granted: await grantedInSandbox(ctx, handle.row), stdout: base.said, stderr: "" };
   const step: SandboxStep & { readonly name: "fit" } = {
@@ -87,6 +91,11 @@ export async function checkOutUpon(
   if (result.code !== 0) throw notMade(ctx, handle, result);
   if (readSettled(result.stdout).removed.length === 0) noteFit(ctx.home, base, id);
   return { granted: prepared.granted, stdout: base.said, stderr: "" };
+}
+
+/** Whether a layer is in its place once it was written down: whoever removes it moves it away first, and then looks who lies upon it. */
+function isThere(ctx: RunnerContext, place: string): boolean {
+  return existsSync(path.join(ctx.home.root, place));
 }
 
 type Begun = { readonly base: BaseCheckout; readonly checkout: null } | { readonly base: null; readonly checkout: MadeWorkspace };
@@ -106,9 +115,9 @@ async function baseFor(
   const found = isBegun || wanted === "never" ? null : findBase(ctx.home, into);
   if (found !== null) return { base: found, checkout: null };
   const checkout = await makeCheckout(ctx, handle, into);
-  const isThere = existsSync(path.join(dirs.workspace, ".git"));
-  if (isThere && (wanted === "never" || (wanted === "large" && !isLarge(dirs.workspace)))) return { base: null, checkout };
-  if (isThere) becomeBase(ctx.home, dirs.workspace, { ...into, said: checkout.stdout });
+  const hasCheckout = existsSync(path.join(dirs.workspace, ".git"));
+  if (hasCheckout && (wanted === "never" || (wanted === "large" && !isLarge(dirs.workspace)))) return { base: null, checkout };
+  if (hasCheckout) becomeBase(ctx.home, dirs.workspace, { ...into, said: checkout.stdout });
   const base = findBase(ctx.home, into);
   if (base !== null) return { base, checkout: null };
   throw new RunFailure({

@@ -50,7 +50,8 @@ export async function removeLower(
   const place = path.join(dir, id);
   const aside = path.join(dir, `${ASIDE}${id}`);
   if (existsSync(place)) renameSync(place, aside);
-  if (existsSync(aside) && isUsed(home, `${path.basename(dir)}/${id}/`)) {
+  const prefix = `${path.basename(dir)}/${id}/`;
+  if (existsSync(aside) && lowersInUse(home).some((lower) => lower.startsWith(prefix))) {
     renameSync(aside, place);
     return false;
   }
@@ -66,13 +67,11 @@ export function removeSnapshotDir(home: Pick<Home, "runsDir" | "snapshotsDir">, 
   return removeLower(home, { dir: home.snapshotsDir, id });
 }
 
-/** Whether a workspace below a home lies upon something whose name begins so. */
-function isUsed(home: Pick<Home, "runsDir">, prefix: string): boolean {
+/** All folders below a home that workspaces lie upon, by their paths below it. */
+export function lowersInUse(home: Pick<Home, "runsDir">): readonly string[] {
   const attempts = below(home.runsDir).flatMap(below);
   // One that is being made counts too.
-  return attempts.some((attempt) =>
-    ["overlay", "overlay.draft"].some((name) => lowersOf(path.join(attempt, name)).some((lower) => lower.startsWith(prefix))),
-  );
+  return attempts.flatMap((attempt) => ["overlay", "overlay.draft"].flatMap((name) => lowersOf(path.join(attempt, name))));
 }
 
 function below(dir: string): string[] {

@@ -12,6 +12,7 @@ import type { Database } from "../store/database.ts";
 import { type EndedRun, endedRuns, whileEnded } from "../store/ended-runs.ts";
 import { stepsOf } from "./directories.ts";
 import { removeUnused, sweepBases } from "./base-checkout.ts";
+import { lowersInUse } from "./layers.ts";
 import { leaveOverlay } from "./overlay-workspace.ts";
 import { expireSnapshot, type SnapshotRetention, sweepSnapshots } from "./snapshot-retention.ts";
 
@@ -61,10 +62,15 @@ export async function removeOld(options: RetentionOptions, leaving: AbortSignal)
     const bytes = retention.diskBytes === null ? null : (await diskUsage({ paths, signal: leaving })).bytes;
     kept.push({ id, kind, endedMs: Date.parse(run.finished_at), bytes });
   }
+  const used = lowersInUse(home);
+  /** What workspaces lie upon goes behind them, however old it is. */
+  const lastUse = (dir: string, id: string, ms: number): number =>
+    used.some((lower) => lower.startsWith(`${path.basename(dir)}/${id}/`)) ? now() : ms;
   const snapshots = await sweepSnapshots(options);
-  for (const { id, bytes, last_used_at: used } of snapshots) kept.push({ id, kind: "snapshot", endedMs: Date.parse(used), bytes });
+  for (const { id, bytes, last_used_at: at } of snapshots)
+    kept.push({ id, kind: "snapshot", endedMs: lastUse(home.snapshotsDir, id, Date.parse(at)), bytes });
   for (const { id, usedMs, bytes } of await sweepBases(home, { signal: leaving, measures: retention.diskBytes !== null }))
-    kept.push({ id, kind: "base", endedMs: usedMs, bytes });
+    kept.push({ id, kind: "base", endedMs: lastUse(home.basesDir, id, usedMs), bytes });
   for (const { id, kind } of whatToRemove(kept, retention, now())) {
     if (kind === "base") await removeUnused(home, id);
     const snapshot = kind === "snapshot" ? snapshots.find((one) => one.id === id) : undefined;

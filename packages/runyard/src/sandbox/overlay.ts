@@ -37,6 +37,7 @@ const UPPER = "upper";
 /** Who holds an overlay: pid, start time and boot, as a shim's `pid`. Left behind by one that is dead. */
 const HOLDER = "holder";
 const PROBE_TIMEOUT_MS = 10_000;
+const PROBE_AGAIN_MS = 60_000;
 const PATH_OF_PROGRAMS = SYSTEM_PATH.join(":");
 
 /**
@@ -152,13 +153,15 @@ export async function whileShown<T>(means: OverlayMeans, overlay: Overlay, use: 
   }
 }
 
-const found = new Map<string, Promise<OverlaySupport>>();
+const found = new Map<string, { readonly support: Promise<OverlaySupport>; readonly atMs: number }>();
 
-/** Whether overlays can be had below a directory: one is really mounted there, entered and written, once. */
-export function overlaySupport(root: string): Promise<OverlaySupport> {
-  const known = found.get(root) ?? probe(root).catch((error: unknown) => refused((error as Error).message));
-  found.set(root, known);
-  return known;
+/** Whether overlays can be had below a directory: one is really mounted there, entered and written, once. Where that fails it is tried again after a while. */
+export async function overlaySupport(root: string): Promise<OverlaySupport> {
+  const known = found.get(root);
+  if (known !== undefined && ((await known.support).available || performance.now() - known.atMs < PROBE_AGAIN_MS)) return known.support;
+  const support = probe(root).catch((error: unknown) => refused((error as Error).message));
+  found.set(root, { support, atMs: performance.now() });
+  return support;
 }
 
 function refused(reason: string): OverlaySupport {
