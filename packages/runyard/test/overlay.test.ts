@@ -148,7 +148,7 @@ describe.skipIf(unavailable !== null)(title, () => {
 
   /** A process of an agent's sandbox. */
   function agentIn(id: string): number {
-    const [pid] = processesWith(`${WAIT.slice(0, 20)}`).filter((each) => !readProc(each, "cmdline").includes(id));
+    const pid = processesWith(WAIT).find((each) => !readProc(each, "cmdline").includes(id));
     if (pid === undefined) throw new Error("no agent lives");
     return pid;
   }

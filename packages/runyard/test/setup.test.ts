@@ -98,7 +98,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "set-up" : `set-up 
 
     // Another key, or other commands, are another snapshot.
     expect(typesIn((await ended(repository, { setup: { ...setup, cacheKey: "deps-v2" } })).log)).toContain("snapshot.kept");
-    const [other] = (await snapshotsOf(repository)).filter(({ cacheKey }) => cacheKey === "deps-v2");
+    const other = (await snapshotsOf(repository)).find(({ cacheKey }) => cacheKey === "deps-v2");
     for (const each of [made, other]) expect((await line.home.cli(["snapshots", "rm", each?.id ?? ""])).code).toBe(0);
     expect(await snapshotsOf(repository)).toEqual([]);
     await expect.poll(() => existsSync(home("snapshots", other?.id ?? "")), { timeout: 10_000 }).toBe(false);

@@ -28,7 +28,8 @@ type Trial = Pick<Attempt, "script" | "words" | "changes">;
 
 const overlays = await overlaySupport(realpathSync(tmpdir()));
 const drivers = await Promise.all(
-  ISOLATING.map((name) => sandboxDriver(name)).map(async (driver) => {
+  ISOLATING.map(async (each) => {
+    const driver = sandboxDriver(each);
     const { reason } = await driver.probe();
     const upon = {
       name: `${driver.name}, upon an overlay`,
