@@ -1,6 +1,6 @@
 // A workspace that lies upon a checkout or a snapshot that is there: on the whole line, in every turn, and with whoever serves or
 // holds it killed in the middle.
-import { existsSync, mkdirSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -125,6 +125,55 @@ describe.skipIf(unavailable !== null)(title, () => {
       await expect.poll(holders, { timeout: 20_000 }).toBe(0);
       const log = await readLog(line.client, id);
       expect(log.map((event) => event.seq)).toEqual(log.map((_, at) => at + 1));
+    },
+    60_000,
+  );
+
+  test("where there are none: checkouts and copies as before, and a workspace that is one says why nobody gets in", async () => {
+    await line.serve([{ say: "Done." }]);
+    const repository = largeRepository();
+    const setup = { commands: ["mkdir deps && echo one > deps/a"], cacheKey: "none" };
+    const before = await ended(repository, { setup });
+    // One file system is what they need, and nobody knows where a link leads.
+    renameSync(home("bases"), home("elsewhere"));
+    symlinkSync(home("elsewhere"), home("bases"));
+    try {
+      expect((await ended(repository)).run).toMatchObject({ status: "completed", sandbox: { workspace: "checkout" } });
+      expect((await ended(repository, { setup })).run).toMatchObject({
+        sandbox: { workspace: "copy" },
+        setup: { snapshot: { hit: true } },
+      });
+      await line.client.runs.continue(before.run.id, "Go on");
+      const error = {
+        type: "sandbox-unavailable",
+        message: expect.stringMatching(/overlay that cannot be mounted.*leads to another place/) as string,
+      };
+      expect(await line.client.runs.waitForEnd(before.run.id)).toMatchObject({ status: "failed", error });
+    } finally {
+      rmSync(home("bases"));
+      renameSync(home("elsewhere"), home("bases"));
+    }
+    await line.client.runs.continue(before.run.id, "Go on");
+    expect(await line.client.runs.waitForEnd(before.run.id)).toMatchObject({ status: "completed", sandbox: { workspace: "overlay" } });
+  }, 60_000);
+
+  test.skipIf(!isFull)(
+    "a folder that belongs to another repository by the next attempt: it lies upon that one's checkout",
+    async () => {
+      await line.serve([{ say: "Done." }]);
+      const [one, two] = [largeRepository(), path.join(line.home.root, "other")];
+      gitIn(one, "clone", "--quiet", one, two);
+      const folder = path.join(line.home.root, "folder");
+      mkdirSync(folder);
+      const pointTo = (repository: string): void => writeFileSync(path.join(folder, ".git"), `gitdir: ${repository}/.git\n`);
+      pointTo(one);
+      await ended(folder);
+      const id = await create(folder, { setup: { commands: ["false"] }, settings: { maxRetries: 1, retryableErrors: ["setup-failed"] } });
+      for await (const event of line.client.runs.events(id)) if (event.type === "setup.finished") break;
+      pointTo(two);
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ attempt: 2, error: { type: "setup-failed" } });
+      const layersOf = (attempt: string): string => readFileSync(home("runs", id, attempt, "overlay", "layers.json"), "utf8");
+      expect(layersOf("2")).not.toBe(layersOf("1"));
     },
     60_000,
   );

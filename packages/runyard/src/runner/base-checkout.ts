@@ -17,7 +17,7 @@ import path from "node:path";
 import type { Home } from "../home.ts";
 import { diskUsage } from "../sandbox/disk-usage.ts";
 import { removeLower } from "./layers.ts";
-import { ASIDE } from "./snapshot-disk.ts";
+import { ASIDE, removeSlowly } from "./snapshot-disk.ts";
 
 type Place = Pick<Home, "basesDir" | "runsDir">;
 
@@ -82,7 +82,7 @@ function indexedFiles(index: string): number {
  * Makes a fresh checkout, in which nobody has worked, the base of its commit, by a rename, and leaves an empty folder in its place. Where there
  * is one already, the checkout is removed. Whose branch it was made on is forgotten.
  */
-export function becomeBase(home: Place, workspace: string, { said, ...of }: BaseOf & { readonly said: string }): void {
+export async function becomeBase(home: Place, workspace: string, { said, ...of }: BaseOf & { readonly said: string }): Promise<void> {
   const dir = path.join(home.basesDir, baseId(of));
   const git = path.join(workspace, ".git");
   for (const name of ["logs", "refs/heads/runyard"]) rmSync(path.join(git, name), { recursive: true, force: true });
@@ -93,7 +93,7 @@ export function becomeBase(home: Place, workspace: string, { said, ...of }: Base
     renameSync(workspace, path.join(dir, "tree"));
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    rmSync(workspace, { recursive: true, force: true });
+    await removeSlowly(workspace);
   }
   mkdirSync(workspace, { mode: 0o700 });
 }

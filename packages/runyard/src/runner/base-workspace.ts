@@ -18,6 +18,8 @@ const PREPARE_TIMEOUT_MS = 600_000;
 /** What a new workspace is made of. */
 export interface NewWorkspace {
   readonly cachePath: string;
+  /** Resolves once the cache has the commit: what reads the cache waits for it. */
+  readonly cached: Promise<unknown>;
   readonly commit: string;
   readonly branch: string;
   readonly end: AbortSignal;
@@ -80,6 +82,7 @@ export async function checkOutUpon(
     return isThere(ctx, place) ? checkOutUpon(ctx, handle, { ...into, means, snapshot }) : null;
   }
   if (isKnownToFit(ctx.home, base, id)) return { granted: await grantedInSandbox(ctx, handle.row), stdout: base.said, stderr: "" };
+  await into.cached;
   const step: SandboxStep & { readonly name: "fit" } = {
     name: "fit",
     argv: fitArgv(pathsInside(ctx, handle.row).workspace),
@@ -117,7 +120,7 @@ async function baseFor(
   const checkout = await makeCheckout(ctx, handle, into);
   const hasCheckout = existsSync(path.join(dirs.workspace, ".git"));
   if (hasCheckout && (wanted === "never" || (wanted === "large" && !isLarge(dirs.workspace)))) return { base: null, checkout };
-  if (hasCheckout) becomeBase(ctx.home, dirs.workspace, { ...into, said: checkout.stdout });
+  if (hasCheckout) await becomeBase(ctx.home, dirs.workspace, { ...into, said: checkout.stdout });
   const base = findBase(ctx.home, into);
   if (base !== null) return { base, checkout: null };
   throw new RunFailure({
@@ -129,8 +132,9 @@ async function baseFor(
 async function makeCheckout(
   ctx: RunnerContext,
   handle: RunHandle,
-  { cachePath, commit, branch, end }: NewWorkspace,
+  { cachePath, cached, commit, branch, end }: NewWorkspace,
 ): Promise<MadeWorkspace> {
+  await cached;
   const { workspace } = pathsInside(ctx, handle.row);
   const step: SandboxStep & { readonly name: "prepare" } = {
     name: "prepare",

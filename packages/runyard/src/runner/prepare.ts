@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
-import { findAndCache, keepResult } from "../git/cache.ts";
+import { findAndCache, keepResult, seenCachePath } from "../git/cache.ts";
 import { harmless } from "../git/commit-result.ts";
 import { readLeftOut } from "../git/left-out.ts";
 import { goOnWorkspaceArgv } from "../git/workspace.ts";
@@ -8,13 +8,14 @@ import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, type GivenAnswer, turnHead } from "./attempt-state.ts";
+import { findBase } from "./base-checkout.ts";
 import type { RunnerContext } from "./context.ts";
 import { type MadeWorkspace, type NewWorkspace, checkOut, runPrepare } from "./base-workspace.ts";
 import { type AttemptDirs, attemptDirs, resultBranch } from "./directories.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { egressOf } from "./header-secrets.ts";
 import { loginOf } from "./own-login.ts";
-import { isOverlay, overlayMeans, stackOverlay } from "./overlay-workspace.ts";
+import { dropOverlay, isOverlay, overlayMeans, stackOverlay } from "./overlay-workspace.ts";
 import { restoreSnapshot } from "./restore-snapshot.ts";
 import type { RunHandle } from "./run-handle.ts";
 import { type SandboxStep, sandboxReport } from "./sandbox-step.ts";
@@ -34,15 +35,14 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
+  const isNew = !isTaken && copyOf === null;
   const update = { cacheDir: ctx.home.cacheDir, runId: row.id, signal: end };
-  const { repository, cachePath } = await findAndCache(ctx.git, {
-    ...update,
-    repositoryUrl: row.repository_url,
-    commit: row.base_commit,
-  });
-  const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: isTaken || copyOf !== null });
-  const into: NewWorkspace = { cachePath, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
-  const made = isTaken || copyOf !== null ? await goOn(ctx, handle, { ...into, copyOf, head }) : await begin(ctx, handle, into);
+  const caching = findAndCache(ctx.git, { ...update, repositoryUrl: row.repository_url, commit: row.base_commit });
+  const early = isNew ? await beginEarly(ctx, handle, { branch: resultBranch(row.id), end, caching }) : null;
+  const { repository, cachePath } = await caching;
+  const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: !isNew });
+  const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
+  const made = early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head }));
   const report = { granted: made.granted, egress: egressOf(row, handle.secrets), way: isOverlay(dirs) ? "overlay" : made.way } as const;
   const sandbox = await sandboxReport(ctx, row, report);
   const answers = await answersFor(ctx, row);
@@ -58,6 +58,39 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
 /** How a workspace was made; null: it lives on from the turn before. */
 type Prepared = MadeWorkspace & { readonly way: "copy" | "checkout" | null };
 
+/**
+ * Makes a run's first workspace while its cache is updated, where the repository was seen before and a checkout of the commit is there to lie upon. Null:
+ * that cannot be, or it turned out to be another repository.
+ */
+async function beginEarly(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  { branch, end, caching }: { readonly branch: string; readonly end: AbortSignal; readonly caching: ReturnType<typeof findAndCache> },
+): Promise<Prepared | null> {
+  caching.catch(() => undefined); // whoever waits for it hears of it
+  const { row } = handle;
+  const commit = row.base_commit;
+  const cachePath = turnHead(row) === null ? seenCachePath(ctx.home.cacheDir, row.repository_url) : null;
+  if (cachePath === null || findBase(ctx.home, { cachePath, commit }) === null) return null;
+  const cached = caching.then((found) => {
+    if (found.cachePath !== cachePath) throw new OtherRepositoryError("The repository is another one now");
+  });
+  cached.catch(() => undefined);
+  try {
+    const made = await begin(ctx, handle, { cachePath, cached, commit, branch, end });
+    await cached;
+    return made;
+  } catch (error) {
+    if (!(error instanceof OtherRepositoryError)) throw error;
+    await dropOverlay(attemptDirs(ctx.home, row));
+    return null;
+  }
+}
+
+class OtherRepositoryError extends Error {
+  override readonly name = "OtherRepositoryError";
+}
+
 /** Makes a new workspace, and sets it up where it is to be and no snapshot has that already. */
 async function begin(ctx: RunnerContext, handle: RunHandle, into: NewWorkspace): Promise<Prepared> {
   const isSetUp = handle.row.spec.setup !== undefined;
@@ -65,7 +98,10 @@ async function begin(ctx: RunnerContext, handle: RunHandle, into: NewWorkspace):
   const restored = isSetUp ? await restoreSnapshot(ctx, handle, { ...into, means }) : null;
   if (restored !== null) return { ...restored, way: "copy" };
   const made = await checkOut(ctx, handle, { ...into, means });
-  if (isSetUp) await runSetup(ctx, handle, into);
+  if (isSetUp) {
+    await into.cached;
+    await runSetup(ctx, handle, into);
+  }
   return { ...made, way: "checkout" };
 }
 

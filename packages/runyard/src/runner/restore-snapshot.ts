@@ -104,6 +104,7 @@ interface Use extends NewWorkspace {
 
 /** A plain sentence: why it cannot be used. */
 async function copy(ctx: RunnerContext, { row }: RunHandle, { setup, id, end, ...into }: Use): Promise<MadeWorkspace | string> {
+  await into.cached;
   const snapshot = snapshotDir(ctx.home, id);
   const { workspace, home } = pathsInside(ctx, row);
   const step: SandboxStep & { readonly name: "restore" } = {
