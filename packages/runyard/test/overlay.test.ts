@@ -68,49 +68,53 @@ describe.skipIf(unavailable !== null)(title, () => {
     await expect.poll(holders, { timeout: 20_000 }).toBe(0);
   }, 60_000);
 
-  test("upon a snapshot: what set-up made and the commit's files are one, in every turn, for people too, and for a plan", async () => {
-    await line.serve([{ run: "cat deps/a ~/tool > seen.txt; echo mine > deps/a; echo left > deps/left" }, { say: "Done." }]);
-    const repository = makeRepository(line.home.root, { "README.md": "# x\n", ".gitignore": "deps/\nfixed/\n" }, "set-up");
-    const setup = { commands: ["mkdir deps fixed && echo one > deps/a; echo old > fixed/file; echo home > ~/tool"], cacheKey: "k" };
-    expect((await ended(repository, { setup })).run).toMatchObject({
-      sandbox: { workspace: "checkout" },
-      setup: { snapshot: { hit: false } },
-    });
-    // From now on one of its folders is not ignored.
-    writeFileSync(path.join(repository, ".gitignore"), "deps/\n");
-    mkdirSync(path.join(repository, "fixed"));
-    writeFileSync(path.join(repository, "fixed", "other"), "tracked\n");
-    gitIn(repository, "add", "-A");
-    gitIn(repository, "commit", "-m", "track");
-    const { run } = await ended(repository, { setup });
-    expect(run).toMatchObject({ status: "completed", sandbox: { workspace: "overlay" }, setup: { snapshot: { hit: true } } });
-    expect(gitIn(repository, "show", `runyard/${run.id}:seen.txt`)).toBe("one\nhome");
-    expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`)).toBe(".gitignore\nREADME.md\nfixed/other\nseen.txt");
+  test.skipIf(!isFull)(
+    "upon a snapshot: what set-up made and the commit's files are one, in every turn, for people too, and for a plan",
+    async () => {
+      await line.serve([{ run: "cat deps/a ~/tool > seen.txt; echo mine > deps/a; echo left > deps/left" }, { say: "Done." }]);
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n", ".gitignore": "deps/\nfixed/\n" }, "set-up");
+      const setup = { commands: ["mkdir deps fixed && echo one > deps/a; echo old > fixed/file; echo home > ~/tool"], cacheKey: "k" };
+      expect((await ended(repository, { setup })).run).toMatchObject({
+        sandbox: { workspace: "checkout" },
+        setup: { snapshot: { hit: false } },
+      });
+      // From now on one of its folders is not ignored.
+      writeFileSync(path.join(repository, ".gitignore"), "deps/\n");
+      mkdirSync(path.join(repository, "fixed"));
+      writeFileSync(path.join(repository, "fixed", "other"), "tracked\n");
+      gitIn(repository, "add", "-A");
+      gitIn(repository, "commit", "-m", "track");
+      const { run } = await ended(repository, { setup });
+      expect(run).toMatchObject({ status: "completed", sandbox: { workspace: "overlay" }, setup: { snapshot: { hit: true } } });
+      expect(gitIn(repository, "show", `runyard/${run.id}:seen.txt`)).toBe("one\nhome");
+      expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`)).toBe(".gitignore\nREADME.md\nfixed/other\nseen.txt");
 
-    const { id } = run;
-    const listed = JSON.parse((await line.home.cli(["files", id, "-w", "deps", "--json"])).stdout) as WorkspaceList;
-    expect(listed.data.map((entry) => entry.path)).toEqual(["deps/a", "deps/left"]);
-    expect((await line.home.cli(["files", id, "-w", "deps/a"])).stdout).toBe("mine\n");
-    expect(await shell(id, "cat deps/a fixed/other; echo shell > deps/shell")).toBe("mine\ntracked\n");
-    await expect.poll(holders, { timeout: 20_000 }).toBe(0);
+      const { id } = run;
+      const listed = JSON.parse((await line.home.cli(["files", id, "-w", "deps", "--json"])).stdout) as WorkspaceList;
+      expect(listed.data.map((entry) => entry.path)).toEqual(["deps/a", "deps/left"]);
+      expect((await line.home.cli(["files", id, "-w", "deps/a"])).stdout).toBe("mine\n");
+      expect(await shell(id, "cat deps/a fixed/other; echo shell > deps/shell")).toBe("mine\ntracked\n");
+      await expect.poll(holders, { timeout: 20_000 }).toBe(0);
 
-    // The conversation goes on behind what was said in the first turn.
-    const before = [{ say: "One." }, { say: "Two." }];
-    const handIn = { calls: [{ name: "propose_plan", input: { plan: "# Plan" } }] };
-    await line.serve([...before, handIn, { say: "Handed in." }, { run: "cat deps/* > after.txt" }, { say: "Done." }]);
-    await line.client.runs.continue(id, "Plan it", { plan: true });
-    await expect.poll(async () => (await line.client.runs.get(id)).status, { timeout: 20_000 }).toBe("awaiting_plan");
-    expect((await line.client.runs.get(id)).sandbox).toMatchObject({ workspace: "overlay" });
-    // What lies in the plan's own workspace, upon that of the turn before.
-    expect(await shell(id, "cat deps/shell && echo no > deps/planned")).toBe("shell\n");
-    await line.client.runs.confirmPlan(id, { version: 1 });
-    const carried = await line.client.runs.waitForEnd(id);
-    expect(carried).toMatchObject({ status: "completed", turn: 2, sandbox: { workspace: "overlay" } });
-    expect(gitIn(repository, "show", `runyard/${id}:after.txt`)).toBe("mine\nleft\nshell");
-    await expect.poll(holders, { timeout: 20_000 }).toBe(0);
-  }, 90_000);
+      // The conversation goes on behind what was said in the first turn.
+      const before = [{ say: "One." }, { say: "Two." }];
+      const handIn = { calls: [{ name: "propose_plan", input: { plan: "# Plan" } }] };
+      await line.serve([...before, handIn, { say: "Handed in." }, { run: "cat deps/* > after.txt" }, { say: "Done." }]);
+      await line.client.runs.continue(id, "Plan it", { plan: true });
+      await expect.poll(async () => (await line.client.runs.get(id)).status, { timeout: 20_000 }).toBe("awaiting_plan");
+      expect((await line.client.runs.get(id)).sandbox).toMatchObject({ workspace: "overlay" });
+      // What lies in the plan's own workspace, upon that of the turn before.
+      expect(await shell(id, "cat deps/shell && echo no > deps/planned")).toBe("shell\n");
+      await line.client.runs.confirmPlan(id, { version: 1 });
+      const carried = await line.client.runs.waitForEnd(id);
+      expect(carried).toMatchObject({ status: "completed", turn: 2, sandbox: { workspace: "overlay" } });
+      expect(gitIn(repository, "show", `runyard/${id}:after.txt`)).toBe("mine\nleft\nshell");
+      await expect.poll(holders, { timeout: 20_000 }).toBe(0);
+    },
+    90_000,
+  );
 
-  test.each(["holder-1/spec.json", "holder-1/ready", "agent/out"])(
+  test.each(isFull ? ["holder-1/spec.json", "holder-1/ready", "agent/out"] : ["holder-1/ready"])(
     "a server that is killed once there is %s: the run goes on in the one workspace, and nothing holds it in the end",
     async (moment) => {
       await line.serve([{ run: `echo mine > mine; ${WAIT}; cp mine seen.txt` }, { say: "Done." }]);
@@ -129,33 +133,37 @@ describe.skipIf(unavailable !== null)(title, () => {
     60_000,
   );
 
-  test("where there are none: checkouts and copies as before, and a workspace that is one says why nobody gets in", async () => {
-    await line.serve([{ say: "Done." }]);
-    const repository = largeRepository();
-    const setup = { commands: ["mkdir deps && echo one > deps/a"], cacheKey: "none" };
-    const before = await ended(repository, { setup });
-    // One file system is what they need, and nobody knows where a link leads.
-    renameSync(home("bases"), home("elsewhere"));
-    symlinkSync(home("elsewhere"), home("bases"));
-    try {
-      expect((await ended(repository)).run).toMatchObject({ status: "completed", sandbox: { workspace: "checkout" } });
-      expect((await ended(repository, { setup })).run).toMatchObject({
-        sandbox: { workspace: "copy" },
-        setup: { snapshot: { hit: true } },
-      });
+  test.skipIf(!isFull)(
+    "where there are none: checkouts and copies as before, and a workspace that is one says why nobody gets in",
+    async () => {
+      await line.serve([{ say: "Done." }]);
+      const repository = largeRepository();
+      const setup = { commands: ["mkdir deps && echo one > deps/a"], cacheKey: "none" };
+      const before = await ended(repository, { setup });
+      // One file system is what they need, and nobody knows where a link leads.
+      renameSync(home("bases"), home("elsewhere"));
+      symlinkSync(home("elsewhere"), home("bases"));
+      try {
+        expect((await ended(repository)).run).toMatchObject({ status: "completed", sandbox: { workspace: "checkout" } });
+        expect((await ended(repository, { setup })).run).toMatchObject({
+          sandbox: { workspace: "copy" },
+          setup: { snapshot: { hit: true } },
+        });
+        await line.client.runs.continue(before.run.id, "Go on");
+        const error = {
+          type: "sandbox-unavailable",
+          message: expect.stringMatching(/overlay that cannot be mounted.*leads to another place/) as string,
+        };
+        expect(await line.client.runs.waitForEnd(before.run.id)).toMatchObject({ status: "failed", error });
+      } finally {
+        rmSync(home("bases"));
+        renameSync(home("elsewhere"), home("bases"));
+      }
       await line.client.runs.continue(before.run.id, "Go on");
-      const error = {
-        type: "sandbox-unavailable",
-        message: expect.stringMatching(/overlay that cannot be mounted.*leads to another place/) as string,
-      };
-      expect(await line.client.runs.waitForEnd(before.run.id)).toMatchObject({ status: "failed", error });
-    } finally {
-      rmSync(home("bases"));
-      renameSync(home("elsewhere"), home("bases"));
-    }
-    await line.client.runs.continue(before.run.id, "Go on");
-    expect(await line.client.runs.waitForEnd(before.run.id)).toMatchObject({ status: "completed", sandbox: { workspace: "overlay" } });
-  }, 60_000);
+      expect(await line.client.runs.waitForEnd(before.run.id)).toMatchObject({ status: "completed", sandbox: { workspace: "overlay" } });
+    },
+    60_000,
+  );
 
   test.skipIf(!isFull)(
     "a folder that belongs to another repository by the next attempt: it lies upon that one's checkout",
