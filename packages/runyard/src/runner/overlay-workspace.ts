@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { RunyardError } from "@runyard/sdk/contract";
 import type { Home } from "../home.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import {
@@ -20,10 +21,13 @@ import { readStepOutput } from "../sandbox/step.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, HOLDER, stepsOf } from "./directories.ts";
+import { diskFullError } from "./disk-full.ts";
 import { hasLayers, type Layers, readLayers, writeLayers } from "./layers.ts";
 import { RunFailure } from "./run-handle.ts";
 
 const START_TIMEOUT_MS = 10_000;
+/** Where a home is copied first, of any size. */
+const COPY_TIMEOUT_MS = 600_000;
 
 /** Whether an attempt's workspace is an overlay, so that its folder is empty for whoever looks at it from outside. */
 export function isOverlay(dirs: Pick<AttemptDirs, "overlay">): boolean {
@@ -143,7 +147,7 @@ async function startHolder(
   makeRunDirectory(dir, holderLaunch(means, overlay, copies), { step: path.basename(dir) });
   try {
     await ctx.spawner.start(dir);
-    await untilHeld(dir, overlay);
+    await untilHeld(dir, { overlay, attempt: dirs.root, timeoutMs: copies === null ? START_TIMEOUT_MS : COPY_TIMEOUT_MS });
   } catch (error) {
     await killRunDirectory(dir);
     if (!(error instanceof NotStartedError)) throw error;
@@ -158,7 +162,14 @@ function gone(lower: string): RunFailure {
   });
 }
 
-function untilHeld(dir: string, overlay: Overlay): Promise<void> {
+function untilHeld(
+  dir: string,
+  { overlay, attempt, timeoutMs }: { readonly overlay: Overlay; readonly attempt: string; readonly timeoutMs: number },
+): Promise<void> {
+  const notHeld = (said: string): RunFailure => {
+    const message = `The workspace could not be mounted: ${said.trim() || "nothing was said"}`;
+    return new RunFailure(diskFullError(said, attempt) ?? { type: "sandbox-unavailable", message });
+  };
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
       clearTimeout(timer);
@@ -169,16 +180,9 @@ function untilHeld(dir: string, overlay: Overlay): Promise<void> {
       if (existsSync(path.join(dir, "ready")) && livingHolder(overlay) !== null) settle(resolve);
       else if (readExitCode(dir) !== null || !isShimAlive(dir)) settle(() => reject(notHeld(readStepOutput(dir, 500).stderr)));
     };
-    const timer = setTimeout(() => settle(() => reject(notHeld("it takes too long"))), START_TIMEOUT_MS);
+    const timer = setTimeout(() => settle(() => reject(notHeld("it takes too long"))), timeoutMs);
     const watcher = watchRunDirectory(dir, look);
     look();
-  });
-}
-
-function notHeld(said: string): RunFailure {
-  return new RunFailure({
-    type: "sandbox-unavailable",
-    message: `The workspace could not be mounted: ${said.trim() || "nothing was said"}`,
   });
 }
 
@@ -215,7 +219,10 @@ export async function readingWorkspace<T>(home: Home, run: Pick<RunRow, "id" | "
   const holder = livingHolder(overlay);
   if (holder !== null) return use(seenFromOutside(holder, overlay));
   const support = await overlaysOf(home);
-  if (!support.available) throw new Error(`The workspace is an overlay that cannot be mounted here any more: ${support.reason}`);
+  if (!support.available) {
+    const message = `The workspace is an overlay that cannot be mounted here any more: ${support.reason}. \`runyard doctor\` says what it takes.`;
+    throw new RunyardError("sandbox_not_available", message);
+  }
   return whileShown(support.means, overlay, use);
 }
 

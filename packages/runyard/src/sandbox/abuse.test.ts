@@ -41,11 +41,11 @@ const drivers = await Promise.all(
   }),
 );
 
-describe.each(drivers.flat())("an agent in a sandbox of $name", { timeout: 120_000 }, ({ driver, reason, isOverlaid }) => {
+describe.each(drivers.flat())("an agent in a sandbox of $name", { timeout: 120_000 }, ({ driver: plainly, reason, isOverlaid }) => {
   beforeEach(({ skip }) => skip(reason !== null, reason ?? ""));
 
   let lab: Lab;
-  const isolating = isOverlaid ? overlaid(driver, () => lab) : driver;
+  const isolating = isOverlaid ? overlaid(plainly, () => lab) : plainly;
   /** Where what was written in a workspace lies. */
   const written = (workspace: string): string => (isOverlaid ? path.join(`${workspace}.overlay`, "upper") : workspace);
   let targets: Targets;
@@ -116,8 +116,8 @@ describe.each(drivers.flat())("an agent in a sandbox of $name", { timeout: 120_0
     expect(await waitForFile(path.join(dir, "out"))).toBe(`${token}\n`);
     expect(processesWith(token)).toEqual([]);
     const at = launch.argv.indexOf("--args");
-    const plainly = [...launch.argv.slice(0, at), ...launch.args, ...launch.argv.slice(at + 2)];
-    await lab.start({ ...launch, argv: plainly, args: [] }); // the control: the same as plain words
+    const words = [...launch.argv.slice(0, at), ...launch.args, ...launch.argv.slice(at + 2)];
+    await lab.start({ ...launch, argv: words, args: [] }); // the control: the same as plain words
     await waitFor(() => processesWith(token).length > 0);
   });
 
