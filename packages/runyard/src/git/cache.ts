@@ -118,6 +118,12 @@ async function bringBase(
   }
 }
 
+/** Where the cache of a repository lies that this process has seen before, if it is still the same one; null: it has not. */
+export function seenCachePath(cacheDir: string, repositoryUrl: string): string | null {
+  const seen = lastSeen(repositoryUrl);
+  return seen === undefined ? null : repositoryCachePath(cacheDir, seen);
+}
+
 /**
  * Finds a run's repository and updates its cache. Where this process has seen the repository before, as when the run was
  * created, both are one command of the host, which makes sure that it is still there. Throws as `findRepository` and

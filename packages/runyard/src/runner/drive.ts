@@ -17,6 +17,7 @@ import { watchForEnd } from "./end-watch.ts";
 import { openRunSecrets } from "./give-secrets.ts";
 import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
+import { leaveOverlay, writtenIn } from "./overlay-workspace.ts";
 import { forgetLogin } from "./own-login.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
@@ -71,6 +72,7 @@ export async function driveRun(context: RunnerContext, row: RunRow): Promise<voi
       }
       await ctx.gateway.closeRun(row.id).catch(() => undefined);
       forgetLogin(ctx, handle.row);
+      await letGoOfOverlay(ctx, handle.row);
       return;
     } catch (error) {
       if (error instanceof FencedError) await letGoOf(ctx, handle.row);
@@ -84,6 +86,13 @@ export async function driveRun(context: RunnerContext, row: RunRow): Promise<voi
       if (current?.attempt !== handle.row.attempt) decided = null;
     }
   }
+}
+
+/** What could not be ended now is by the next server, or by whoever looks through what ended runs left. */
+async function letGoOfOverlay(ctx: RunnerContext, row: RunRow): Promise<void> {
+  await leaveOverlay(attemptDirs(ctx.home, row).root).catch((error: unknown) =>
+    ctx.log("error", "What holds the workspace of a run could not be ended", { run: row.id, error: errorText(error) }),
+  );
 }
 
 /** Does phase after phase until the run has ended: null, or why it cannot go on. Throws where nothing may be decided. */
@@ -217,7 +226,7 @@ function factOf(error: unknown, dirs: AttemptDirs, phase: RunPhase): RunFact {
   if (error instanceof RunFailure) return { type: "broke", error: error.error };
   const why = internalError(error, dirs.root);
   // The work is done, only nobody has it yet.
-  const kept = phase === "publishing" ? ` What the agent left is in ${dirs.workspace}.` : "";
+  const kept = phase === "publishing" ? ` What the agent left is in ${writtenIn(dirs)}.` : "";
   return { type: "broke", error: { ...why, message: `${why.message}${kept}` } };
 }
 

@@ -15,6 +15,7 @@ import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { seeToPullRequest } from "./pull-request.ts";
+import { writtenIn } from "./overlay-workspace.ts";
 import { concludeReplay } from "./replay.ts";
 import { pushed, type Published } from "./pushed.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
@@ -80,7 +81,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
       runId: row.id,
       redactor: handle.secrets.redactor,
     }).catch((error: unknown) => {
-      throw error instanceof SecretsInResultError ? notPublished(error, attemptDirs(ctx.home, row).workspace) : error;
+      throw error instanceof SecretsInResultError ? notPublished(error, writtenIn(attemptDirs(ctx.home, row))) : error;
     });
     const taken = await withNeutralMessages(ctx, row, imported);
     const events: NewEvent[] = taken.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));

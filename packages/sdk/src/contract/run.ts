@@ -186,6 +186,11 @@ export const sandboxSchema = z.object({
   diskLimit: z.enum(["hard", "soft"]).optional(),
   /** Hosts and presets that programs in it may reach; not there: none, or without isolation all. */
   egress: z.array(z.string()).optional(),
+  /**
+   * What the workspace is: an `overlay` upon a checkout or a snapshot that is there, a `copy` of a snapshot or of the workspace of the turn before, or a
+   * `checkout` of its own. Not there: it lives on from the turn before, or an older server made it.
+   */
+  workspace: z.enum(["overlay", "copy", "checkout"]).optional(),
 });
 /** The sandbox that a run got, with the limits that were asked for and those that are enforced. */
 export type SandboxReport = z.infer<typeof sandboxSchema>;
