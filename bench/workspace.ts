@@ -36,6 +36,11 @@ async function measure(context: BenchContext, home: BenchHome): Promise<Row[]> {
       execFileSync("git", ["clone", "--quiet", `file://${large}`, clone]);
       return { ready: performance.now() - begunAt, setup: Number.NaN };
     },
+    // Without the checkout that runs before have left, it is made anew.
+    first: () => {
+      rmSync(home.home.basesDir, { recursive: true, force: true });
+      return prepared(server, large);
+    },
     warm: () => prepared(server, large),
     setup: () => prepared(server, large, setup),
     hit: () => prepared(server, large, keyed),
@@ -48,8 +53,9 @@ async function measure(context: BenchContext, home: BenchHome): Promise<Row[]> {
     return { bench: "workspace", item, candidate: ms(candidate), floor: ms(floor), ratio, target };
   };
   return [
-    row("claim to a workspace that is ready, of a warm cache; floor: git clone file://", of("warm"), of("clone"), 25),
-    row("the same of a snapshot; floor: with its set-up (npm ci)", of("hit"), of("setup"), null),
+    row("claim to a workspace that is ready, upon a checkout that is there; floor: git clone file://", of("warm"), of("clone"), 500),
+    row("the same with a checkout of its own, of a warm cache; floor: git clone file://", of("first"), of("clone"), 25),
+    row("the same upon a snapshot; floor: with its set-up (npm ci)", of("hit"), of("setup"), 100),
     { bench: "workspace", item: "of it, the commands of the set-up", candidate: "", floor: ms(commands), ratio: null, target: null },
   ];
 }

@@ -33,7 +33,7 @@ const SERVER_ROOMS: Table = {
   git: ["core", "sandbox", "runtime", ...LEAVES],
   runner: ["core", "engine", "store", "sandbox", "agents", "git", ...GATEWAY_CLIENT, "runtime", ...LEAVES],
   api: ["engine", "runtime", ...LEAVES],
-  integrations: ["engine", "runtime", ...LEAVES],
+  integrations: ["core", "engine", "runtime", ...LEAVES],
   forge: ["runtime", ...LEAVES],
   cli: ["runtime", ...LEAVES, "configuration.ts", "providers.ts", "doctor.ts"],
   runtime: LEAVES,

@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { parseMemoryBudget, secretsKeyFromEnvironment } from "./configuration.ts";
+import {
+  githubHostsFromEnvironment,
+  parseMemoryBudget,
+  publicUrlFromEnvironment,
+  repositoryHostsFromEnvironment,
+  secretsKeyFromEnvironment,
+} from "./configuration.ts";
 
 const dir = mkdtempSync(path.join(tmpdir(), "runyard-configuration-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -33,8 +39,41 @@ test("what is no key is refused with what to do, and never said back", () => {
   expect(() => secretsKeyFromEnvironment({ RUNYARD_SECRETS_KEY_FILE: path.join(dir, "none") })).toThrow("cannot be read");
 });
 
+test("hosts of repositories are names or addresses, with a port or with http:// where that is meant", () => {
+  const read = (text: string): string[] => repositoryHostsFromEnvironment({ RUNYARD_REPOSITORY_HOSTS: text });
+  expect([read(""), read(" git.internal ,10.1.2.3:8443,, http://build-1:3000")]).toEqual([
+    [],
+    ["git.internal", "10.1.2.3:8443", "http://build-1:3000"],
+  ]);
+  for (const wrong of ["10.0.0.0/8", "*.internal", "https://git.internal", "a:b"])
+    expect(() => read(`git.internal,${wrong}`)).toThrow(`got ${JSON.stringify(wrong)}`);
+});
+
 test("a memory budget is a number of gigabytes, in bytes", () => {
   expect([parseMemoryBudget("16"), parseMemoryBudget("0.5")]).toEqual([16 * 1024 ** 3, 512 * 1024 ** 2]);
   for (const word of ["", "0", "-1", "16G", "1e3", "NaN", "1,5"])
     expect(() => parseMemoryBudget(word)).toThrow(`The memory budget must be a number of gigabytes above 0: got ${JSON.stringify(word)}`);
+});
+
+test("hosts of repositories and of GitHub servers are names, with ports or http where they have them", () => {
+  const text = "git.example.com, 10.1.2.3:8443,http://build-1:3000,";
+  const hosts = ["git.example.com", "10.1.2.3:8443", "http://build-1:3000"];
+  expect(githubHostsFromEnvironment({ RUNYARD_GITHUB_HOSTS: text })).toEqual(hosts);
+  expect(repositoryHostsFromEnvironment({ RUNYARD_REPOSITORY_HOSTS: text })).toEqual(hosts);
+  expect(githubHostsFromEnvironment({})).toEqual([]);
+  for (const wrong of ["https://ghe.example.com", "a b", "x/y"]) {
+    expect(() => githubHostsFromEnvironment({ RUNYARD_GITHUB_HOSTS: wrong })).toThrow(
+      `RUNYARD_GITHUB_HOSTS must be hosts like git.example.com, 10.1.2.3:8443 or http://build-1:3000, with commas between: got "${wrong}"`,
+    );
+  }
+});
+
+test("the address of a server for people is an http or https URL, without anything that is nobody's business", () => {
+  expect(publicUrlFromEnvironment({})).toBeNull();
+  expect(publicUrlFromEnvironment({ RUNYARD_PUBLIC_URL: "https://runyard.example.com/" })).toBe("https://runyard.example.com");
+  expect(publicUrlFromEnvironment({ RUNYARD_PUBLIC_URL: "http://10.0.0.1:4600/ry" })).toBe("http://10.0.0.1:4600/ry");
+  for (const wrong of ["runyard.example.com", "ftp://x", "https://u:p@x", "https://x/?a", "https://x/#a"])
+    expect(() => publicUrlFromEnvironment({ RUNYARD_PUBLIC_URL: wrong })).toThrow(
+      /^RUNYARD_PUBLIC_URL must be the http or https URL of this server/,
+    );
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { containerImageSchema, type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
+import { isAllowedHostEntry } from "./core/repository-hosts.ts";
 import type { Home } from "./home.ts";
 
 /** How one server is to run: flags and environment, merged once. */
@@ -32,6 +33,12 @@ export interface ServerConfiguration {
   readonly timings: Timings;
   /** Networks, as `10.0.0.0/8`, in which hosts may be that runs are allowed to reach, though they are not the internet's. */
   readonly egressNetworks: readonly string[];
+  /** Hosts of repositories that may be at addresses which are not public, or go by http: `host`, `host:port` or `http://host:port`. */
+  readonly repositoryHosts: readonly string[];
+  /** Hosts that are GitHub servers, beside GitHub's own, in the same form. */
+  readonly githubHosts: readonly string[];
+  /** Where people reach the server's API, without a slash at the end; null: it has no address that others could follow. */
+  readonly publicUrl: string | null;
   /** How long an agent may take from its start until it has opened a session, in milliseconds. */
   readonly agentStartMs: number;
   /** Certificates, in PEM, of authorities that are trusted beside the system's; null: none. */
@@ -173,6 +180,38 @@ export function egressNetworksFromEnvironment(env: NodeJS.ProcessEnv): string[] 
   const wrong = networks.find((network) => network !== "" && !isNetwork(network));
   if (wrong === undefined) return networks.filter((network) => network !== "");
   throw new Error(`RUNYARD_EGRESS_NETWORKS must be networks like 10.20.0.0/16, with commas between: got ${JSON.stringify(wrong)}`);
+}
+
+/** Hosts from `RUNYARD_REPOSITORY_HOSTS`, with commas between them: `git.internal, http://build-1:3000`. */
+export function repositoryHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  return repositoryHosts(env, "RUNYARD_REPOSITORY_HOSTS");
+}
+
+/** Hosts from `RUNYARD_GITHUB_HOSTS`, in the same form. */
+export function githubHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  return repositoryHosts(env, "RUNYARD_GITHUB_HOSTS");
+}
+
+function repositoryHosts(env: NodeJS.ProcessEnv, name: "RUNYARD_REPOSITORY_HOSTS" | "RUNYARD_GITHUB_HOSTS"): string[] {
+  const hosts = (env[name] ?? "").split(",").map((host) => host.trim());
+  const wrong = hosts.find((host) => host !== "" && !isAllowedHostEntry(host));
+  if (wrong === undefined) return hosts.filter((host) => host !== "");
+  throw new Error(
+    `${name} must be hosts like git.example.com, 10.1.2.3:8443 or http://build-1:3000, with commas between: got ${JSON.stringify(wrong)}`,
+  );
+}
+
+/** Where people reach this server, from `RUNYARD_PUBLIC_URL`; null: it does not say. */
+export function publicUrlFromEnvironment(env: NodeJS.ProcessEnv): string | null {
+  const text = env["RUNYARD_PUBLIC_URL"] || null;
+  if (text === null) return null;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isPlain =
+    url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" && url.search === "" && url.hash === "";
+  if (isPlain) return url.href.replace(/\/+$/, "");
+  throw new Error(
+    "RUNYARD_PUBLIC_URL must be the http or https URL of this server, without a user, a query or a fragment, for example https://runyard.example.com",
+  );
 }
 
 function isNetwork(text: string): boolean {

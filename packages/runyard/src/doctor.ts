@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { execFile } from "node:child_process";
 import { homedir } from "node:os";
 import path from "node:path";
@@ -17,6 +17,7 @@ import { probeEngine } from "./sandbox/docker-probe.ts";
 import { sandboxDriver } from "./sandbox/drivers.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { findHostToolchains, TOOLCHAINS_VARIABLE, toolchainsFromEnvironment } from "./sandbox/host-toolchains.ts";
+import { overlaySupport } from "./sandbox/overlay.ts";
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { findProgram, SYSTEM_PATH } from "./sandbox/toolchains.ts";
 import { connectError } from "./store/database/errors.ts";
@@ -53,7 +54,7 @@ export async function lookAround(options: LookOptions): Promise<Finding[]> {
   return [...isolation, ...lookAtToolchains(options), ...database, ...agents];
 }
 
-async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
+async function lookAtIsolation({ home, env }: LookOptions): Promise<Finding[]> {
   const dirs = [...SYSTEM_PATH, ...(env["PATH"] ?? "").split(":").filter((dir) => path.isAbsolute(dir))];
   const { available, reason, isolation } = await sandboxDriver("bwrap").probe();
   const programs =
@@ -76,6 +77,7 @@ async function lookAtIsolation({ env }: LookOptions): Promise<Finding[]> {
     lookAtLimits(limits),
     lookAtFloors({ isolation, limits }),
     lookAtMemory(env),
+    ...(available ? [await lookAtOverlays(home)] : []),
     await lookAtEngine(env),
   ];
 }
@@ -100,6 +102,18 @@ function lookAtFloors(kept: Kept): Finding {
   const missing = missingOf("strict", kept);
   const why = missing.length === 0 ? "" : `; strict asks for ${missing.join(", ")} too`;
   return finding("isolation", "floors", missing.length === 0 ? "ok" : "none", `${floors} can be kept${why}`);
+}
+
+/** How workspaces are made; without overlays they take longer, and nothing else is missing. */
+async function lookAtOverlays({ root }: Home): Promise<Finding> {
+  const name = "workspaces";
+  const place = existsSync(root) ? root : path.dirname(root);
+  const support = existsSync(place)
+    ? await overlaySupport(realpathSync(place))
+    : { available: false as const, reason: `${place} is not there` };
+  if (support.available) return finding("isolation", name, "ok", "one was mounted upon another (overlay): large ones are there at once");
+  const advice = `Overlays need Linux 5.11, util-linux, and the right to make user namespaces: ${support.reason}`;
+  return { ...finding("isolation", name, "none", "each is a checkout or a copy of its own: no overlay could be mounted"), advice };
 }
 
 /** What the driver `docker` would use. Nothing is missing where there is none. */

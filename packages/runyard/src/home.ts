@@ -35,6 +35,8 @@ export interface Home {
   readonly cacheDir: string;
   /** Snapshots of what set-up made, by their ids. */
   readonly snapshotsDir: string;
+  /** Checkouts that workspaces lie upon, by repository and commit. */
+  readonly basesDir: string;
   /** Run directories of short commands of the host (git); removed once read. */
   readonly stepsDir: string;
   readonly logsDir: string;
@@ -76,6 +78,7 @@ export function homeAt(root: string): Home {
     runsDir: below("runs"),
     cacheDir: below("cache"),
     snapshotsDir: below("snapshots"),
+    basesDir: below("bases"),
     stepsDir: below("steps"),
     logsDir: below("logs"),
   };

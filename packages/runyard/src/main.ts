@@ -10,23 +10,35 @@ import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/p
 import { createApi } from "./api/api.ts";
 import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
 import { defaultMemoryBudget } from "./core/memory.ts";
+import { PULL_REQUEST_EFFECT } from "./core/pull-request.ts";
+import { credentialFor } from "./engine/credentials.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
 import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
 import { offeredBy, offersOf, type OfferSources } from "./engine/offers.ts";
+import { watchOutbox } from "./engine/outbox.ts";
+import { tokenFor } from "./engine/publishing.ts";
 import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import type { WorkspaceHost } from "./engine/workspaces.ts";
+import { trustedWith } from "./gateway/authority.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { keptRecordings } from "./gateway/kept-recordings.ts";
 import { openRecordings } from "./gateway/recordings.ts";
 import { costOf, isPriced } from "./gateway/prices.ts";
+import { openRepositoryProxy } from "./gateway/repository-proxy.ts";
+import type { GitHost } from "./git/host-git.ts";
 import { inspectRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
+import { removeLeftCredentials } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
+import { fetchByWay } from "./integrations/fetch-by-way.ts";
+import { createGithubClient } from "./integrations/github/client.ts";
+import { editPullRequest } from "./integrations/github/edit-pull-request.ts";
+import { pullRequestPerformer } from "./integrations/github/performer.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import { defaultModel } from "./providers.ts";
@@ -45,11 +57,13 @@ import { findHostToolchains, toolchainsFromEnvironment } from "./sandbox/host-to
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
+import { pinHost } from "./store/credentials.ts";
 import { DatabaseUnavailableError, openDatabase } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
 import { openNotifier } from "./store/notify.ts";
 import { holdRunnerLease, type RunnerLease } from "./store/runner-lease.ts";
+import { notePullRequest } from "./store/pull-requests.ts";
 import { retireRunner } from "./store/runners.ts";
 import { cancelLivingRuns, livingRuns } from "./store/runs.ts";
 import { sealPlainHeaders } from "./store/sealed-headers.ts";
@@ -124,7 +138,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       if (living === 0) await stopHost(home);
     };
     const spawner = await openSpawner({ dir: home.spawnerDir, spawnerProgram: runtime.spawnerProgram, shimProgram: runtime.shimProgram });
-    const git = { spawner, stepsDir: home.stepsDir };
+    await removeLeftCredentials(home.stepsDir);
+    const repositoryProxy = await openRepositoryProxy({ allowed: config.repositoryHosts });
+    closing.push(() => repositoryProxy.close());
     const relay = await relayWakes({
       notifier: openNotifier({ connectionString, applicationName: "runyard-notify" }, WAKE_CHANNEL),
       listen: (onMessage) => db.listen(WAKE_CHANNEL, onMessage),
@@ -133,6 +149,33 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const { wakes } = relay;
 
     const vault = createVault(config.secretsKey ?? ownSecretsKey(home));
+    const git = { spawner, stepsDir: home.stepsDir };
+    const gitOf = (orgId: string): GitHost => ({
+      ...git,
+      remotes: {
+        orgId,
+        allowed: config.repositoryHosts,
+        trusted: config.extraCertificates === null ? null : trustedWith(config.extraCertificates),
+        credentialFor: (url) => credentialFor({ db, vault }, orgId, url),
+        pinHost: (id, knownHosts) => pinHost(db, orgId, { id, knownHosts }),
+        openWay: (target) => repositoryProxy.admit(target),
+      },
+    });
+    const fetchWith = (signal: AbortSignal): typeof fetch =>
+      fetchByWay({ openWay: (target) => repositoryProxy.admit(target), extraCertificates: config.extraCertificates, signal });
+    const performers = {
+      [PULL_REQUEST_EFFECT]: pullRequestPerformer({
+        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        fetchWith,
+        now: Date.now,
+        record:
+          (run, { pullRequest, follows }) =>
+          async (tx) => {
+            if (follows !== null) await notePullRequest(tx, run, follows);
+            await notePullRequest(tx, run, pullRequest);
+          },
+      }),
+    };
     const sealedNow = await sealPlainHeaders(db, vault);
     if (sealedNow > 0) log("info", `Encrypted the headers of MCP servers of ${sealedNow} runs and saved agents`);
     const token = onceWritten(home.adminTokenFile, newToken);
@@ -188,7 +231,15 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       now: Date.now,
       describeAgent: resolveProfile,
       agentNames: profileNames,
-      inspectRepository: (url, branch) => inspectRepository(git, url, branch),
+      inspectRepository: (url, branch, orgId) => inspectRepository(gitOf(orgId), url, branch),
+      repositoryHosts: config.repositoryHosts,
+      githubHosts: config.githubHosts,
+      editPullRequest: ({ place, token: shown, number }, change) =>
+        editPullRequest(
+          createGithubClient({ repository: place, token: shown, fetch: fetchWith(leaving.signal), now: Date.now }),
+          number,
+          change,
+        ),
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       isPriced: (model) => isPriced(config.providers, model),
@@ -206,7 +257,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           return questionAnswer(request as NewRequest, answer);
         },
       },
-      changes: runChanges(git, home.cacheDir),
+      changes: runChanges(gitOf, home.cacheDir),
       workspaces: () => workspaces,
       recordings: executes ? { runnerId, ...openRecordings(home.gatewayDir) } : null,
       carryOver,
@@ -308,6 +359,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         home,
         spawner,
         git,
+        gitOf,
         gateway: opened,
         driver,
         profile: resolveProfile,
@@ -328,6 +380,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         },
         gatewayToken: (run) => gatewayToken(secret, run),
         egressNetworks: config.egressNetworks,
+        publicUrl: config.publicUrl,
         agentStartMs: config.agentStartMs,
         now: Date.now,
         log,
@@ -335,6 +388,10 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         leaving: leaving.signal,
       };
       workspaces = { runnerId, openShell: (run, wish) => openShell(context, run, wish), ...workspaceReader(home) };
+      void watchOutbox(
+        { db, wakes, performer: runnerId, performers, pollMs: config.timings.pollMs, now: Date.now, chance: Math.random, log },
+        leaving.signal,
+      );
       return startRunner(context, runnerIdentity);
     }
   } catch (error) {

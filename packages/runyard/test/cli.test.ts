@@ -1,6 +1,6 @@
 // The command line without a server: help, plain errors, the doctor, completions.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,13 +12,14 @@ import { createProgram } from "../src/cli/program.ts";
 import { screenOf, runAtTerminal } from "../src/cli/testing/terminal.ts";
 import type { Finding } from "../src/doctor.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { overlaySupport } from "../src/sandbox/overlay.ts";
 import { logIn, madeUpLogin } from "../src/testing/own-logins.ts";
 import { type CliResult, makeTestHome, type TestHome } from "../src/testing/server.ts";
 
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
 const COMMANDS = [
   ["run", "runs", "show", "logs", "events", "diff", "files", "pull", "answer", "cancel"],
-  ["plan", "confirm", "revise", "reject", "continue", "agents", "repositories", "organization"],
+  ["plan", "confirm", "revise", "reject", "continue", "agents", "repositories", "credentials", "organization"],
   ["up", "down", "status", "open", "token", "doctor", "demo", "completion"],
 ].flat();
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
@@ -153,8 +154,9 @@ describe("doctor", () => {
     const report = JSON.parse(stdout) as Report;
     expect(report.findings.filter((finding) => finding.state === "problem")).toEqual([]);
     expect({ code, ready: report.ready }).toEqual({ code: 0, ready: true });
-    for (const name of ["node", "git", "bwrap", "socat", "sandbox", "home", "disk", "postgres", "builtin", "connection"])
+    for (const name of ["node", "git", "remotes", "bwrap", "socat", "sandbox", "home", "disk", "postgres", "builtin", "connection"])
       expect([name, stateOf(report, name)]).toEqual([name, "ok"]);
+    expect(stateOf(report, "workspaces")).toBe((await overlaySupport(realpathSync(tmpdir()))).available ? "ok" : "none");
     expect(execFileSync("ls", ["-A", place.root], { encoding: "utf8" })).toBe("");
     rmSync(place.root, { recursive: true });
   });

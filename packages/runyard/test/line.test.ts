@@ -215,7 +215,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "the whole line" : 
       (root: string) => (mkdirSync(path.join(root, "bare-folder"), { recursive: true }), path.join(root, "bare-folder")),
       /not in a git repository/,
     ],
-    ["a repository on another machine", () => "https://example.invalid/x.git", /on this machine/],
+    ["a repository on another machine", () => "https://example.invalid/x.git", /could not be reached/],
   ])("%s is refused with a plain message", async (_, urlOf, message) => {
     await expect(line.client.runs.create({ task: "x", repositoryUrl: urlOf(line.home.root) })).rejects.toMatchObject({
       status: 422,

@@ -1,15 +1,18 @@
 // Set-up makes a workspace ready before the agent begins, and what it made is there for later runs: on real parts, with
 // the server killed in the middle, two runs at once, and set-up that means ill.
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run, RunEvent, Snapshot } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { overlaySupport } from "../src/sandbox/overlay.ts";
 import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
+const overlays = await overlaySupport(realpathSync(tmpdir()));
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 /** Seconds that nobody else sleeps: other tests of this machine may look at its processes, too. */
 const NAP = 30_000_000 + process.pid;
@@ -81,20 +84,26 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "set-up" : `set-up 
     expect(gitIn(repository, "show", `runyard/${second.run.id}:seen.txt`)).toBe("one\none\nhome");
     expect(gitIn(repository, "show", `runyard/${second.run.id}:new.txt`)).toBe("new");
     expect(await snapshotsOf(repository)).toMatchObject([{ id: made?.id, hits: 1 }]);
-    // What a run does to its copy, it does to nobody else's.
-    writeFileSync(workspaceOf(second.run.id, "deps", "a"), "poisoned\n");
+    // What a run does to it, it does to nobody else's.
+    await line.serve([{ run: "echo poisoned > deps/a; rm deps/b; chmod 700 deps" }, { say: "Done." }]);
+    expect((await ended(repository, request)).run).toMatchObject({ status: "completed", setup: { snapshot: { hit: true } } });
+    expect(lstatSync(home("snapshots", made?.id ?? "", "workspace", "deps")).mode & 0o777).toBe(0o755);
+    expect(readFileSync(home("snapshots", made?.id ?? "", "workspace", "deps", "b"), "utf8")).toBe("one\n");
     expect(readFileSync(home("snapshots", made?.id ?? "", "workspace", "deps", "a"), "utf8")).toBe("one\n");
 
     const shown = await line.home.cli(["snapshots", "show", made?.id ?? ""]);
-    expect(shown.stdout).toMatch(/deps-v1[\s\S]*mkdir deps[\s\S]*1 hit/);
+    expect(shown.stdout).toMatch(/deps-v1[\s\S]*mkdir deps[\s\S]*2 hits/);
     expect((await line.home.cli(["show", second.run.id])).stdout).toMatch(/setup +mkdir deps.*deps-v1/);
     expect((await line.home.cli(["events", second.run.id])).stdout).toMatch(/set-up +from snap_/);
 
     // Another key, or other commands, are another snapshot.
     expect(typesIn((await ended(repository, { setup: { ...setup, cacheKey: "deps-v2" } })).log)).toContain("snapshot.kept");
-    expect((await line.home.cli(["snapshots", "rm", made?.id ?? ""])).code).toBe(0);
-    expect((await snapshotsOf(repository)).map((one) => one.cacheKey)).toEqual(["deps-v2"]);
-    await expect.poll(() => existsSync(home("snapshots", made?.id ?? "")), { timeout: 10_000 }).toBe(false);
+    const other = (await snapshotsOf(repository)).find(({ cacheKey }) => cacheKey === "deps-v2");
+    for (const each of [made, other]) expect((await line.home.cli(["snapshots", "rm", each?.id ?? ""])).code).toBe(0);
+    expect(await snapshotsOf(repository)).toEqual([]);
+    await expect.poll(() => existsSync(home("snapshots", other?.id ?? "")), { timeout: 10_000 }).toBe(false);
+    // Workspaces that are kept lie upon it.
+    expect(existsSync(home("snapshots", made?.id ?? ""))).toBe(overlays.available);
   }, 60_000);
 
   test("set-up that fails ends the run, which says which command, how, and its last lines", async () => {

@@ -2,17 +2,21 @@ import type {
   AnswerPermissionRequest,
   changeAgentSchema,
   changeOrganizationSchema,
+  changePullRequestSchema,
   changeRepositorySchema,
-  continueRunSchema,
   confirmPlanSchema,
+  continueRunSchema,
   createAgentSchema,
   createRepositorySchema,
   createRunSchema,
+  Credential,
+  CredentialPage,
   ExchangeDetail,
   ExchangeList,
   ExchangeSide,
   FileList,
   listAgentsSchema,
+  listCredentialsSchema,
   listRepositoriesSchema,
   listRunsSchema,
   listSecretsSchema,
@@ -22,6 +26,7 @@ import type {
   openShellSchema,
   Organization,
   PlanList,
+  PullRequest,
   RateLimit,
   ReadinessCheck,
   rejectPlanSchema,
@@ -31,20 +36,21 @@ import type {
   revisePlanSchema,
   Run,
   RunDiff,
-  RunMetrics,
   RunEstimate,
+  RunMetrics,
   RunPage,
   RunStatus,
+  RunUsage,
   SavedAgent,
   SavedAgentPage,
-  RunUsage,
   Scope,
   Secret,
   SecretPage,
+  ServerStatus,
+  setCredentialSchema,
+  setSecretSchema,
   Snapshot,
   SnapshotPage,
-  setSecretSchema,
-  ServerStatus,
   WorkspaceList,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
@@ -114,6 +120,8 @@ export interface ApiEngine {
   /** Lets a run begin that waits because of what it may cost. */
   approveRun(principal: Principal, id: string): Promise<Run>;
   rejectRun(principal: Principal, id: string, input: z.output<typeof rejectRunSchema>): Promise<Run>;
+  /** How the run's pull request is at GitHub, once it is as the change says. */
+  changePullRequest(principal: Principal, id: string, change: z.output<typeof changePullRequestSchema>): Promise<PullRequest>;
   /** Runs again what a run did, on its recording. */
   replayRun(principal: Principal, id: string): Promise<Run>;
   exchanges(principal: Principal, id: string): Promise<ExchangeList>;
@@ -162,6 +170,9 @@ export interface ApiEngine {
   listSecrets(principal: Principal, query: z.output<typeof listSecretsSchema>): Promise<SecretPage>;
   setSecret(principal: Principal, secret: z.output<typeof setSecretSchema>): Promise<Secret>;
   deleteSecret(principal: Principal, id: string): Promise<void>;
+  listCredentials(principal: Principal, query: z.output<typeof listCredentialsSchema>): Promise<CredentialPage>;
+  setCredential(principal: Principal, credential: z.output<typeof setCredentialSchema>): Promise<Credential>;
+  deleteCredential(principal: Principal, id: string): Promise<void>;
   listSnapshots(principal: Principal, query: z.output<typeof listSnapshotsSchema>): Promise<SnapshotPage>;
   getSnapshot(principal: Principal, id: string): Promise<Snapshot>;
   deleteSnapshot(principal: Principal, id: string): Promise<void>;

@@ -127,7 +127,13 @@ describe("the document", () => {
     };
     expect(body).toMatchObject({ required: ["task", "repositoryUrl"], additionalProperties: false });
     const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
-    expect(optional.map(({ operation }) => operation.operationId)).toEqual(["rejectRun", "openShell", "confirmPlan", "rejectPlan"]);
+    expect(optional.map(({ operation }) => operation.operationId)).toEqual([
+      "rejectRun",
+      "openShell",
+      "changePullRequest",
+      "confirmPlan",
+      "rejectPlan",
+    ]);
     const limit = operationOf("listRuns").parameters.find(({ name }) => name === "limit");
     expect(limit).toMatchObject({ in: "query", required: false, schema: { type: "integer", minimum: 1, maximum: 100, default: 20 } });
   });
@@ -207,6 +213,7 @@ describe("real answers", () => {
     const { id: waits } = (await dear.json()) as { id: string };
     expect((await look("runEvents", { id: waits })).status).toBe(200);
     expect((await look("rejectRun", { id: waits })).status).toBe(202);
+    expect((await look("changePullRequest", { id })).status).toBe(409);
     expect((await look("openShell", { id }, { body: { command: ["ls"] } })).status).toBe(409);
     expect((await look("runWorkspace", { id })).status).toBe(409);
     expect((await look("workspaceFile", { id, path: "a" })).status).toBe(409);
@@ -258,6 +265,11 @@ describe("real answers", () => {
     await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", environment: { A: "b" }, secrets: ["TOKEN"] } });
     expect((await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", secrets: ["NONE"] } })).status).toBe(422);
     await look("listSecrets");
+    const token = { kind: "token", url: "https://git.example.com", token: "decoy-value" };
+    const { id: cid } = (await (await look("setCredential", {}, { body: token })).json()) as { id: string };
+    expect((await look("setCredential", {}, { body: { ...token, kind: "other" } })).status).toBe(422);
+    await look("listCredentials");
+    expect([(await look("deleteCredential", { cid })).status, (await look("deleteCredential", { cid })).status]).toEqual([204, 404]);
     expect([(await look("deleteSecret", { sid })).status, (await look("deleteSecret", { sid })).status]).toEqual([204, 404]);
     const setup = { commands: ["npm ci"], cacheKey: "v1" };
     await look("changeRepository", { rid }, { body: { setup } });

@@ -2,11 +2,13 @@ import { Command } from "commander";
 import { agents } from "./agents.ts";
 import { answer } from "./answer.ts";
 import { approve } from "./approve.ts";
+import { pr } from "./pr.ts";
 import { cancel } from "./cancel.ts";
 import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
 import { confirm } from "./confirm.ts";
 import { continueRun } from "./continue.ts";
+import { credentials } from "./credentials.ts";
 import { demo } from "./demo.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
@@ -58,6 +60,7 @@ const commands = [
   revise,
   approve,
   reject,
+  pr,
   answer,
   continueRun,
   replay,
@@ -65,6 +68,7 @@ const commands = [
   agents,
   repositories,
   secrets,
+  credentials,
   snapshots,
   organization,
   models,

@@ -100,15 +100,27 @@ function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint
   if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
   const branch = result.headBranch === null ? paint("dim", `none: ${whyNoBranch(run)}`) : paint("bold", result.headBranch);
-  return [`  ${paint("dim", "branch")}  ${branch}`, `  ${paint("dim", "change")}  ${change}`];
+  return [`  ${paint("dim", "branch")}  ${branch}`, ...renderPullRequest(run, result, paint), `  ${paint("dim", "change")}  ${change}`];
+}
+
+/** Nothing by servers that do not know of pull requests. */
+function renderPullRequest(run: Partial<Run>, result: NonNullable<Run["result"]>, paint: Paint): string[] {
+  const row = (text: string): string => `  ${paint("dim", "pull  ")}  ${text}`;
+  if (result.pullRequestProblem)
+    return [row(paint("yellow", `none (${result.pullRequestProblem.code}): ${printable(result.pullRequestProblem.message)}`))];
+  if (!result.pullRequestUrl) return [];
+  const made = run.githubPullRequests?.find(({ url }) => url === result.pullRequestUrl);
+  const state = made === undefined ? "" : made.merged ? ", merged" : made.state === "closed" ? ", closed" : made.draft ? ", draft" : "";
+  return [row(`${paint("bold", printable(result.pullRequestUrl))}${state}`)];
 }
 
 /** Why a run that changed something has no branch. */
-export function whyNoBranch(run: Run): string {
-  if (run.replayOf !== null) return "this is a replay";
-  if (run.status === "failed") return "it was not published";
-  if (!isTerminal(run.status)) return "it is not published yet";
-  return "the run has no permission repository:write";
+export function whyNoBranch({ replayOf, publish, settings, status }: Run): string {
+  if (replayOf !== null) return "this is a replay";
+  if (!settings.permissions.includes("repository:write")) return "the run has no permission repository:write";
+  if (publish === "none") return "the run was to publish nothing";
+  if (!isTerminal(status)) return "it is not published yet";
+  return status === "completed" ? "it could not be pushed, and the log says why" : "it was not published";
 }
 
 function renderUsage(run: Run): string {

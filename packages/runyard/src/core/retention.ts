@@ -1,9 +1,9 @@
-/** What an ended run still has on a machine's disk, or a snapshot. */
+/** What an ended run still has on a machine's disk, a snapshot, or a checkout that workspaces lie upon. */
 export interface Kept {
   readonly id: string;
-  /** When the run ended, or the snapshot was last used. */
+  /** When the run ended, or the snapshot or checkout was last used. */
   readonly endedMs: number;
-  readonly kind: "workspace" | "recording" | "snapshot";
+  readonly kind: "workspace" | "recording" | "snapshot" | "base";
   /** Null: not measured, because nothing goes by it. */
   readonly bytes: number | null;
 }
@@ -19,7 +19,8 @@ export interface Retention {
 /** What is to be removed: what is too old, and then the oldest of what is too much. */
 export function whatToRemove(kept: readonly Kept[], { workspaceMs, recordingMs, snapshotMs, diskBytes }: Retention, nowMs: number): Kept[] {
   const oldestFirst = kept.toSorted((a, b) => a.endedMs - b.endedMs);
-  const longest = { workspace: workspaceMs ?? Infinity, recording: recordingMs ?? Infinity, snapshot: snapshotMs ?? Infinity };
+  const unused = snapshotMs ?? Infinity;
+  const longest = { workspace: workspaceMs ?? Infinity, recording: recordingMs ?? Infinity, snapshot: unused, base: unused };
   let bytes = 0;
   for (const each of kept) bytes += each.bytes ?? 0;
   return oldestFirst.filter((each) => {

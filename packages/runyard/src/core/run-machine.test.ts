@@ -229,6 +229,25 @@ describe("what else a fact changes", () => {
 });
 
 describe("the events that tell of a fact", () => {
+  test("a result with a pull request is told as such", () => {
+    if (FACTS.finished.type !== "finished") throw new Error("it is finished");
+    const pullRequest = {
+      id: 1,
+      number: 7,
+      url: "https://github.com/acme/app/pull/7",
+      title: "t",
+      state: "open" as const,
+      merged: false,
+      draft: false,
+      headBranchName: "h",
+      baseBranchName: "main",
+      createdAt: "2026-01-01T00:00:00.000Z",
+    };
+    const next = transition(state("running"), { ...FACTS.finished, pullRequest });
+    const data = { result: FACTS.finished.result, pullRequest };
+    expect(next).toMatchObject({ ok: true, events: [{ type: "result.pr", data }, { type: "run.completed" }] });
+  });
+
   test.each([
     ["claimed", ["run.started", "turn.started", "run.phase"]],
     ["entered", ["run.phase"]],

@@ -2,6 +2,7 @@ import {
   type EventData,
   isTerminal,
   type NewEvent,
+  type PullRequest,
   type RunError,
   type RunPhase,
   type RunResult,
@@ -63,7 +64,7 @@ export type RunFact =
   | { readonly type: "plan_approved"; readonly approval: EventData<"plan.approved">; readonly edit: EventData<"plan.edited"> | null }
   | { readonly type: "plan_revised"; readonly revision: EventData<"plan.revised"> }
   | { readonly type: "plan_rejected"; readonly rejection: EventData<"plan.rejected"> }
-  | { readonly type: "finished"; readonly result: RunResult }
+  | { readonly type: "finished"; readonly result: RunResult; readonly pullRequest?: PullRequest }
   | { readonly type: "broke"; readonly error: RunError }
   | { readonly type: "deadline_passed"; readonly error: RunError }
   | { readonly type: "cancelled"; readonly reason: string }
@@ -266,7 +267,9 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
       ];
     case "finished":
       return [
-        { type: "result.regular", data: { result: fact.result } },
+        fact.pullRequest === undefined
+          ? { type: "result.regular", data: { result: fact.result } }
+          : { type: "result.pr", data: { result: fact.result, pullRequest: fact.pullRequest } },
         { type: "run.completed", data: { result: fact.result } },
       ];
     case "broke":

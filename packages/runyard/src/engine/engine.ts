@@ -57,6 +57,8 @@ import type { Principal } from "./identity.ts";
 import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
+import { resolvePublish } from "./publishing.ts";
+import { createPullRequests, type PullRequestEditor } from "./pull-requests.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRecordings, type RecordingReader } from "./recordings.ts";
@@ -65,6 +67,8 @@ import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { sealHeaders } from "../store/sealed-headers.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
+import type { AllowedHosts } from "../core/repository-hosts.ts";
+import { createCredentials } from "./credentials.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
 import { commitOf } from "./commit-author.ts";
 import { createSnapshots } from "./snapshots.ts";
@@ -85,7 +89,12 @@ export interface EngineOptions {
   readonly describeAgent: (profile: string) => AgentNeeds | undefined;
   readonly agentNames: () => readonly string[];
   /** Throws RunyardError `repository_not_usable`. */
-  readonly inspectRepository: (url: string, branch: string | undefined) => Promise<InspectedRepository>;
+  readonly inspectRepository: (url: string, branch: string | undefined, orgId: string) => Promise<InspectedRepository>;
+  /** Of repositories on other machines: hosts at whatever address, and by http. */
+  readonly repositoryHosts: AllowedHosts;
+  /** Those of them that are GitHub servers, beside GitHub's own. */
+  readonly githubHosts: AllowedHosts;
+  readonly editPullRequest: PullRequestEditor;
   /** Those of the paths that the commit does not have. */
   readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;
@@ -207,7 +216,7 @@ export function createEngine(options: EngineOptions) {
     const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
-    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch);
+    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch, principal.orgId);
     const bounds = await readBounds(db, principal.orgId, inspected.root);
     const [ofAgent, ofRun] = [definition.settings, input.settings ?? {}];
     const inSandbox = { driver: sandboxDriver, sandbox };
@@ -223,6 +232,14 @@ export function createEngine(options: EngineOptions) {
     const notices = named === undefined ? [] : await lookUpModel(named);
     const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
+    const { publish, pullRequest } = input;
+    const publishing = await resolvePublish(options, {
+      orgId: principal.orgId,
+      repositoryUrl: repository.root,
+      granted,
+      publish,
+      pullRequest,
+    });
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const names = given.secrets ?? [];
     const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
@@ -256,6 +273,7 @@ export function createEngine(options: EngineOptions) {
       ...given,
       ...(await commitOf(db, principal, repository.root)),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
+      ...publishing,
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     if (!callsOwn && agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);
@@ -329,12 +347,14 @@ export function createEngine(options: EngineOptions) {
     ...createResults(options.changes, load),
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
+    ...createPullRequests(options, load),
     ...createApprovals(options, load),
     ...createUsage(db, load),
     ...createMetrics(db, load),
     ...createWorkspaces(options, load),
     ...createSettings(options),
     ...createSecrets(options),
+    ...createCredentials(options),
     ...createSnapshots(options),
     ...createSavedAgents(options),
     status: createStatus(options),

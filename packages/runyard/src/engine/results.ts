@@ -5,6 +5,7 @@ import type { Principal } from "./identity.ts";
 /** A run's change: two commits of a repository. */
 export interface Change {
   readonly runId: string;
+  readonly orgId: string;
   readonly repositoryUrl: string;
   readonly base: string;
   readonly head: string;
@@ -26,6 +27,7 @@ export interface ChangeReader {
   /** The file's bytes, how large it is where that is too large, or null where there is none. */
   file(place: {
     readonly runId: string;
+    readonly orgId: string;
     readonly repositoryUrl: string;
     readonly base: string;
     readonly commit: string;
@@ -38,7 +40,7 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
   /** Null while there is no change, and for a run that made none. Until a turn has made its own, that of the turns before. */
   const changeOf = ({ run }: StoredRun): Change | null => {
     const head = run.result?.headCommit ?? run.carry?.published?.commit;
-    return head ? { runId: run.id, repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
+    return head ? { runId: run.id, orgId: run.org_id, repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
   };
 
   return {
@@ -81,7 +83,7 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
       const stored = await load(principal.orgId, runId);
       const { repository_url: repositoryUrl, base_commit: base } = stored.run;
       const commit = changeOf(stored)?.head ?? base;
-      const found = await changes.file({ runId, repositoryUrl, base, commit, path });
+      const found = await changes.file({ runId, orgId: principal.orgId, repositoryUrl, base, commit, path });
       if (found === null) throw new RunyardError("file_not_found", `Run ${runId} has no file ${path}.`);
       if ("bytes" in found) return found.bytes;
       throw new RunyardError(

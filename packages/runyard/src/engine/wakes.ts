@@ -25,6 +25,14 @@ export function control(runId: string): string {
   return `control:${runId}`;
 }
 
+/** The topic of "an effect may be due". */
+export const OUTBOX = "outbox";
+
+/** The topic of "something became of this effect". */
+export function effectTopic(id: string): string {
+  return `effect:${id}`;
+}
+
 export function createWakes(): Wakes {
   const waiting = new Map<string, Set<() => void>>();
   return {

@@ -4,5 +4,7 @@ export { copyTreeForCommit } from "./copy-tree.ts";
 export { SecretsInResultError, importResult, type ImportedResult, type ImportOptions } from "./import-result.ts";
 export type { ResultNotice } from "./commit-result.ts";
 export { type CommitPair, type DiffStat, diffStat, patch } from "./diff.ts";
+export { neutralizeMessages } from "./neutral-messages.ts";
 export { treeOf } from "./tree-of.ts";
+export { mayPass, remoteOutcome } from "./remote-error.ts";
 export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";

@@ -7,9 +7,10 @@ const BEGIN = `set -u
 umask 022
 ${environmentLines({ GIT_CONFIG_GLOBAL: "/dev/null", HOME: "/nonexistent", XDG_CONFIG_HOME: "/nonexistent" })}
 command -v git >/dev/null || { echo 'git was not found in the sandbox' >&2; exit 127; }
-# On file systems that can, a copy shares its blocks with what it is of, until one of them is written.
+# On file systems that can, a copy shares its blocks with what it is of, until one of them is written. Attributes that mean something
+# to whoever mounts a copy as a layer are not copied.
 clone=
-! cp --help 2>/dev/null | grep -q -e --reflink || clone=--reflink=auto
+! cp --help 2>/dev/null | grep -q -e --reflink || clone='--reflink=auto --no-preserve=xattr'
 exec 3>&1`;
 
 /** Names of what is listed, one to a line behind a letter, for whoever started the script. */
@@ -128,6 +129,23 @@ git clean --quiet -ffd
 say_left_out >&3
 }
 ${SAY_AT_THE_END}`;
+
+/** Removes from a workspace on a snapshot what its commit does not ignore any more, and says what: $1 workspace. */
+const FIT_SCRIPT = `${BEGIN}
+workspace=$1
+${TELL}
+work() {
+set -e
+cd "$workspace"
+git ls-files -z --others --exclude-standard --directory | tell R
+git clean --quiet -ffd
+}
+${SAY_AT_THE_END}`;
+
+/** The words of a command that makes a workspace on a snapshot fit its commit; its output is for `readSettled`. Runs where the agent will run. */
+export function fitArgv(workspace: string): string[] {
+  return ["/bin/sh", "-c", FIT_SCRIPT, "sh", workspace];
+}
 
 /** The words of a command that makes a workspace of a snapshot, which may be read-only, and a commit. Runs where the agent will run. */
 export function restoreArgv(options: {

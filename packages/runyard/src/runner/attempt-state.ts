@@ -41,6 +41,8 @@ export interface AttemptState {
   readonly summary?: string;
   /** The commit that its work became, or null for no change. Set once it is in the cache. */
   readonly made?: { readonly head: string | null };
+  /** How many tries to make its pull request the log tells of as failed. Set once it does. */
+  readonly pullRequestTries?: number;
 }
 
 /** A question or a request for permission, and what a person said to it: a text, or `allow` or `deny`. */

@@ -6,7 +6,7 @@ import { cachePathOf, turnHead } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, type RepeatableStep, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
-import { lastLine } from "./prepare.ts";
+import { lastLine } from "./base-workspace.ts";
 import { RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep } from "./sandbox-step.ts";
 

@@ -24,7 +24,9 @@ export interface RunnerContext {
   readonly pollMs: number;
   readonly home: Home;
   readonly spawner: Spawner;
+  /** Of the organization whose run is driven. */
   readonly git: GitHost;
+  readonly gitOf: (orgId: string) => GitHost;
   readonly gateway: Gateway;
   readonly driver: (name: SandboxDriverName) => SandboxDriver;
   readonly profile: (name: string) => AgentProfile | undefined;
@@ -46,6 +48,8 @@ export interface RunnerContext {
   readonly loginProvider: (profile: string) => Provider & { readonly apiKey: null };
   /** Networks of this host's surroundings in which hosts may be that runs are allowed to reach, as `10.0.0.0/8`. */
   readonly egressNetworks: readonly string[];
+  /** Where people reach the server's API, without a slash at the end; null: it has no address that others could follow. */
+  readonly publicUrl: string | null;
   /** How long an agent may take from its start until it has opened a session. */
   readonly agentStartMs: number;
   readonly now: () => number;

@@ -4,7 +4,7 @@ import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
 
 /** Steps that can be done again, behind one whose outcome nobody knows. */
-export type RepeatableStep = "prepare" | "restore" | "settle" | "keep" | "commit" | "plan-before" | "plan-after";
+export type RepeatableStep = "prepare" | "restore" | "fit" | "settle" | "keep" | "commit" | "plan-before" | "plan-after";
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
 export type StepName =
   | RepeatableStep
@@ -12,7 +12,11 @@ export type StepName =
   | "agent"
   | `setup-${number}`
   | `verify-${number}-${number}`
-  | `shell-${string}`;
+  | `shell-${string}`
+  | `${typeof HOLDER}-${number}`;
+
+/** The step that holds an attempt's overlay: nothing of the run is done in it. */
+export const HOLDER = "holder";
 
 /** The names under which a step that can be repeated is done, in this order: further ones where the process that watched over it died. */
 export function namesOf(step: RepeatableStep): readonly StepName[] {
@@ -23,6 +27,8 @@ export function namesOf(step: RepeatableStep): readonly StepName[] {
 export interface AttemptDirs {
   readonly root: string;
   readonly workspace: string;
+  /** What was written in the workspace where that is an overlay, and what it lies upon; not there where it is a plain folder. */
+  readonly overlay: string;
   readonly home: string;
   /** The home of the commands that verify: nothing in it is the agent's. */
   readonly verifyHome: string;
@@ -40,6 +46,7 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
   return {
     root,
     workspace: path.join(root, "workspace"),
+    overlay: path.join(root, "overlay"),
     home: path.join(root, "home"),
     verifyHome: path.join(root, "verify-home"),
     results: path.join(root, "results"),

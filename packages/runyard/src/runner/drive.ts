@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type NewEvent, type RunError, RunyardError, type RunPhase } from "@runyard/sdk/contract";
 import { cancelRequest, type NewRequest } from "../agents/acp/conversation.ts";
 import type { RunFact } from "../core/run-machine.ts";
+import { mayPass, remoteOutcome } from "../git/publish.ts";
 import { JournalShrankError } from "../sandbox/journal.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { DatabaseUnavailableError } from "../store/database.ts";
@@ -16,6 +17,7 @@ import { watchForEnd } from "./end-watch.ts";
 import { openRunSecrets } from "./give-secrets.ts";
 import { letGoOf } from "./let-go.ts";
 import { awaitAttempt, beginNext, nextAfter, settleCalls } from "./next-attempt.ts";
+import { leaveOverlay, writtenIn } from "./overlay-workspace.ts";
 import { forgetLogin } from "./own-login.ts";
 import { makePlan } from "./plan-phase.ts";
 import { prepareWorkspace } from "./prepare.ts";
@@ -52,7 +54,8 @@ interface Decided {
  * reason; a run that somebody else owns is left alone; when the server leaves, the run lives on. Where
  * even that fails (the database is away, a disk is full) it is tried again until it works.
  */
-export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
+export async function driveRun(context: RunnerContext, row: RunRow): Promise<void> {
+  const ctx = { ...context, git: context.gitOf(row.org_id) };
   let current: RunRow | undefined = row;
   let decided: Decided | null = null;
   const secrets = openRunSecrets(ctx, row);
@@ -69,6 +72,7 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       }
       await ctx.gateway.closeRun(row.id).catch(() => undefined);
       forgetLogin(ctx, handle.row);
+      await letGoOfOverlay(ctx, handle.row);
       return;
     } catch (error) {
       if (error instanceof FencedError) await letGoOf(ctx, handle.row);
@@ -82,6 +86,13 @@ export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
       if (current?.attempt !== handle.row.attempt) decided = null;
     }
   }
+}
+
+/** What could not be ended now is by the next server, or by whoever looks through what ended runs left. */
+async function letGoOfOverlay(ctx: RunnerContext, row: RunRow): Promise<void> {
+  await leaveOverlay(attemptDirs(ctx.home, row).root).catch((error: unknown) =>
+    ctx.log("error", "What holds the workspace of a run could not be ended", { run: row.id, error: errorText(error) }),
+  );
 }
 
 /** Does phase after phase until the run has ended: null, or why it cannot go on. Throws where nothing may be decided. */
@@ -215,7 +226,7 @@ function factOf(error: unknown, dirs: AttemptDirs, phase: RunPhase): RunFact {
   if (error instanceof RunFailure) return { type: "broke", error: error.error };
   const why = internalError(error, dirs.root);
   // The work is done, only nobody has it yet.
-  const kept = phase === "publishing" ? ` What the agent left is in ${dirs.workspace}.` : "";
+  const kept = phase === "publishing" ? ` What the agent left is in ${writtenIn(dirs)}.` : "";
   return { type: "broke", error: { ...why, message: `${why.message}${kept}` } };
 }
 
@@ -228,6 +239,8 @@ function internalError(error: unknown, dir: string): RunError {
       message: "The journal of the agent was changed by somebody else, so what it did is not known. Start the run again.",
     };
   const message = error instanceof Error ? error.message : String(error);
+  const outcome = remoteOutcome(error);
+  if (outcome !== null && mayPass(outcome)) return { type: "network-error", message: `${message}.` };
   // Words that were written for the user need no more.
   const said = RunyardError.is(error) ? `${message}.` : `Runyard could not go on with the run: ${message}`;
   return { type: "sandbox-unavailable", message: said };

@@ -8,13 +8,16 @@ import { StepTimeoutError } from "../sandbox/step.ts";
 import { addSnapshot } from "../store/snapshots.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { attemptState, turnHead } from "./attempt-state.ts";
+import { findBase, noteFit } from "./base-checkout.ts";
+import type { NewWorkspace } from "./base-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { egressOf } from "./header-secrets.ts";
+import { removeSnapshotDir } from "./layers.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep } from "./sandbox-step.ts";
 import { snapshotKeyOf } from "./setup-state.ts";
-import { placeSnapshot, removeSlowly, removeSnapshotDir, snapshotDir } from "./snapshot-disk.ts";
+import { placeSnapshot, removeSlowly, snapshotDir } from "./snapshot-disk.ts";
 import { findSecret, measure } from "./snapshot-files.ts";
 
 const KEEP_TIMEOUT_MS = 600_000;
@@ -23,7 +26,7 @@ const KEEP_TIMEOUT_MS = 600_000;
  * Keeps what set-up made as a snapshot, where the run has a key for it, and where no agent had a hand in it: neither in
  * the home nor in the commit. What goes wrong with that is said, and does not end the run. Can be repeated.
  */
-export async function keepSnapshot(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+export async function keepSnapshot(ctx: RunnerContext, handle: RunHandle, into: NewWorkspace): Promise<void> {
   const { row } = handle;
   const state = attemptState(row);
   const { setup } = state;
@@ -32,7 +35,7 @@ export async function keepSnapshot(ctx: RunnerContext, handle: RunHandle, end: A
   if (setup === undefined || id === undefined || key === null || setup.snapshot !== undefined) return;
   if (!setup.isNewHome || turnHead(row) !== null) return;
   const dir = snapshotDir(ctx.home, id);
-  const reason = existsSync(dir) ? null : await make(ctx, handle, { id, end });
+  const reason = existsSync(dir) ? null : await make(ctx, handle, { id, end: into.end });
   const { snapshot: made } = attemptDirs(ctx.home, row);
   if (reason !== null) {
     await say(handle, { level: "warning", message: `Nothing of the set-up was kept: ${reason}` });
@@ -43,8 +46,12 @@ export async function keepSnapshot(ctx: RunnerContext, handle: RunHandle, end: A
   const { commands = [] } = row.spec.setup ?? {};
   if (!(await addSnapshot(ctx.db, { ...key, id, commands, runId: row.id, fingerprint, files, bytes }))) {
     await say(handle, { level: "info", message: "Another run has kept its set-up under this key meanwhile; this one's was not kept." });
-    return removeSnapshotDir(ctx.home, id);
+    await removeSnapshotDir(ctx.home, id);
+    return;
   }
+  // It was made at this commit, behind a workspace that holds nothing else any more.
+  const base = findBase(ctx.home, into);
+  if (base !== null) noteFit(ctx.home, base, id);
   const kept: NewEvent = { type: "snapshot.kept", data: { snapshotId: id, cacheKey: key.cacheKey, bytes, files } };
   await handle.commit({ events: [kept], change: { state: { ...state, setup: { ...setup, snapshot: { id, hit: false } } } } });
 }

@@ -1,26 +1,26 @@
 import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
-import { findAndCache, keepResult } from "../git/cache.ts";
+import { findAndCache, keepResult, seenCachePath } from "../git/cache.ts";
 import { harmless } from "../git/commit-result.ts";
 import { readLeftOut } from "../git/left-out.ts";
-import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
+import { goOnWorkspaceArgv } from "../git/workspace.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, type GivenAnswer, turnHead } from "./attempt-state.ts";
+import { findBase } from "./base-checkout.ts";
 import type { RunnerContext } from "./context.ts";
-import { attemptDirs, resultBranch } from "./directories.ts";
-import { diskFullError } from "./disk-full.ts";
+import { type MadeWorkspace, type NewWorkspace, checkOut, runPrepare } from "./base-workspace.ts";
+import { type AttemptDirs, attemptDirs, resultBranch } from "./directories.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { egressOf } from "./header-secrets.ts";
 import { loginOf } from "./own-login.ts";
-import { type NewWorkspace, restoreSnapshot } from "./restore-snapshot.ts";
-import { type RunHandle, RunFailure } from "./run-handle.ts";
-import { runRepeatably, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
+import { dropOverlay, isOverlay, overlayMeans, stackOverlay } from "./overlay-workspace.ts";
+import { restoreSnapshot } from "./restore-snapshot.ts";
+import type { RunHandle } from "./run-handle.ts";
+import { type SandboxStep, sandboxReport } from "./sandbox-step.ts";
 import { runSetup } from "./setup.ts";
 import { takeOverWorkspace } from "./take-over.ts";
-
-const PREPARE_TIMEOUT_MS = 600_000;
 
 /**
  * Makes the attempt's workspace: the repository's objects into the cache, a checkout inside the sandbox. A
@@ -36,43 +36,21 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const dirs = attemptDirs(ctx.home, row);
   for (const dir of [dirs.workspace, dirs.home, dirs.results]) mkdirSync(dir, { recursive: true, mode: 0o700 });
 
+  const isNew = !isTaken && copyOf === null;
   const update = { cacheDir: ctx.home.cacheDir, runId: row.id, signal: end };
-  const { repository, cachePath } = await findAndCache(ctx.git, {
-    ...update,
-    repositoryUrl: row.repository_url,
-    commit: row.base_commit,
-  });
-  const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: isTaken || copyOf !== null });
-  const { workspace } = pathsInside(ctx, row);
-  const branch = resultBranch(row.id);
-  // Without isolation an agent's repository is let alone: what it configured would be run.
-  const goOn = { cachePath, workspace, branch, keep: row.spec.sandboxDriver !== "process" };
-  const step: SandboxStep & { readonly name: "prepare" } = {
-    name: "prepare",
-    argv: isTaken
-      ? goOnArgv({ ...goOn, commit: head })
-      : copyOf !== null
-        ? copyWorkspaceArgv({ from: copyOf, to: workspace, next: goOnArgv({ ...goOn, commit: head }) })
-        : prepareWorkspaceArgv({ cachePath, workspace, commit: head ?? row.base_commit, branch }),
-    env: {},
-    mounts: [
-      { source: cachePath, target: cachePath, mode: "ro" },
-      ...(copyOf === null ? [] : [{ source: copyOf, target: copyOf, mode: "ro" } as const]),
-    ],
-    network: false,
-  };
-  // A workspace that lives on was set up when it was made, and so was what a copy is of.
-  const isNew = row.spec.setup !== undefined && !isTaken && copyOf === null;
-  const made: NewWorkspace = { cachePath, commit: head ?? row.base_commit, branch, end };
-  const restored = isNew ? await restoreSnapshot(ctx, handle, made) : null;
-  const { prepared, result: said } = restored ?? (await makeWorkspace(ctx, handle, { step, end }));
-  if (isNew && restored === null) await runSetup(ctx, handle, made);
-  const sandbox = await sandboxReport(ctx, row, { granted: prepared.granted, egress: egressOf(row, handle.secrets) });
+  const caching = findAndCache(ctx.git, { ...update, repositoryUrl: row.repository_url, commit: row.base_commit });
+  const early = isNew ? await beginEarly(ctx, handle, { branch: resultBranch(row.id), end, caching }) : null;
+  const { repository, cachePath } = await caching;
+  const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: !isNew });
+  const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
+  const made = early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head }));
+  const report = { granted: made.granted, egress: egressOf(row, handle.secrets), way: isOverlay(dirs) ? "overlay" : made.way } as const;
+  const sandbox = await sandboxReport(ctx, row, report);
   const answers = await answersFor(ctx, row);
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [...beganAnew(row), ...copyNotice(said.stderr), ...leftOutNotices(said.stdout), { type: "sandbox.ready", data: { sandbox } }],
+      events: [...beganAnew(row), ...copyNotice(made.stderr), ...leftOutNotices(made.stdout), { type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
@@ -93,16 +71,79 @@ async function goOnPublishing(ctx: RunnerContext, handle: RunHandle, end: AbortS
   );
 }
 
-async function makeWorkspace(
+/** How a workspace was made; null: it lives on from the turn before. */
+type Prepared = MadeWorkspace & { readonly way: "copy" | "checkout" | null };
+
+/**
+ * Makes a run's first workspace while its cache is updated, where the repository was seen before and a checkout of the commit is there to lie upon. Null:
+ * that cannot be, or it turned out to be another repository.
+ */
+async function beginEarly(
   ctx: RunnerContext,
-  { row }: RunHandle,
-  { step, end }: { readonly step: SandboxStep & { readonly name: "prepare" }; readonly end: AbortSignal },
-): ReturnType<typeof runRepeatably> {
-  const { result, prepared } = await runRepeatably(ctx, row, { step, timeoutMs: PREPARE_TIMEOUT_MS, signal: end });
-  if (result.code === 0) return { prepared, result };
-  const reason = lastLine(result.stderr) || `the checkout ended with code ${result.code}`;
-  const message = `The workspace could not be made: ${reason}`;
-  throw new RunFailure(diskFullError(result.stderr, attemptDirs(ctx.home, row).root) ?? { type: "sandbox-unavailable", message });
+  handle: RunHandle,
+  { branch, end, caching }: { readonly branch: string; readonly end: AbortSignal; readonly caching: ReturnType<typeof findAndCache> },
+): Promise<Prepared | null> {
+  caching.catch(() => undefined); // whoever waits for it hears of it
+  const { row } = handle;
+  const commit = row.base_commit;
+  const cachePath = turnHead(row) === null ? seenCachePath(ctx.home.cacheDir, row.repository_url) : null;
+  if (cachePath === null || findBase(ctx.home, { cachePath, commit }) === null) return null;
+  const cached = caching.then((found) => {
+    if (found.cachePath !== cachePath) throw new OtherRepositoryError("The repository is another one now");
+  });
+  cached.catch(() => undefined);
+  try {
+    const made = await begin(ctx, handle, { cachePath, cached, commit, branch, end });
+    await cached;
+    return made;
+  } catch (error) {
+    if (!(error instanceof OtherRepositoryError)) throw error;
+    await dropOverlay(attemptDirs(ctx.home, row));
+    return null;
+  }
+}
+
+class OtherRepositoryError extends Error {
+  override readonly name = "OtherRepositoryError";
+}
+
+/** Makes a new workspace, and sets it up where it is to be and no snapshot has that already. */
+async function begin(ctx: RunnerContext, handle: RunHandle, into: NewWorkspace): Promise<Prepared> {
+  const isSetUp = handle.row.spec.setup !== undefined;
+  const means = await overlayMeans(ctx, handle.row);
+  const restored = isSetUp ? await restoreSnapshot(ctx, handle, { ...into, means }) : null;
+  if (restored !== null) return { ...restored, way: "copy" };
+  const made = await checkOut(ctx, handle, { ...into, means });
+  if (isSetUp) {
+    await into.cached;
+    await runSetup(ctx, handle, into);
+  }
+  return { ...made, way: "checkout" };
+}
+
+/** Goes on in a workspace that was there: in itself, or for a plan in a copy of it, or upon it where it is an overlay. It was set up when it was made. */
+async function goOn(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  { cachePath, branch, end, copyOf, head }: NewWorkspace & { readonly copyOf: AttemptDirs | null; readonly head: string | null },
+): Promise<Prepared> {
+  const { row } = handle;
+  const { workspace } = pathsInside(ctx, row);
+  // Without isolation an agent's repository is let alone: what it configured would be run.
+  const next = goOnArgv({ cachePath, workspace, branch, keep: row.spec.sandboxDriver !== "process", commit: head });
+  const isStacked = copyOf !== null && stackOverlay(ctx.home, attemptDirs(ctx.home, row), copyOf);
+  const copied = copyOf === null || isStacked ? null : copyOf.workspace;
+  const step: SandboxStep & { readonly name: "prepare" } = {
+    name: "prepare",
+    argv: copied === null ? next : copyWorkspaceArgv({ from: copied, to: workspace, next }),
+    env: {},
+    mounts: [
+      { source: cachePath, target: cachePath, mode: "ro" },
+      ...(copied === null ? [] : [{ source: copied, target: copied, mode: "ro" } as const]),
+    ],
+    network: false,
+  };
+  return { ...(await runPrepare(ctx, handle, { step, end })), way: copied === null ? null : "copy" };
 }
 
 /** What people answered to the attempt before, where that was let go while it waited. */
@@ -166,8 +207,4 @@ function beganAnew(row: RunRow): readonly NewEvent[] {
 /** Where nothing was committed yet, the agent finds its repository as it left it. */
 function goOnArgv(options: Omit<Parameters<typeof goOnWorkspaceArgv>[0], "commit"> & { readonly commit: string | null }): string[] {
   return options.commit === null ? ["/bin/sh", "-c", ":"] : goOnWorkspaceArgv({ ...options, commit: options.commit });
-}
-
-export function lastLine(text: string): string {
-  return text.trimEnd().split("\n").at(-1) ?? "";
 }

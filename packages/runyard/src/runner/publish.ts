@@ -1,13 +1,24 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
-import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
-import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
-import { permissionsOf, type RunRow } from "../store/run-row.ts";
+import { findRepository, isRemote, type RepositoryPlace } from "../git/local-repository.ts";
+import {
+  branchObstacle,
+  diffStat,
+  importResult,
+  publishBranch,
+  type ImportedResult,
+  neutralizeMessages,
+  SecretsInResultError,
+} from "../git/publish.ts";
+import { publishOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { mayLeave } from "./protected-files.ts";
+import { seeToPullRequest } from "./pull-request.ts";
+import { writtenIn } from "./overlay-workspace.ts";
 import { concludeReplay } from "./replay.ts";
+import { pushed, type Published } from "./pushed.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { signResult } from "./sign-result.ts";
 
@@ -33,18 +44,34 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   if (commit === null) return handle.happen({ type: "finished", result: unchanged }, { events: diverged });
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
   // What a replay made is there to be compared, and belongs to nobody.
-  if (row.replay !== null || !permissionsOf(row).includes("repository:write"))
+  if (row.replay !== null || publishOf(row) === "none")
     return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
+  // Held back before anybody has anything of it: no branch, no push, no pull request.
   const leaving = await mayLeave(ctx, handle, { ...unchanged, headCommit: commit, ...stat });
   if (!leaving.leaves) return;
   const { approvedBy } = leaving;
-  const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
-  // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
-  await ctx.lease.whenHeld(end);
-  await handle.commit({});
-  await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row) });
-  const result = { ...unchanged, headBranch: branch, headCommit: commit, ...stat, ...(approvedBy !== null && { approvedBy }) };
-  await handle.happen({ type: "finished", result }, { events: notices });
+  const put = async (): Promise<Published> => {
+    const chosen = await chooseBranch(ctx, row, { repository, head: commit });
+    // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
+    await ctx.lease.whenHeld(end);
+    await handle.commit({});
+    const { branch } = chosen;
+    await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row), signal: end });
+    return chosen;
+  };
+  const { branch: headBranch, notices } = isRemote(repository) ? await pushed(put, end) : await put();
+  const result: RunResult = { ...unchanged, headBranch, headCommit: commit, ...stat, ...(approvedBy !== null && { approvedBy }) };
+  if (headBranch === null || publishOf(row) !== "pull_request") return handle.happen({ type: "finished", result }, { events: notices });
+  const opened = await seeToPullRequest(ctx, handle, { made: { branch: headBranch, cachePath, head: commit, stat }, end });
+  const { pullRequest, problem: pullRequestProblem } = opened;
+  await handle.happen(
+    {
+      type: "finished",
+      result: { ...result, pullRequestUrl: pullRequest?.url ?? null, pullRequestProblem },
+      ...(pullRequest && { pullRequest }),
+    },
+    { events: [...notices, ...opened.events] },
+  );
 
   async function makeCommit(): Promise<{ head: string | null }> {
     const resultsDir = await commitWorkspace(ctx, row, {
@@ -60,13 +87,26 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
       runId: row.id,
       redactor: handle.secrets.redactor,
     }).catch((error: unknown) => {
-      throw error instanceof SecretsInResultError ? notPublished(error, attemptDirs(ctx.home, row).workspace) : error;
+      throw error instanceof SecretsInResultError ? notPublished(error, writtenIn(attemptDirs(ctx.home, row))) : error;
     });
-    const events: NewEvent[] = imported.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
-    const made = { head: await signResult(ctx, handle.row, { head: imported.head, end }) };
+    const taken = await withNeutralMessages(ctx, row, imported);
+    const events: NewEvent[] = taken.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
+    // Last, so that it is of what is published.
+    const made = { head: await signResult(ctx, handle.row, { head: taken.head, end }) };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;
   }
+}
+
+/** Of a result that goes into a pull request, where what a commit says has effects. */
+async function withNeutralMessages(ctx: RunnerContext, row: RunRow, imported: ImportedResult): Promise<ImportedResult> {
+  const { head, notices } = imported;
+  if (head === null || publishOf(row) !== "pull_request" || row.spec.pullRequest?.allowReferences === true) return imported;
+  const made = { cachePath: cachePathOf(row), base: turnBase(row), head, runId: row.id };
+  const { head: last, changed } = await neutralizeMessages(ctx.git, made);
+  if (changed === 0) return imported;
+  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned or referred to something, and were changed so that they do not (--allow-references lets them be).`;
+  return { head: last, notices: [...notices, { code: "commit-messages-changed", message }] };
 }
 
 function notPublished(found: SecretsInResultError, workspace: string): RunFailure {
@@ -84,7 +124,7 @@ async function chooseBranch(
   ctx: RunnerContext,
   row: RunRow,
   options: { readonly repository: RepositoryPlace; readonly head: string },
-): Promise<{ readonly branch: string; readonly notices: readonly NewEvent[] }> {
+): Promise<Published & { readonly branch: string }> {
   const branch = row.carry?.published?.branch ?? resultBranch(row.id);
   const onto = ourCommits(row);
   if (onto.length === 0) return { branch, notices: [] };

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -10,6 +10,7 @@ import { endedRuns, whileEnded } from "../store/ended-runs.ts";
 import { claimRun, commitStep } from "../store/runs.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/database.ts";
 import { makeOrganization, queueRun } from "../testing/queue-run.ts";
+import { writeLayers } from "./layers.ts";
 import { removeOld } from "./retention.ts";
 
 let test_: TestDatabase;
@@ -45,13 +46,24 @@ function openHome() {
   };
   return {
     runsDir,
+    /** A checkout and a snapshot that workspaces may lie upon, long unused. */
+    keep(id: string): void {
+      put(path.join(root, "bases", id, "tree", "file"));
+      utimesSync(path.join(root, "bases", id), 1, 1);
+    },
+    lay(id: string, upon: string): void {
+      const dir = path.join(runsDir, id, "1", "overlay");
+      mkdirSync(dir, { recursive: true });
+      writeLayers(dir, { lowers: [`bases/${upon}/tree`], homeFrom: null, notes: "user" });
+    },
+    bases: (): string[] => readdirSync(path.join(root, "bases")).toSorted(),
     leave(id: string, bytes?: number): void {
       put(path.join(runsDir, id, "1", "workspace", "sub", "file"), bytes);
       put(path.join(gatewayDir, "runs", id, "1-a.request.json"));
       put(path.join(gatewayDir, "runs", id, "exchanges.ndjson"));
     },
     async look(retention: Partial<Retention>): Promise<{ workspaces: string[]; recordings: string[]; journals: string[] }> {
-      const home = { runsDir, snapshotsDir: path.join(root, "snapshots") };
+      const home = { runsDir, basesDir: path.join(root, "bases"), snapshotsDir: path.join(root, "snapshots") };
       const options = { home, runnerId: "r", recordings, now: Date.now, log: () => undefined };
       await removeOld({ db: test_.db, retention: { ...NOTHING, ...retention }, ...options }, new AbortController().signal);
       const all = readdirSync(path.join(gatewayDir, "runs"));
@@ -130,6 +142,29 @@ test("of what is too much for the disk the oldest goes first", async () => {
     workspaces: ["run_second", "run_third"],
     recordings: ["run_first", "run_second", "run_third"],
   });
+});
+
+test("what a workspace lies upon goes behind it: by age, by the budget, and by number", async () => {
+  const home = openHome();
+  await ended("run_upon", 2);
+  home.leave("run_upon");
+  home.lay("run_upon", "used");
+  for (const id of ["used", "unused"]) home.keep(id);
+  await home.look({ snapshotMs: DAY_MS });
+  expect(home.bases()).toEqual(["used"]);
+  await home.look({ diskBytes: 1 });
+  expect([home.bases(), readdirSync(home.runsDir)]).toEqual([[], []]);
+
+  await ended("run_many", 2);
+  home.lay("run_many", "oldest");
+  home.keep("oldest");
+  for (let at = 0; at < 20; at += 1) {
+    home.keep(`base-${at}`);
+    utimesSync(path.join(home.runsDir, "..", "bases", `base-${at}`), 100 + at, 100 + at);
+  }
+  await home.look({});
+  expect(home.bases()).toHaveLength(17);
+  expect(home.bases()).toEqual(expect.arrayContaining(["oldest", "base-4", "base-19"]));
 });
 
 test("whoever continues a run in the meantime keeps its workspace", async () => {

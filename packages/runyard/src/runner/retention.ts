@@ -11,6 +11,9 @@ import { isShimAlive } from "../sandbox/run-directory.ts";
 import type { Database } from "../store/database.ts";
 import { type EndedRun, endedRuns, whileEnded } from "../store/ended-runs.ts";
 import { stepsOf } from "./directories.ts";
+import { removeUnused, sweepBases } from "./base-checkout.ts";
+import { lowersInUse } from "./layers.ts";
+import { leaveOverlay } from "./overlay-workspace.ts";
 import { expireSnapshot, type SnapshotRetention, sweepSnapshots } from "./snapshot-retention.ts";
 
 /** How often what ended runs left is looked through. */
@@ -21,7 +24,7 @@ const BATCH = 500;
 const ASIDE = ".gone-";
 
 export interface RetentionOptions extends SnapshotRetention {
-  readonly home: Pick<Home, "runsDir" | "snapshotsDir">;
+  readonly home: Pick<Home, "runsDir" | "snapshotsDir" | "basesDir">;
   readonly retention: Retention;
   /** What the gateway has recorded here. */
   readonly recordings: { runs(): string[]; files(runId: string): string[]; remove(runId: string): Promise<void> };
@@ -54,12 +57,22 @@ export async function removeOld(options: RetentionOptions, leaving: AbortSignal)
   for (const { id, kind, paths } of places) {
     const run = ended.get(id);
     if (run === undefined) continue;
+    if (kind === "workspace")
+      for (const attempt of namesIn(path.join(home.runsDir, id))) await leaveOverlay(path.join(home.runsDir, id, attempt));
     const bytes = retention.diskBytes === null ? null : (await diskUsage({ paths, signal: leaving })).bytes;
     kept.push({ id, kind, endedMs: Date.parse(run.finished_at), bytes });
   }
+  const used = lowersInUse(home);
+  /** What workspaces lie upon goes behind them, however old it is. */
+  const lastUse = (dir: string, id: string, ms: number): number =>
+    used.some((lower) => lower.startsWith(`${path.basename(dir)}/${id}/`)) ? now() : ms;
   const snapshots = await sweepSnapshots(options);
-  for (const { id, bytes, last_used_at: used } of snapshots) kept.push({ id, kind: "snapshot", endedMs: Date.parse(used), bytes });
+  for (const { id, bytes, last_used_at: at } of snapshots)
+    kept.push({ id, kind: "snapshot", endedMs: lastUse(home.snapshotsDir, id, Date.parse(at)), bytes });
+  for (const { id, usedMs, bytes } of await sweepBases(home, { signal: leaving, measures: retention.diskBytes !== null }))
+    kept.push({ id, kind: "base", endedMs: lastUse(home.basesDir, id, usedMs), bytes });
   for (const { id, kind } of whatToRemove(kept, retention, now())) {
+    if (kind === "base") await removeUnused(home, id);
     const snapshot = kind === "snapshot" ? snapshots.find((one) => one.id === id) : undefined;
     if (snapshot !== undefined) await expireSnapshot(options, snapshot);
     const run = ended.get(id);

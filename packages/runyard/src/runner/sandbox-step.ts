@@ -2,6 +2,7 @@ import type { Limits, SandboxReport } from "@runyard/sdk/contract";
 import { typeInForce } from "../core/attempts.ts";
 import { type Kept, keptLimits, whyBelowFloor } from "../core/isolation-floor.ts";
 import { SANDBOX_LIMITS } from "../core/limits.ts";
+import { removeEmptyGroups } from "../sandbox/probe-limits.ts";
 import { type Mount, type PreparedSandbox, type SandboxSpec, SandboxUnavailableError } from "../sandbox/driver.ts";
 import { NotStartedError } from "../sandbox/spawner.ts";
 import { runStep, type StepResult } from "../sandbox/step.ts";
@@ -9,6 +10,7 @@ import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
+import { enterOverlay } from "./overlay-workspace.ts";
 import { RunFailure } from "./run-handle.ts";
 import { watchAttemptDisk } from "./watch-disk.ts";
 
@@ -40,7 +42,9 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     });
   const { isolation } = probe;
   requireFloor(row, { isolation, limits: { memory: true, cpus: true, pids: true } });
+  const enter = driver.name === "bwrap" ? await enterOverlay(ctx, row) : [];
   const spec: SandboxSpec = {
+    enter,
     name: `${row.id}-${row.attempt}-${step.name}`,
     dirs: { workspace: dirs.workspace, home: step.home ?? dirs.home },
     argv: step.argv,
@@ -70,11 +74,15 @@ export function limitsOf(row: RunRow): Limits {
   return SANDBOX_LIMITS[typeInForce(attemptSettings(row), triesOf(row))];
 }
 
-/** What a run records of its sandbox: asked for and got. `egress`: hosts that its programs may reach. */
+/** What a run records of its sandbox: asked for and got. `egress`: hosts that its programs may reach; `way`: how its workspace was made, where that is known. */
 export async function sandboxReport(
   ctx: RunnerContext,
   row: RunRow,
-  { granted, egress }: Pick<PreparedSandbox, "granted"> & { readonly egress: readonly string[] },
+  {
+    granted,
+    egress,
+    way,
+  }: Pick<PreparedSandbox, "granted"> & { readonly egress: readonly string[]; readonly way: SandboxReport["workspace"] | null },
 ): Promise<SandboxReport> {
   const driver = ctx.driver(row.spec.sandboxDriver);
   const { isolation } = await driver.probe();
@@ -90,7 +98,15 @@ export async function sandboxReport(
     diskLimit: "soft",
     ...(floor !== undefined && { floor }),
     ...reach,
+    ...(way !== null && way !== undefined && { workspace: way }),
   };
+}
+
+/** What a run's sandbox would be granted, without any step in it. */
+export async function grantedInSandbox(ctx: RunnerContext, row: RunRow): Promise<PreparedSandbox["granted"]> {
+  const { launch, granted } = await prepareSandbox(ctx, row, { name: "fit", argv: ["true"], env: {}, mounts: [], network: false });
+  removeEmptyGroups(launch.join);
+  return granted;
 }
 
 interface StepRun {

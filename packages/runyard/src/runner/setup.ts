@@ -11,7 +11,7 @@ import { openAtGateway } from "./gateway-run.ts";
 import { egressOf, trustInside } from "./header-secrets.ts";
 import { keepSnapshot } from "./keep-snapshot.ts";
 import { settleCalls } from "./next-attempt.ts";
-import type { NewWorkspace } from "./restore-snapshot.ts";
+import type { NewWorkspace } from "./base-workspace.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep } from "./sandbox-step.ts";
 import type { SetupState } from "./setup-state.ts";
@@ -46,7 +46,7 @@ export async function runSetup(ctx: RunnerContext, handle: RunHandle, workspace:
     await commitSetup(handle, { setup: { ...setup, index: index + 1, begun: false }, events });
   }
   await settle(ctx, handle, workspace);
-  await keepSnapshot(ctx, handle, workspace.end);
+  await keepSnapshot(ctx, handle, workspace);
 }
 
 function stateOf(handle: RunHandle): SetupState {

@@ -8,10 +8,12 @@ import type { ShellWish } from "../engine/workspaces.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { isSameProcess, isShimAlive, makeRunDirectory, readShimPid } from "../sandbox/run-directory.ts";
 import type { RunRow } from "../store/run-row.ts";
+import { reloadRun } from "../store/runs.ts";
 import { pathsInside, proxyVariables } from "./agent-launch.ts";
 import { knownState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, workspaceAttempt } from "./directories.ts";
+import { leaveOverlay } from "./overlay-workspace.ts";
 import { openRunSecrets } from "./give-secrets.ts";
 import { RunFailure } from "./run-handle.ts";
 import { prepareSandbox, type SandboxStep } from "./sandbox-step.ts";
@@ -79,7 +81,7 @@ export async function openShell(ctx: RunnerContext, run: RunRow, wish: ShellWish
     if (error instanceof RunFailure) throw refused(error.error.message);
     throw error;
   }
-  void watchShell(ctx, dir, async () => way?.close());
+  void watchShell(ctx, { dir, row }, async () => way?.close());
   return { directory: dir, driver: driver.name, egress: [...egress] };
 }
 
@@ -120,7 +122,7 @@ async function openWay(ctx: RunnerContext, egress: readonly string[]) {
 }
 
 /** Never rejects. */
-async function watchShell(ctx: RunnerContext, dir: string, closeWay: () => Promise<void>): Promise<void> {
+async function watchShell(ctx: RunnerContext, { dir, row }: { dir: string; row: RunRow }, closeWay: () => Promise<void>): Promise<void> {
   const end = performance.now() + STARTED_WITHIN_MS;
   const wait = (): Promise<unknown> => sleep(LOOK_MS, undefined, { signal: ctx.leaving, ref: false }).catch(() => undefined);
   while (!ctx.leaving.aborted && readShimPid(dir) === null && performance.now() < end) await wait();
@@ -131,6 +133,9 @@ async function watchShell(ctx: RunnerContext, dir: string, closeWay: () => Promi
     await closeWay();
     await killRunDirectory(dir);
     rmSync(dir, { recursive: true, force: true });
+    const now = await reloadRun(ctx.db, row);
+    if (now === undefined || now.finished_at !== null || now.owner === null || now.attempt !== row.attempt)
+      await leaveOverlay(attemptDirs(ctx.home, row).root);
   } catch (error) {
     ctx.log("error", "What a shell left could not be removed", { dir, error: String(error) });
   }

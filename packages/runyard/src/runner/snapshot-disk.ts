@@ -21,15 +21,6 @@ export function placeSnapshot(home: Place, id: string, made: string): void {
   renameSync(made, snapshotDir(home, id));
 }
 
-/**
- * Removes a snapshot. Whoever copies it meanwhile finds out, because it is moved away before anything of it is removed.
- */
-export async function removeSnapshotDir(home: Place, id: string): Promise<void> {
-  const aside = path.join(home.snapshotsDir, `${ASIDE}${id}`);
-  if (existsSync(snapshotDir(home, id))) renameSync(snapshotDir(home, id), aside);
-  await removeSlowly(aside);
-}
-
 /** Lets others work meanwhile, but where a command took the right to remove its files away. */
 export async function removeSlowly(dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true }).catch(() => removeTree(dir));

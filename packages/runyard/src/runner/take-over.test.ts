@@ -83,6 +83,24 @@ test.each(moments)("workspace and home are taken over where %s", async (_, befor
   expect(await notices()).toEqual([]);
 });
 
+test.each([
+  ["nothing was done yet", () => undefined],
+  ["only the overlay was moved", () => (mkdirSync(to.root, { recursive: true }), renameSync(from.overlay, to.overlay))],
+])("a workspace that is an overlay is taken over whole, where %s", async (_, before) => {
+  mkdirSync(from.overlay);
+  writeFileSync(path.join(from.overlay, "left.txt"), "left");
+  before();
+  for (let times = 0; times < 2; times += 1) {
+    expect(await takeOver()).toBe(true);
+    expect([leftIn(to.overlay), leftIn(to.workspace), existsSync(from.overlay), existsSync(from.workspace)]).toEqual([
+      "left",
+      "left",
+      false,
+      false,
+    ]);
+  }
+});
+
 test("a workspace that is gone is said once, and what is made in its place is never taken for it", async () => {
   rmSync(from.root, { recursive: true });
   expect(await takeOver()).toBe(false);
@@ -161,7 +179,7 @@ describe("around a plan", () => {
     await handleWith({ plans: true, attempt: 8, carry: { attempts: [7] } });
     const seven = leave(7, "workspace", "home");
     for (let times = 0; times < 2; times += 1)
-      expect(await takeOverWorkspace({ home }, handle)).toEqual({ isTaken: false, copyOf: seven.workspace });
+      expect(await takeOverWorkspace({ home }, handle)).toMatchObject({ isTaken: false, copyOf: { workspace: seven.workspace } });
     expect([leftIn(to.home), leftIn(seven.workspace), existsSync(to.workspace)]).toEqual(["home 7", "workspace 7", false]);
   });
 

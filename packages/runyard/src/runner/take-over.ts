@@ -7,14 +7,15 @@ import type { Carry, RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { type AttemptDirs, attemptDirs, namesOf, type RepeatableStep, stepsOf } from "./directories.ts";
+import { isOverlay } from "./overlay-workspace.ts";
 import type { RunHandle } from "./run-handle.ts";
 
 /** What an attempt's workspace is made of. */
 export interface TakenOver {
   /** There is a workspace to go on with. */
   readonly isTaken: boolean;
-  /** The workspace that a plan phase gets a copy of, on the host; null: it begins with a commit. */
-  readonly copyOf: string | null;
+  /** The attempt whose workspace a plan phase gets a copy of; null: it begins with a commit. */
+  readonly copyOf: AttemptDirs | null;
 }
 
 /**
@@ -41,14 +42,14 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
     homes.map((from) => from.home),
     dirs.home,
   );
-  if (row.plans) return { isTaken: false, copyOf: carry.attempts.map((attempt) => dirsOf(attempt).workspace).find(isDirectory) ?? null };
+  if (row.plans) return { isTaken: false, copyOf: carry.attempts.map(dirsOf).find((from) => isDirectory(from.workspace)) ?? null };
   // Where there never was one, as behind the first plan of a run, none is missed. What lies here then, a server has begun to
   // make that was killed.
   if (!isMissed) return FRESH;
-  moveFirst(
-    workspaces.map((from) => from.workspace),
-    dirs.workspace,
-  );
+  const from = workspaces.find(({ workspace: there }) => isDirectory(there));
+  // Before the folder on which it is seen, by which a repetition finds out that this is not over.
+  if (from !== undefined && !existsSync(dirs.workspace)) moveFirst([from.overlay], dirs.overlay);
+  moveFirst(from === undefined ? [] : [from.workspace], dirs.workspace);
   if (existsSync(dirs.workspace)) return { isTaken: true, copyOf: null };
   await noteWorkspace(handle, "fresh", [workspaceGone(carry.head ?? row.base_commit)]);
   return FRESH;
@@ -75,7 +76,7 @@ function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, carry: Ca
 function hadWorkspace(dirs: AttemptDirs): boolean {
   const succeeded = (step: RepeatableStep): boolean => namesOf(step).some((name) => readExitCode(dirs.step(name)) === 0);
   const isSetUp = existsSync(dirs.step("setup-0"));
-  return isSetUp ? succeeded("settle") : succeeded("prepare") || succeeded("restore");
+  return isSetUp ? succeeded("settle") : succeeded("prepare") || succeeded("restore") || isOverlay(dirs);
 }
 
 async function noteWorkspace(handle: RunHandle, workspace: AttemptState["workspace"], events: readonly NewEvent[]): Promise<void> {

@@ -4,6 +4,7 @@ import { diskLimit, type DiskWatch, watchDisk } from "../sandbox/disk-watch.ts";
 import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, stepsOf } from "./directories.ts";
+import { placesOnOverlay } from "./overlay-workspace.ts";
 import { RunFailure } from "./run-handle.ts";
 
 export interface AttemptDisk extends DiskWatch {
@@ -16,12 +17,14 @@ export interface AttemptDisk extends DiskWatch {
  * have removed and still hold open, as far as control groups tell who they are. `diskBytes`: null is without a limit.
  */
 export function watchAttemptDisk(ctx: Pick<RunnerContext, "home">, row: RunRow, diskBytes: number | null): AttemptDisk {
-  const { root } = attemptDirs(ctx.home, row);
+  const attempt = attemptDirs(ctx.home, row);
+  const { root } = attempt;
   const limit = diskBytes === null ? null : diskLimit(diskBytes);
   const full = new AbortController();
   const watch = watchDisk({
     dirs: [root],
     holders: () => stepsOf(root).flatMap(readMembers),
+    alsoOn: () => placesOnOverlay(ctx.home, attempt),
     limit,
     onFull: (usage) => full.abort(overLimit(usage, limit)),
   });

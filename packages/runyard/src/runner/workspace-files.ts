@@ -3,7 +3,8 @@ import { RunyardError, type WorkspaceEntry, type WorkspaceList } from "@runyard/
 import type { Home } from "../home.ts";
 import { namesIn, openBeneath, openIn, openToRead, type Place, targetOf } from "../sandbox/open-beneath.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { attemptDirs, workspaceAttempt } from "./directories.ts";
+import { workspaceAttempt } from "./directories.ts";
+import { readingWorkspace } from "./overlay-workspace.ts";
 import { TAR_END, tarHeader, tarPadding } from "./tar.ts";
 
 /** What is handed out of a workspace at most. */
@@ -206,7 +207,7 @@ function tooLarge(what: string, limits: ReadLimits): RunyardError {
 export function workspaceReader(home: Home) {
   const inWorkspace = async <T>(run: RunRow, use: (workspace: string) => Promise<T>): Promise<T | null> => {
     const attempt = workspaceAttempt(home, run);
-    return attempt === null ? null : use(attemptDirs(home, { id: run.id, attempt }).workspace);
+    return attempt === null ? null : readingWorkspace(home, { id: run.id, attempt }, use);
   };
   return {
     list: (run: RunRow, path: readonly string[]) => inWorkspace(run, (workspace) => listWorkspace(workspace, path)),

@@ -1,16 +1,19 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { readOutOfMemoryKills } from "./cgroup.ts";
 import { NO_LIMITS } from "./cgroup-grant.ts";
 import type { Launch, SandboxDriver } from "./driver.ts";
 import { type PlainDriverName, sandboxDriver } from "./drivers.ts";
+import { overlaySupport } from "./overlay.ts";
 import { makeRunDirectory } from "./run-directory.ts";
 import { runStep } from "./step.ts";
 import { killRunDirectory } from "./kill.ts";
 import { makeTargets, type Targets } from "./testing/abuse-targets.ts";
 import { type Attempt, attemptsOn } from "./testing/attempts.ts";
 import { type Lab, openLab, waitFor, waitForFile } from "./testing/lab.ts";
+import { overlaid } from "./testing/overlaid.ts";
 import { processesWith } from "./testing/processes.ts";
 
 /**
@@ -23,14 +26,28 @@ const isRoot = process.getuid?.() === 0;
 
 type Trial = Pick<Attempt, "script" | "words" | "changes">;
 
+const overlays = await overlaySupport(realpathSync(tmpdir()));
 const drivers = await Promise.all(
-  ISOLATING.map((name) => sandboxDriver(name)).map(async (driver) => ({ driver, reason: (await driver.probe()).reason })),
+  ISOLATING.map(async (each) => {
+    const driver = sandboxDriver(each);
+    const { reason } = await driver.probe();
+    const upon = {
+      name: `${driver.name}, upon an overlay`,
+      driver,
+      reason: reason ?? (overlays.available ? null : overlays.reason),
+      isOverlaid: true,
+    };
+    return [{ name: driver.name, driver, reason, isOverlaid: false }, ...(process.env["RUNYARD_TEST_FULL"] ? [upon] : [])];
+  }),
 );
 
-describe.each(drivers)("an agent in a sandbox of $driver.name", { timeout: 120_000 }, ({ driver: isolating, reason }) => {
+describe.each(drivers.flat())("an agent in a sandbox of $name", { timeout: 120_000 }, ({ driver: plainly, reason, isOverlaid }) => {
   beforeEach(({ skip }) => skip(reason !== null, reason ?? ""));
 
   let lab: Lab;
+  const isolating = isOverlaid ? overlaid(plainly, () => lab) : plainly;
+  /** Where what was written in a workspace lies. */
+  const written = (workspace: string): string => (isOverlaid ? path.join(`${workspace}.overlay`, "upper") : workspace);
   let targets: Targets;
   beforeAll(async () => {
     lab = await openLab("abuse");
@@ -86,7 +103,8 @@ describe.each(drivers)("an agent in a sandbox of $driver.name", { timeout: 120_0
       const result = await runStep({ spawner: lab.spawner, dir: lab.newDir(), launch: { ...changed, join: [] }, timeoutMs: 20_000 });
       return result.stdout;
     };
-    expect(await run({ ...launch, env: { DECOY_SECRET: targets.secret } })).toContain(targets.secret); // the control: bwrap hands it on
+    // The control: bwrap hands it on. What enters an overlay hands on nothing.
+    if (!isOverlaid) expect(await run({ ...launch, env: { DECOY_SECRET: targets.secret } })).toContain(targets.secret);
     expect(await run(launch)).toBe("end\n");
   });
 
@@ -97,8 +115,9 @@ describe.each(drivers)("an agent in a sandbox of $driver.name", { timeout: 120_0
     const dir = await lab.start(launch);
     expect(await waitForFile(path.join(dir, "out"))).toBe(`${token}\n`);
     expect(processesWith(token)).toEqual([]);
-    const [program = "", , , , ...command] = launch.argv;
-    await lab.start({ ...launch, argv: [program, ...launch.args, "--", ...command], args: [] }); // the control: the same as plain words
+    const at = launch.argv.indexOf("--args");
+    const words = [...launch.argv.slice(0, at), ...launch.args, ...launch.argv.slice(at + 2)];
+    await lab.start({ ...launch, argv: words, args: [] }); // the control: the same as plain words
     await waitFor(() => processesWith(token).length > 0);
   });
 
@@ -220,7 +239,7 @@ describe.each(drivers)("an agent in a sandbox of $driver.name", { timeout: 120_0
     mkdirSync(path.join(spec.dirs.workspace, "etc"));
     writeFileSync(path.join(spec.dirs.workspace, "etc/passwd"), "mine\n");
     expect((await lab.run(isolating, spec)).stdout).toMatch(/^mine\nroot:x:0:0:root:/);
-    expect(existsSync(path.join(spec.dirs.workspace, "etc/passwd"))).toBe(true);
+    expect(existsSync(path.join(isOverlaid ? `${spec.dirs.workspace}.lower` : spec.dirs.workspace, "etc/passwd"))).toBe(true);
   });
 
   it("fails in every other attempt, each of which succeeds where nothing holds it", async () => {
@@ -273,6 +292,6 @@ describe.each(drivers)("an agent in a sandbox of $driver.name", { timeout: 120_0
     const spec = lab.newSpec(["sh", "-c", "cp /usr/bin/id tool && chmod 6755 tool && mkfifo pipe && mknod disk b 254 0; ls"]);
     expect((await lab.run(isolating, spec)).stdout).toBe("pipe\ntool\n");
     // Such a program is of use to who can reach it: the folder of all runs is closed to others (`home.ts`).
-    expect(statSync(path.join(spec.dirs.workspace, "tool")).uid).toBe(process.getuid!());
+    expect(statSync(path.join(written(spec.dirs.workspace), "tool")).uid).toBe(process.getuid!());
   });
 });

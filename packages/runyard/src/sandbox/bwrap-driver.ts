@@ -39,7 +39,7 @@ async function prepare(spec: SandboxSpec, toolchains: HostToolchains): Promise<P
   return {
     granted,
     launch: {
-      argv: [found.program, "--args", "9", "--", ...wordsInside(spec)],
+      argv: [...(spec.enter ?? []), found.program, "--args", "9", "--", ...wordsInside(spec)],
       env: {}, // what bwrap itself is given can be read inside, in /proc/1/environ
       args: bwrapWords(spec, { disableUserNamespaces: found.disableUserNamespaces, filtersSyscalls: found.filter !== null, toolchains }),
       ...(found.filter !== null && { syscallFilter: found.filter }),

@@ -23,6 +23,8 @@ export interface DiskQuestion {
   readonly paths: readonly string[];
   /** Processes whose removed files are counted for as long as they hold them open. */
   readonly holders?: () => readonly number[];
+  /** Places on further file systems whose removed files are counted too. */
+  readonly alsoOn?: () => readonly string[];
   /** Beyond this it does not matter how much there is. */
   readonly enough?: DiskUsage;
   readonly signal: AbortSignal;
@@ -42,12 +44,13 @@ export function diskUsage(question: DiskQuestion): Promise<DiskUsage> {
   return mine;
 }
 
-async function look({ paths, holders, enough, signal }: DiskQuestion): Promise<DiskUsage> {
+async function look(question: DiskQuestion): Promise<DiskUsage> {
+  const { enough, signal } = question;
   const seen = new Set<string>();
   let bytes = 0;
   let files = 0;
   let begun = performance.now();
-  for (const stats of allIn(paths, holders)) {
+  for (const stats of allIn(question)) {
     if (performance.now() - begun > WORK_MS) {
       await sleep(REST_MS, undefined, { ref: false });
       begun = performance.now();
@@ -68,7 +71,7 @@ async function look({ paths, holders, enough, signal }: DiskQuestion): Promise<D
 }
 
 /** Everything that counts; null for what was looked at and does not. */
-function* allIn(paths: readonly string[], holders: DiskQuestion["holders"]): Generator<Stats | null, void> {
+function* allIn({ paths, holders, alsoOn }: DiskQuestion): Generator<Stats | null, void> {
   const devices = new Set<number>();
   for (const path of paths) {
     const top = statsOf(Buffer.from(path));
@@ -76,6 +79,10 @@ function* allIn(paths: readonly string[], holders: DiskQuestion["holders"]): Gen
     devices.add(top.dev);
     yield top;
     if (top.isDirectory()) yield* allBelow(Buffer.from(path), top.dev);
+  }
+  for (const place of alsoOn?.() ?? []) {
+    const { dev } = statsOf(Buffer.from(place)) ?? {};
+    if (dev !== undefined) devices.add(dev);
   }
   for (const stats of removedFiles(holders?.() ?? [])) yield stats !== null && devices.has(stats.dev) ? stats : null;
 }

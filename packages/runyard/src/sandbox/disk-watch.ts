@@ -19,6 +19,8 @@ export interface DiskWatchOptions {
   readonly dirs: readonly string[];
   /** Processes whose removed files count as long as they are open. */
   readonly holders: () => readonly number[];
+  /** Places on further file systems whose removed files count. */
+  readonly alsoOn?: () => readonly string[];
   /** Null: it is only measured. */
   readonly limit: DiskUsage | null;
   /** Called once, when there is more than that. */
@@ -46,7 +48,7 @@ interface Look {
  * that has gone down by half of what the limit leaves, whoever took it, it looks again; so the looks come closer as
  * the limit does.
  */
-export function watchDisk({ dirs, holders, limit, onFull }: DiskWatchOptions): DiskWatch {
+export function watchDisk({ dirs, holders, alsoOn, limit, onFull }: DiskWatchOptions): DiskWatch {
   const abort = new AbortController();
   let before: Look = { usage: { bytes: 0, files: 0 }, free: freeOn(dirs), againAt: 0, dueAt: 0 };
   let looking: Promise<void> | null = null;
@@ -56,9 +58,13 @@ export function watchDisk({ dirs, holders, limit, onFull }: DiskWatchOptions): D
   const look = async (): Promise<void> => {
     const began = performance.now();
     const free = freeOn(dirs);
-    const usage = await diskUsage({ paths: dirs, holders, signal: abort.signal, ...(limit !== null && { enough: limit }) }).catch(
-      () => null,
-    );
+    const usage = await diskUsage({
+      paths: dirs,
+      holders,
+      signal: abort.signal,
+      ...(alsoOn && { alsoOn }),
+      ...(limit !== null && { enough: limit }),
+    }).catch(() => null);
     const now = performance.now();
     const tookMs = now - began;
     before = {

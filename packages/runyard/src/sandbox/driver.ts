@@ -31,6 +31,8 @@ export interface SandboxSpec {
   readonly limits: Limits;
   /** True: it stays in the session of whoever starts it, so that their terminal is its own. Only where system calls are filtered. */
   readonly terminal?: boolean;
+  /** Words before those of the sandbox: what makes it inside of mounts that somebody holds. */
+  readonly enter?: readonly string[];
   /** Names the cgroup, for example `run_01k…-1-agent`: letters, digits, `-` and `_`. */
   readonly name: string;
   /** The container image, for the driver `docker`; the others have none. */

@@ -11,6 +11,9 @@ import {
   type PermissionPolicy,
   type PlanSummary,
   type ProtectedFile,
+  type PublishMode,
+  type PullRequest,
+  type PullRequestSettings,
   type Run,
   type RunError,
   type RunPermission,
@@ -28,6 +31,7 @@ import type { EgressFrom } from "../core/egress-bounds.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
+import type { GithubPlace } from "../core/github-place.ts";
 import { firstPrompt } from "../core/prompt.ts";
 import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
@@ -82,6 +86,10 @@ export interface RunSpec {
   readonly budget?: Budget;
   /** Above which estimate a turn waits for a person, in US dollars; left out: there is no limit. */
   readonly approvalAboveUsd?: number;
+  /** Not there in runs of earlier versions: a branch. */
+  readonly publish?: PublishMode;
+  /** Of its pull request, and where that is made; left out: there is to be none. */
+  readonly pullRequest?: PullRequestSettings & { readonly place: GithubPlace };
 }
 
 /** What a turn goes on from: what the turns before left behind. */
@@ -199,6 +207,8 @@ export interface RunRow {
   readonly waits_for_memory?: boolean;
   /** What its programs were not let to reach. Only where a run is read to be shown. */
   readonly egress_denied?: Run["egressDenied"] | null;
+  /** What its turns have made, the oldest first. Only where a run is read to be shown. */
+  readonly pull_requests?: readonly PullRequest[] | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -259,6 +269,14 @@ export function agentWaitOf(row: Pick<RunRow, "spec">): number {
 /** What the run is granted; one of an earlier version everything. */
 export function permissionsOf(row: Pick<RunRow, "spec">): RunPermission[] {
   return grantedPermissions(row.spec.permissions);
+}
+
+/** What becomes of the run's result, within what it is granted. */
+export function publishOf(row: Pick<RunRow, "spec">): PublishMode {
+  const granted = permissionsOf(row);
+  const { publish = "branch" } = row.spec;
+  if (publish === "none" || !granted.includes("repository:write")) return "none";
+  return publish === "pull_request" && granted.includes("pull_request:create") ? publish : "branch";
 }
 
 /** What the run machine decides by. */
@@ -333,6 +351,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     plan,
     responseType: responseTypeOf(row, plan),
     result: row.result,
+    ...showPullRequests(row),
     error: row.error,
     usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
     budget: showBudget(row),
@@ -407,9 +426,20 @@ function showPlanSettings(row: RunRow): Pick<Run["settings"], "strictPlan" | "pl
   return { strictPlan: strict, planTimeout: timeoutMs, onPlanTimeout: onTimeout };
 }
 
+function showPullRequests(row: RunRow): Pick<Run, "publish" | "pullRequest" | "pullRequestUrl" | "githubPullRequests"> {
+  const { result, spec, pull_requests: made } = row;
+  const { place: _, ...pullRequest } = spec.pullRequest ?? {};
+  return {
+    publish: publishOf(row),
+    pullRequest: spec.pullRequest === undefined ? null : pullRequest,
+    pullRequestUrl: result?.pullRequestUrl ?? made?.at(-1)?.url ?? null,
+    githubPullRequests: [...(made ?? [])],
+  };
+}
+
 /** What the run gives: its result, or as long as nothing was approved, its plan. */
 function responseTypeOf({ result }: RunRow, plan: PlanSummary | null): Run["responseType"] {
-  if (result !== null) return "regular";
+  if (result !== null) return result.pullRequestUrl ? "pr" : "regular";
   return plan === null || plan.state === "approved" ? null : "plan";
 }
 

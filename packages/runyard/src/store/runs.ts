@@ -6,6 +6,7 @@ import { attemptSettings } from "./attempts-shown.ts";
 import type { Database, Tx } from "./database.ts";
 import { readRooms } from "./memory.ts";
 import { PLAN_SHOWN } from "./plans-shown.ts";
+import { PULL_REQUESTS_SHOWN } from "./pull-requests.ts";
 import type { StoredReplay } from "./replays.ts";
 import { type NewApproval, type OpenRow, planSettings, type RequestRow, type RunRow, type RunSpec } from "./run-row.ts";
 
@@ -125,7 +126,7 @@ export interface StoredRun {
 const FIND_RUN = `
   select r.*, case when r.status = 'pending' then
       (select count(*)::int from runyard.runs q where q.org_id = r.org_id and q.status = 'pending' and q.num <= r.num)
-    end as queue_position, runyard.waits_for_cap(r) as waits_for_cap, runyard.egress_denied(r.id) as egress_denied, ${PLAN_SHOWN}
+    end as queue_position, runyard.waits_for_cap(r) as waits_for_cap, runyard.egress_denied(r.id) as egress_denied, ${PULL_REQUESTS_SHOWN}, ${PLAN_SHOWN}
   from runyard.runs r where r.id = $1`;
 
 /**
@@ -134,7 +135,7 @@ const FIND_RUN = `
  */
 const listStatement = (options: { before: number | null; status: RunStatus | null }): string => `
   with page as materialized (
-    select r.*, runyard.waits_for_cap(r) as waits_for_cap, runyard.egress_denied(r.id) as egress_denied, ${PLAN_SHOWN} from runyard.runs r
+    select r.*, runyard.waits_for_cap(r) as waits_for_cap, runyard.egress_denied(r.id) as egress_denied, ${PULL_REQUESTS_SHOWN}, ${PLAN_SHOWN} from runyard.runs r
     where r.org_id = runyard.current_org() and ${options.before === null ? "$1::bigint is null" : "num < $1"}
       and ${options.status === null ? "$2::text is null" : "status = $2"} order by num desc limit $3
   )

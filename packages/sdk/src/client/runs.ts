@@ -10,6 +10,7 @@ import { checkedIdempotencyKey, newIdempotencyKey } from "./idempotency-key.ts";
 import { listFrom } from "./list.ts";
 import { type PathParams, pathOf } from "./paths.ts";
 import { createPlans, type RunPlans } from "./plans.ts";
+import { createPullRequests, type RunPullRequests } from "./pull-requests.ts";
 import { createRecordings, type RunRecordings } from "./recordings.ts";
 import { createResults, type RunResults } from "./results.ts";
 import type { RequestOptions, Transport } from "./transport.ts";
@@ -21,7 +22,7 @@ export type RunList = Promise<RunPage> & AsyncIterable<Run>;
 const JSON_TYPE = "application/json";
 
 /** Runs of the token's organization: `client.runs`. */
-export interface Runs extends RunResults, RunPlans, RunRecordings, RunWorkspaces {
+export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordings, RunWorkspaces {
   /**
    * Creates a run. Each call has a key (`idempotencyKey`, else one of its own) under which the server makes
    * one run and no more, so that it is safe to try again, and is. Give a key to repeat a call later, within
@@ -150,6 +151,7 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
   return {
     ...createResults(transport, idleMs),
     ...createPlans(transport),
+    ...createPullRequests(transport),
     ...createRecordings(transport),
     ...createWorkspaces(transport),
     get,

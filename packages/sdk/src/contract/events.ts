@@ -6,6 +6,7 @@ import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
 import { planEventSchemas } from "./plan.ts";
 import { publishingEventSchemas } from "./publishing.ts";
+import { pullRequestSchema } from "./pull-requests.ts";
 import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { setupEventSchemas } from "./setup.ts";
@@ -136,6 +137,8 @@ export const eventDataSchemas = {
   log: z.object({ text: z.string() }),
   "mode.changed": z.object({ modeId: z.string() }),
   "result.regular": z.object({ result: runResultSchema }),
+  /** In place of `result.regular`, where the result has a pull request. */
+  "result.pr": z.object({ result: runResultSchema, pullRequest: pullRequestSchema }),
   ...setupEventSchemas,
   ...attemptEventSchemas,
   ...planEventSchemas,

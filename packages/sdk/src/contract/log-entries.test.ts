@@ -1,9 +1,22 @@
 import { expect, test } from "vitest";
 import { EVENT_TYPES, type EventData, type NewEvent, type RunEvent } from "./events.ts";
 import { toLogEntry } from "./log-entries.ts";
+import type { PullRequest } from "./pull-requests.ts";
 import { logEntrySchema } from "./results.ts";
 import type { RunResult, SandboxReport } from "./run.ts";
 
+const PULL_REQUEST: PullRequest = {
+  id: 1,
+  number: 7,
+  url: "https://github.com/acme/app/pull/7",
+  title: "t",
+  state: "open",
+  merged: false,
+  draft: false,
+  headBranchName: "h",
+  baseBranchName: "main",
+  createdAt: "2026-01-01T00:00:00.000Z",
+};
 const PLACE = { seq: 7, id: "run_x:7", runId: "run_x", turn: 1, attempt: 1, at: "2026-11-20T10:00:00.000Z" };
 const TOOL: Omit<EventData<"tool.finished">, "status"> = {
   toolCallId: "t",
@@ -246,6 +259,10 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],
+  [
+    { type: "result.pr", data: { result: RESULT, pullRequest: PULL_REQUEST } },
+    ["info", "runyard", "pull request: https://github.com/acme/app/pull/7"],
+  ],
   [
     {
       type: "run.created",

@@ -150,6 +150,8 @@ function stageWords(event: RunEvent): Words | null {
         source: "runyard",
         message: event.data.result.headBranch === null ? "completed without a change" : `completed: ${event.data.result.headBranch}`,
       };
+    case "result.pr":
+      return { level: "info", source: "runyard", message: `pull request: ${event.data.pullRequest.url}` };
     case "run.failed":
     case "run.timeout":
       return { level: "error", source: "runyard", message: `${event.data.error.type}: ${event.data.error.message}` };

@@ -164,6 +164,12 @@ export const ROUTES = {
     policy: { scope: "agent:read" },
     summary: "Read what a run used of its machine over time: processors, memory, processes, disk",
   },
+  changePullRequest: {
+    method: "POST",
+    path: "/v1/agent-runs/{id}/pull-request",
+    policy: { scope: "agent:write" },
+    summary: "Look at a run's pull request, close or reopen it, make it a draft or ready",
+  },
   runPlan: {
     method: "GET",
     path: "/v1/agent-runs/{id}/plan",
@@ -269,6 +275,24 @@ export const ROUTES = {
     path: "/v1/secrets/{sid}",
     policy: { scope: "organization:admin" },
     summary: "Delete a secret; runs that were given it keep it",
+  },
+  listCredentials: {
+    method: "GET",
+    path: "/v1/credentials",
+    policy: { scope: "organization:read" },
+    summary: "List the credentials for repositories on other machines, newest first, without their values",
+  },
+  setCredential: {
+    method: "POST",
+    path: "/v1/credentials",
+    policy: { scope: "organization:admin" },
+    summary: "Store a token or an SSH key for the repositories whose URL begins with this one",
+  },
+  deleteCredential: {
+    method: "DELETE",
+    path: "/v1/credentials/{cid}",
+    policy: { scope: "organization:admin" },
+    summary: "Delete a credential",
   },
   listSnapshots: {
     method: "GET",

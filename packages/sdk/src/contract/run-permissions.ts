@@ -13,7 +13,8 @@ const isOfWorkspace = (permission: RunPermission): boolean => (WORKSPACE_PERMISS
 
 /**
  * What a run is granted: of each of the two groups what is named, or all of a group of which nothing is named. Without
- * `write` its workspace is read-only, without `execute` commands are refused, without `repository:write` no branch is made.
+ * `write` its workspace is read-only, without `execute` commands are refused, without `repository:write` no branch is made, and without
+ * `pull_request:create` no pull request.
  */
 export const runPermissionsSchema = z
   .array(z.enum(RUN_PERMISSIONS))

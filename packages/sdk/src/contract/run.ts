@@ -13,6 +13,7 @@ import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema }
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
 import { protectedFileSchema } from "./publishing.ts";
+import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
@@ -118,6 +119,13 @@ export const createRunSchema = z
     verifyRetries: verifyRetriesSchema.optional(),
     /** What its model calls may use at most, in all of its turns together. */
     budget: budgetSchema.optional(),
+    /**
+     * What becomes of its result. Default: a pull request, where the repository is at a GitHub server for which there is a token and
+     * the run is granted `pull_request:create`; else a branch.
+     */
+    publish: publishModeSchema.optional(),
+    /** Of its pull request. */
+    pullRequest: pullRequestSettingsSchema.optional(),
     /** The same as the header `Idempotency-Key`. */
     idempotencyKey: idempotencyKeySchema.optional(),
   })
@@ -179,6 +187,11 @@ export const sandboxSchema = z.object({
   diskLimit: z.enum(["hard", "soft"]).optional(),
   /** Hosts and presets that programs in it may reach; not there: none, or without isolation all. */
   egress: z.array(z.string()).optional(),
+  /**
+   * What the workspace is: an `overlay` upon a checkout or a snapshot that is there, a `copy` of a snapshot or of the workspace of the turn before, or a
+   * `checkout` of its own. Not there: it lives on from the turn before, or an older server made it.
+   */
+  workspace: z.enum(["overlay", "copy", "checkout"]).optional(),
 });
 /** The sandbox that a run got, with the limits that were asked for and those that are enforced. */
 export type SandboxReport = z.infer<typeof sandboxSchema>;
@@ -213,6 +226,10 @@ export const runResultSchema = z.object({
   deletions: z.number().int(),
   /** Who approved that it was published, where it touches protected files. */
   approvedBy: z.object({ userId: z.string(), userName: z.string().optional() }).optional(),
+  /** The pull request that goes with it, where there is one. */
+  pullRequestUrl: z.string().nullable().optional(),
+  /** Why there is none, where there should be one; the branch is there all the same. */
+  pullRequestProblem: pullRequestProblemSchema.nullable().optional(),
 });
 export type RunResult = z.infer<typeof runResultSchema>;
 
@@ -304,8 +321,17 @@ export const runSchema = z.object({
   planFirst: z.boolean(),
   /** The newest plan of this turn; null where there is none (yet). The texts: `GET /v1/agent-runs/{id}/plan`. */
   plan: planSummarySchema.nullable(),
+  /** `pr`: the result has a pull request, `pullRequestUrl`. */
   responseType: z.enum(["regular", "plan", "pr"]).nullable(),
   result: runResultSchema.nullable(),
+  /** What becomes of its result. */
+  publish: publishModeSchema,
+  /** How its pull request is made; null: it is to have none. */
+  pullRequest: pullRequestSettingsSchema.nullable(),
+  /** The newest of its pull requests; null: it has none. */
+  pullRequestUrl: z.string().nullable(),
+  /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */
+  githubPullRequests: z.array(pullRequestSchema),
   error: runErrorSchema.nullable(),
   usage: usageSchema,
   /** Null: it may use what it wants. */

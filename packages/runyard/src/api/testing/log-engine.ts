@@ -102,6 +102,9 @@ export function createLogEngine(): LogEngine {
     revisePlan: async (principal, id) => noPlan(find(principal, id).run),
     approveRun: async (principal, id) => noApproval(find(principal, id).run),
     rejectRun: async (principal, id) => noApproval(find(principal, id).run),
+    changePullRequest: async (principal, id) => {
+      throw new RunyardError("no_pull_request", `Run ${find(principal, id).run.id} has no pull request.`);
+    },
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
       const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
@@ -215,7 +218,7 @@ export function newRunId(): string {
   return newId("run");
 }
 
-function newId(kind: "run" | "repo" | "agent" | "secret"): string {
+function newId(kind: "run" | "repo" | "agent" | "secret" | "credential"): string {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
   return `${kind}_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
 }
@@ -280,6 +283,10 @@ function blankRun(number: number): Run {
     sandbox: null,
     egressDenied: [],
     progress: { percentage: null, currentStep: "queued" },
+    publish: "branch",
+    pullRequest: null,
+    pullRequestUrl: null,
+    githubPullRequests: [],
     responseType: null,
     result: null,
     error: null,

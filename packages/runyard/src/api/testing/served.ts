@@ -141,6 +141,17 @@ const PROFILES: Readonly<Record<string, AgentNeeds>> = {
   codex: { apis: ["openai"], picksModel: false, ownLogin: {} },
 };
 
+const PULL_REQUEST = {
+  id: 1,
+  number: 7,
+  url: "https://github.com/acme/app/pull/7",
+  title: "A title",
+  merged: false,
+  headBranchName: "runyard/x",
+  baseBranchName: "main",
+  createdAt: "2026-01-01T00:00:00.000Z",
+};
+
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   vault: createVault(randomBytes(32)),
@@ -149,6 +160,9 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   whyNoLogin: () => null,
   agentNames: () => ["builtin", "custom"],
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
+  repositoryHosts: [],
+  githubHosts: [],
+  editPullRequest: async ({ number }, { state = "open", draft = false }) => ({ ...PULL_REQUEST, number, state, draft }),
   missingFiles: async () => [],
   model: () => ({ connected: true, simulated: false, model: "some-model" }),
   isPriced: async () => null,

@@ -1,0 +1,39 @@
+/** A repository at a GitHub server, as its API is asked about it. */
+export interface GithubPlace {
+  /** Where its API begins, for example `https://api.github.com`. */
+  readonly apiUrl: string;
+  readonly owner: string;
+  readonly name: string;
+  /** By which its token is found, also where its git goes by SSH. */
+  readonly tokenUrl: string;
+}
+
+/** What a repository's URL says of where it is. */
+export interface RepositoryAddress {
+  readonly protocol: "https" | "http" | "ssh";
+  readonly host: string;
+  readonly port: number;
+  readonly segments: readonly string[];
+}
+
+const PORTS = { https: 443, http: 80 } as const;
+
+/**
+ * The repository at GitHub that a URL names, or null. `isGithub` says which hosts are GitHub servers beside GitHub's own: their
+ * names do not tell, and a token is not to be shown to an API that nobody said is there.
+ */
+export function githubPlaceOf(url: RepositoryAddress, isGithub: (url: RepositoryAddress) => boolean): GithubPlace | null {
+  const [owner, last, ...rest] = url.segments;
+  if (owner === undefined || last === undefined || rest.length > 0) return null;
+  const name = last.replace(/\.git$/, "");
+  const at = (apiUrl: string, origin: string): GithubPlace => ({ apiUrl, owner, name, tokenUrl: `${origin}/${owner}/${name}` });
+  if (url.host === "github.com" || url.host === "ssh.github.com") return at("https://api.github.com", "https://github.com");
+  if (/^[a-z0-9-]+\.ghe\.com$/.test(url.host)) return at(`https://api.${url.host}`, `https://${url.host}`);
+  if (!isGithub(url)) return null;
+  const protocol = url.protocol === "http" ? "http" : "https";
+  const host = url.host.includes(":") ? `[${url.host}]` : url.host;
+  // The port of SSH says nothing of where its API is.
+  const port = url.protocol === "ssh" || url.port === PORTS[protocol] ? "" : `:${url.port}`;
+  const origin = `${protocol}://${host}${port}`;
+  return at(`${origin}/api/v3`, origin);
+}

@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type GitServer, startGitServer } from "./git-server.ts";
+import { type FakeGithub, startFakeGithub } from "./github.ts";
+import { gitIn, makeRepository } from "./server.ts";
+
+/** A GitHub server on the loopback: git's own http-backend, and an API that answers as GitHub's does. It has the repository acme/app. */
+export interface GithubLab {
+  readonly git: GitServer;
+  /** The API; anew at every `begin`. */
+  readonly github: FakeGithub;
+  readonly token: string;
+  readonly repositoryUrl: string;
+  /** For a server that is to reach it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Forgets all pull requests and faults. */
+  begin(): Promise<void>;
+  /** The commit of a branch there. */
+  commitOf(branch: string): string;
+  /** The subjects of its commits, the newest first. */
+  subjects(branch: string): string[];
+  /** Branches of runs that are there. */
+  branches(): string[];
+  close(): Promise<void>;
+}
+
+export async function openGithubLab(token = "ghp_canary_of_the_tests"): Promise<GithubLab> {
+  const root = mkdtempSync(path.join(tmpdir(), "runyard-github-"));
+  const git = await startGitServer({ root: path.join(root, "git") });
+  const host = `127.0.0.1:${git.port}`;
+  const bare = git.add("acme/app.git", makeRepository(root, { "README.md": "# App\n" }, "source"));
+  git.ways.login = { username: "x-access-token", password: token };
+  let github: FakeGithub | null = null;
+  const begin = async (): Promise<void> => {
+    await github?.close();
+    github = await startFakeGithub({ token, repository: "acme/app", url: git.url });
+    git.ways.answer = github.answer;
+    git.ways.afterPush = null;
+  };
+  await begin();
+  return {
+    git,
+    get github() {
+      return github!;
+    },
+    token,
+    repositoryUrl: `${git.url}/acme/app.git`,
+    env: { RUNYARD_GITHUB_HOSTS: host, RUNYARD_REPOSITORY_HOSTS: host },
+    begin,
+    commitOf: (branch) => gitIn(bare, "rev-parse", branch),
+    subjects: (branch) => gitIn(bare, "log", "--format=%s", branch).split("\n"),
+    branches: () => gitIn(bare, "for-each-ref", "--format=%(refname:short)", "refs/heads/runyard").split("\n").filter(Boolean),
+    async close() {
+      await github?.close();
+      await git.close();
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}

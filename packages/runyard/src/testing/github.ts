@@ -1,0 +1,281 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+
+/** A pull request as the fake keeps it. */
+export interface FakePull {
+  readonly number: number;
+  title: string;
+  body: string | null;
+  state: "open" | "closed";
+  mergedAt: string | null;
+  draft: boolean;
+  readonly head: string;
+  base: string;
+  labels: string[];
+  reviewers: string[];
+  teams: string[];
+}
+
+/** What the fake does with the next requests that fit, in place of what it would. */
+export interface Fault {
+  /** As `POST /pulls`: the method and how the path ends. */
+  readonly on: string;
+  /** `cut`: the connection ends without an answer. `lose`: the same, but it is done first. */
+  readonly answer:
+    | "cut"
+    | "lose"
+    | {
+        readonly status: number;
+        readonly message?: string;
+        readonly errors?: readonly unknown[];
+        readonly headers?: Record<string, string>;
+        readonly text?: string;
+      };
+  /** Default: once. */
+  readonly times?: number;
+  readonly delayMs?: number;
+}
+
+export interface FakeGithub {
+  /** The host of its git and API, as `http://127.0.0.1:1234`; the API is below `/api/v3`. */
+  readonly url: string;
+  readonly pulls: FakePull[];
+  /** What was asked for, as `POST /repos/acme/app/pulls`, with what the bearer was. */
+  readonly requests: { readonly line: string; readonly token: string | null }[];
+  fail(fault: Fault): void;
+  /** Answers a request of another server's, where it is one of the API. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean;
+  /** Called with the line of each request, before and after it is done; what it returns is waited for. */
+  watch(watcher: ((line: string, when: "before" | "after") => void | Promise<void>) | null): void;
+  close(): Promise<void>;
+}
+
+export interface FakeGithubOptions {
+  readonly token: string;
+  /** `owner/name` of the repository that there is. */
+  readonly repository: string;
+  /** Whether a branch has something that another one has not; default: every branch that is asked for. */
+  readonly hasCommits?: (head: string, base: string) => boolean;
+  /** Where its pages are said to be; default: at its own address. */
+  readonly url?: string;
+}
+
+/** Answers that the fake gives in GitHub's own words. */
+class Refusal extends Error {
+  readonly status: number;
+  readonly errors: readonly unknown[];
+  constructor(status: number, message: string, errors: readonly unknown[] = []) {
+    super(message);
+    this.status = status;
+    this.errors = errors;
+  }
+}
+
+/** What GitHub documents of the bodies of the routes that are used; more is refused, so that a mistake in a name shows. */
+const bodies = {
+  create: z.strictObject({
+    title: z.string().min(1),
+    head: z.string(),
+    base: z.string(),
+    body: z.string().max(65_536),
+    draft: z.boolean(),
+  }),
+  update: z.strictObject({
+    title: z.string().optional(),
+    body: z.string().max(65_536).optional(),
+    state: z.enum(["open", "closed"]).optional(),
+    base: z.string().optional(),
+  }),
+  graphql: z.strictObject({ query: z.string(), variables: z.strictObject({ id: z.string() }) }),
+  labels: z.strictObject({ labels: z.array(z.string()).min(1) }),
+  reviewers: z.strictObject({ reviewers: z.array(z.string()), team_reviewers: z.array(z.string()) }),
+};
+
+function checked<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body);
+  if (!parsed.success) throw new Refusal(422, "Invalid request.", [z.prettifyError(parsed.error)]);
+  return parsed.data;
+}
+
+/** A server on the loopback that answers as GitHub's REST API does, for the routes that pull requests take, and keeps what it is told. */
+export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeGithub> {
+  const { token, repository, hasCommits = () => true } = options;
+  const [owner] = repository.split("/");
+  const pulls: FakePull[] = [];
+  const requests: { line: string; token: string | null }[] = [];
+  const faults: { fault: Fault; left: number }[] = [];
+  let watcher: Parameters<FakeGithub["watch"]>[0] = null;
+
+  const show = (pull: FakePull) => ({
+    id: 9_000_000_000 + pull.number,
+    node_id: `PR_${pull.number}`,
+    number: pull.number,
+    html_url: `${url}/${repository}/pull/${pull.number}`,
+    title: pull.title,
+    body: pull.body,
+    state: pull.state,
+    draft: pull.draft,
+    merged_at: pull.mergedAt,
+    created_at: "2026-01-02T03:04:05Z",
+    head: { ref: pull.head, label: `${owner}:${pull.head}` },
+    base: { ref: pull.base },
+    labels: pull.labels.map((name) => ({ name })),
+    requested_reviewers: pull.reviewers.map((login) => ({ login })),
+    requested_teams: pull.teams.map((slug) => ({ slug })),
+  });
+  const find = (number: string | undefined): FakePull => {
+    const pull = pulls.find((one) => one.number === Number(number));
+    if (pull === undefined) throw new Refusal(404, "Not Found");
+    return pull;
+  };
+
+  function graphql(body: unknown): unknown {
+    const { query, variables } = checked(bodies.graphql, body);
+    const [, name] =
+      /^mutation\(\$id: ID!\) \{ (\w+)\(input: \{ pullRequestId: \$id \}\) \{ pullRequest \{ isDraft \} \} \}$/.exec(query) ?? [];
+    const pull = pulls.find((one) => `PR_${one.number}` === variables.id);
+    if (name !== "convertPullRequestToDraft" && name !== "markPullRequestReadyForReview")
+      return { errors: [{ message: `Field '${name}' doesn't exist on type 'Mutation'` }] };
+    if (pull === undefined) return { data: { [name]: null }, errors: [{ type: "NOT_FOUND", message: "Could not resolve to a node" }] };
+    pull.draft = name === "convertPullRequestToDraft";
+    return { data: { [name]: { pullRequest: { isDraft: pull.draft } } } };
+  }
+
+  const routes: readonly (readonly [
+    pattern: RegExp,
+    act: (match: RegExpMatchArray, query: URLSearchParams, body: unknown) => { status: number; data: unknown },
+  ])[] = [
+    [
+      /^GET \/pulls$/,
+      (_, query) => {
+        const [headOwner, head] = (query.get("head") ?? "").split(":");
+        if (headOwner !== owner || query.get("state") !== "all" || !/^\d+$/.test(query.get("per_page") ?? ""))
+          throw new Refusal(422, "Unexpected query");
+        return { status: 200, data: pulls.filter((pull) => pull.head === head).map(show) };
+      },
+    ],
+    [/^GET \/pulls\/(\d+)$/, ([, number]) => ({ status: 200, data: show(find(number)) })],
+    [
+      /^POST \/pulls$/,
+      (_, __, body) => {
+        const wish = checked(bodies.create, body);
+        const invalid = (message: string): Refusal =>
+          new Refusal(422, "Validation Failed", [{ resource: "PullRequest", code: "custom", message }]);
+        if (pulls.some((pull) => pull.state === "open" && pull.head === wish.head && pull.base === wish.base))
+          throw invalid(`A pull request already exists for ${owner}:${wish.head}.`);
+        if (!hasCommits(wish.head, wish.base)) throw invalid(`No commits between ${wish.base} and ${wish.head}`);
+        const pull: FakePull = { number: pulls.length + 1, state: "open", mergedAt: null, labels: [], reviewers: [], teams: [], ...wish };
+        pulls.push(pull);
+        return { status: 201, data: show(pull) };
+      },
+    ],
+    [
+      /^PATCH \/pulls\/(\d+)$/,
+      ([, number], _, body) => {
+        const pull = find(number);
+        const { state, ...change } = checked(bodies.update, body);
+        if (state === "open" && pull.mergedAt !== null)
+          throw new Refusal(422, "Validation Failed", [{ resource: "PullRequest", field: "state", code: "invalid" }]);
+        Object.assign(pull, change, state === undefined ? {} : { state });
+        return { status: 200, data: show(pull) };
+      },
+    ],
+    [
+      /^POST \/issues\/(\d+)\/labels$/,
+      ([, number], _, body) => {
+        const pull = find(number);
+        pull.labels = [...new Set([...pull.labels, ...checked(bodies.labels, body).labels])];
+        return { status: 200, data: pull.labels.map((name) => ({ name })) };
+      },
+    ],
+    [
+      /^POST \/pulls\/(\d+)\/requested_reviewers$/,
+      ([, number], _, body) => {
+        const pull = find(number);
+        const wish = checked(bodies.reviewers, body);
+        if (wish.reviewers.includes("stranger"))
+          throw new Refusal(
+            422,
+            "Reviews may only be requested from collaborators. One or more of the users or teams you specified is not a collaborator.",
+          );
+        pull.reviewers = [...new Set([...pull.reviewers, ...wish.reviewers])];
+        pull.teams = [...new Set([...pull.teams, ...wish.team_reviewers])];
+        return { status: 201, data: show(pull) };
+      },
+    ],
+  ];
+
+  function act(
+    line: string,
+    request: IncomingMessage,
+    { query, body }: { query: URLSearchParams; body: string },
+  ): { status: number; data: unknown } {
+    if (request.headers.authorization !== `Bearer ${token}`) throw new Refusal(401, "Bad credentials");
+    if (request.headers["x-github-api-version"] !== "2022-11-28" || !request.headers["user-agent"])
+      throw new Refusal(403, "Request forbidden by administrative rules.");
+    if (line === "POST /graphql") return { status: 200, data: graphql(JSON.parse(body)) };
+    const here = line.replace(` /repos/${repository}/`, " /");
+    const route = here === line ? undefined : routes.find(([pattern]) => pattern.test(here));
+    if (route === undefined) throw new Refusal(404, "Not Found");
+    return route[1](route[0].exec(here)!, query, body === "" ? undefined : JSON.parse(body));
+  }
+
+  const answer = (request: IncomingMessage, response: ServerResponse): boolean => {
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://fake");
+    if (!pathname.startsWith("/api/v3/") && pathname !== "/api/graphql") return false;
+    void serve(request, response, { line: `${request.method} ${pathname.replace(/^\/api(\/v3)?/, "")}`, query: searchParams });
+    return true;
+  };
+  const server = createServer((request, response) => void (answer(request, response) || response.writeHead(404).end()));
+
+  async function serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { line, query }: { line: string; query: URLSearchParams },
+  ): Promise<void> {
+    const body = Buffer.concat(await request.toArray()).toString();
+    requests.push({ line, token: request.headers.authorization?.replace(/^Bearer /, "") ?? null });
+    await watcher?.(line, "before");
+    const due = faults.find(
+      ({ fault, left }) => left > 0 && line.startsWith(fault.on.split(" ")[0]!) && line.endsWith(fault.on.split(" ")[1]!),
+    );
+    const fault = due?.fault;
+    if (due !== undefined) due.left -= 1;
+    if (fault?.delayMs !== undefined) await sleep(fault.delayMs);
+    if (fault?.answer === "cut") return void response.destroy();
+    const send = (status: number, data: unknown, headers: Record<string, string> = {}): void => {
+      response.writeHead(status, { "content-type": "application/json; charset=utf-8", ...headers }).end(JSON.stringify(data));
+    };
+    if (fault !== undefined && fault.answer !== "lose") {
+      const { status, message = "", errors, headers = {}, text } = fault.answer;
+      if (text !== undefined) return void response.writeHead(status, { "content-type": "text/html", ...headers }).end(text);
+      return send(status, { message, ...(errors && { errors }), documentation_url: "https://docs.github.com/rest" }, headers);
+    }
+    try {
+      const { status, data } = act(line, request, { query, body });
+      await watcher?.(line, "after");
+      if (fault?.answer === "lose") return void response.destroy();
+      send(status, data);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      send(error.status, { message: error.message, errors: error.errors });
+    }
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = options.url ?? `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url,
+    pulls,
+    requests,
+    answer,
+    fail: (fault) => void faults.push({ fault, left: fault.times ?? 1 }),
+    watch: (next) => void (watcher = next),
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
