@@ -1,14 +1,13 @@
 // The program that stands for one container on the host: its stdin, stdout, stderr and end are the container's. The
 // shim starts it in a run directory, with a ContainerJob on descriptor 9. It outlives the server.
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseCgroupMounts, parseOwnGroups, groupDirectory } from "./cgroup-host.ts";
-import { OOM_FILE, OUTER_GROUPS_FILE } from "./cgroup.ts";
-import { DIRECTORY_LABEL } from "./docker-container.ts";
+import { OOM_FILE, OUTER_GROUPS_FILE, readOutOfMemoryKills } from "./cgroup.ts";
+import { makeStdio, passInput, passOutput, STDIO_INSIDE } from "./container-stdio.ts";
+import { bindMount, DIRECTORY_LABEL } from "./docker-container.ts";
 import type { ContainerJob } from "./docker-driver.ts";
-import { askEngine, attachTo, complaintOf, type ContainerRef, type EngineAnswer, removeContainer } from "./docker-engine.ts";
-import { readFrames } from "./docker-frames.ts";
+import { askEngine, complaintOf, type ContainerRef, type EngineAnswer, removeContainer } from "./docker-engine.ts";
 import { noteRemoved } from "./docker-remove.ts";
 import { CONTAINER_ENDED, CONTAINER_MADE, readShimPid } from "./run-directory.ts";
 
@@ -28,9 +27,13 @@ async function act(container: ContainerRef, path: string, body?: unknown): Promi
   return askEngine(container, { method: "POST", path, body, timeoutMs: CREATE_TIMEOUT_MS });
 }
 
-async function create({ container, config }: ContainerJob): Promise<void> {
-  const labels = config["Labels"] as Readonly<Record<string, string>>;
-  const body = { ...config, Labels: { ...labels, [DIRECTORY_LABEL]: process.cwd() } };
+async function create({ container, config }: ContainerJob, stdio: string): Promise<void> {
+  const { Mounts: mounts } = config.HostConfig;
+  const body = {
+    ...config,
+    Labels: { ...config.Labels, [DIRECTORY_LABEL]: process.cwd() },
+    HostConfig: { ...config.HostConfig, Mounts: [...mounts, bindMount({ source: stdio, target: STDIO_INSIDE, mode: "ro" })] },
+  };
   const path = `/containers/create?name=${container.name}`;
   let answer = await act(container, path, body);
   // Of a step that was begun before, under the same name, nobody waits for the end.
@@ -40,7 +43,8 @@ async function create({ container, config }: ContainerJob): Promise<void> {
     if (answer.status === 409) await sleep(50);
   }
   if (answer.status !== 201) throw new NotStartedError(`The container could not be made: ${complaintOf(answer)}`);
-  writeFileSync(CONTAINER_MADE, "");
+  const { Id: id } = answer.body as { readonly Id?: string };
+  writeFileSync(CONTAINER_MADE, id ?? "");
 }
 
 /** Has the engine watch for the end of a container that was not started yet; `ended` is its code, or rejects where the connection broke. */
@@ -56,39 +60,6 @@ function watchForEnd(container: ContainerRef): Promise<{ readonly ended: Promise
     });
     ended.catch(reject);
   });
-}
-
-/** Passes stdio through, as fast as the slower side takes it. Resolves when all output was written; rejects where it broke off. */
-function passThrough({ socket, head }: { readonly socket: Socket; readonly head: Buffer }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const held = new Set<string>();
-    const frames = readFrames((kind, piece) => {
-      if (process[kind].write(piece) || held.has(kind)) return;
-      held.add(kind);
-      socket.pause();
-      process[kind].once("drain", () => {
-        held.delete(kind);
-        if (held.size === 0) socket.resume();
-      });
-    });
-    const take = (bytes: Buffer): void => {
-      try {
-        frames.take(bytes);
-      } catch (error) {
-        reject(error);
-      }
-    };
-    socket.on("error", reject).on("data", take);
-    socket.on("end", () => (frames.isBetween() ? resolve() : reject(new Error("The output of the container broke off"))));
-    socket.on("close", () => reject(new Error("The output of the container broke off"))); // of no effect behind `end`
-    take(head);
-  });
-}
-
-/** Not before the start: what ends earlier may be lost. */
-function passInput(socket: Socket): void {
-  process.stdin.on("error", () => socket.end());
-  process.stdin.pipe(socket);
 }
 
 interface ContainerState {
@@ -116,6 +87,15 @@ async function noteGroups(container: ContainerRef): Promise<void> {
   renameSync(`${OUTER_GROUPS_FILE}.tmp`, OUTER_GROUPS_FILE);
 }
 
+/** What the kernel has ended for its memory, as far as the groups are still there. */
+function noteKills(): void {
+  if (readOutOfMemoryKills(".") > 0) noteOutOfMemory();
+}
+
+function noteOutOfMemory(): void {
+  writeFileSync(OOM_FILE, "1\n", { mode: 0o600 });
+}
+
 async function remove(container: ContainerRef): Promise<void> {
   for (let tries = 0; tries < REMOVE_TRIES; tries += 1) {
     if ((await removeContainer(container)) !== "going") return noteRemoved(".");
@@ -125,23 +105,29 @@ async function remove(container: ContainerRef): Promise<void> {
 
 async function run(job: ContainerJob): Promise<number> {
   const { container } = job;
-  await create(job);
-  const stream = await attachTo(container);
-  const output = passThrough(stream);
-  output.catch(() => undefined);
+  const stdio = makeStdio(process.cwd(), job.owner);
+  const outputs = (["stdout", "stderr"] as const).map((name) => passOutput(stdio, name));
+  await create(job, stdio);
   const { ended } = await watchForEnd(container);
   const started = await act(container, `/containers/${container.name}/start`);
   if (started.status >= 300) {
     await remove(container);
     throw new NotStartedError(`The container could not be started: ${complaintOf(started)}`);
   }
-  passInput(stream.socket);
-  noteGroups(container).catch(() => undefined); // then nobody knows what it uses
-  const code = await ended;
-  await Promise.race([output, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
+  const over = new AbortController();
+  const release = (): void => outputs.forEach((output) => output.release());
+  const input = passInput(stdio, over.signal).then(release);
+  const said = Promise.all(outputs.map(({ ended: end }) => end));
+  const groups = noteGroups(container).catch(() => undefined); // then nobody knows what it uses
+  // Podman may not tell, and its groups go as soon as the container has ended; what wrote is gone a moment before.
+  void Promise.all([said, groups]).then(noteKills);
+  const code = await Promise.race([ended, input.then(() => ended)]);
+  over.abort();
+  await input;
+  await Promise.race([said, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
   // Told apart from the code: where only a child of the command was ended for its memory, that may be anything.
   const { OOMKilled: ranOut } = await stateOf(container);
-  if (ranOut === true) writeFileSync(OOM_FILE, "1\n", { mode: 0o600 });
+  if (ranOut === true) noteOutOfMemory();
   await remove(container).catch(() => undefined); // whoever ends the run directory does it then
   return code;
 }
@@ -155,7 +141,6 @@ function beLost(error: unknown): never {
   throw error;
 }
 
-process.stdout.on("error", () => {}); // nobody reads any more: the container goes on to its end
 const job = JSON.parse(readFileSync(9, "utf8").replace(/\0$/, "")) as ContainerJob;
 try {
   // Short of memory, the kernel takes what is in the container.

@@ -2,6 +2,7 @@ import path from "node:path";
 import type { Limits } from "@runyard/sdk/contract";
 import { GATEWAY_DOOR_INSIDE, gatewayLauncher, HOME_INSIDE, WORKSPACE_INSIDE } from "./bwrap-words.ts";
 import { clampCpus } from "./cgroup-host.ts";
+import { withStdio } from "./container-stdio.ts";
 import type { Engine, HostPrograms } from "./docker-probe.ts";
 import type { Mount, SandboxSpec } from "./driver.ts";
 
@@ -46,8 +47,15 @@ export function grantedBy({ limits, cpus }: Engine, wanted: Limits): Limits {
   };
 }
 
-/** Body of `POST /containers/create`: nothing of the host but what is named here, no network, no way to more rights. */
-export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Readonly<Record<string, unknown>> {
+/** Body of `POST /containers/create`; what its command has as stdio comes with the run directory. */
+export interface ContainerConfig {
+  readonly Labels: Readonly<Record<string, string>>;
+  readonly HostConfig: { readonly Mounts: readonly unknown[] } & Readonly<Record<string, unknown>>;
+  readonly [name: string]: unknown;
+}
+
+/** Nothing of the host but what is named here, no network, no way to more rights. */
+export function containerConfig(spec: SandboxSpec, parts: ContainerParts): ContainerConfig {
   const { engine, image, homeId } = parts;
   const [program, ...words] = wordsInside(spec);
   const granted = grantedBy(engine, spec.limits);
@@ -59,11 +67,6 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Reado
     Entrypoint: [program],
     Cmd: words,
     Env: envInside(spec, parts.imageEnv),
-    AttachStdin: true,
-    AttachStdout: true,
-    AttachStderr: true,
-    OpenStdin: true,
-    StdinOnce: true,
     Tty: false,
     Healthcheck: { Test: ["NONE"] },
     Labels: { [HOME_LABEL]: homeId, [STEP_LABEL]: spec.name },
@@ -95,7 +98,7 @@ function userInside({ engine, owner }: ContainerParts): string {
 }
 
 function wordsInside({ argv, gatewayDoorDir }: SandboxSpec): string[] {
-  return gatewayDoorDir === null ? [...argv] : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv];
+  return withStdio(gatewayDoorDir === null ? argv : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv]);
 }
 
 function envInside({ env }: SandboxSpec, imageEnv: readonly string[]): string[] {
@@ -123,7 +126,8 @@ function mountsOf(spec: SandboxSpec, { programs, nodeScript }: ContainerParts): 
   ];
 }
 
-function bindMount({ source, target, mode }: Mount): Readonly<Record<string, unknown>> {
+/** One of `HostConfig.Mounts`. */
+export function bindMount({ source, target, mode }: Mount): Readonly<Record<string, unknown>> {
   for (const file of [source, target]) {
     if (!path.isAbsolute(file)) throw new Error(`${JSON.stringify(file)} cannot be shown in a sandbox: its path is not absolute`);
   }

@@ -1,0 +1,70 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import {
+  answers,
+  type Daemon,
+  engineFiles,
+  importImage,
+  removeAll,
+  startDaemon,
+  TEST_IMAGE,
+  type TestEngine,
+  waitForEngine,
+} from "./engine-parts.ts";
+
+/**
+ * Podman knows its files by fixed places: they are laid over this machine's, seen by it alone. `$2` is there once
+ * that is done.
+ */
+const LAY_OVER = `mount --make-rprivate /
+mount -t overlay -o "lowerdir=$1/usr:/usr" overlay /usr && mount -t overlay -o "lowerdir=$1/etc:/etc" overlay /etc || exit
+: >"$2"; exec sleep infinity`;
+
+/** Podman gives a container more open files and processes than root may give in a machine that has taken CAP_SYS_RESOURCE from it. */
+const RUNTIME = `#!/bin/sh
+last=
+for word in "$@"; do
+  case $last in --bundle) sed -i 's/\\("type":"RLIMIT_N[A-Z]*",\\)"hard":1048576,"soft":1048576/\\1"hard":4096,"soft":4096/g' "$word/config.json" ;; esac
+  last=$word
+done
+exec runc "$@"
+`;
+
+/** Starts Podman's service as root, in network and mount namespaces of its own, so that nothing of this machine's changes. */
+export async function openPodman(): Promise<TestEngine> {
+  const files = engineFiles("podman");
+  const root = mkdtempSync(path.join(tmpdir(), "runyard-podman-"));
+  const socketPath = path.join(root, "podman.sock");
+  const [log, ready] = [path.join(root, "log"), path.join(root, "ready")];
+  const place = startDaemon(["unshare", "-mn", "sh", "-c", LAY_OVER, "sh", files, ready], files, log);
+  const inside = ["nsenter", "--target", String(place.pid), "--mount", "--net"];
+  const where = ["--root", `${root}/data`, "--runroot", `${root}/run`, "--tmpdir", `${root}/tmp`, "--network-config-dir", `${root}/net`];
+  const runtime = path.join(root, "runtime");
+  writeFileSync(runtime, RUNTIME, { mode: 0o755 });
+  const podman = [...inside, "podman", ...where, "--runtime", runtime, "--cgroup-manager", "cgroupfs", "--events-backend", "file"];
+  let service: Daemon | null = null;
+
+  const start = async (): Promise<void> => {
+    await waitForEngine(() => existsSync(ready), log);
+    rmSync(socketPath, { force: true });
+    service = startDaemon([...podman, "system", "service", "--time", "0", `unix://${socketPath}`], files, log);
+    await waitForEngine(() => answers(socketPath), log);
+  };
+  const crash = async (): Promise<void> => service?.end("SIGKILL");
+  const close = async (): Promise<void> => {
+    if (!(await answers(socketPath))) await start().catch(() => undefined);
+    await removeAll(socketPath);
+    await service?.end("SIGKILL");
+    await place.end("SIGKILL");
+    rmSync(root, { recursive: true, force: true });
+  };
+  try {
+    await start();
+    await importImage("podman", socketPath);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { socketPath, host: `unix://${socketPath}`, cli: path.join(files, "usr/bin/podman"), image: TEST_IMAGE, crash, start, close };
+}
