@@ -1,6 +1,7 @@
 // The program that stands for one container on the host: its stdin, stdout, stderr and end are the container's. The
 // shim starts it in a run directory, with a ContainerJob on descriptor 9. It outlives the server.
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseCgroupMounts, parseOwnGroups, groupDirectory } from "./cgroup-host.ts";
 import { OOM_FILE, OUTER_GROUPS_FILE, readOutOfMemoryKills } from "./cgroup.ts";
@@ -13,6 +14,8 @@ import { CONTAINER_ENDED, CONTAINER_MADE, readShimPid } from "./run-directory.ts
 
 /** What a shell says of a command that could not be started. */
 const NOT_STARTED = 126;
+/** In the run directory, for engines that read it there. */
+const SYSCALL_PROFILE = "seccomp.json";
 const CREATE_TIMEOUT_MS = 120_000;
 /** How long output is waited for that was written before the end. */
 const LAST_OUTPUT_MS = 10_000;
@@ -27,12 +30,26 @@ async function act(container: ContainerRef, path: string, body?: unknown): Promi
   return askEngine(container, { method: "POST", path, body, timeoutMs: CREATE_TIMEOUT_MS });
 }
 
-async function create({ container, config }: ContainerJob, stdio: string): Promise<void> {
-  const { Mounts: mounts } = config.HostConfig;
+/** The filter of system calls as this engine takes it. */
+function syscallOption({ syscalls }: ContainerJob): string[] {
+  if (syscalls === null) return [];
+  const text = JSON.stringify(syscalls.profile);
+  if (syscalls.as === "text") return [`seccomp=${text}`];
+  writeFileSync(SYSCALL_PROFILE, text, { mode: 0o600 });
+  return [`seccomp=${path.resolve(SYSCALL_PROFILE)}`];
+}
+
+async function create(job: ContainerJob, stdio: string): Promise<void> {
+  const { container, config } = job;
+  const { Mounts: mounts, SecurityOpt: options } = config.HostConfig;
   const body = {
     ...config,
     Labels: { ...config.Labels, [DIRECTORY_LABEL]: process.cwd() },
-    HostConfig: { ...config.HostConfig, Mounts: [...mounts, bindMount({ source: stdio, target: STDIO_INSIDE, mode: "ro" })] },
+    HostConfig: {
+      ...config.HostConfig,
+      Mounts: [...mounts, bindMount({ source: stdio, target: STDIO_INSIDE, mode: "ro" })],
+      SecurityOpt: [...options, ...syscallOption(job)],
+    },
   };
   const path = `/containers/create?name=${container.name}`;
   let answer = await act(container, path, body);

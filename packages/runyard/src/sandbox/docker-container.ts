@@ -50,7 +50,7 @@ export function grantedBy({ limits, cpus }: Engine, wanted: Limits): Limits {
 /** Body of `POST /containers/create`; what its command has as stdio comes with the run directory. */
 export interface ContainerConfig {
   readonly Labels: Readonly<Record<string, string>>;
-  readonly HostConfig: { readonly Mounts: readonly unknown[] } & Readonly<Record<string, unknown>>;
+  readonly HostConfig: { readonly Mounts: readonly unknown[]; readonly SecurityOpt: readonly string[] } & Readonly<Record<string, unknown>>;
   readonly [name: string]: unknown;
 }
 
@@ -80,7 +80,7 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Conta
       OomScoreAdj: 500,
       // What a container writes goes to the journal of its run directory and nowhere else.
       LogConfig: { Type: "none", Config: {} },
-      Tmpfs: { "/tmp": "rw,exec,nosuid,nodev,mode=1777", "/var/tmp": "rw,exec,nosuid,nodev,mode=1777", "/run": "rw,nosuid,nodev,mode=755" },
+      Tmpfs: { "/tmp": "rw,exec,nosuid,nodev,mode=1777", "/var/tmp": "rw,exec,nosuid,nodev,mode=1777", "/run": "ro,nosuid,nodev,mode=755" },
       ShmSize: SHARED_MEMORY_BYTES,
       Mounts: mountsOf(spec, parts).map(bindMount),
       ...(granted.memoryBytes !== null && { Memory: granted.memoryBytes, MemorySwap: granted.memoryBytes }),

@@ -5,6 +5,7 @@ import { GATEWAY_PORT, HOME_INSIDE, WORKSPACE_INSIDE } from "./bwrap-words.ts";
 import { type ContainerConfig, containerConfig, grantedBy, NODE_INSIDE } from "./docker-container.ts";
 import { askEngine, complaintOf, type ContainerRef } from "./docker-engine.ts";
 import { type Engine, type EngineSupport, probeEngine } from "./docker-probe.ts";
+import { type SyscallProfile, syscallProfile } from "./seccomp-profile.ts";
 import { type PreparedSandbox, type SandboxDriver, type SandboxProbe, type SandboxSpec, SandboxUnavailableError } from "./driver.ts";
 
 /** What containers take that outlives the server, and whose they are. */
@@ -21,6 +22,8 @@ export interface DockerPlace {
 export interface ContainerJob {
   readonly container: ContainerRef;
   readonly config: ContainerConfig;
+  /** The filter of system calls, and how the engine takes it; null where it takes none. */
+  readonly syscalls: { readonly profile: SyscallProfile; readonly as: "file" | "text" } | null;
   /** The user whom the command's stdio belongs to, as seen on the host. */
   readonly owner: { readonly uid: number; readonly gid: number };
 }
@@ -101,7 +104,9 @@ async function prepare(spec: SandboxSpec, place: DockerPlace): Promise<PreparedS
     homeId: place.homeId,
   });
   const container = { socketPath: engine.socketPath, apiVersion: engine.apiVersion, name };
-  const job: ContainerJob = { container, config, owner: { uid, gid } };
+  const profile = engine.filtersSyscalls ? syscallProfile(process.arch) : null;
+  const syscalls = profile === null ? null : ({ profile, as: engine.program === "podman" ? "file" : "text" } as const);
+  const job: ContainerJob = { container, config, syscalls, owner: { uid, gid } };
   return {
     granted: grantedBy(engine, spec.limits),
     launch: { argv: [realpathSync(process.execPath), place.containerProgram], env: {}, args: [JSON.stringify(job)], join: [], container },

@@ -165,7 +165,7 @@ async function lookAt(socketPath: string): Promise<Engine> {
     title: `${podman === undefined ? "Docker" : "Podman"} ${version.Version ?? "of unknown version"}`,
     rootless: has("rootless") || info.Rootless === true,
     remapsUsers: has("userns"),
-    filtersSyscalls: options.some((option) => option.includes("name=seccomp") && !option.includes("profile=unconfined")),
+    filtersSyscalls: has("seccomp"),
     labels: has("selinux") ? "selinux" : "none",
     limits,
     cpus: info.NCPU ?? 1,

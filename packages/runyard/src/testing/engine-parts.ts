@@ -36,8 +36,13 @@ const ENGINE_PACKAGES: Readonly<Record<EngineKind, readonly string[]>> = {
       " ",
     ),
 };
-const IMAGE_PACKAGES =
-  "libc6 dash coreutils libselinux1 libpcre2-8-0 zlib1g git sed grep findutils libacl1 libattr1 libgmp10 libssl3 tar util-linux".split(" ");
+const IMAGE_PACKAGES = [
+  ..."libc6 dash coreutils libselinux1 libpcre2-8-0 zlib1g git sed grep findutils libacl1 libattr1 libgmp10 libssl3 tar util-linux".split(
+    " ",
+  ),
+  // What a sandbox is attacked with.
+  ..."bsdutils libblkid1 libcrypt1 libmount1 libreadline8 libsmartcols1 libtinfo6 libwrap0 mount perl-base socat".split(" "),
+];
 
 /** Why no engine is tried in this run of the tests; null: one is. */
 export function whyNoTestEngine(kind: EngineKind = "docker"): string | null {

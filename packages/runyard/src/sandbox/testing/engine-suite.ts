@@ -1,11 +1,8 @@
-import { chownSync, mkdtempSync, readlinkSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chownSync, readlinkSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { homeAt } from "../../home.ts";
-import { installRuntime } from "../../runtime/index.ts";
-import { type EngineKind, openTestEngine, type TestEngine, whyNoTestEngine } from "../../testing/container-engine.ts";
+import { type EngineKind, type TestEngine, whyNoTestEngine } from "../../testing/container-engine.ts";
 import { type ContainerJob, dockerDriver } from "../docker-driver.ts";
 import { askEngine } from "../docker-engine.ts";
 import { removeStrayContainers } from "../docker-remove.ts";
@@ -14,28 +11,27 @@ import { InWriter } from "../journal.ts";
 import { killRunDirectory } from "../kill.ts";
 import { isShimAlive, readExitCode } from "../run-directory.ts";
 import { testDriver } from "./driver-contract.ts";
+import { type EngineDriver, openEngineDriver } from "./engine-driver.ts";
 import { type Lab, openLab, waitFor, waitForFile } from "./lab.ts";
 import { processesWith } from "./processes.ts";
+import { ASK_ALL, readAnswers, REFUSALS } from "./system-calls.ts";
 
 /** What the driver `docker` keeps with an engine that is there: the contract of all drivers, and what is of containers alone. */
 export function testEngine(kind: EngineKind): void {
   const unavailable = whyNoTestEngine(kind);
-  const home = mkdtempSync(path.join(tmpdir(), "runyard-docker-"));
+  let opened: EngineDriver;
+  const driver: SandboxDriver = {
+    ...dockerDriver({ containerProgram: "", containerNode: "", homeId: "" }),
+    prepare: (spec) => opened.driver.prepare(spec),
+  };
   let engine: TestEngine;
-  let made: SandboxDriver = dockerDriver({ containerProgram: "", containerNode: "", homeId: home });
-  const driver: SandboxDriver = { ...made, prepare: (spec) => made.prepare({ image: engine.image, ...spec }) };
-
+  let home: string;
   beforeAll(async () => {
     if (unavailable !== null) return;
-    engine = await openTestEngine(kind);
-    process.env["DOCKER_HOST"] = engine.host;
-    const { containerProgram, containerNode } = await installRuntime({ home: homeAt(home) });
-    made = dockerDriver({ containerProgram, containerNode, homeId: home });
+    opened = await openEngineDriver(kind);
+    ({ engine, homeId: home } = opened);
   });
-  afterAll(async () => {
-    await engine?.close();
-    rmSync(home, { recursive: true });
-  });
+  afterAll(() => opened?.close());
 
   testDriver(driver, { isolates: true, whyNot: unavailable, adds: ["HOME", "HOSTNAME", "OF_IMAGE", "TERM", "container"] });
 
@@ -60,6 +56,17 @@ export function testEngine(kind: EngineKind): void {
       const none = "0000000000000000";
       const status = ["CapPrm", "CapEff", "CapBnd", "CapAmb"].map((name) => `${name}:\t${none}`);
       expect(stdout.split("\n")).toEqual([...status, "NoNewPrivs:\t1", "Seccomp:\t2", "runyard", "lo", "end", ""]);
+    });
+
+    it.runIf(process.arch === "x64")("may ask the kernel for no more than other sandboxes", async () => {
+      expect(readAnswers((await lab.run(driver, lab.newSpec(ASK_ALL))).stdout)).toEqual(REFUSALS);
+      const { launch } = await lab.prepare(driver, lab.newSpec(ASK_ALL));
+      const job = JSON.parse(launch.args[0]!) as ContainerJob;
+      const dir = await lab.start({ ...launch, args: [JSON.stringify({ ...job, syscalls: null })] }); // the control: the engine's own filter
+      await waitFor(() => readExitCode(dir) !== null);
+      expect(readAnswers(await waitForFile(path.join(dir, "out"))).get("a socket to the host of a virtual machine")).not.toBe(
+        "EAFNOSUPPORT",
+      );
     });
 
     it("are the user who owns the workspace", async () => {
