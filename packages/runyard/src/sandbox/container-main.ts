@@ -5,7 +5,9 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseCgroupMounts, parseOwnGroups, groupDirectory } from "./cgroup-host.ts";
 import { OOM_FILE, OUTER_GROUPS_FILE, readOutOfMemoryKills } from "./cgroup.ts";
-import { makeStdio, passInput, passOutput, STDIO_INSIDE } from "./container-stdio.ts";
+import { meetCommandLine, passInterrupts } from "./container-attended.ts";
+import { type ContainerStdio, fifoStdio } from "./container-stdio.ts";
+import { terminalStdio } from "./container-terminal.ts";
 import { bindMount, DIRECTORY_LABEL } from "./docker-container.ts";
 import type { ContainerJob } from "./docker-driver.ts";
 import { askEngine, complaintOf, type ContainerRef, type EngineAnswer, removeContainer } from "./docker-engine.ts";
@@ -39,7 +41,7 @@ function syscallOption({ syscalls }: ContainerJob): string[] {
   return [`seccomp=${path.resolve(SYSCALL_PROFILE)}`];
 }
 
-async function create(job: ContainerJob, stdio: string): Promise<void> {
+async function create(job: ContainerJob, stdio: ContainerStdio): Promise<void> {
   const { container, config } = job;
   const { Mounts: mounts, SecurityOpt: options } = config.HostConfig;
   const body = {
@@ -47,7 +49,7 @@ async function create(job: ContainerJob, stdio: string): Promise<void> {
     Labels: { ...config.Labels, [DIRECTORY_LABEL]: process.cwd() },
     HostConfig: {
       ...config.HostConfig,
-      Mounts: [...mounts, bindMount({ source: stdio, target: STDIO_INSIDE, mode: "ro" })],
+      Mounts: [...mounts, ...stdio.mounts.map(bindMount)],
       SecurityOpt: [...options, ...syscallOption(job)],
     },
   };
@@ -122,31 +124,39 @@ async function remove(container: ContainerRef): Promise<void> {
 
 async function run(job: ContainerJob): Promise<number> {
   const { container } = job;
-  const stdio = makeStdio(process.cwd(), job.owner);
-  const outputs = (["stdout", "stderr"] as const).map((name) => passOutput(stdio, name));
+  if (job.attended !== null) await attend(container);
+  const stdio = job.attended === "terminal" ? terminalStdio(container) : fifoStdio(process.cwd(), job.owner);
   await create(job, stdio);
+  await stdio.attach();
   const { ended } = await watchForEnd(container);
   const started = await act(container, `/containers/${container.name}/start`);
   if (started.status >= 300) {
+    stdio.close();
     await remove(container);
     throw new NotStartedError(`The container could not be started: ${complaintOf(started)}`);
   }
-  const over = new AbortController();
-  const release = (): void => outputs.forEach((output) => output.release());
-  const input = passInput(stdio, over.signal).then(release);
-  const said = Promise.all(outputs.map(({ ended: end }) => end));
+  const begun = stdio.begin();
   const groups = noteGroups(container).catch(() => undefined); // then nobody knows what it uses
   // Podman may not tell, and its groups go as soon as the container has ended; what wrote is gone a moment before.
-  void Promise.all([said, groups]).then(noteKills);
-  const code = await Promise.race([ended, input.then(() => ended)]);
-  over.abort();
-  await input;
-  await Promise.race([said, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
+  void Promise.all([stdio.said, groups]).then(noteKills);
+  const code = await Promise.race([ended, begun.then(() => ended)]);
+  stdio.close();
+  await begun;
+  await Promise.race([stdio.said, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
   // Told apart from the code: where only a child of the command was ended for its memory, that may be anything.
   const { OOMKilled: ranOut } = await stateOf(container);
   if (ranOut === true) noteOutOfMemory();
   await remove(container).catch(() => undefined); // whoever ends the run directory does it then
   return code;
+}
+
+/** Goes on once the command line that wants it is there, and ends with it: the container too. */
+async function attend(container: ContainerRef): Promise<void> {
+  const end = (): void => void remove(container).then(() => process.exit(), beLost);
+  await meetCommandLine(end).catch((error: Error) => {
+    throw new NotStartedError(`It was not begun: ${error.message}`);
+  });
+  passInterrupts(container);
 }
 
 /** Ends the shim with everything of it, so that no exit status is written: how the container ended is not known. */

@@ -5,13 +5,28 @@ import { chownSync, closeSync, constants, mkdirSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Mount } from "./driver.ts";
 
 /** In a run directory. Nothing else of it is seen inside. */
 const STDIO = "stdio";
 /** Where a container sees it. */
-export const STDIO_INSIDE = "/run/runyard/stdio";
+const STDIO_INSIDE = "/run/runyard/stdio";
 const NAMES = ["stdin", "stdout", "stderr"] as const;
 const LOOK_MS = 2;
+
+/** What connects this program's stdin, stdout and stderr with those of a container. */
+export interface ContainerStdio {
+  /** What the container has to be shown for it. */
+  readonly mounts: readonly Mount[];
+  /** Once it is made, before its start. */
+  attach(): Promise<void>;
+  /** Once it was started. Rejects where it cannot be connected. */
+  begin(): Promise<void>;
+  /** Resolves when all who could write are gone, and what they wrote was passed on. */
+  readonly said: Promise<unknown>;
+  /** Once it has ended, or will not begin: nothing more goes in. */
+  close(): void;
+}
 
 /** The words that start a command with these as its stdio. It waits until the host has opened its side; stdin comes last. */
 export function withStdio(argv: readonly string[]): string[] {
@@ -19,8 +34,24 @@ export function withStdio(argv: readonly string[]): string[] {
   return ["/bin/sh", "-c", `exec >${stdout} 2>${stderr} <${stdin} && exec "$@"`, "runyard-stdio", ...argv];
 }
 
-/** Makes the fifos in a run directory, for the user that the command is; resolves with the directory to show to the container. */
-export function makeStdio(runDir: string, owner: { readonly uid: number; readonly gid: number }): string {
+/** By fifos in a run directory, which are made for the user that the command is. */
+export function fifoStdio(runDir: string, owner: { readonly uid: number; readonly gid: number }): ContainerStdio {
+  const dir = makeFifos(runDir, owner);
+  const outputs = [passOutput(dir, "stdout"), passOutput(dir, "stderr")];
+  const over = new AbortController();
+  return {
+    mounts: [{ source: dir, target: STDIO_INSIDE, mode: "ro" }],
+    attach: () => Promise.resolve(),
+    begin: async () => {
+      await passInput(dir, over.signal);
+      for (const output of outputs) output.release();
+    },
+    said: Promise.all(outputs.map(({ ended }) => ended)),
+    close: () => over.abort(),
+  };
+}
+
+function makeFifos(runDir: string, owner: { readonly uid: number; readonly gid: number }): string {
   const dir = path.join(runDir, STDIO);
   mkdirSync(dir, { mode: 0o755 });
   const files = NAMES.map((name) => path.join(dir, name));
@@ -38,7 +69,7 @@ interface Output {
 }
 
 /** Passes on what comes by a fifo, as fast as it is taken; where nobody takes it any more, it is thrown away. */
-export function passOutput(dir: string, name: "stdout" | "stderr"): Output {
+function passOutput(dir: string, name: "stdout" | "stderr"): Output {
   const file = path.join(dir, name);
   const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   // A reader that no writer has come to yet would be told that there is nothing more.
@@ -56,7 +87,7 @@ export function passOutput(dir: string, name: "stdout" | "stderr"): Output {
 }
 
 /** Passes on this program's stdin, and its end. Resolves once the command has opened it, and before that its outputs; `signal`: it never will. */
-export async function passInput(dir: string, signal: AbortSignal): Promise<void> {
+async function passInput(dir: string, signal: AbortSignal): Promise<void> {
   const fd = await openOnceRead(path.join(dir, "stdin"), signal);
   if (fd === null) return;
   const target = new Socket({ fd, readable: false, writable: true });

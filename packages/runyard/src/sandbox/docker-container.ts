@@ -59,6 +59,7 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Conta
   const { engine, image, homeId } = parts;
   const [program, ...words] = wordsInside(spec);
   const granted = grantedBy(engine, spec.limits);
+  const isTerminal = spec.terminal === true;
   return {
     Image: image,
     Hostname: "sandbox",
@@ -67,7 +68,8 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Conta
     Entrypoint: [program],
     Cmd: words,
     Env: envInside(spec, parts.imageEnv),
-    Tty: false,
+    // A terminal comes by the engine's stream, as the host's one is kept from a container; everything else by fifos.
+    ...(isTerminal && { Tty: true, OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true }),
     Healthcheck: { Test: ["NONE"] },
     Labels: { [HOME_LABEL]: homeId, [STEP_LABEL]: spec.name },
     HostConfig: {
@@ -97,8 +99,9 @@ function userInside({ engine, owner }: ContainerParts): string {
   return engine.rootless ? "0:0" : `${owner.uid}:${owner.gid}`;
 }
 
-function wordsInside({ argv, gatewayDoorDir }: SandboxSpec): string[] {
-  return withStdio(gatewayDoorDir === null ? argv : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv]);
+function wordsInside({ argv, gatewayDoorDir, terminal }: SandboxSpec): string[] {
+  const words = gatewayDoorDir === null ? argv : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv];
+  return terminal === true ? [...words] : withStdio(words);
 }
 
 function envInside({ env }: SandboxSpec, imageEnv: readonly string[]): string[] {

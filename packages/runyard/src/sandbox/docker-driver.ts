@@ -24,6 +24,8 @@ export interface ContainerJob {
   readonly config: ContainerConfig;
   /** The filter of system calls, and how the engine takes it; null where it takes none. */
   readonly syscalls: { readonly profile: SyscallProfile; readonly as: "file" | "text" } | null;
+  /** Whether a command line has started it and waits for it, with a terminal or without; null: a shim has. */
+  readonly attended: "terminal" | "pipes" | null;
   /** The user whom the command's stdio belongs to, as seen on the host. */
   readonly owner: { readonly uid: number; readonly gid: number };
 }
@@ -106,7 +108,13 @@ async function prepare(spec: SandboxSpec, place: DockerPlace): Promise<PreparedS
   const container = { socketPath: engine.socketPath, apiVersion: engine.apiVersion, name };
   const profile = engine.filtersSyscalls ? syscallProfile(process.arch) : null;
   const syscalls = profile === null ? null : ({ profile, as: engine.program === "podman" ? "file" : "text" } as const);
-  const job: ContainerJob = { container, config, syscalls, owner: { uid, gid } };
+  const job: ContainerJob = {
+    container,
+    config,
+    syscalls,
+    attended: !spec.attended ? null : spec.terminal ? "terminal" : "pipes",
+    owner: { uid, gid },
+  };
   return {
     granted: grantedBy(engine, spec.limits),
     launch: { argv: [realpathSync(process.execPath), place.containerProgram], env: {}, args: [JSON.stringify(job)], join: [], container },

@@ -31,6 +31,8 @@ export interface SandboxSpec {
   readonly limits: Limits;
   /** True: it stays in the session of whoever starts it, so that their terminal is its own. Only where system calls are filtered. */
   readonly terminal?: boolean;
+  /** True: a command line starts it, and it ends with that (cli/attach.ts); default: a shim does. */
+  readonly attended?: boolean;
   /** Names the cgroup, for example `run_01k…-1-agent`: letters, digits, `-` and `_`. */
   readonly name: string;
   /** The container image, for the driver `docker`; the others have none. */
