@@ -41,6 +41,11 @@ function syscallOption({ syscalls }: ContainerJob): string[] {
   return [`seccomp=${path.resolve(SYSCALL_PROFILE)}`];
 }
 
+/** Docker has a status for it, Podman only words. */
+function isNameTaken(answer: EngineAnswer): boolean {
+  return answer.status === 409 || (answer.status === 500 && complaintOf(answer).includes("already in use"));
+}
+
 async function create(job: ContainerJob, stdio: ContainerStdio): Promise<void> {
   const { container, config } = job;
   const { Mounts: mounts, SecurityOpt: options } = config.HostConfig;
@@ -56,10 +61,10 @@ async function create(job: ContainerJob, stdio: ContainerStdio): Promise<void> {
   const path = `/containers/create?name=${container.name}`;
   let answer = await act(container, path, body);
   // Of a step that was begun before, under the same name, nobody waits for the end.
-  for (let tries = 0; answer.status === 409 && tries < REMOVE_TRIES; tries += 1) {
+  for (let tries = 0; isNameTaken(answer) && tries < REMOVE_TRIES; tries += 1) {
     await removeContainer(container);
     answer = await act(container, path, body);
-    if (answer.status === 409) await sleep(50);
+    if (isNameTaken(answer)) await sleep(50);
   }
   if (answer.status !== 201) throw new NotStartedError(`The container could not be made: ${complaintOf(answer)}`);
   const { Id: id } = answer.body as { readonly Id?: string };

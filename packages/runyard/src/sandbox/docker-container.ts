@@ -3,6 +3,7 @@ import type { Limits } from "@runyard/sdk/contract";
 import { GATEWAY_DOOR_INSIDE, gatewayLauncher, HOME_INSIDE, WORKSPACE_INSIDE } from "./bwrap-words.ts";
 import { clampCpus } from "./cgroup-host.ts";
 import { withStdio } from "./container-stdio.ts";
+import { onceSized } from "./container-terminal.ts";
 import type { Engine, HostPrograms } from "./docker-probe.ts";
 import type { Mount, SandboxSpec } from "./driver.ts";
 
@@ -101,7 +102,7 @@ function userInside({ engine, owner }: ContainerParts): string {
 
 function wordsInside({ argv, gatewayDoorDir, terminal }: SandboxSpec): string[] {
   const words = gatewayDoorDir === null ? argv : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv];
-  return terminal === true ? [...words] : withStdio(words);
+  return terminal === true ? onceSized(words) : withStdio(words);
 }
 
 function envInside({ env }: SandboxSpec, imageEnv: readonly string[]): string[] {
