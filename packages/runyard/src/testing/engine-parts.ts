@@ -32,7 +32,7 @@ const CACHE = fileURLToPath(new URL("../../../../.runyard-setup-engine/", import
 const ENGINE_PACKAGES: Readonly<Record<EngineKind, readonly string[]>> = {
   docker: ["docker.io", "containerd", "runc", "tini", "libdevmapper1.02.1"],
   podman:
-    "podman conmon runc catatonit golang-github-containers-common golang-github-containers-image libgpgme11 libassuan0 libsubid4 libdevmapper1.02.1".split(
+    "podman conmon runc catatonit uidmap golang-github-containers-common golang-github-containers-image libgpgme11 libassuan0 libsubid4 libdevmapper1.02.1".split(
       " ",
     ),
 };

@@ -11,11 +11,14 @@ import { type EngineKind, openTestEngine, type TestEngine, whyNoTestEngine } fro
 import { useLine } from "../../src/testing/line.ts";
 import { publishedProgram } from "../../src/testing/published.ts";
 import { gitIn, makeRepository, readLog } from "../../src/testing/server.ts";
+import { PINNED_AGENTS, realAgents } from "../../src/testing/real-agents.ts";
 import { TOOL_AGENT } from "../../src/testing/tool-agent.ts";
 
 /** Seconds that nobody else sleeps: what is left of it is of this test. */
 const NAP = 20_000_000 + process.pid;
 const MEMORY_HOG = "head -c 4000000000 /dev/zero | tail -c 4000000000 | wc -c; exit 1";
+
+const agents = await realAgents(["opencode", "codex"]);
 
 /** What runs in containers keep, on an engine of that kind. */
 export function testRuns(kind: EngineKind): void {
@@ -30,7 +33,7 @@ export function testRuns(kind: EngineKind): void {
       });
       // Behind what `useLine` does in the end: its runs are ended by the engine.
       afterAll(() => engine?.close());
-      const line = useLine({ env: () => ({ DOCKER_HOST: engine.host, RUNYARD_DOCKER_IMAGE: engine.image }) });
+      const line = useLine({ env: () => ({ ...PINNED_AGENTS, DOCKER_HOST: engine.host, RUNYARD_DOCKER_IMAGE: engine.image }) });
 
       const settings = { sandboxDriver: "docker" } as const;
       const containers = async (): Promise<string[]> => {
@@ -210,6 +213,20 @@ export function testRuns(kind: EngineKind): void {
         child.kill("SIGKILL");
         await expect.poll(() => processesWith(`sleep\0${NAP}`)).toEqual([]);
         await expect.poll(() => containers()).toEqual([]);
+      });
+
+      test.each(agents)("$name of the host runs in an image that has none", async ({ name, reason }) => {
+        if (reason !== null) return;
+        const client = await line.serve([
+          { say: "I will do it.", write: ["hello.txt", "hello from inside\n"] },
+          { run: "cat /etc/passwd" },
+          { say: "Done." },
+        ]);
+        const repository = repositoryOf();
+        const { id } = await client.runs.create({ task: "Do it", repositoryUrl: repository, agent: { profile: name }, settings });
+        expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed", error: null });
+        expect(gitIn(repository, "show", `runyard/${id}:hello.txt`)).toBe("hello from inside");
+        expect(JSON.stringify(await readLog(client, id))).toContain("root:x:0:0:root:/root:/bin/sh");
       });
 
       test("a run that fills the disk is ended for that", async () => {
