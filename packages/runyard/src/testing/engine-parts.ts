@@ -6,6 +6,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { askEngine } from "../sandbox/docker-engine.ts";
+import { TOOL_AGENT } from "./tool-agent.ts";
 
 /** The engines that tests start: of Docker, and of Podman as root and as an ordinary user. */
 export type EngineKind = "docker" | "podman";
@@ -145,9 +146,11 @@ export async function importImage(kind: EngineKind, socketPath: string): Promise
   });
 }
 
-/** What the packages' own scripts would make. */
+/** What the packages' own scripts would make, and an agent, `image-agent`. */
 function writeShell(dir: string): void {
   for (const name of ["tmp", "root", "etc"]) mkdirSync(path.join(dir, name), { recursive: true });
   writeFileSync(path.join(dir, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
   if (!existsSync(path.join(dir, "bin/sh"))) execFileSync("ln", ["-s", "dash", path.join(dir, "bin/sh")]);
+  mkdirSync(path.join(dir, "usr/local/bin"), { recursive: true });
+  writeFileSync(path.join(dir, "usr/local/bin/image-agent"), `#!/usr/bin/env node\n${TOOL_AGENT}`, { mode: 0o755 });
 }

@@ -215,6 +215,18 @@ export function testRuns(kind: EngineKind): void {
         await expect.poll(() => containers()).toEqual([]);
       });
 
+      test("an agent that only the image has runs by its name", async () => {
+        const repository = repositoryOf({ "script.json": JSON.stringify([[{ write: ["made.txt", "made\n"] }]]) });
+        const { id } = await line.client.runs.create({
+          task: "Do it",
+          repositoryUrl: repository,
+          agent: { command: ["image-agent"] },
+          settings,
+        });
+        expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", error: null });
+        expect(gitIn(repository, "show", `runyard/${id}:made.txt`)).toBe("made");
+      });
+
       test.each(agents)("$name of the host runs in an image that has none", async ({ name, reason }) => {
         if (reason !== null) return;
         const client = await line.serve([
