@@ -1,7 +1,7 @@
 // The program that stands for one container on the host: its stdin, stdout, stderr and end are the container's. The
 // shim starts it in a run directory, with a ContainerJob on descriptor 9. It outlives the server.
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import path from "node:path";
+import { resolve as resolvePath } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseCgroupMounts, parseOwnGroups, groupDirectory } from "./cgroup-host.ts";
 import { OOM_FILE, OUTER_GROUPS_FILE, readOutOfMemoryKills } from "./cgroup.ts";
@@ -38,7 +38,7 @@ function syscallOption({ syscalls }: ContainerJob): string[] {
   const text = JSON.stringify(syscalls.profile);
   if (syscalls.as === "text") return [`seccomp=${text}`];
   writeFileSync(SYSCALL_PROFILE, text, { mode: 0o600 });
-  return [`seccomp=${path.resolve(SYSCALL_PROFILE)}`];
+  return [`seccomp=${resolvePath(SYSCALL_PROFILE)}`];
 }
 
 /** Docker has a status for it, Podman only words. */

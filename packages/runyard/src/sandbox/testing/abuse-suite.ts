@@ -34,7 +34,7 @@ export interface Isolating {
  * What an agent must not be able to do in a sandbox. Every attempt aims at decoys of the test, and is made
  * under the driver `process` too, where it must succeed: else it would prove nothing.
  */
-export function testAbuse({ name, whyNot, hostPlaces, ownPlaces, open }: Isolating): void {
+export function testAbuse({ name, whyNot, hostPlaces, ownPlaces, open: openDriver }: Isolating): void {
   describe.skipIf(whyNot !== null)(
     `an agent in a sandbox of ${name}${whyNot === null ? "" : ` (skipped: ${whyNot})`}`,
     { timeout: 120_000 },
@@ -45,7 +45,7 @@ export function testAbuse({ name, whyNot, hostPlaces, ownPlaces, open }: Isolati
       let close: () => Promise<void>;
       const isBwrap = name === "bwrap";
       beforeAll(async () => {
-        ({ driver: isolating, close } = await open());
+        ({ driver: isolating, close } = await openDriver());
         lab = await openLab("abuse");
         targets = await makeTargets(lab.root);
       });
