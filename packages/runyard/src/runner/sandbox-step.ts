@@ -28,6 +28,8 @@ export interface SandboxStep {
   readonly network: boolean;
   /** Whether it is attached to a person's terminal; default: it is not. */
   readonly terminal?: boolean;
+  /** Whether a person's command line starts it and waits for it; default: a shim does. */
+  readonly attended?: boolean;
 }
 
 /** Makes a run's sandbox ready for a step, or fails the run with the reason. */
@@ -54,6 +56,7 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
     ...(step.terminal === true && { terminal: true }),
+    ...(step.attended === true && { attended: true }),
     ...(row.spec.image !== undefined && { image: row.spec.image }),
   };
   const prepared = await driver.prepare(spec).catch((error: unknown) => {
