@@ -1,9 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
 import { findAndCache, keepResult } from "../git/cache.ts";
-import { harmless } from "../git/commit-result.ts";
-import { readLeftOut } from "../git/left-out.ts";
-import { goOnWorkspaceArgv, prepareWorkspaceArgv } from "../git/workspace.ts";
+import { prepareWorkspaceArgv } from "../git/workspace.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -14,11 +12,13 @@ import { diskFullError } from "./disk-full.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { egressOf } from "./header-secrets.ts";
 import { loginOf } from "./own-login.ts";
+import { prepareFurther } from "./prepare-further.ts";
 import { type NewWorkspace, restoreSnapshot } from "./restore-snapshot.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { runRepeatably, type SandboxStep, sandboxReport } from "./sandbox-step.ts";
 import { runSetup } from "./setup.ts";
 import { takeOverWorkspace } from "./take-over.ts";
+import { copyWorkspaceArgv, goOnArgv, workspaceNotices } from "./workspace-steps.ts";
 
 const PREPARE_TIMEOUT_MS = 600_000;
 
@@ -66,12 +66,13 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const restored = isNew ? await restoreSnapshot(ctx, handle, made) : null;
   const { prepared, result: said } = restored ?? (await makeWorkspace(ctx, handle, { step, end }));
   if (isNew && restored === null) await runSetup(ctx, handle, made);
+  await prepareFurther(ctx, handle, { copyOf, end });
   const sandbox = await sandboxReport(ctx, row, { granted: prepared.granted, egress: egressOf(row, handle.secrets) });
   const answers = await answersFor(ctx, row);
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [...beganAnew(row), ...copyNotice(said.stderr), ...leftOutNotices(said.stdout), { type: "sandbox.ready", data: { sandbox } }],
+      events: [...beganAnew(row), ...workspaceNotices(said), { type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
@@ -95,25 +96,6 @@ async function answersFor(ctx: RunnerContext, row: RunRow): Promise<GivenAnswer[
   if (goesOn?.next.type !== "answered") return [];
   const rows = await readAnswers(ctx.db, { run: row, attempt: goesOn.attempt });
   return rows.map(({ kind, request, answer }) => ({ kind, asked: request.title, answer: answer ?? "" }));
-}
-
-/** What the prepare step says of a copy from which something is missing. */
-const COPY_INCOMPLETE = "the copy of the workspace for planning is not complete";
-
-function copyNotice(stderr: string): readonly NewEvent[] {
-  if (!stderr.includes(COPY_INCOMPLETE)) return [];
-  const message = `Some files of the workspace could not be copied for the planning; the plan is made without them. The first complaint: ${harmless(stderr.split("\n")[0] ?? "")}`;
-  return [{ type: "notice", data: { level: "warning", code: "plan-copy-incomplete", message } }];
-}
-
-function leftOutNotices(output: string): readonly NewEvent[] {
-  return readLeftOut(output).map(({ code, message }) => ({ type: "notice", data: { level: "warning", code, message } }));
-}
-
-/** A copy of a workspace, and then what is done with it; what cannot be read is left out, and that is said. */
-function copyWorkspaceArgv(options: { readonly from: string; readonly to: string; readonly next: readonly string[] }): string[] {
-  const script = 'cp -a -- "$1/." "$2/" || echo "$3" >&2; shift 3; exec "$@"';
-  return ["/bin/sh", "-c", script, "sh", options.from, options.to, COPY_INCOMPLETE, ...options.next];
 }
 
 /**
@@ -145,11 +127,6 @@ function beganAnew(row: RunRow): readonly NewEvent[] {
   if (row.carry !== null || !followsLoss(row)) return [];
   const message = `The runner of the attempt before was lost, and its workspace with it: the agent works on a new copy of the commit ${row.base_commit.slice(0, 10)}.`;
   return [{ type: "notice", data: { level: "warning", code: "workspace-renewed", message } }];
-}
-
-/** Where nothing was committed yet, the agent finds its repository as it left it. */
-function goOnArgv(options: Omit<Parameters<typeof goOnWorkspaceArgv>[0], "commit"> & { readonly commit: string | null }): string[] {
-  return options.commit === null ? ["/bin/sh", "-c", ":"] : goOnWorkspaceArgv({ ...options, commit: options.commit });
 }
 
 export function lastLine(text: string): string {

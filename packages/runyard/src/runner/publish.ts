@@ -6,6 +6,7 @@ import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attemp
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { commitFurther, publishFurther, withOthersPublished } from "./publish-further.ts";
 import { concludeReplay } from "./replay.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
@@ -15,11 +16,25 @@ import { type RunHandle, RunFailure } from "./run-handle.ts";
  * with the commit that was made, and never makes another one.
  */
 export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  // What a replay made is there to be compared, and belongs to nobody.
+  const publishes = handle.row.replay === null && permissionsOf(handle.row).includes("repository:write");
+  try {
+    await publishFirst(ctx, handle, { publishes, end });
+  } catch (error) {
+    throw await withOthersPublished(ctx, handle, { error, publishes, end });
+  }
+}
+
+async function publishFirst(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  { publishes, end }: { readonly publishes: boolean; readonly end: AbortSignal },
+): Promise<void> {
   const { row } = handle;
   const cachePath = cachePathOf(row);
   const state = attemptState(row);
   const finding = findRepository(ctx.git, row.repository_url);
-  const making = Promise.resolve(state.made ?? makeCommit());
+  const making = makeCommits();
   await Promise.allSettled([finding, making]);
   const [repository, { head }] = [await finding, await making];
   const summary = state.summary ?? "";
@@ -28,17 +43,27 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   // A turn that changed nothing leaves what the turns before have made.
   const commit = head ?? turnHead(row);
   const diverged = await concludeReplay(ctx, handle, { status: "completed", head });
-  if (commit === null) return handle.happen({ type: "finished", result: unchanged }, { events: diverged });
+  if (commit === null) return finish(unchanged, diverged);
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
-  // What a replay made is there to be compared, and belongs to nobody.
-  if (row.replay !== null || !permissionsOf(row).includes("repository:write"))
-    return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
+  if (!publishes) return finish({ ...unchanged, headCommit: commit, ...stat }, diverged);
   const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
   // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
   await ctx.lease.whenHeld(end);
   await handle.commit({});
   await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row) });
-  await handle.happen({ type: "finished", result: { ...unchanged, headBranch: branch, headCommit: commit, ...stat } }, { events: notices });
+  return finish({ ...unchanged, headBranch: branch, headCommit: commit, ...stat }, notices);
+
+  async function finish(result: RunResult, events: readonly NewEvent[]): Promise<void> {
+    const further = await publishFurther(ctx, handle, { publishes, end });
+    await handle.happen({ type: "finished", result: { ...result, ...further.result } }, { events: [...events, ...further.events] });
+  }
+
+  /** All of them before any is published: a secret in one of them keeps all back. */
+  async function makeCommits(): Promise<{ head: string | null }> {
+    const made = state.made ?? (await makeCommit());
+    await commitFurther(ctx, handle, end);
+    return made;
+  }
 
   async function makeCommit(): Promise<{ head: string | null }> {
     const resultsDir = await commitWorkspace(ctx, row, {

@@ -9,6 +9,7 @@ import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
+import { repositoryMounts } from "./repository-places.ts";
 import { RunFailure } from "./run-handle.ts";
 import { watchAttemptDisk } from "./watch-disk.ts";
 
@@ -45,7 +46,7 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     dirs: { workspace: dirs.workspace, home: step.home ?? dirs.home },
     argv: step.argv,
     env: step.env,
-    mounts: step.mounts,
+    mounts: step.isOwn === false ? [...step.mounts, ...repositoryMounts(ctx, row)] : step.mounts,
     writableWorkspace: step.isOwn !== false || permissionsOf(row).includes("write"),
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),

@@ -46,6 +46,10 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
   // make that was killed.
   if (!isMissed) return FRESH;
   moveFirst(
+    workspaces.map((from) => from.repositories),
+    dirs.repositories,
+  );
+  moveFirst(
     workspaces.map((from) => from.workspace),
     dirs.workspace,
   );

@@ -1,0 +1,375 @@
+// A run with several repositories: the first one is its workspace, the others lie beside it.
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, existsSync, openSync, renameSync, writeSync } from "node:fs";
+import path from "node:path";
+import { RunyardApiError } from "@runyard/sdk";
+import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import { describe, expect, test } from "vitest";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { useLine } from "../src/testing/line.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+
+const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+
+function outputsOf(log: readonly RunEvent[], kind: string): (string | null)[] {
+  return log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === kind ? [event.data.output] : []));
+}
+
+function noticesOf(log: readonly RunEvent[]): string[] {
+  return log.flatMap((event) => (event.type === "notice" ? [`${event.data.code}: ${event.data.message}`] : []));
+}
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "further repositories" : `not tested: ${unavailable}`, () => {
+  const line = useLine({ flags: ["--unsafe-process"] });
+
+  /** Three repositories of one commit each. */
+  function three(name: string): { app: string; lib: string; docs: string } {
+    const [app, lib, docs] = ["app", "lib", "docs"].map((one) =>
+      makeRepository(line.home.root, { [`${one}.txt`]: `${one}\n`, ".gitignore": "*.log\n" }, `${name}/${one}`),
+    ) as [string, string, string];
+    return { app, lib, docs };
+  }
+
+  function create(input: CreateRunRequest): Promise<Run> {
+    return line.client.runs.create({ ...input, settings: { sandboxDriver: "bwrap" } });
+  }
+
+  /** Until the model is asked for this step: whatever the agent was to do before is done. */
+  async function askedFor(step: number): Promise<void> {
+    await expect.poll(() => line.model.requests.at(-1)?.step, { timeout: 30_000 }).toBe(step);
+  }
+
+  test.each(["bwrap", "process"] as const)(
+    "are changed beside the first one, and each that was changed has a branch of its own (%s)",
+    async (sandbox) => {
+      const client = await line.serve([
+        { write: ["app.txt", "changed\n"] },
+        { write: ["../repositories/lib/new.txt", "new\n"] },
+        { read: "../repositories/manual/docs.txt" },
+        {
+          run: "echo kept >../repositories/lib/kept.log; cat ../repositories/*/*.txt; git -C ../repositories/lib log --format=%s; git -C ../repositories/lib status --porcelain",
+        },
+        { say: "Done." },
+        { run: "cat ../repositories/lib/new.txt ../repositories/lib/kept.log; git -C ../repositories/lib log --format=%s" },
+        { write: ["../repositories/lib/second.txt", "second\n"] },
+        { write: ["../repositories/manual/docs.txt", "told\n"] },
+        { say: "Done again." },
+      ]);
+      const { app, lib, docs } = three(`changed-${sandbox}`);
+      gitIn(lib, "branch", "next");
+      const created = await client.runs.create({
+        task: "Change both",
+        repositoryUrl: app,
+        repositories: [
+          { repositoryUrl: lib, branch: "next" },
+          { repositoryUrl: docs, name: "manual" },
+        ],
+        permissionPolicy: { ask: [] },
+        settings: { sandboxDriver: sandbox },
+      });
+      const [libBase, docsBase] = [lib, docs].map((one) => gitIn(one, "rev-parse", "HEAD")) as [string, string];
+      expect(created.repositories).toEqual([
+        { name: "lib", repositoryUrl: lib, branch: "next", baseCommit: libBase, access: "write" },
+        { name: "manual", repositoryUrl: docs, branch: "main", baseCommit: docsBase, access: "write" },
+      ]);
+      const run = await client.runs.waitForEnd(created.id);
+      const log = await readLog(client, run.id);
+      expect(run.error).toBeNull();
+      expect(log.find((event) => event.type === "message.user")?.data).toEqual({
+        text: `Change both
+
+Further git repositories belong to the task. They lie beside your working directory:
+
+- ../repositories/lib: yours to change; what you leave there becomes a branch of it
+- ../repositories/manual: yours to change; what you leave there becomes a branch of it`,
+      });
+      expect(outputsOf(log, "execute")).toEqual(["lib\nnew\ndocs\nFirst\n?? new.txt\n"]);
+      const branch = `runyard/${run.id}`;
+      expect(run.result).toMatchObject({ headBranch: branch, filesChanged: 1, insertions: 1, deletions: 1 });
+      const libHead = gitIn(lib, "rev-parse", branch);
+      const figures = { filesChanged: 0, insertions: 0, deletions: 0 };
+      const unchanged = { name: "manual", repositoryUrl: docs, headBranch: null, headCommit: null, baseCommit: docsBase, ...figures };
+      const changed = { name: "lib", repositoryUrl: lib, headBranch: branch, headCommit: libHead, baseCommit: libBase, ...figures };
+      expect(run.result?.repositories).toEqual([
+        { ...changed, filesChanged: 1, insertions: 1, problem: null },
+        { ...unchanged, problem: null },
+      ]);
+      expect(gitIn(lib, "log", "--format=%s", branch).split("\n")).toEqual(["Change both", "First"]);
+      expect(gitIn(lib, "show", "--stat", "--format=%b", branch)).toContain(`Runyard-Run: ${run.id}`);
+      expect(gitIn(docs, "branch", "--list", "runyard/*")).toBe("");
+      expect(existsSync(path.join(lib, "new.txt"))).toBe(false);
+
+      // What was changed there can be asked for by its name.
+      const of = { repository: "lib" };
+      expect((await client.runs.files(run.id, of)).data.map((file) => file.path)).toEqual(["new.txt"]);
+      expect(await client.runs.diff(run.id, of)).toMatchObject({ baseCommit: libBase, headCommit: libHead, files: [{ path: "new.txt" }] });
+      expect(await client.runs.patch(run.id, of)).toContain("+++ b/new.txt");
+      expect(Buffer.from(await client.runs.file(run.id, "lib.txt", of)).toString()).toBe("lib\n");
+      expect(await client.runs.patch(run.id, { repository: "manual" })).toBe("");
+      expect((await client.runs.files(run.id)).data.map((file) => file.path)).toEqual(["app.txt"]);
+      expect(await refusal(client.runs.diff(run.id, { repository: "nothing" }))).toBe(
+        `repository_not_found: Run ${run.id} has no further repository nothing. It has: lib, manual.`,
+      );
+
+      // The next turn goes on in all of them, with what git ignores.
+      await client.runs.continue(run.id, "Go on");
+      const second = await client.runs.waitForEnd(run.id);
+      expect(second.error).toBeNull();
+      expect(outputsOf((await readLog(client, run.id)).slice(log.length), "execute")).toEqual(["new\nkept\nChange both\nFirst\n"]);
+      expect(second.result).toMatchObject({ headBranch: branch, filesChanged: 1 });
+      expect(second.result?.repositories).toMatchObject([
+        { name: "lib", headBranch: branch, filesChanged: 2, problem: null },
+        { name: "manual", headBranch: branch, filesChanged: 1, problem: null },
+      ]);
+      expect(gitIn(lib, "log", "--format=%s", branch).split("\n")).toEqual(["Go on", "Change both", "First"]);
+      expect(gitIn(docs, "log", "--format=%s", branch).split("\n")).toEqual(["Go on", "First"]);
+      expect(gitIn(app, "log", "--format=%s", branch).split("\n")).toEqual(["Change both", "First"]);
+    },
+    60_000,
+  );
+
+  test("one that may only be read cannot be written, and is seen by what verifies", async () => {
+    const client = await line.serve([
+      {
+        run: "echo x >../repositories/lib/lib.txt; echo x >/repositories/lib/new.txt; cat /repositories/lib/lib.txt; echo y >../repositories/docs/new.txt",
+      },
+      { write: ["../repositories/lib/lib.txt", "changed\n"] },
+      { say: "Done." },
+    ]);
+    const { app, lib, docs } = three("read");
+    const { id } = await create({
+      task: "Look",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib, access: "read" }, { repositoryUrl: docs }],
+      verify: [{ run: "grep lib ../repositories/lib/lib.txt && grep y ../repositories/docs/new.txt", kind: "test" }],
+    });
+    const run = await client.runs.waitForEnd(id);
+    const log = await readLog(client, id);
+    expect(run).toMatchObject({ status: "completed", error: null, repositories: [{ name: "lib", access: "read" }, { name: "docs" }] });
+    expect(outputsOf(log, "execute")).toEqual([
+      expect.stringMatching(/Read-only file system[^]*Read-only file system[^]*\nlib\n/) as string,
+    ]);
+    expect(log.find((event) => event.type === "tool.finished" && event.data.kind === "edit")?.data).toMatchObject({ status: "failed" });
+    expect(JSON.stringify(log[1]?.data)).toContain("- ../repositories/lib: only to be read");
+    expect(run.result?.repositories).toMatchObject([
+      { name: "lib", headBranch: null },
+      { name: "docs", headBranch: `runyard/${id}` },
+    ]);
+    expect(gitIn(lib, "branch", "--list", "runyard/*")).toBe("");
+  });
+
+  test("policies treat their paths as inside of the workspace", async () => {
+    const client = await line.serve([
+      { write: ["../repositories/lib/ok.txt", "ok\n"] },
+      { write: ["../repositories/lib/secret.txt", "no\n"] },
+      { write: ["../repositories/docs/docs.txt", "no\n"] },
+      { say: "Done." },
+    ]);
+    const { app, lib, docs } = three("policy");
+    const { id } = await create({
+      task: "Write",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib }, { repositoryUrl: docs }],
+      permissionPolicy: {
+        rules: [
+          { decision: "deny", kinds: ["edit"], paths: ["**/secret.txt"] },
+          { decision: "allow", kinds: ["edit"], paths: ["../repositories/lib/**"] },
+        ],
+        default: "deny",
+      },
+    });
+    const run = await client.runs.waitForEnd(id);
+    const decided = (await readLog(client, id)).flatMap((event) =>
+      event.type === "permission.resolved" ? [[event.data.decision, event.data.rule]] : [],
+    );
+    expect(decided).toEqual([
+      ["allow", "rule 2"],
+      ["deny", "rule 1"],
+      ["deny", "default"],
+    ]);
+    expect(run.result?.repositories).toMatchObject([{ filesChanged: 1 }, { filesChanged: 0 }]);
+  });
+
+  test("what a plan phase changes in them is named and dropped", async () => {
+    const client = await line.serve([
+      { run: "echo early >../repositories/lib/early.txt; echo early >early.txt" },
+      { calls: [{ name: "propose_plan", input: { plan: "1. Write it." } }] },
+      { say: "Planned." },
+      { run: "ls ../repositories/lib" },
+      { write: ["../repositories/lib/new.txt", "new\n"] },
+      { say: "Done." },
+    ]);
+    const { app, lib } = three("plan");
+    const { id } = await create({
+      task: "Plan it",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib }],
+      plan: true,
+      permissionPolicy: {},
+    });
+    for await (const event of client.runs.events(id)) if (event.type === "plan.proposed") break;
+    await expect.poll(async () => (await client.runs.get(id)).status).toBe("awaiting_plan");
+    await client.runs.confirmPlan(id);
+    const run = await client.runs.waitForEnd(id);
+    const log = await readLog(client, id);
+    expect(run.error).toBeNull();
+    expect(noticesOf(log)).toEqual([
+      expect.stringMatching(/^plan-wrote-files: .*: early\.txt, \.\.\/repositories\/lib\/early\.txt\. They were dropped/),
+    ]);
+    expect(outputsOf(log, "execute").at(-1)).toBe("lib.txt\n");
+    expect(gitIn(lib, "diff", "--name-only", "main", `runyard/${id}`)).toBe("new.txt");
+  });
+
+  test("where one cannot be given its branch the run says which, and the others have theirs", async () => {
+    let go = (): void => {};
+    const client = await line.serve({
+      first: [
+        { write: ["app.txt", "changed\n"] },
+        { write: ["../repositories/lib/new.txt", "new\n"] },
+        { write: ["../repositories/docs/new.txt", "new\n"] },
+        { say: "Done.", until: new Promise<void>((resolve) => (go = resolve)) },
+      ],
+      more: [{ say: "Nothing more." }],
+    });
+    const { app, lib, docs } = three("gone");
+    const { id } = await create({
+      task: "[[first]] Change all",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib }, { repositoryUrl: docs }],
+    });
+    await askedFor(3);
+    renameSync(lib, `${lib}.moved`);
+    gitIn(docs, "commit", "--quiet", "--allow-empty", "--message", "Elsewhere");
+    go();
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", result: { headBranch: `runyard/${id}` } });
+    expect(run.result?.repositories).toMatchObject([
+      {
+        name: "lib",
+        headBranch: null,
+        headCommit: expect.stringMatching(/^[0-9a-f]{40}$/) as string,
+        filesChanged: 1,
+        problem: `There is no folder ${lib} on the server's machine.`,
+      },
+      { name: "docs", headBranch: `runyard/${id}`, problem: null },
+    ]);
+    expect(noticesOf(await readLog(client, id))).toEqual([
+      `repository-not-published: lib: There is no folder ${lib} on the server's machine.`,
+    ]);
+    // The next turn gives it what this one could not.
+    renameSync(`${lib}.moved`, lib);
+    await client.runs.continue(id, "[[more]] Try again");
+    const second = await client.runs.waitForEnd(id);
+    expect(second.result?.repositories).toMatchObject([{ name: "lib", headBranch: `runyard/${id}`, problem: null }, { name: "docs" }]);
+    expect(gitIn(lib, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual(["[[first]] Change all", "First"]);
+  });
+
+  test("where the first one cannot be given its branch, the others have theirs all the same", async () => {
+    let go = (): void => {};
+    const client = await line.serve({
+      first: [
+        { write: ["app.txt", "changed\n"] },
+        { write: ["../repositories/lib/new.txt", "new\n"] },
+        { say: "Done.", until: new Promise<void>((resolve) => (go = resolve)) },
+      ],
+      more: [{ write: ["../repositories/lib/more.txt", "more\n"] }, { say: "More." }],
+    });
+    const { app, lib } = three("first-gone");
+    const { id } = await create({ task: "[[first]] Change all", repositoryUrl: app, repositories: [{ repositoryUrl: lib }] });
+    await askedFor(2);
+    renameSync(app, `${app}.moved`);
+    go();
+    const run = await client.runs.waitForEnd(id);
+    expect(run.status).toBe("failed");
+    expect(run.error?.message).toContain(
+      `There is no folder ${app} on the server's machine. The further repositories have theirs: runyard/${id} in lib.`,
+    );
+    const made = gitIn(lib, "rev-parse", `runyard/${id}`);
+    expect(await client.runs.get(id)).toMatchObject({ result: null });
+    // And the turn behind it goes on from there.
+    renameSync(`${app}.moved`, app);
+    await client.runs.continue(id, "[[more]] More");
+    const second = await client.runs.waitForEnd(id);
+    expect(second.result).toMatchObject({ headBranch: `runyard/${id}`, repositories: [{ headBranch: `runyard/${id}`, filesChanged: 2 }] });
+    expect(gitIn(lib, "rev-parse", `runyard/${id}^`)).toBe(made);
+  });
+
+  test("a secret in one of them keeps all of them back", async () => {
+    const value = "sesame-7f3c9d21";
+    const client = await line.serve([
+      { write: ["app.txt", "changed\n"] },
+      { write: ["../repositories/lib/new.txt", `${value}\n`] },
+      { say: "Done." },
+    ]);
+    await client.secrets.set({ name: "TOKEN", value });
+    const { app, lib } = three("secret");
+    const { id } = await create({
+      task: "Leak",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib }],
+      secrets: ["TOKEN"],
+    });
+    const run = await client.runs.waitForEnd(id);
+    expect(run.error).toMatchObject({
+      type: "policy-violation",
+      message: expect.stringContaining("The result in the repository lib holds") as string,
+    });
+    expect(gitIn(app, "branch", "--list", "runyard/*") + gitIn(lib, "branch", "--list", "runyard/*")).toBe("");
+  });
+
+  test("a server that is killed between two branches: the next one makes the other, and no commit twice", async () => {
+    let go = (): void => {};
+    const client = await line.serve([
+      { write: ["app.txt", "changed\n"] },
+      { write: ["../repositories/lib/new.txt", "new\n"] },
+      { write: ["../repositories/docs/new.txt", "new\n"] },
+      { say: "Done.", until: new Promise<void>((resolve) => (go = resolve)) },
+    ]);
+    const { app, lib, docs } = three("killed");
+    const { id } = await create({
+      task: "Change all",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib }, { repositoryUrl: docs }],
+    });
+    await askedFor(3);
+    // Whoever reads this configuration waits until somebody writes it.
+    const [config, kept] = [path.join(docs, ".git/config"), path.join(docs, ".git/kept")];
+    renameSync(config, kept);
+    execFileSync("mkfifo", [config]);
+    go();
+    const branch = `runyard/${id}`;
+    const headOf = (repository: string): string => gitIn(repository, "rev-parse", "--verify", "--quiet", branch);
+    await expect.poll(() => attempt(() => headOf(lib)), { timeout: 30_000 }).toMatch(/^[0-9a-f]{40}$/);
+    const before = [headOf(app), headOf(lib)];
+    expect((await client.runs.get(id)).status).toBe("running");
+    await line.server.kill();
+    renameSync(config, `${config}.fifo`);
+    renameSync(kept, config);
+    const release = openSync(`${config}.fifo`, constants.O_RDWR | constants.O_NONBLOCK);
+    writeSync(release, "\n");
+    closeSync(release);
+    await line.restart();
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", attempt: 1, error: null });
+    expect([headOf(app), headOf(lib)]).toEqual(before);
+    expect(run.result?.repositories).toMatchObject([{ headCommit: before[1] }, { headCommit: headOf(docs), headBranch: branch }]);
+    for (const repository of [app, lib, docs])
+      expect(gitIn(repository, "log", "--format=%s", branch).split("\n")).toEqual(["Change all", "First"]);
+    const log = await readLog(line.client, id);
+    expect(log.filter((event) => event.type === "run.completed")).toHaveLength(1);
+    expect(log.map((event) => event.seq)).toEqual(log.map((_, index) => index + 1));
+  });
+});
+
+function attempt(read: () => string): string | null {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
+}
+
+async function refusal(action: Promise<unknown>): Promise<string> {
+  const error: unknown = await action.catch((reason: unknown) => reason);
+  return error instanceof RunyardApiError ? `${error.code}: ${error.message}` : String(error);
+}
