@@ -1,14 +1,16 @@
 // A run with several repositories: the first one is its workspace, the others lie beside it.
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, existsSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
 import path from "node:path";
 import { RunyardApiError } from "@runyard/sdk";
-import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import type { CreateRunRequest, FurtherRepositoryRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
+/** Several whole runs take their time. */
+const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 function outputsOf(log: readonly RunEvent[], kind: string): (string | null)[] {
@@ -39,7 +41,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "further repositori
     await expect.poll(() => line.model.requests.at(-1)?.step, { timeout: 30_000 }).toBe(step);
   }
 
-  test.each(["bwrap", "process"] as const)(
+  test.each(full ? (["bwrap", "process"] as const) : (["bwrap"] as const))(
     "are changed beside the first one, and each that was changed has a branch of its own (%s)",
     async (sandbox) => {
       const client = await line.serve([
@@ -158,7 +160,7 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(gitIn(lib, "branch", "--list", "runyard/*")).toBe("");
   });
 
-  test("policies treat their paths as inside of the workspace", async () => {
+  test.runIf(full)("policies treat their paths as inside of the workspace", async () => {
     const client = await line.serve([
       { write: ["../repositories/lib/ok.txt", "ok\n"] },
       { write: ["../repositories/lib/secret.txt", "no\n"] },
@@ -190,7 +192,7 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(run.result?.repositories).toMatchObject([{ filesChanged: 1 }, { filesChanged: 0 }]);
   });
 
-  test("what a plan phase changes in them is named and dropped", async () => {
+  test.runIf(full)("what a plan phase changes in them is named and dropped", async () => {
     const client = await line.serve([
       { run: "echo early >../repositories/lib/early.txt; echo early >early.txt" },
       { calls: [{ name: "propose_plan", input: { plan: "1. Write it." } }] },
@@ -220,7 +222,7 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(gitIn(lib, "diff", "--name-only", "main", `runyard/${id}`)).toBe("new.txt");
   });
 
-  test("where one cannot be given its branch the run says which, and the others have theirs", async () => {
+  test.runIf(full)("where one cannot be given its branch the run says which, and the others have theirs", async () => {
     let go = (): void => {};
     const client = await line.serve({
       first: [
@@ -264,7 +266,7 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(gitIn(lib, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual(["[[first]] Change all", "First"]);
   });
 
-  test("where the first one cannot be given its branch, the others have theirs all the same", async () => {
+  test.runIf(full)("where the first one cannot be given its branch, the others have theirs all the same", async () => {
     let go = (): void => {};
     const client = await line.serve({
       first: [
@@ -294,7 +296,7 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(gitIn(lib, "rev-parse", `runyard/${id}^`)).toBe(made);
   });
 
-  test("a secret in one of them keeps all of them back", async () => {
+  test.runIf(full)("a secret in one of them keeps all of them back", async () => {
     const value = "sesame-7f3c9d21";
     const client = await line.serve([
       { write: ["app.txt", "changed\n"] },
@@ -358,6 +360,116 @@ Further git repositories belong to the task. They lie beside your working direct
     const log = await readLog(line.client, id);
     expect(log.filter((event) => event.type === "run.completed")).toHaveLength(1);
     expect(log.map((event) => event.seq)).toEqual(log.map((_, index) => index + 1));
+  });
+
+  test("are refused where they cannot be in one run, in words that say what to do", async () => {
+    const { app, lib } = three("refused");
+    const create = (...repositories: FurtherRepositoryRequest[]): Promise<string> =>
+      refusal(line.client.runs.create({ task: "x", repositoryUrl: app, repositories, settings: { sandboxDriver: "bwrap" } }));
+    const [worktree, empty, plain] = ["worktree", "empty", "plain"].map((name) => path.join(line.home.root, "refused", name)) as [
+      string,
+      string,
+      string,
+    ];
+    gitIn(lib, "worktree", "add", "--quiet", "--detach", worktree);
+    mkdirSync(path.join(lib, "src"));
+    execFileSync("git", ["init", "--quiet", empty]);
+    mkdirSync(plain);
+    const same = (index: number, other: string): string =>
+      `invalid_request: repositories[${index}].repositoryUrl: is the same repository as ${other}: a run has each repository once`;
+    const [of, again] = [{ repositoryUrl: lib }, { repositoryUrl: app }];
+    const cases: readonly (readonly [readonly FurtherRepositoryRequest[], string])[] = [
+      [Array.from({ length: 9 }, () => of), "invalid_request: repositories: must be at most 8"],
+      [[again], same(0, app)],
+      [[{ repositoryUrl: path.join(app, ".git") }], same(0, app)],
+      [[of, { repositoryUrl: path.join(lib, "src"), name: "other" }], same(1, lib)],
+      [[of, { repositoryUrl: worktree }], same(1, lib)],
+      [
+        [{ ...of, name: "../lib" }],
+        "invalid_request: repositories[0].name: must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or a digit",
+      ],
+      [[{ ...of, branch: "nope" }], `repository_not_usable: There is no branch nope in ${lib}; there is main`],
+      [[{ repositoryUrl: `${lib}-gone` }], `repository_not_usable: There is no folder ${lib}-gone on the server's machine`],
+      [[{ repositoryUrl: empty }], `repository_not_usable: ${empty} has no commit yet: commit something first, a run starts from a commit`],
+      [
+        [{ repositoryUrl: plain }],
+        `repository_not_usable: ${plain} is not in a git repository: run "git init" there, and commit something`,
+      ],
+    ];
+    for (const [repositories, message] of cases) expect(await create(...repositories)).toBe(message);
+    expect(
+      await refusal(
+        line.client.runs.create({
+          task: "x",
+          repositoryUrl: app,
+          repositories: [{ ...of, access: "read" }],
+          settings: { sandboxDriver: "process" },
+        }),
+      ),
+    ).toBe(
+      "sandbox_not_available: Without isolation nothing keeps an agent from writing: a repository that it may only read (lib) needs the sandbox driver bwrap or docker.",
+    );
+  });
+
+  test.runIf(full)("on the command line they are given, shown, looked at and taken; one may lie inside of the first", async () => {
+    await line.serve([
+      { write: ["../repositories/core/new.txt", "new\n"] },
+      { write: ["../repositories/vendored/new.txt", "new\n"] },
+      { say: "Done." },
+    ]);
+    const { app, lib, docs } = three("cli");
+    const vendored = makeRepository(app, { "v.txt": "v\n" }, "vendored");
+    const { cli } = line.home;
+    const ran = await cli(
+      [
+        "run",
+        "Change it",
+        "--sandbox",
+        "bwrap",
+        "--add-repo",
+        "core=../lib#main",
+        "--add-repo",
+        "./vendored",
+        "--read-repo",
+        "../docs",
+        "--json",
+      ],
+      { cwd: app },
+    );
+    const run = JSON.parse(ran.stdout) as Run;
+    expect(run).toMatchObject({
+      status: "completed",
+      result: { headBranch: null },
+      repositories: [
+        { name: "core", repositoryUrl: lib, branch: "main", access: "write" },
+        { name: "vendored", repositoryUrl: vendored, access: "write" },
+        { name: "docs", repositoryUrl: docs, access: "read" },
+      ],
+    });
+    const shown = (await cli(["show", run.id])).stdout;
+    expect(shown).toContain(`beside  core: ${lib} · main at `);
+    expect(shown).toContain(`beside  docs: ${docs} · main at `);
+    expect(shown).toContain(", only to be read");
+    expect(shown).toContain(`beside  core: runyard/${run.id}, 1 file changed, +1 −0`);
+    expect((await cli(["diff", run.id, "--repository", "core"])).stdout).toContain("+++ b/new.txt");
+    expect(JSON.parse((await cli(["files", run.id, "--repository", "core", "--json"])).stdout)).toMatchObject({
+      data: [{ path: "new.txt" }],
+    });
+    expect((await cli(["files", run.id, "lib.txt", "--repository", "core"])).stdout).toBe("lib\n");
+    expect(await cli(["diff", run.id, "--repository", "nope"])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining(`Run ${run.id} has no further repository nope. It has: core, vendored, docs.`) as string,
+    });
+    expect((await cli(["files", run.id, "--repository", "core", "--workspace"])).code).toBe(2);
+    expect(JSON.parse((await cli(["pull", run.id, "--json"], { cwd: lib })).stdout)).toMatchObject({
+      how: "fast-forward",
+      files: 1,
+      repository: lib,
+    });
+    expect(await cli(["pull", run.id], { cwd: docs })).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("left no branch in docs.") as string,
+    });
   });
 });
 

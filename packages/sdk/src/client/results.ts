@@ -100,9 +100,8 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
       const answer = await transport.json(changeIn(get(pathOf("runDiff", { id }), JSON_TYPE), options), options);
       return checked(answer, { baseCommit: "string", files: "array" }) as RunDiff;
     },
-    patch: async (id, options) =>
-      transport.text(changeIn(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options), options),
-    patchBytes: async (id, options) => transport.bytes(get(pathOf("runPatch", { id }), "text/x-diff"), options),
+    patch: async (id, options) => transport.text(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
+    patchBytes: async (id, options) => transport.bytes(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
     usage: async (id, options) =>
       checked(await transport.json(get(pathOf("runUsage", { id }), JSON_TYPE), options), { total: "object", calls: "array" }) as RunUsage,
     metrics: async (id, options) => {

@@ -33,7 +33,9 @@ export const furtherRepositorySchema = z.strictObject({
 export type FurtherRepositoryRequest = z.input<typeof furtherRepositorySchema>;
 
 /** `repositories` of a new run. */
-export const furtherRepositoriesSchema = z.array(furtherRepositorySchema).max(MAX_FURTHER_REPOSITORIES);
+export const furtherRepositoriesSchema = z
+  .array(furtherRepositorySchema)
+  .max(MAX_FURTHER_REPOSITORIES, `must be at most ${MAX_FURTHER_REPOSITORIES}`);
 
 /** The same, as a run has it. */
 export const furtherRepositoryShownSchema = z.object({
