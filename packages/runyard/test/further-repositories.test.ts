@@ -1,10 +1,13 @@
 // A run with several repositories: the first one is its workspace, the others lie beside it.
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, existsSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import path from "node:path";
 import { RunyardApiError } from "@runyard/sdk";
 import type { CreateRunRequest, FurtherRepositoryRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
+import { repositoryCachePath } from "../src/git/cache.ts";
+import { homeAt } from "../src/home.ts";
+import { attemptDirs } from "../src/runner/directories.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
@@ -319,48 +322,67 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(gitIn(app, "branch", "--list", "runyard/*") + gitIn(lib, "branch", "--list", "runyard/*")).toBe("");
   });
 
-  test("a server that is killed between two branches: the next one makes the other, and no commit twice", async () => {
-    let go = (): void => {};
-    const client = await line.serve([
-      { write: ["app.txt", "changed\n"] },
-      { write: ["../repositories/lib/new.txt", "new\n"] },
-      { write: ["../repositories/docs/new.txt", "new\n"] },
-      { say: "Done.", until: new Promise<void>((resolve) => (go = resolve)) },
-    ]);
-    const { app, lib, docs } = three("killed");
-    const { id } = await create({
-      task: "Change all",
-      repositoryUrl: app,
-      repositories: [{ repositoryUrl: lib }, { repositoryUrl: docs }],
-    });
-    await askedFor(3);
-    // Whoever reads this configuration waits until somebody writes it.
-    const [config, kept] = [path.join(docs, ".git/config"), path.join(docs, ".git/kept")];
-    renameSync(config, kept);
-    execFileSync("mkfifo", [config]);
-    go();
-    const branch = `runyard/${id}`;
-    const headOf = (repository: string): string => gitIn(repository, "rev-parse", "--verify", "--quiet", branch);
-    await expect.poll(() => attempt(() => headOf(lib)), { timeout: 30_000 }).toMatch(/^[0-9a-f]{40}$/);
-    const before = [headOf(app), headOf(lib)];
-    expect((await client.runs.get(id)).status).toBe("running");
-    await line.server.kill();
-    renameSync(config, `${config}.fifo`);
-    renameSync(kept, config);
-    const release = openSync(`${config}.fifo`, constants.O_RDWR | constants.O_NONBLOCK);
-    writeSync(release, "\n");
-    closeSync(release);
-    await line.restart();
-    const run = await line.client.runs.waitForEnd(id);
-    expect(run).toMatchObject({ status: "completed", attempt: 1, error: null });
-    expect([headOf(app), headOf(lib)]).toEqual(before);
-    expect(run.result?.repositories).toMatchObject([{ headCommit: before[1] }, { headCommit: headOf(docs), headBranch: branch }]);
-    for (const repository of [app, lib, docs])
-      expect(gitIn(repository, "log", "--format=%s", branch).split("\n")).toEqual(["Change all", "First"]);
-    const log = await readLog(line.client, id);
-    expect(log.filter((event) => event.type === "run.completed")).toHaveLength(1);
-    expect(log.map((event) => event.seq)).toEqual(log.map((_, index) => index + 1));
-  });
+  /** What stands in the way of the server while it is killed: the configuration of a repository, which it reads at that moment. */
+  const moments = [
+    [
+      "between two commits",
+      (docs: string) =>
+        path.join(
+          repositoryCachePath(homeAt(line.home.env["RUNYARD_HOME"] ?? "").cacheDir, { root: docs, gitDir: path.join(docs, ".git") }),
+          "config",
+        ),
+    ],
+    ["between two branches", (docs: string) => path.join(docs, ".git/config")],
+  ] as const;
+  test.each(full ? moments : moments.slice(1))(
+    "a server that is killed %s: the next one goes on, and commits nothing twice",
+    async (_, configOf) => {
+      let go = (): void => {};
+      const client = await line.serve([
+        { write: ["app.txt", "changed\n"] },
+        { write: ["../repositories/lib/new.txt", "new\n"] },
+        { write: ["../repositories/docs/new.txt", "new\n"] },
+        { say: "Done.", until: new Promise<void>((resolve) => (go = resolve)) },
+      ]);
+      const { app, lib, docs } = three(`killed-${moments.findIndex(([, one]) => one === configOf)}`);
+      const { id } = await create({
+        task: "Change all",
+        repositoryUrl: app,
+        repositories: [{ repositoryUrl: lib }, { repositoryUrl: docs }],
+      });
+      await askedFor(3);
+      // Whoever reads this configuration waits until somebody writes it.
+      const config = configOf(docs);
+      renameSync(config, `${config}.kept`);
+      execFileSync("mkfifo", [config]);
+      go();
+      const { results } = attemptDirs(homeAt(line.home.env["RUNYARD_HOME"] ?? ""), { id, attempt: 1 });
+      const committed = (): string => readFileSync(path.join(results, "repositories/docs/commit/result.json"), "utf8");
+      const branch = `runyard/${id}`;
+      const headOf = (repository: string): string => gitIn(repository, "rev-parse", "--verify", "--quiet", branch);
+      const isThere = (): string | null => attempt(() => (config.startsWith(docs) ? headOf(lib) : committed()));
+      await expect.poll(isThere, { timeout: 30_000 }).not.toBeNull();
+      const before = JSON.parse(committed()) as { head: string };
+      expect((await client.runs.get(id)).status).toBe("running");
+      await line.server.kill();
+      expect(attempt(() => gitIn(app, "rev-parse", "--verify", "--quiet", branch)) !== null).toBe(config.startsWith(docs));
+      renameSync(config, `${config}.fifo`);
+      renameSync(`${config}.kept`, config);
+      const release = openSync(`${config}.fifo`, constants.O_RDWR | constants.O_NONBLOCK);
+      writeSync(release, "\n");
+      closeSync(release);
+      await line.restart();
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "completed", attempt: 1, error: null });
+      expect(run.result?.repositories).toMatchObject([{ headBranch: branch }, { headCommit: before.head, headBranch: branch }]);
+      expect(headOf(docs)).toBe(before.head);
+      for (const repository of [app, lib, docs])
+        expect(gitIn(repository, "log", "--format=%s", branch).split("\n")).toEqual(["Change all", "First"]);
+      const log = await readLog(line.client, id);
+      expect(log.filter((event) => event.type === "run.completed")).toHaveLength(1);
+      expect(log.map((event) => event.seq)).toEqual(log.map((__, index) => index + 1));
+    },
+  );
 
   test("are refused where they cannot be in one run, in words that say what to do", async () => {
     const { app, lib } = three("refused");
