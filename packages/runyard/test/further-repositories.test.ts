@@ -299,6 +299,40 @@ Further git repositories belong to the task. They lie beside your working direct
     expect(gitIn(lib, "rev-parse", `runyard/${id}^`)).toBe(made);
   });
 
+  test.runIf(full)("a replay has them too, and gives nobody a branch; a run that may not publish keeps what it made", async () => {
+    const client = await line.serve([
+      { write: ["app.txt", "changed\n"] },
+      { write: ["../repositories/lib/new.txt", "new\n"] },
+      { say: "Done." },
+    ]);
+    const { app, lib } = three("replay");
+    const made = await client.runs.create({
+      task: "Change all",
+      repositoryUrl: app,
+      repositories: [{ repositoryUrl: lib }],
+      settings: { sandboxDriver: "bwrap", permissions: ["repository:read"] },
+    });
+    const run = await client.runs.waitForEnd(made.id);
+    const kept = {
+      name: "lib",
+      headBranch: null,
+      headCommit: expect.stringMatching(/^[0-9a-f]{40}$/) as string,
+      filesChanged: 1,
+      problem: null,
+    };
+    expect(run.result).toMatchObject({ headBranch: null, repositories: [kept] });
+    expect(await client.runs.patch(run.id, { repository: "lib" })).toContain("+++ b/new.txt");
+    const replay = await client.runs.waitForEnd((await client.runs.replay(run.id)).id);
+    expect(replay).toMatchObject({
+      status: "completed",
+      error: null,
+      repositories: [{ name: "lib" }],
+      result: { headBranch: null, repositories: [kept] },
+    });
+    expect(replay.replay).toMatchObject({ divergence: null, sameResult: true });
+    expect(gitIn(lib, "branch", "--list", "runyard/*")).toBe("");
+  });
+
   test.runIf(full)("a secret in one of them keeps all of them back", async () => {
     const value = "sesame-7f3c9d21";
     const client = await line.serve([
@@ -386,7 +420,7 @@ Further git repositories belong to the task. They lie beside your working direct
 
   test("are refused where they cannot be in one run, in words that say what to do", async () => {
     const { app, lib } = three("refused");
-    const create = (...repositories: FurtherRepositoryRequest[]): Promise<string> =>
+    const refused = (...repositories: FurtherRepositoryRequest[]): Promise<string> =>
       refusal(line.client.runs.create({ task: "x", repositoryUrl: app, repositories, settings: { sandboxDriver: "bwrap" } }));
     const [worktree, empty, plain] = ["worktree", "empty", "plain"].map((name) => path.join(line.home.root, "refused", name)) as [
       string,
@@ -418,7 +452,7 @@ Further git repositories belong to the task. They lie beside your working direct
         `repository_not_usable: ${plain} is not in a git repository: run "git init" there, and commit something`,
       ],
     ];
-    for (const [repositories, message] of cases) expect(await create(...repositories)).toBe(message);
+    for (const [repositories, message] of cases) expect(await refused(...repositories)).toBe(message);
     expect(
       await refusal(
         line.client.runs.create({

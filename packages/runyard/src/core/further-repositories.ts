@@ -42,11 +42,8 @@ export function nameRepositories(
 
 /** `app` of `/src/app`, `/src/app.git`, `https://host/acme/app.git` and `git@host:acme/app.git`. */
 function lastPart(root: string): string {
-  return (
-    root
-      .replace(/\/+$/, "")
-      .replace(/(?:\/?\.git)$/, "")
-      .split(/[/:]/)
-      .at(-1) ?? ""
-  );
+  return root
+    .replace(/\/+$/, "")
+    .replace(/\/?\.git$/, "")
+    .replace(/^.*[/:]/s, "");
 }

@@ -130,7 +130,7 @@ async function publishOne(
     return { branch, commit: head };
   };
   const published = await publish().catch((error: unknown): Published => {
-    if (!RunyardError.is(error) || error.code !== "repository_not_usable") throw error;
+    if (!RunyardError.is(error) || end.aborted) throw error;
     return { problem: `${error.message}.` };
   });
   await noteRepository(handle, name, { state: { published }, events });
