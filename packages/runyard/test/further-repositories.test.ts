@@ -200,9 +200,15 @@ Further git repositories belong to the task. They lie beside your working direct
       { run: "echo early >../repositories/lib/early.txt; echo early >early.txt" },
       { calls: [{ name: "propose_plan", input: { plan: "1. Write it." } }] },
       { say: "Planned." },
-      { run: "ls ../repositories/lib" },
+      { run: "ls ../repositories/lib; echo kept >../repositories/lib/kept.log" },
       { write: ["../repositories/lib/new.txt", "new\n"] },
       { say: "Done." },
+      // In a later turn the plan is made in a copy, of what git ignores too; what differs from that counts.
+      { run: "cat ../repositories/lib/new.txt ../repositories/lib/kept.log; echo x >../repositories/lib/again.txt" },
+      { calls: [{ name: "propose_plan", input: { plan: "2. Write more." } }] },
+      { say: "Planned again." },
+      { run: "ls ../repositories/lib" },
+      { say: "Done again." },
     ]);
     const { app, lib } = three("plan");
     const { id } = await create({
@@ -212,9 +218,11 @@ Further git repositories belong to the task. They lie beside your working direct
       plan: true,
       permissionPolicy: {},
     });
-    for await (const event of client.runs.events(id)) if (event.type === "plan.proposed") break;
-    await expect.poll(async () => (await client.runs.get(id)).status).toBe("awaiting_plan");
-    await client.runs.confirmPlan(id);
+    const confirm = async (): Promise<unknown> => {
+      await expect.poll(async () => (await client.runs.get(id)).status, { timeout: 30_000 }).toBe("awaiting_plan");
+      return client.runs.confirmPlan(id);
+    };
+    await confirm();
     const run = await client.runs.waitForEnd(id);
     const log = await readLog(client, id);
     expect(run.error).toBeNull();
@@ -223,6 +231,13 @@ Further git repositories belong to the task. They lie beside your working direct
     ]);
     expect(outputsOf(log, "execute").at(-1)).toBe("lib.txt\n");
     expect(gitIn(lib, "diff", "--name-only", "main", `runyard/${id}`)).toBe("new.txt");
+
+    await client.runs.continue(id, "Go on");
+    await confirm();
+    expect((await client.runs.waitForEnd(id)).error).toBeNull();
+    const rest = (await readLog(client, id)).slice(log.length);
+    expect(noticesOf(rest)).toEqual([expect.stringMatching(/^plan-wrote-files: .*: \.\.\/repositories\/lib\/again\.txt\. They/)]);
+    expect(outputsOf(rest, "execute")).toEqual(["new\nkept\n", "kept.log\nlib.txt\nnew.txt\n"]);
   });
 
   test.runIf(full)("where one cannot be given its branch the run says which, and the others have theirs", async () => {
