@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { parseMemoryBudget, secretsKeyFromEnvironment } from "./configuration.ts";
+import { parseMemoryBudget, repositoryHostsFromEnvironment, secretsKeyFromEnvironment } from "./configuration.ts";
 
 const dir = mkdtempSync(path.join(tmpdir(), "runyard-configuration-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -31,6 +31,16 @@ test("what is no key is refused with what to do, and never said back", () => {
   const both = { RUNYARD_SECRETS_KEY: key.toString("hex"), RUNYARD_SECRETS_KEY_FILE: "/x" };
   expect(() => secretsKeyFromEnvironment(both)).toThrow("are both set, and only one can count");
   expect(() => secretsKeyFromEnvironment({ RUNYARD_SECRETS_KEY_FILE: path.join(dir, "none") })).toThrow("cannot be read");
+});
+
+test("hosts of repositories are names or addresses, with a port or with http:// where that is meant", () => {
+  const read = (text: string): string[] => repositoryHostsFromEnvironment({ RUNYARD_REPOSITORY_HOSTS: text });
+  expect([read(""), read(" git.internal ,10.1.2.3:8443,, http://build-1:3000")]).toEqual([
+    [],
+    ["git.internal", "10.1.2.3:8443", "http://build-1:3000"],
+  ]);
+  for (const wrong of ["10.0.0.0/8", "*.internal", "https://git.internal", "a:b"])
+    expect(() => read(`git.internal,${wrong}`)).toThrow(`got ${JSON.stringify(wrong)}`);
 });
 
 test("a memory budget is a number of gigabytes, in bytes", () => {

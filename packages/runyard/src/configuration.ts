@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { containerImageSchema, type SandboxDriverName, SERVER_ROLES, type ServerRole } from "@runyard/sdk/contract";
+import { isAllowedHostEntry } from "./core/repository-hosts.ts";
 import type { Home } from "./home.ts";
 
 /** How one server is to run: flags and environment, merged once. */
@@ -32,6 +33,8 @@ export interface ServerConfiguration {
   readonly timings: Timings;
   /** Networks, as `10.0.0.0/8`, in which hosts may be that runs are allowed to reach, though they are not the internet's. */
   readonly egressNetworks: readonly string[];
+  /** Hosts of repositories that may be at addresses which are not public, or go by http: `host`, `host:port` or `http://host:port`. */
+  readonly repositoryHosts: readonly string[];
   /** How long an agent may take from its start until it has opened a session, in milliseconds. */
   readonly agentStartMs: number;
   /** Certificates, in PEM, of authorities that are trusted beside the system's; null: none. */
@@ -173,6 +176,16 @@ export function egressNetworksFromEnvironment(env: NodeJS.ProcessEnv): string[] 
   const wrong = networks.find((network) => network !== "" && !isNetwork(network));
   if (wrong === undefined) return networks.filter((network) => network !== "");
   throw new Error(`RUNYARD_EGRESS_NETWORKS must be networks like 10.20.0.0/16, with commas between: got ${JSON.stringify(wrong)}`);
+}
+
+/** Hosts from `RUNYARD_REPOSITORY_HOSTS`, with commas between them: `git.internal, http://build-1:3000`. */
+export function repositoryHostsFromEnvironment(env: NodeJS.ProcessEnv): string[] {
+  const hosts = (env["RUNYARD_REPOSITORY_HOSTS"] ?? "").split(",").map((host) => host.trim());
+  const wrong = hosts.find((host) => host !== "" && !isAllowedHostEntry(host));
+  if (wrong === undefined) return hosts.filter((host) => host !== "");
+  throw new Error(
+    `RUNYARD_REPOSITORY_HOSTS must be hosts like git.example.com, 10.1.2.3:8443 or http://build-1:3000, with commas between: got ${JSON.stringify(wrong)}`,
+  );
 }
 
 function isNetwork(text: string): boolean {

@@ -10,6 +10,7 @@ import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/p
 import { createApi } from "./api/api.ts";
 import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
 import { defaultMemoryBudget } from "./core/memory.ts";
+import { credentialFor } from "./engine/credentials.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
@@ -20,12 +21,16 @@ import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { control } from "./engine/wakes.ts";
 import type { WorkspaceHost } from "./engine/workspaces.ts";
+import { trustedWith } from "./gateway/authority.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
 import { keptRecordings } from "./gateway/kept-recordings.ts";
 import { openRecordings } from "./gateway/recordings.ts";
 import { costOf, isPriced } from "./gateway/prices.ts";
+import { openRepositoryProxy } from "./gateway/repository-proxy.ts";
+import type { GitHost } from "./git/host-git.ts";
 import { inspectRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
+import { removeLeftCredentials } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
@@ -45,6 +50,7 @@ import { findHostToolchains, toolchainsFromEnvironment } from "./sandbox/host-to
 import { probeLimits } from "./sandbox/probe-limits.ts";
 import { hostMemoryBytes } from "./sandbox/host-memory.ts";
 import { openSpawner, stopSpawner } from "./sandbox/spawner.ts";
+import { pinHost } from "./store/credentials.ts";
 import { DatabaseUnavailableError, openDatabase } from "./store/database.ts";
 import { migrate } from "./store/migrate.ts";
 import { ensurePostgres, stopPostgres } from "./store/postgres/postgres.ts";
@@ -124,7 +130,9 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       if (living === 0) await stopHost(home);
     };
     const spawner = await openSpawner({ dir: home.spawnerDir, spawnerProgram: runtime.spawnerProgram, shimProgram: runtime.shimProgram });
-    const git = { spawner, stepsDir: home.stepsDir };
+    await removeLeftCredentials(home.stepsDir);
+    const repositoryProxy = await openRepositoryProxy({ allowed: config.repositoryHosts });
+    closing.push(() => repositoryProxy.close());
     const relay = await relayWakes({
       notifier: openNotifier({ connectionString, applicationName: "runyard-notify" }, WAKE_CHANNEL),
       listen: (onMessage) => db.listen(WAKE_CHANNEL, onMessage),
@@ -133,6 +141,18 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const { wakes } = relay;
 
     const vault = createVault(config.secretsKey ?? ownSecretsKey(home));
+    const git = { spawner, stepsDir: home.stepsDir };
+    const gitOf = (orgId: string): GitHost => ({
+      ...git,
+      remotes: {
+        orgId,
+        allowed: config.repositoryHosts,
+        trusted: config.extraCertificates === null ? null : trustedWith(config.extraCertificates),
+        credentialFor: (url) => credentialFor({ db, vault }, orgId, url),
+        pinHost: (id, knownHosts) => pinHost(db, orgId, { id, knownHosts }),
+        openWay: (target) => repositoryProxy.admit(target),
+      },
+    });
     const sealedNow = await sealPlainHeaders(db, vault);
     if (sealedNow > 0) log("info", `Encrypted the headers of MCP servers of ${sealedNow} runs and saved agents`);
     const token = onceWritten(home.adminTokenFile, newToken);
@@ -188,7 +208,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       now: Date.now,
       describeAgent: resolveProfile,
       agentNames: profileNames,
-      inspectRepository: (url, branch) => inspectRepository(git, url, branch),
+      inspectRepository: (url, branch, orgId) => inspectRepository(gitOf(orgId), url, branch),
+      repositoryHosts: config.repositoryHosts,
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       isPriced: (model) => isPriced(config.providers, model),
@@ -206,7 +227,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           return questionAnswer(request as NewRequest, answer);
         },
       },
-      changes: runChanges(git, home.cacheDir),
+      changes: runChanges(gitOf, home.cacheDir),
       workspaces: () => workspaces,
       recordings: executes ? { runnerId, ...openRecordings(home.gatewayDir) } : null,
       carryOver,
@@ -308,6 +329,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         home,
         spawner,
         git,
+        gitOf,
         gateway: opened,
         driver,
         profile: resolveProfile,

@@ -5,6 +5,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { agentHandlers } from "./agents.ts";
 import type { ApiContext, ApiEnv, ApiLog, ApiLogEntry, Authenticate, Logins } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
+import { credentialHandlers } from "./credentials.ts";
 import { createOpenStreams, eventsHandler, type EventsOptions } from "./events.ts";
 import { createLogFeeds } from "./feed.ts";
 import { checkHostAndOrigin, loopbackHosts } from "./guard.ts";
@@ -108,6 +109,7 @@ export function createApi(options: ApiOptions): Api {
       ...settingsHandlers(engine),
       ...agentHandlers(engine),
       ...secretHandlers(engine),
+      ...credentialHandlers(engine),
       ...snapshotHandlers(engine),
       ...resultHandlers(engine),
       ...workspaceHandlers(engine),

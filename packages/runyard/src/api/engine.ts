@@ -3,16 +3,19 @@ import type {
   changeAgentSchema,
   changeOrganizationSchema,
   changeRepositorySchema,
-  continueRunSchema,
   confirmPlanSchema,
+  continueRunSchema,
   createAgentSchema,
   createRepositorySchema,
   createRunSchema,
+  Credential,
+  CredentialPage,
   ExchangeDetail,
   ExchangeList,
   ExchangeSide,
   FileList,
   listAgentsSchema,
+  listCredentialsSchema,
   listRepositoriesSchema,
   listRunsSchema,
   listSecretsSchema,
@@ -31,20 +34,21 @@ import type {
   revisePlanSchema,
   Run,
   RunDiff,
-  RunMetrics,
   RunEstimate,
+  RunMetrics,
   RunPage,
   RunStatus,
+  RunUsage,
   SavedAgent,
   SavedAgentPage,
-  RunUsage,
   Scope,
   Secret,
   SecretPage,
+  ServerStatus,
+  setCredentialSchema,
+  setSecretSchema,
   Snapshot,
   SnapshotPage,
-  setSecretSchema,
-  ServerStatus,
   WorkspaceList,
 } from "@runyard/sdk/contract";
 import type { z } from "zod";
@@ -160,6 +164,9 @@ export interface ApiEngine {
   listSecrets(principal: Principal, query: z.output<typeof listSecretsSchema>): Promise<SecretPage>;
   setSecret(principal: Principal, secret: z.output<typeof setSecretSchema>): Promise<Secret>;
   deleteSecret(principal: Principal, id: string): Promise<void>;
+  listCredentials(principal: Principal, query: z.output<typeof listCredentialsSchema>): Promise<CredentialPage>;
+  setCredential(principal: Principal, credential: z.output<typeof setCredentialSchema>): Promise<Credential>;
+  deleteCredential(principal: Principal, id: string): Promise<void>;
   listSnapshots(principal: Principal, query: z.output<typeof listSnapshotsSchema>): Promise<SnapshotPage>;
   getSnapshot(principal: Principal, id: string): Promise<Snapshot>;
   deleteSnapshot(principal: Principal, id: string): Promise<void>;

@@ -257,6 +257,11 @@ describe("real answers", () => {
     await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", environment: { A: "b" }, secrets: ["TOKEN"] } });
     expect((await look("createRun", {}, { body: { task: "x", repositoryUrl: "/r", secrets: ["NONE"] } })).status).toBe(422);
     await look("listSecrets");
+    const token = { kind: "token", url: "https://git.example.com", token: "decoy-value" };
+    const { id: cid } = (await (await look("setCredential", {}, { body: token })).json()) as { id: string };
+    expect((await look("setCredential", {}, { body: { ...token, kind: "other" } })).status).toBe(422);
+    await look("listCredentials");
+    expect([(await look("deleteCredential", { cid })).status, (await look("deleteCredential", { cid })).status]).toEqual([204, 404]);
     expect([(await look("deleteSecret", { sid })).status, (await look("deleteSecret", { sid })).status]).toEqual([204, 404]);
     const setup = { commands: ["npm ci"], cacheKey: "v1" };
     await look("changeRepository", { rid }, { body: { setup } });

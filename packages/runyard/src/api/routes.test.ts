@@ -43,8 +43,9 @@ describe("the route table", () => {
     const { id: rid } = await door.engine.createRepository(OWNER, { repositoryUrl: "/r" });
     const { id: aid } = await door.engine.createAgent(OWNER, { name: "agent" });
     const { id: sid } = await door.engine.setSecret(OWNER, { name: "TOKEN", value: "decoy-value" });
+    const { id: cid } = await door.engine.setCredential(OWNER, { kind: "token", url: "https://git.example.com", token: "decoy-value" });
     for (const route of Object.values<Route>(ROUTES)) {
-      const path = pathOf(route, { id, rid, aid, sid, snid: SNAPSHOT.id });
+      const path = pathOf(route, { id, rid, aid, sid, cid, snid: SNAPSHOT.id });
       const call = (headers: Record<string, string>) => fetch(`${door.url}${path}`, { method: route.method, headers, redirect: "manual" });
       const served = await call({ authorization: "Bearer owner" });
       expect([path, [200, 201, 202, 204, 409, 410, 415, 422, 426].includes(served.status)]).toEqual([path, true]);
@@ -115,10 +116,7 @@ function bodyOf({ path }: Route): object | undefined {
 }
 
 /** A path of the route, with something in the place of every parameter. */
-function pathOf(
-  route: Route,
-  ids: { readonly id?: string; readonly rid?: string; readonly aid?: string; readonly sid?: string; readonly snid?: string },
-): string {
+function pathOf(route: Route, ids: Partial<Record<"id" | "rid" | "aid" | "sid" | "cid" | "snid", string>>): string {
   const values: Record<string, string> = { ...ids, pid: "perm_1_2", qid: "ask_1_2", xid: "1-ab", path: "src/index.ts", file: "start.js" };
   return route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "");
 }

@@ -21,7 +21,7 @@ export const doctor = command("doctor", {
     const [env, home] = [process.env, homeAt(defaultHomeRoot())];
     const server: ServerLook = await lookAtServer(env, home);
     const [system, rooms, model] = await Promise.all([
-      lookAtSystem(home),
+      lookAtSystem(home, env),
       lookAround({ home, env }),
       hasOwnCaller(env).then((has) => lookAtModel({ env, home, server: server.status, hasOwnCaller: has })),
     ]);

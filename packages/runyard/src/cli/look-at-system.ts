@@ -4,6 +4,7 @@ import type { Finding } from "../doctor.ts";
 import type { Home } from "../home.ts";
 import { git } from "./git.ts";
 import { homeProblem } from "./home-problem.ts";
+import { lookAtRemotes } from "./look-at-remotes.ts";
 import { bytes } from "./output.ts";
 
 const MIB = 1024 ** 2;
@@ -12,8 +13,8 @@ const LEAST_BYTES = 500 * MIB;
 const COMFORTABLE_BYTES = 5 * 1024 * MIB;
 
 /** Node, git, and the place where Runyard keeps everything. */
-export async function lookAtSystem(home: Home): Promise<Finding[]> {
-  return [lookAtNode(), await lookAtGit(), lookAtHome(home), lookAtDisk(home)];
+export async function lookAtSystem(home: Home, env: NodeJS.ProcessEnv): Promise<Finding[]> {
+  return [lookAtNode(), await lookAtGit(), await lookAtRemotes(env), lookAtHome(home), lookAtDisk(home)];
 }
 
 /** The program itself refuses a Node that is too old, so this one is new enough. */

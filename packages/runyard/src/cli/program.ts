@@ -7,6 +7,7 @@ import { GROUP, helpWidth } from "./commands.ts";
 import { completion } from "./completion.ts";
 import { confirm } from "./confirm.ts";
 import { continueRun } from "./continue.ts";
+import { credentials } from "./credentials.ts";
 import { demo } from "./demo.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
@@ -65,6 +66,7 @@ const commands = [
   agents,
   repositories,
   secrets,
+  credentials,
   snapshots,
   organization,
   models,

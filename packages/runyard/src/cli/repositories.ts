@@ -1,4 +1,3 @@
-import path from "node:path";
 import type { RunyardClient } from "@runyard/sdk";
 import { type ChangeRepositoryRequest, money, type Repository, repositoryIdSchema } from "@runyard/sdk/contract";
 import { Option } from "commander";
@@ -14,6 +13,7 @@ import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
+import { repositoryArgument } from "./repository-argument.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 
 interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions {
@@ -41,7 +41,7 @@ export const repositories = command("repositories", {
     "runyard repositories . --setup 'npm ci' --setup-cache-key node-modules-v1",
   ],
 })
-  .argument("[repository]", "its folder on this machine, or its id")
+  .argument("[repository]", "its folder on this machine, its URL, or its id")
   .option("--plan", "its runs make a plan first")
   .option("--no-plan", "they do not")
   .addOption(new Option("--plan-default", "they do as the organization has it").conflicts("plan"))
@@ -106,7 +106,7 @@ function isId(name: string): boolean {
 
 /** The repository of this folder or id; a folder is made known. */
 export async function madeKnown(client: RunyardClient, name: string): Promise<Repository> {
-  return isId(name) ? client.repositories.get(name) : client.repositories.create(path.resolve(name));
+  return isId(name) ? client.repositories.get(name) : client.repositories.create(repositoryArgument(name));
 }
 
 async function changed(client: RunyardClient, name: string, change: ChangeRepositoryRequest): Promise<Repository> {
@@ -117,7 +117,7 @@ async function changed(client: RunyardClient, name: string, change: ChangeReposi
 /** The repository as it is known; looking makes nothing known. */
 export async function knownRepository(client: RunyardClient, name: string): Promise<Repository> {
   if (isId(name)) return client.repositories.get(name);
-  const folder = path.resolve(name);
+  const folder = repositoryArgument(name);
   let found: Repository | undefined;
   for await (const one of client.repositories.list({ limit: 100 })) {
     const isIn = folder === one.repositoryUrl || folder.startsWith(`${one.repositoryUrl}/`);

@@ -1,6 +1,6 @@
-import path from "node:path";
 import { type CreateRunRequest, type FurtherRepositoryRequest, repositoryNameSchema } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { repositoryArgument } from "./repository-argument.ts";
 
 /** What the options say of further repositories. */
 export interface RepositoryOptions {
@@ -45,12 +45,8 @@ export function parsePlace(word: string): Pick<FurtherRepositoryRequest, "reposi
   if (name !== undefined && !repositoryNameSchema.safeParse(name).success)
     throw new InvalidArgumentError(`${JSON.stringify(name)} cannot be a name: letters, digits, dots, dashes and underscores, 64 at most.`);
   return {
-    repositoryUrl: isUrl(place) ? place : path.resolve(place),
+    repositoryUrl: repositoryArgument(place),
     ...(name !== undefined && { name }),
     ...(branch !== "" && { branch }),
   };
-}
-
-function isUrl(place: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(place);
 }

@@ -1,5 +1,4 @@
 import { text } from "node:stream/consumers";
-import path from "node:path";
 import {
   type CreateRunRequest,
   idempotencyKeySchema,
@@ -28,6 +27,7 @@ import { parseCommand } from "./parse-command.ts";
 import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
+import { repositoryArgument } from "./repository-argument.ts";
 import { addRepositoryOptions, type RepositoryOptions, repositoryRequest } from "./repository-options.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
@@ -59,13 +59,14 @@ const permissions = permissionOptions();
 const base = command("run", {
   summary: "Give a task to an agent and watch; the result is a branch",
   group: GROUP.runs,
-  more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
+  more: `Your working tree is never touched: the agent works on a copy of HEAD, and the result is the branch runyard/<run> in your repository, or, of one by URL, pushed there. Ctrl-C cancels the run, a second Ctrl-C leaves it running.
 Of --allow, --ask and --deny the first that fits a tool call decides, in the order in which they are given; what none fits is allowed in a sandbox. Kinds alone, without --allow, are the exception: there --deny counts first. A pattern is a command line for execute and a path for other kinds.
 With --plan the agent first makes a plan, in a workspace that is thrown away. The run then waits until somebody says \`runyard confirm\`, \`revise\` or \`reject\`, from any terminal. In the same way a run that may cost more than --approval-above waits before it begins, for \`runyard approve\` or \`reject\`; of several such limits the lowest counts.
 Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interrupted.`,
   examples: [
     'runyard run "fix the failing test"',
     'runyard run "move the parser to its own package" --plan',
+    'runyard run "fix the failing test" --repo https://git.example.com/acme/app.git --branch next',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
     'runyard run "rename the type everywhere" --add-repo ../lib --read-repo ../docs#main',
     'runyard run "fix it" --context \'{"issue": "LIN-123"}\' --file src/login.ts --file src/auth.ts',
@@ -78,8 +79,8 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   ],
 })
   .argument("<task>", 'what to do; "-" reads it from stdin')
-  .option("--repo <path>", "a git repository on this machine (default: the one of the current folder)")
-  .option("--branch <name>", "the branch to start from (default: HEAD)")
+  .option("--repo <repository>", "a git repository: its folder on this machine, or its URL (default: the one of the current folder)")
+  .option("--branch <name>", "the branch to start from (default: HEAD, or the default branch of a URL)")
   .option("--context <json>", "what else the agent is to know: a JSON object, or @file", parseJsonOption)
   .option("--file <path>", "a file that the agent is to look at first, from the top of the repository; may be repeated", collectFile)
   .addOption(
@@ -165,7 +166,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
   };
   return {
     task: await taskOf(task),
-    repositoryUrl: path.resolve(options.repo ?? "."),
+    repositoryUrl: repositoryArgument(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...repositoryRequest(options),
     ...agentRequest(options),

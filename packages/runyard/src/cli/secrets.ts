@@ -96,7 +96,9 @@ for (const one of [set, remove]) secrets.addCommand(one);
 
 function withPlace(one: Command): Command {
   return one
-    .addOption(new Option("--repo <repository>", "of this repository only: its folder on this machine, or its id").conflicts("agent"))
+    .addOption(
+      new Option("--repo <repository>", "of this repository only: its folder on this machine, its URL, or its id").conflicts("agent"),
+    )
     .option("--agent <name>", "of this saved agent only");
 }
 

@@ -28,6 +28,7 @@ import {
   parseStopTimeout,
   type ServerConfiguration,
   secretsKeyFromEnvironment,
+  repositoryHostsFromEnvironment,
   timingsFromEnvironment,
 } from "../configuration.ts";
 import { defaultHomeRoot, type Home, homeAt } from "../home.ts";
@@ -226,6 +227,7 @@ function configurationOf(
     role: understood(() => parseRole(options.role ?? (env["RUNYARD_ROLE"] || "all"), databaseUrl), "Set it with --role or RUNYARD_ROLE."),
     secretsKey: understood(() => secretsKeyFromEnvironment(env), "Correct it, or leave it out to use the key of this home."),
     timings: timingsFromEnvironment(env),
+    repositoryHosts: understood(() => repositoryHostsFromEnvironment(env), "Correct it, or leave it out."),
     egressNetworks: understood(() => egressNetworksFromEnvironment(env), "Correct it, or leave it out."),
     agentStartMs:
       1000 *

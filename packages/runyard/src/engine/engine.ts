@@ -66,6 +66,8 @@ import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { sealHeaders } from "../store/sealed-headers.ts";
 import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
+import type { AllowedHosts } from "../core/repository-hosts.ts";
+import { createCredentials } from "./credentials.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { createSettings } from "./settings.ts";
@@ -85,7 +87,9 @@ export interface EngineOptions {
   readonly describeAgent: (profile: string) => AgentNeeds | undefined;
   readonly agentNames: () => readonly string[];
   /** Throws RunyardError `repository_not_usable`. */
-  readonly inspectRepository: (url: string, branch: string | undefined) => Promise<InspectedRepository>;
+  readonly inspectRepository: (url: string, branch: string | undefined, orgId: string) => Promise<InspectedRepository>;
+  /** Of repositories on other machines: hosts at whatever address, and by http. */
+  readonly repositoryHosts: AllowedHosts;
   /** Those of the paths that the commit does not have. */
   readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;
@@ -209,8 +213,9 @@ export function createEngine(options: EngineOptions) {
     const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
-    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch);
-    const further = await inspectFurther(options, input.repositories ?? [], { first: inspected, isolation: sandbox.isolation });
+    const { orgId } = principal;
+    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch, orgId);
+    const further = await inspectFurther(options, input.repositories ?? [], { orgId, first: inspected, isolation: sandbox.isolation });
     const bounds = await readBounds(db, principal.orgId, inspected.root);
     const [ofAgent, ofRun] = [definition.settings, input.settings ?? {}];
     const inSandbox = { driver: sandboxDriver, sandbox };
@@ -338,6 +343,7 @@ export function createEngine(options: EngineOptions) {
     ...createWorkspaces(options, load),
     ...createSettings(options),
     ...createSecrets(options),
+    ...createCredentials(options),
     ...createSnapshots(options),
     ...createSavedAgents(options),
     status: createStatus(options),

@@ -37,8 +37,8 @@ export async function estimateRun(
   },
 ): Promise<RunEstimate> {
   const { principal, input, profile, model, isPriced, settings } = asked;
-  const { root } = await options.inspectRepository(input.repositoryUrl, input.branch);
   const { orgId } = principal;
+  const { root } = await options.inspectRepository(input.repositoryUrl, input.branch, orgId);
   const estimate = await estimateTurn(options, { orgId, repositoryUrl: root, profile, model, isPriced, prompt: input.task });
   const aboveUsd = lowestLimit([settings.approvalAboveUsd, ...(await approvalLimits(options.db, orgId, root))]);
   const { memoryBytes } = SANDBOX_LIMITS[attemptSettingsOf(settings).sandboxType];

@@ -9,9 +9,9 @@ import type { EngineOptions, InspectedRepository } from "./engine.ts";
 export async function inspectFurther(
   options: Pick<EngineOptions, "inspectRepository">,
   asked: readonly FurtherRepositoryRequest[],
-  { first, isolation }: { readonly first: InspectedRepository; readonly isolation: Isolation },
+  { orgId, first, isolation }: { readonly orgId: string; readonly first: InspectedRepository; readonly isolation: Isolation },
 ): Promise<{ readonly repositories: readonly FurtherRepository[]; readonly notices: InspectedRepository["notices"] }> {
-  const found = await Promise.all(asked.map(({ repositoryUrl, branch }) => options.inspectRepository(repositoryUrl, branch)));
+  const found = await Promise.all(asked.map(({ repositoryUrl, branch }) => options.inspectRepository(repositoryUrl, branch, orgId)));
   const { names, problem } = nameRepositories(
     { root: first.root, identity: identityOf(first) },
     found.map((one, index) => ({ name: asked[index]?.name ?? null, root: one.root, identity: identityOf(one) })),

@@ -5,6 +5,7 @@ import type { Principal } from "./identity.ts";
 /** A run's change: two commits of a repository. */
 export interface Change {
   readonly runId: string;
+  readonly orgId: string;
   readonly repositoryUrl: string;
   readonly base: string;
   readonly head: string;
@@ -18,6 +19,7 @@ export interface ChangeReader {
   /** The file's bytes, how large it is where that is too large, or null where there is none. */
   file(place: {
     readonly runId: string;
+    readonly orgId: string;
     readonly repositoryUrl: string;
     readonly base: string;
     readonly commit: string;
@@ -29,10 +31,10 @@ export interface ChangeReader {
 export function createResults(changes: ChangeReader, load: (orgId: string, runId: string) => Promise<StoredRun>) {
   /** Where a change is looked for: in a further repository of the run by its name, else in its first one. */
   const placeOf = ({ run }: StoredRun, name: string | undefined): Omit<Change, "head"> => {
-    if (name === undefined) return { runId: run.id, repositoryUrl: run.repository_url, base: run.base_commit };
+    if (name === undefined) return { runId: run.id, orgId: run.org_id, repositoryUrl: run.repository_url, base: run.base_commit };
     const further = run.spec.repositories ?? [];
     const one = further.find((repository) => repository.name === name);
-    if (one !== undefined) return { runId: run.id, repositoryUrl: one.repositoryUrl, base: one.baseCommit };
+    if (one !== undefined) return { runId: run.id, orgId: run.org_id, repositoryUrl: one.repositoryUrl, base: one.baseCommit };
     const has =
       further.length === 0 ? "It has none but its first one." : `It has: ${further.map((repository) => repository.name).join(", ")}.`;
     throw new RunyardError("repository_not_found", `Run ${run.id} has no further repository ${name}. ${has}`);

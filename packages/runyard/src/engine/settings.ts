@@ -33,7 +33,7 @@ export function createSettings({ db, wakes, inspectRepository }: Pick<EngineOpti
     },
 
     async createRepository(principal: Principal, input: z.output<typeof createRepositorySchema>): Promise<Repository> {
-      const { root } = await inspectRepository(input.repositoryUrl, undefined);
+      const { root } = await inspectRepository(input.repositoryUrl, undefined, principal.orgId);
       return toRepository(await registerRepository(db, { orgId: principal.orgId, id: newId("repo"), url: root }));
     },
 

@@ -33,11 +33,10 @@ const SYSTEM_BUNDLES = [
 export function homeAuthority(dir: string, extra: string | null): HomeAuthority {
   makePrivateDir(dir);
   const own = ownAuthority(path.join(dir, "authority.pem"));
-  const system = systemBundle();
   return {
     ...own,
-    trusted: [system, extra].filter((text) => text !== null).join("\n"),
-    bundleFile: bundleWith(dir, `${system}\n${own.certificate}`),
+    trusted: trustedWith(extra),
+    bundleFile: bundleWith(dir, `${systemBundle()}\n${own.certificate}`),
   };
 }
 
@@ -58,6 +57,11 @@ function parsed(text: string): Certified | null {
   const [certificate] = /-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----\n/.exec(text) ?? [];
   const [key] = /-----BEGIN PRIVATE KEY-----[^]+?-----END PRIVATE KEY-----\n/.exec(text) ?? [];
   return certificate === undefined || key === undefined ? null : { certificate, key };
+}
+
+/** Whom the system trusts, and further certificates, in PEM. */
+export function trustedWith(extra: string | null): string {
+  return [systemBundle(), extra].filter((text) => text !== null).join("\n");
 }
 
 function systemBundle(): string {

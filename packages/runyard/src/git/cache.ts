@@ -4,30 +4,24 @@ import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
 import { ensureBare, removeOld } from "./bare-repository.ts";
 import { git, GitError, type GitHost, runGitScript, tryGit } from "./host-git.ts";
-import { findRepository, lastSeen, type RepositoryPlace } from "./local-repository.ts";
+import { findRepository, isRemote, lastSeen, type LocalPlace, type RepositoryPlace } from "./local-repository.ts";
 import { withLocks } from "./locks.ts";
 import { baseRef, requireObjectName, resultRef } from "./names.ts";
+import { QUIET_FETCH } from "./quiet-fetch.ts";
+import { fetchRemote } from "./remote-fetch.ts";
 
 const FETCH_TIMEOUT_MS = 30 * 60_000;
 
 /** The newest base of any run: what later fetches build on when those runs are forgotten. */
 const LATEST = "refs/runyard/latest";
 
-/** Flags of a fetch that brings objects and the refs that are asked for, and does nothing else. */
-export const QUIET_FETCH = [
-  "fetch",
-  "--quiet",
-  "--no-tags",
-  "--no-write-fetch-head",
-  "--no-auto-maintenance",
-  "--no-write-commit-graph",
-  "--no-recurse-submodules",
-  "--refmap=",
-];
-
-/** Where the cache of a repository lies, whether it exists or not: one for each git directory. */
+/**
+ * Where the cache of a repository lies, whether it exists or not: one for each git directory, or for each URL and
+ * organization, since what one of them may read there says nothing of another.
+ */
 export function repositoryCachePath(cacheDir: string, repository: RepositoryPlace): string {
-  const key = createHash("sha256").update(repository.gitDir).digest("hex").slice(0, 32);
+  const name = isRemote(repository) ? `${repository.orgId}\0${repository.root}` : repository.gitDir;
+  const key = createHash("sha256").update(name).digest("hex").slice(0, 32);
   return path.join(cacheDir, `${key}.git`);
 }
 
@@ -46,7 +40,7 @@ async function inTurn<T>(cachePath: string, work: () => Promise<T>): Promise<T> 
 }
 
 /** Says what a user can do about a fetch that failed because of their repository; other errors stay as they are. */
-function explained(error: unknown, repository: RepositoryPlace): unknown {
+function explained(error: unknown, repository: LocalPlace): unknown {
   if (!(error instanceof GitError)) return error;
   if (/lazy fetching disabled|promisor/.test(error.stderr)) {
     const message = `${repository.root} is a partial clone that lacks some of its files: run "git fetch --refetch --no-filter" there, or clone it whole`;
@@ -90,13 +84,19 @@ export async function updateCache(host: GitHost, options: CacheUpdate): Promise<
   await inTurn(cachePath, async () => {
     options.signal?.throwIfAborted();
     await ensureBare(host, cachePath, requireObjectName(options.commit));
-    await bringBase(host, cachePath, options);
+    const { repository, commit, runId, signal } = options;
+    if (isRemote(repository)) await fetchRemote(host, { place: repository, cachePath, commit, refs: [baseRef(runId), LATEST], signal });
+    else await bringBase(host, cachePath, { ...options, repository });
   });
   return { cachePath };
 }
 
 /** False: `folder` was given, and belongs to another repository than this one now, or to none. */
-async function bringBase(host: GitHost, cachePath: string, options: CacheUpdate & { readonly folder?: string }): Promise<boolean> {
+async function bringBase(
+  host: GitHost,
+  cachePath: string,
+  options: CacheUpdate & { readonly repository: LocalPlace; readonly folder?: string },
+): Promise<boolean> {
   const { repository, folder = "", signal } = options;
   const commit = requireObjectName(options.commit);
   const ref = baseRef(options.runId);
@@ -146,6 +146,7 @@ export async function keepResult(host: GitHost, options: CacheUpdate & { readonl
   const commit = requireObjectName(options.commit);
   const ref = resultRef(options.runId);
   if ((await tryGit(host, ["--git-dir", cachePath, "cat-file", "-e", `${commit}^{commit}`], { signal })).code === 0) return;
+  if (isRemote(repository)) return fetchRemote(host, { place: repository, cachePath, commit, refs: [ref], signal });
   const fetch = ["--git-dir", cachePath, ...QUIET_FETCH, "--update-shallow", "--", repository.gitDir, `+${commit}:${ref}`];
   try {
     await withLocks(cachePath, [ref, "shallow"], () => git(host, fetch, { signal, timeoutMs: FETCH_TIMEOUT_MS }));

@@ -3,12 +3,15 @@ import path from "node:path";
 import { runHostCommand, StepTimeoutError } from "../sandbox/step.ts";
 import type { Spawner } from "../sandbox/spawner.ts";
 import { GIT_ENVIRONMENT } from "./git-environment.ts";
+import type { RemoteAccess } from "./remote-access.ts";
 
 /** What it takes to run git on the host without a fork of the server. */
 export interface GitHost {
   readonly spawner: Spawner;
   /** Where the run directories of short commands are made, absolute. */
   readonly stepsDir: string;
+  /** How an organization reaches repositories on other machines; left out: not at all. */
+  readonly remotes?: RemoteAccess;
 }
 
 export interface GitOptions {
@@ -17,6 +20,8 @@ export interface GitOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
   readonly env?: Readonly<Record<string, string>>;
+  /** Settings that count before all others, as `core.bare=true`; anybody on this machine can read them. */
+  readonly config?: readonly string[];
   /** Whose files git makes, where that is not the server's user; for root only. */
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
 }
@@ -118,7 +123,8 @@ function commandAs(host: GitHost, owner: GitOptions["owner"]): { words: string[]
 /** Runs git on the host and gives its result, also when it failed. Rejects with GitError on timeout, with the signal's reason on abort. */
 export async function tryGit(host: GitHost, args: readonly string[], options: GitOptions = {}): Promise<GitResult> {
   const place = options.cwd === undefined ? [] : ["-C", options.cwd];
-  return runCommand(host, args, { ...options, argv: ["git", ...place, ...SAFE_CONFIG, ...args] });
+  const config = (options.config ?? []).flatMap((setting) => ["-c", setting]);
+  return runCommand(host, args, { ...options, argv: ["git", ...place, ...SAFE_CONFIG, ...config, ...args] });
 }
 
 /** In a script `git` is git with these settings. */

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { updateCache } from "./cache.ts";
 import { changedFiles, diffFiles } from "./changed-files.ts";
 import { importResult } from "./import-result.ts";
-import { inspectRepository, type LocalRepository } from "./local-repository.ts";
+import { inspectLocal, type LocalRepository } from "./local-repository.ts";
 import { patch, publishBranch } from "./publish.ts";
 import { readCommittedFile } from "./read-file.ts";
 import { DRIVERS, type GitLab, openGitLab, plainGit, plainGitMayFail } from "./testing/lab.ts";
@@ -49,7 +49,7 @@ describe("bundles that come out of a sandbox", () => {
   let clone: string;
   let base: string;
   beforeAll(async () => {
-    repository = await inspectRepository(lab.host, lab.newRepository());
+    repository = await inspectLocal(lab.host, lab.newRepository());
     base = repository.commit;
     ({ cachePath } = await updateCache(lab.host, { cacheDir: lab.cacheDir, repository, commit: base, runId: "run_base" }));
     clone = lab.newPath("clone");

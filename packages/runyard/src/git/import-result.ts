@@ -2,11 +2,11 @@ import { lstat } from "node:fs/promises";
 import path from "node:path";
 import type { Redactor } from "../redact.ts";
 import { withQuarantine } from "./bare-repository.ts";
-import { QUIET_FETCH } from "./cache.ts";
 import { noticeText, readCommitResult, type ResultNotice } from "./commit-result.ts";
 import { git, GitError, type GitHost, tryGitSeries } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
+import { QUIET_FETCH } from "./quiet-fetch.ts";
 import { scanCommits, type SecretPlace } from "./scan-commits.ts";
 
 /** Largest bundle that is taken. */

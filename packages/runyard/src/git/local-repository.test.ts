@@ -85,19 +85,12 @@ describe("finding a repository", () => {
   });
 
   it("refuses what is not on this machine, or not a repository", async () => {
-    for (const given of [
-      "https://example.com/a/b.git",
-      "git@example.com:a/b.git",
-      "ssh://example.com/a",
-      "some/folder",
-      ".",
-      "~/a",
-      "/a\0b",
-      "--upload-pack=x",
-      "ext::sh -c true",
-    ]) {
-      expect(await refusal(given)).toMatch(/only repositories on this machine can be used so far/);
-    }
+    for (const given of ["some/folder", ".", "~/a", "/a\0b", "--upload-pack=x"])
+      expect(await refusal(given)).toMatch(/give the URL of a repository, or an absolute path/);
+    for (const given of ["https://example.com/a/b.git", "git@example.com:a/b.git", "ssh://git@example.com/a"])
+      expect(await refusal(given)).toMatch(/cannot be reached from here/);
+    for (const given of ["ext::sh -c true", "ext::true", "git://example.com/a"])
+      expect(await refusal(given)).toMatch(/^The URL of a repository must/);
     expect(await refusal("file://elsewhere/a/b")).toMatch(/does not name a folder of this machine/);
     const missing = lab.newPath("missing");
     expect(await refusal(missing)).toBe(`There is no folder ${missing} on the server's machine`);

@@ -3,12 +3,21 @@ import { access, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunyardError } from "@runyard/sdk/contract";
+import { isRemoteUrl } from "../core/repository-url.ts";
 import { type GitHost, type GitResult, tryGit } from "./host-git.ts";
 import { type Look, lookAt } from "./look.ts";
 import { isBranchName } from "./names.ts";
+import { findRemote, inspectRemote, type RemotePlace, type RemoteRepository } from "./remote-repository.ts";
+
+/** Where a repository lies: on this machine or on another one. */
+export type RepositoryPlace = LocalPlace | RemotePlace;
+
+export function isRemote(place: RepositoryPlace): place is RemotePlace {
+  return "remote" in place;
+}
 
 /** Where a repository of the user lies. */
-export interface RepositoryPlace {
+export interface LocalPlace {
   /** The top of the working tree, or the git directory where there is none. */
   readonly root: string;
   /** The git directory that holds objects and branches, also for a linked worktree; real path. */
@@ -20,7 +29,7 @@ export interface RepositoryNotice {
   readonly message: string;
 }
 
-export interface LocalRepository extends RepositoryPlace {
+export interface LocalRepository extends LocalPlace {
   /** The branch that was asked for, or else the current one; null for a detached head. */
   readonly branch: string | null;
   readonly commit: string;
@@ -47,7 +56,7 @@ function folderOf(repositoryUrl: string): string {
   }
   if (path.isAbsolute(folder) && !folder.includes("\0")) return path.resolve(folder);
   throw notUsable(
-    `${shown(repositoryUrl)} cannot be used: only repositories on this machine can be used so far, given as an absolute path or a file:// URL`,
+    `${shown(repositoryUrl)} cannot be used: give the URL of a repository, or an absolute path (or file:// URL) on the server's machine`,
   );
 }
 
@@ -94,25 +103,29 @@ function notARepository(folder: string, result: GitResult): RunyardError {
 }
 
 const MAX_SEEN = 1_000;
-const seen = new Map<string, RepositoryPlace>();
+const seen = new Map<string, LocalPlace>();
 
 /** Where the repository whose root this is was when this process last looked. It may have moved since: make sure of it. */
-export function lastSeen(root: string): RepositoryPlace | undefined {
+export function lastSeen(root: string): LocalPlace | undefined {
   return seen.get(root);
 }
 
-function remember(place: RepositoryPlace): void {
+function remember(place: LocalPlace): void {
   if (seen.size >= MAX_SEEN) seen.clear();
   seen.set(place.root, place);
 }
 
-/** Finds the repository that a path, or a folder inside of it, belongs to. Throws RunyardError `repository_not_usable`. */
+/**
+ * Finds the repository that a path, or a folder inside of it, belongs to. That a URL names is not asked for before it is
+ * needed. Throws RunyardError `repository_not_usable`.
+ */
 export async function findRepository(host: GitHost, repositoryUrl: string): Promise<RepositoryPlace> {
+  if (isRemoteUrl(repositoryUrl)) return findRemote(host, repositoryUrl);
   const folder = await existingFolder(repositoryUrl);
   return placeOf(folder, await lookAt(host, folder));
 }
 
-async function placeOf(folder: string, { common, top }: Look): Promise<RepositoryPlace> {
+async function placeOf(folder: string, { common, top }: Look): Promise<LocalPlace> {
   if (common.code !== 0) throw notARepository(folder, common);
   const gitDir = await realpath(path.resolve(folder, common.stdout));
   const place = { root: top ?? gitDir, gitDir };
@@ -129,14 +142,14 @@ function commitQuestion(name: string): string[] {
   return ["rev-parse", "--verify", "--quiet", `${name}^{commit}`];
 }
 
-async function someBranches(host: GitHost, place: RepositoryPlace): Promise<string[]> {
+async function someBranches(host: GitHost, place: LocalPlace): Promise<string[]> {
   const result = await tryGit(host, ["for-each-ref", "--count=10", "--sort=-committerdate", "--format=%(refname:lstrip=2)", "refs/heads"], {
     cwd: place.root,
   });
   return result.stdout.split("\n").filter((name) => name !== "");
 }
 
-async function requireHead(host: GitHost, place: RepositoryPlace, { commit, currentRef }: Look): Promise<Head> {
+async function requireHead(host: GitHost, place: LocalPlace, { commit, currentRef }: Look): Promise<Head> {
   const branch = currentRef?.replace(/^refs\/heads\//, "") ?? null;
   if (commit !== null) return { branch, commit };
   const branches = await someBranches(host, place);
@@ -144,12 +157,12 @@ async function requireHead(host: GitHost, place: RepositoryPlace, { commit, curr
   throw notUsable(`The current branch of ${shown(place.root)} has no commit: name another branch (there is ${branches.join(", ")})`);
 }
 
-async function requireBranch(host: GitHost, place: RepositoryPlace, { branch, commit }: Look & { branch: string }): Promise<Head> {
+async function requireBranch(host: GitHost, place: LocalPlace, { branch, commit }: Look & { branch: string }): Promise<Head> {
   if (commit !== null) return { branch, commit };
   throw await unknownBranch(host, place, branch);
 }
 
-async function unknownBranch(host: GitHost, place: RepositoryPlace, branch: string): Promise<RunyardError> {
+async function unknownBranch(host: GitHost, place: LocalPlace, branch: string): Promise<RunyardError> {
   const branches = await someBranches(host, place);
   if (branches.length === 0) return notUsable(`${shown(place.root)} has no commit yet: commit something first, a run starts from a commit`);
   const unknown = `There is no branch ${branch} in ${shown(place.root)}`;
@@ -160,12 +173,21 @@ async function unknownBranch(host: GitHost, place: RepositoryPlace, branch: stri
   return notUsable(`${unknown}; there is ${branches.join(", ")}`);
 }
 
+/** Looks at a repository of this machine or another one. Throws RunyardError `repository_not_usable` with a sentence for the user. */
+export async function inspectRepository(
+  host: GitHost,
+  repositoryUrl: string,
+  branch?: string,
+): Promise<LocalRepository | RemoteRepository> {
+  return isRemoteUrl(repositoryUrl) ? inspectRemote(host, repositoryUrl, branch) : inspectLocal(host, repositoryUrl, branch);
+}
+
 /**
  * Looks at a repository of this machine, given as an absolute path (or a `file://` URL) of it or of a folder
  * inside, without changing anything or running any of its programs. Throws RunyardError
  * `repository_not_usable` with a sentence for the user.
  */
-export async function inspectRepository(host: GitHost, repositoryUrl: string, branch?: string): Promise<LocalRepository> {
+export async function inspectLocal(host: GitHost, repositoryUrl: string, branch?: string): Promise<LocalRepository> {
   const folder = await existingFolder(repositoryUrl);
   const isName = branch === undefined || isBranchName(branch);
   const start = branch === undefined || !isName ? "HEAD" : `refs/heads/${branch}`;

@@ -14,7 +14,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { repositoryCachePath, updateCache } from "./cache.ts";
 import { diffStat, patch } from "./diff.ts";
-import { inspectRepository, type LocalRepository } from "./local-repository.ts";
+import { inspectLocal, type LocalRepository } from "./local-repository.ts";
 import { publishBranch } from "./publish-branch.ts";
 import { type GitLab, openGitLab, plainGit, plainShell, writeFiles } from "./testing/lab.ts";
 
@@ -37,7 +37,7 @@ interface Result {
 /** A commit on top of a repository's head that only the cache has. */
 async function newResult(dir: string, files: Record<string, string | Uint8Array | null> = { "new.txt": "x\n" }): Promise<Result> {
   const runId = `run_${(runs += 1)}`;
-  const repository = await inspectRepository(lab.host, dir);
+  const repository = await inspectLocal(lab.host, dir);
   const { cachePath } = await updateCache(lab.host, { cacheDir: lab.cacheDir, repository, commit: repository.commit, runId });
   const work = lab.newPath("work");
   plainGit(lab.root, "clone", "--quiet", "--no-local", "--no-checkout", `file://${cachePath}`, work);

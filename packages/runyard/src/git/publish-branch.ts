@@ -1,10 +1,11 @@
 import { stat } from "node:fs/promises";
 import { RunyardError } from "@runyard/sdk/contract";
-import { QUIET_FETCH } from "./cache.ts";
 import { BOT_IDENTITY } from "./git-environment.ts";
 import { git, GitError, type GitHost, type GitOptions, runGitScript, tryGit } from "./host-git.ts";
-import type { RepositoryPlace } from "./local-repository.ts";
+import { isRemote, type LocalPlace, type RepositoryPlace } from "./local-repository.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
+import { QUIET_FETCH } from "./quiet-fetch.ts";
+import { publishRemote, remoteObstacle } from "./remote-publish.ts";
 
 const FETCH_TIMEOUT_MS = 10 * 60_000;
 
@@ -15,6 +16,8 @@ export interface PublishOptions {
   readonly branch: string;
   /** Commits from which the branch may be moved on, where it exists; default: it must be new. */
   readonly onto?: readonly string[];
+  /** Of a repository on another machine: breaks off what was not yet said there. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -23,6 +26,7 @@ export interface PublishOptions {
  */
 export async function branchObstacle(host: GitHost, options: Omit<PublishOptions, "cachePath">): Promise<string | null> {
   const { repository, head, branch, onto = [] } = options;
+  if (isRemote(repository)) return remoteObstacle(host, { ...options, repository });
   const ref = `refs/heads/${requireBranchName(branch)}`;
   const found = await commitOf(host, repository.gitDir, ref);
   if (found === null || found === head) return null;
@@ -69,6 +73,11 @@ git --git-dir "$repository" "$@"
  * made.
  */
 export async function publishBranch(host: GitHost, options: PublishOptions): Promise<{ created: boolean }> {
+  const { repository } = options;
+  return isRemote(repository) ? publishRemote(host, { ...options, repository }) : publishLocal(host, { ...options, repository });
+}
+
+async function publishLocal(host: GitHost, options: PublishOptions & { readonly repository: LocalPlace }): Promise<{ created: boolean }> {
   const { repository, cachePath, onto = [] } = options;
   const head = requireObjectName(options.head);
   const ref = `refs/heads/${requireBranchName(options.branch)}`;

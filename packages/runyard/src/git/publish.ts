@@ -5,4 +5,5 @@ export { SecretsInResultError, importResult, type ImportedResult, type ImportOpt
 export type { ResultNotice } from "./commit-result.ts";
 export { type CommitPair, type DiffStat, diffStat, patch } from "./diff.ts";
 export { treeOf } from "./tree-of.ts";
+export { mayPass, type RemoteOutcome, remoteOutcome } from "./remote-error.ts";
 export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";

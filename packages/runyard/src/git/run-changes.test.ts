@@ -14,7 +14,7 @@ afterAll(() => lab.close());
 
 /** The changes as a home sees them that has never had anything to do with a repository. */
 function elsewhere(): ReturnType<typeof runChanges> {
-  return runChanges(lab.host, path.join(lab.root, `cache-${(homes += 1)}`));
+  return runChanges(() => lab.host, path.join(lab.root, `cache-${(homes += 1)}`));
 }
 
 function commitFile(dir: string, name: string): string {
@@ -25,13 +25,13 @@ function commitFile(dir: string, name: string): string {
 }
 
 /** A repository with what a run made as a branch of it. */
-function repositoryWithResult(): { readonly runId: string; readonly repositoryUrl: string; readonly base: string; readonly head: string } {
+function repositoryWithResult() {
   const repositoryUrl = lab.newRepository();
   const base = commitFile(repositoryUrl, "before");
   plainGit(repositoryUrl, "checkout", "--quiet", "-b", "runyard/run_1");
   const head = commitFile(repositoryUrl, "made");
   plainGit(repositoryUrl, "checkout", "--quiet", "-");
-  return { runId: "run_1", repositoryUrl, base, head };
+  return { runId: "run_1", orgId: "org_1", repositoryUrl, base, head };
 }
 
 test("what another home's run made comes from its branch in the repository, and is read from the cache from then on", async () => {

@@ -14,6 +14,7 @@ const MAX_FILE_BYTES = 32 * 1024 * 1024;
 
 interface Commits {
   readonly runId: string;
+  readonly orgId: string;
   readonly repositoryUrl: string;
   /** Where the run began, and what it made. */
   readonly base: string;
@@ -23,10 +24,11 @@ interface Commits {
 /**
  * Reads what runs changed from this home's cache. What another runner made comes from the user's repository first,
  * where it was published. All throw RunyardError `repository_not_usable` where neither has it, or where the
- * repository is not on this machine.
+ * repository cannot be reached from this machine.
  */
-export function runChanges(host: GitHost, cacheDir: string) {
-  const cacheOf = async ({ runId, repositoryUrl, base, head }: Commits): Promise<string> => {
+export function runChanges(gitOf: (orgId: string) => GitHost, cacheDir: string) {
+  const cacheOf = async ({ runId, orgId, repositoryUrl, base, head }: Commits): Promise<string> => {
+    const host = gitOf(orgId);
     const repository = await findRepository(host, repositoryUrl);
     const cachePath = repositoryCachePath(cacheDir, repository);
     const { code } = await tryGit(host, ["--git-dir", cachePath, "cat-file", "-e", `${requireObjectName(head)}^{commit}`]);
@@ -37,10 +39,17 @@ export function runChanges(host: GitHost, cacheDir: string) {
     return cachePath;
   };
   return {
-    patch: async (change: Commits) => patch(host, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
-    files: async (change: Commits) => changedFiles(host, { ...change, cachePath: await cacheOf(change) }),
-    diff: async (change: Commits) => diffFiles(host, { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
+    patch: async (change: Commits) =>
+      patch(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_PATCH_BYTES }),
+    files: async (change: Commits) => changedFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change) }),
+    diff: async (change: Commits) =>
+      diffFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
     file: async ({ commit, path, ...place }: Omit<Commits, "head"> & { readonly commit: string; readonly path: string }) =>
-      readCommittedFile(host, { cachePath: await cacheOf({ ...place, head: commit }), commit, path, maxBytes: MAX_FILE_BYTES }),
+      readCommittedFile(gitOf(place.orgId), {
+        cachePath: await cacheOf({ ...place, head: commit }),
+        commit,
+        path,
+        maxBytes: MAX_FILE_BYTES,
+      }),
   };
 }

@@ -24,7 +24,9 @@ export interface RunnerContext {
   readonly pollMs: number;
   readonly home: Home;
   readonly spawner: Spawner;
+  /** Of the organization whose run is driven. */
   readonly git: GitHost;
+  readonly gitOf: (orgId: string) => GitHost;
   readonly gateway: Gateway;
   readonly driver: (name: SandboxDriverName) => SandboxDriver;
   readonly profile: (name: string) => AgentProfile | undefined;

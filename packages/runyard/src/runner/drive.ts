@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type NewEvent, type RunError, RunyardError, type RunPhase } from "@runyard/sdk/contract";
 import { cancelRequest, type NewRequest } from "../agents/acp/conversation.ts";
 import type { RunFact } from "../core/run-machine.ts";
+import { mayPass, remoteOutcome } from "../git/publish.ts";
 import { JournalShrankError } from "../sandbox/journal.ts";
 import { killRunDirectory } from "../sandbox/kill.ts";
 import { DatabaseUnavailableError } from "../store/database.ts";
@@ -52,7 +53,8 @@ interface Decided {
  * reason; a run that somebody else owns is left alone; when the server leaves, the run lives on. Where
  * even that fails (the database is away, a disk is full) it is tried again until it works.
  */
-export async function driveRun(ctx: RunnerContext, row: RunRow): Promise<void> {
+export async function driveRun(context: RunnerContext, row: RunRow): Promise<void> {
+  const ctx = { ...context, git: context.gitOf(row.org_id) };
   let current: RunRow | undefined = row;
   let decided: Decided | null = null;
   const secrets = openRunSecrets(ctx, row);
@@ -228,6 +230,8 @@ function internalError(error: unknown, dir: string): RunError {
       message: "The journal of the agent was changed by somebody else, so what it did is not known. Start the run again.",
     };
   const message = error instanceof Error ? error.message : String(error);
+  const outcome = remoteOutcome(error);
+  if (outcome !== null && mayPass(outcome)) return { type: "network-error", message: `${message}.` };
   // Words that were written for the user need no more.
   const said = RunyardError.is(error) ? `${message}.` : `Runyard could not go on with the run: ${message}`;
   return { type: "sandbox-unavailable", message: said };

@@ -1,5 +1,5 @@
 import type { NewEvent, RunResult } from "@runyard/sdk/contract";
-import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
+import { findRepository, isRemote, type RepositoryPlace } from "../git/local-repository.ts";
 import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
 import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
@@ -8,6 +8,7 @@ import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { commitFurther, publishFurther, withOthersPublished } from "./publish-further.ts";
 import { concludeReplay } from "./replay.ts";
+import { pushed, type Published } from "./pushed.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
 /**
@@ -46,12 +47,17 @@ async function publishFirst(
   if (commit === null) return finish(unchanged, diverged);
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
   if (!publishes) return finish({ ...unchanged, headCommit: commit, ...stat }, diverged);
-  const { branch, notices } = await chooseBranch(ctx, row, { repository, head: commit });
-  // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
-  await ctx.lease.whenHeld(end);
-  await handle.commit({});
-  await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row) });
-  return finish({ ...unchanged, headBranch: branch, headCommit: commit, ...stat }, notices);
+  const put = async (): Promise<Published> => {
+    const chosen = await chooseBranch(ctx, row, { repository, head: commit });
+    // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
+    await ctx.lease.whenHeld(end);
+    await handle.commit({});
+    const { branch } = chosen;
+    await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row), signal: end });
+    return chosen;
+  };
+  const { branch: headBranch, notices } = isRemote(repository) ? await pushed(put, end) : await put();
+  return finish({ ...unchanged, headBranch, headCommit: commit, ...stat }, notices);
 
   async function finish(result: RunResult, events: readonly NewEvent[]): Promise<void> {
     const further = await publishFurther(ctx, handle, { publishes, end });
@@ -103,7 +109,7 @@ async function chooseBranch(
   ctx: RunnerContext,
   row: RunRow,
   options: { readonly repository: RepositoryPlace; readonly head: string },
-): Promise<{ readonly branch: string; readonly notices: readonly NewEvent[] }> {
+): Promise<Published & { readonly branch: string }> {
   const branch = row.carry?.published?.branch ?? resultBranch(row.id);
   const onto = ourCommits(row);
   if (onto.length === 0) return { branch, notices: [] };

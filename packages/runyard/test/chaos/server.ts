@@ -119,6 +119,7 @@ const server = await startServer({
   secretsKey: null,
   timings: { leaseMs: 15_000, pollMs: 1_000 },
   egressNetworks: [],
+  repositoryHosts: [],
   agentStartMs: 300_000,
   memoryBudgetBytes: 64 * 1024 ** 3,
   extraCertificates: null,

@@ -1,6 +1,7 @@
 import type { LoginLink, ServerStatus } from "../contract/server.ts";
 import { type Agents, createAgents } from "./agents.ts";
 import { checked } from "./answers.ts";
+import { createCredentials, type Credentials } from "./credentials.ts";
 import { IDLE_MS } from "./event-stream.ts";
 import { createModels, type Models } from "./models.ts";
 import { pathOf } from "./paths.ts";
@@ -54,6 +55,8 @@ export class RunyardClient {
   readonly repositories: Repositories;
   /** Secrets that runs are given. */
   readonly secrets: Secrets;
+  /** What servers of repositories on other machines are shown. */
+  readonly credentials: Credentials;
   /** What the set-up of runs made. */
   readonly snapshots: Snapshots;
   /** The models that runs can have. */
@@ -79,6 +82,7 @@ export class RunyardClient {
     this.agents = createAgents(this.#transport);
     this.repositories = createRepositories(this.#transport);
     this.secrets = createSecrets(this.#transport);
+    this.credentials = createCredentials(this.#transport);
     this.snapshots = createSnapshots(this.#transport);
     this.models = createModels(this.#transport);
     this.organization = createOrganization(this.#transport);

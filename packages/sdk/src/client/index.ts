@@ -1,5 +1,6 @@
 export type { AgentList, Agents } from "./agents.ts";
 export { RunyardClient, type RunyardClientOptions } from "./client.ts";
+export type { CredentialList, Credentials } from "./credentials.ts";
 export { RunyardApiError, RunyardConnectionError } from "./errors.ts";
 export { type EventsOptions, isKnownEvent, type UnknownEvent } from "./event-stream.ts";
 export type { Models } from "./models.ts";

@@ -18,6 +18,7 @@ export const API_ERRORS = {
   repository_not_found: { status: 404, retryable: false, title: "No such repository" },
   agent_not_found: { status: 404, retryable: false, title: "No such saved agent" },
   secret_not_found: { status: 404, retryable: false, title: "No such secret" },
+  credential_not_found: { status: 404, retryable: false, title: "No such credential" },
   snapshot_not_found: { status: 404, retryable: false, title: "No such snapshot" },
   exchange_not_found: { status: 404, retryable: false, title: "No such exchange" },
   file_not_found: { status: 404, retryable: false, title: "No such file" },

@@ -17,6 +17,8 @@ export const questionIdSchema = z.string().regex(/^ask_\d{1,9}_\d{1,15}$/, "must
 export const savedAgentIdSchema = z.string().regex(new RegExp(`^agent_${ULID}$`), "must look like agent_01k…");
 /** `secret_` and a ULID. */
 export const secretIdSchema = z.string().regex(new RegExp(`^secret_${ULID}$`), "must look like secret_01k…");
+/** `credential_` and a ULID: what servers of repositories are shown. */
+export const credentialIdSchema = z.string().regex(new RegExp(`^credential_${ULID}$`), "must look like credential_01k…");
 /** `snap_` and a ULID: what set-up made. */
 export const snapshotIdSchema = z.string().regex(new RegExp(`^snap_${ULID}$`), "must look like snap_01k…");
 /** The name of a saved agent. No id looks like one. */

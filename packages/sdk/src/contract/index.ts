@@ -4,6 +4,7 @@ export * from "./attempts.ts";
 export * from "./budget.ts";
 export * from "./container-image.ts";
 export * from "./creating.ts";
+export * from "./credentials.ts";
 export * from "./egress.ts";
 export * from "./environment.ts";
 export * from "./errors.ts";

@@ -264,6 +264,24 @@ export const ROUTES = {
     policy: { scope: "organization:admin" },
     summary: "Delete a secret; runs that were given it keep it",
   },
+  listCredentials: {
+    method: "GET",
+    path: "/v1/credentials",
+    policy: { scope: "organization:read" },
+    summary: "List the credentials for repositories on other machines, newest first, without their values",
+  },
+  setCredential: {
+    method: "POST",
+    path: "/v1/credentials",
+    policy: { scope: "organization:admin" },
+    summary: "Store a token or an SSH key for the repositories whose URL begins with this one",
+  },
+  deleteCredential: {
+    method: "DELETE",
+    path: "/v1/credentials/{cid}",
+    policy: { scope: "organization:admin" },
+    summary: "Delete a credential",
+  },
   listSnapshots: {
     method: "GET",
     path: "/v1/snapshots",

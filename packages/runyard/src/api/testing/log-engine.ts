@@ -212,7 +212,7 @@ export function newRunId(): string {
   return newId("run");
 }
 
-function newId(kind: "run" | "repo" | "agent" | "secret"): string {
+function newId(kind: "run" | "repo" | "agent" | "secret" | "credential"): string {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
   return `${kind}_0${[...randomBytes(25)].map((byte) => alphabet[byte % 32]).join("")}`;
 }

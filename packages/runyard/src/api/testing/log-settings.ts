@@ -1,5 +1,6 @@
 import {
   type ChangeRepositoryRequest,
+  type Credential,
   type Organization,
   type Repository,
   RunyardError,
@@ -19,6 +20,9 @@ type Settings = Pick<
   | "listSecrets"
   | "setSecret"
   | "deleteSecret"
+  | "listCredentials"
+  | "setCredential"
+  | "deleteCredential"
   | "listSnapshots"
   | "getSnapshot"
   | "deleteSnapshot"
@@ -44,9 +48,10 @@ export const SNAPSHOT: Snapshot = {
 };
 
 /** Repositories and organizations in memory, beside the runs of `createLogEngine`. */
-export function createLogSettings(newId: (kind: "repo" | "secret") => string): Settings {
+export function createLogSettings(newId: (kind: "repo" | "secret" | "credential") => string): Settings {
   const repositories = new Map<string, { readonly orgId: string; repository: Repository }>();
   const secrets = new Map<string, { readonly orgId: string; readonly secret: Secret }>();
+  const credentials = new Map<string, { readonly orgId: string; readonly credential: Credential }>();
   const organizations = new Map<string, Organization>();
   const withoutSnapshot = new Set<string>();
   const hasSnapshot = (orgId: string): boolean => !withoutSnapshot.has(orgId);
@@ -122,6 +127,20 @@ export function createLogSettings(newId: (kind: "repo" | "secret") => string): S
     deleteSecret: async ({ orgId }, id) => {
       if (secrets.get(id)?.orgId !== orgId) throw new RunyardError("secret_not_found", `There is no secret ${id}.`);
       secrets.delete(id);
+    },
+    listCredentials: async ({ orgId }) => {
+      const data = [...credentials.values()].filter((entry) => entry.orgId === orgId).map((entry) => entry.credential);
+      return { data: data.toReversed(), has_more: false, next_cursor: null };
+    },
+    setCredential: async ({ orgId }, { kind, url }) => {
+      const rest = { username: null, knownHosts: null, keyId: "0".repeat(16), usable: true, createdAt: AT, updatedAt: AT };
+      const credential = { id: newId("credential"), kind, url, ...rest };
+      credentials.set(credential.id, { orgId, credential });
+      return credential;
+    },
+    deleteCredential: async ({ orgId }, id) => {
+      if (credentials.get(id)?.orgId !== orgId) throw new RunyardError("credential_not_found", `There is no credential ${id}.`);
+      credentials.delete(id);
     },
     listSnapshots: async ({ orgId }) => ({ data: hasSnapshot(orgId) ? [SNAPSHOT] : [], has_more: false, next_cursor: null }),
     getSnapshot: async ({ orgId }, id) => {

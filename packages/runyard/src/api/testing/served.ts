@@ -149,6 +149,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   whyNoLogin: () => null,
   agentNames: () => ["builtin", "custom"],
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
+  repositoryHosts: [],
   missingFiles: async () => [],
   model: () => ({ connected: true, simulated: false, model: "some-model" }),
   isPriced: async () => null,

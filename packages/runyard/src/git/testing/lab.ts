@@ -9,7 +9,7 @@ import { openSpawner } from "../../sandbox/spawner.ts";
 import { runStep, type StepResult } from "../../sandbox/step.ts";
 import { updateCache } from "../cache.ts";
 import type { GitHost } from "../host-git.ts";
-import { inspectRepository, type LocalRepository } from "../local-repository.ts";
+import { inspectLocal, type LocalRepository } from "../local-repository.ts";
 import { commitArgv, copyTreeForCommit, diffStat, type DiffStat, importResult, publishBranch, type ResultNotice } from "../publish.ts";
 import { prepareWorkspaceArgv } from "../workspace.ts";
 
@@ -166,7 +166,7 @@ export async function openGitLab(): Promise<GitLab> {
     const dir = newPath("attempt");
     const [workspace, resultsDir] = [path.join(dir, "workspace"), path.join(dir, "results")];
     for (const one of [workspace, resultsDir]) mkdirSync(one, { recursive: true, mode: 0o700 });
-    const repository = await inspectRepository(host, repositoryDir, branch);
+    const repository = await inspectLocal(host, repositoryDir, branch);
     const { cachePath } = await updateCache(host, { cacheDir, repository, commit: repository.commit, runId });
     const run: TestRun = {
       driver,
