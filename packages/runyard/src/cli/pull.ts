@@ -6,12 +6,13 @@ import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { git, lastWords, mustGit } from "./git.ts";
 import { paintFor, plural, printJson, say, shellWord } from "./output.ts";
+import { furtherHere } from "./pull-further.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 
 export const pull = command("pull", {
   summary: "Bring a run's change into the branch checked out here",
   group: GROUP.runs,
-  more: `Stand in the run's repository. The run's branch is merged into the current one (fast-forward where that is possible). Nothing is touched where uncommitted changes would be overwritten. How to undo it is printed.`,
+  more: `Stand in the run's repository, or in one of its further ones. The run's branch is merged into the current one (fast-forward where that is possible). Nothing is touched where uncommitted changes would be overwritten. How to undo it is printed.`,
   examples: ["runyard pull last", "runyard pull 62g7a1 --no-commit"],
 })
   .argument("<run>", RUN_ARGUMENT)
@@ -20,8 +21,9 @@ export const pull = command("pull", {
   .action(async (name: string, options: { commit: boolean; json?: boolean }) => {
     const client = connect();
     const run = await client.runs.get(await findRunId(client, name));
-    const { branch, commit } = resultOf(run);
-    const top = await standingIn(run);
+    const further = await furtherHere(run, isHere);
+    const { branch, commit } = further ?? resultOf(run);
+    const top = further === null ? await standingIn(run) : (await mustGit(".", "rev-parse", "--show-toplevel")).replace(/\n$/, "");
     const tree: Tree = {
       top,
       branch: await presentBranch(top, { branch, commit, runId: run.id }),
@@ -80,6 +82,11 @@ async function standingIn(run: Run): Promise<string> {
     advice: there === null ? `It is not on this machine. To take the change from afar: runyard diff ${run.id} | git apply` : advice,
     exitCode: EXIT.refused,
   });
+}
+
+async function isHere(repositoryUrl: string): Promise<boolean> {
+  const here = await commonDir(".");
+  return here !== null && here === (await commonDir(repositoryUrl).catch(() => null));
 }
 
 /** What all worktrees of a repository share, as a real path; null where there is no repository. */

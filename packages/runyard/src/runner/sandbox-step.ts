@@ -11,6 +11,7 @@ import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
 import { enterOverlay } from "./overlay-workspace.ts";
+import { repositoryMounts } from "./repository-places.ts";
 import { RunFailure } from "./run-handle.ts";
 import { watchAttemptDisk } from "./watch-disk.ts";
 
@@ -51,7 +52,7 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     dirs: { workspace: dirs.workspace, home: step.home ?? dirs.home },
     argv: step.argv,
     env: step.env,
-    mounts: step.mounts,
+    mounts: step.isOwn === false ? [...step.mounts, ...repositoryMounts(ctx, row)] : step.mounts,
     writableWorkspace: step.isOwn !== false || permissionsOf(row).includes("write"),
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
