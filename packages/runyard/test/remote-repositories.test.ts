@@ -46,6 +46,27 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     return { run, log, notices: log.flatMap((event) => (event.type === "notice" ? [event.data.code] : [])) };
   }
 
+  test.runIf(FULL)("a further one is fetched and pushed in the same way, beside a first one on this machine", async () => {
+    const client = await line.serve([
+      { write: ["../repositories/lib/new.txt", "new\n"] },
+      { write: ["one.txt", "one\n"] },
+      { say: "Done." },
+    ]);
+    const app = makeRepository(line.home.root, { "README.md": "# x\n" }, `first-${serial}`);
+    const ran = await line.home.cli(["run", "Change both", "--sandbox", "bwrap", "--add-repo", `lib=${url}#main`, "--json"], { cwd: app });
+    const run = JSON.parse(ran.stdout) as Run;
+    const branch = `runyard/${run.id}`;
+    expect(run).toMatchObject({ status: "completed", repositories: [{ name: "lib", repositoryUrl: url, branch: "main" }] });
+    expect(run.result).toMatchObject({
+      headBranch: branch,
+      repositories: [{ name: "lib", headBranch: branch, filesChanged: 1, problem: null }],
+    });
+    expect(gitIn(bare, "show", `${branch}:new.txt`)).toBe("new");
+    expect(await client.runs.patch(run.id, { repository: "lib" })).toContain("+++ b/new.txt");
+    const twice = { task: "x", repositoryUrl: url, repositories: [{ repositoryUrl: url }] };
+    await expect(client.runs.create(twice)).rejects.toThrow(`is the same repository as ${url}: a run has each repository once`);
+  });
+
   test("a private one is fetched with a credential that is seen by its server and by nobody else, and each turn is pushed", async () => {
     served.ways.login = LOGIN;
     const client = await line.serve({ first: FIRST, second: SECOND });

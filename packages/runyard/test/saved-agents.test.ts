@@ -23,7 +23,7 @@ test("the prompt in the page about saved agents is the one that its command make
   const context = { issue: "LIN-123", priority: "high" };
   const instructions = "Change as little as you can. Say what you did not check.";
   const files = ["test/slug.test.js", "src/slug.js"];
-  expect(told.join("\n")).toBe(firstPrompt({ instructions, task: "Fix the failing test", context, files }));
+  expect(told.join("\n")).toBe(firstPrompt({ instructions, task: "Fix the failing test", repositories: [], context, files }));
 });
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "a saved agent" : `saved agents cannot be tested: ${unavailable}`, () => {

@@ -139,13 +139,17 @@ export interface ApiEngine {
   /** What the run used of its machine over time. */
   metrics(principal: Principal, id: string): Promise<RunMetrics>;
   /** What the run changed, as `git diff` writes it. */
-  patch(principal: Principal, id: string): Promise<Uint8Array>;
+  patch(principal: Principal, id: string, repository?: string): Promise<Uint8Array>;
   /** Bytes that are read once. */
-  bundle(principal: Principal, id: string): Promise<{ readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> }>;
-  files(principal: Principal, id: string): Promise<FileList>;
-  diff(principal: Principal, id: string): Promise<RunDiff>;
+  bundle(
+    principal: Principal,
+    id: string,
+    repository?: string,
+  ): Promise<{ readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> }>;
+  files(principal: Principal, id: string, repository?: string): Promise<FileList>;
+  diff(principal: Principal, id: string, repository?: string): Promise<RunDiff>;
   /** A file as the run left it. */
-  file(principal: Principal, id: string, path: string): Promise<Uint8Array>;
+  file(principal: Principal, id: string, path: string, repository?: string): Promise<Uint8Array>;
   /** Prepares a shell in the run's sandbox, for whoever is at the server's machine. */
   openShell(principal: Principal, id: string, wish: z.output<typeof openShellSchema>): Promise<OpenedShell>;
   /** What a folder of its workspace holds, as it is now; a path is from the top, empty for the top. */

@@ -1,4 +1,5 @@
 import {
+  changeQuerySchema,
   answerPermissionSchema,
   answerQuestionSchema,
   type ApiErrorCode,
@@ -387,20 +388,28 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 200,
     answers: { "application/json": logPageSchema, "text/plain": "text" },
   },
-  runFiles: { tag: "Results", status: 200, answers: json(fileListSchema), errors: ["repository_not_usable"] },
+  runFiles: {
+    tag: "Results",
+    query: changeQuerySchema,
+    status: 200,
+    answers: json(fileListSchema),
+    errors: ["repository_not_found", "repository_not_usable"],
+  },
   runFile: {
     tag: "Results",
     description: "Changed or not; as the run began while it has no change. Of a symbolic link, the path that it points to.",
+    query: changeQuerySchema,
     status: 200,
     answers: { "application/octet-stream": "bytes" },
-    errors: ["file_not_found", "file_too_large", "invalid_request", "repository_not_usable"],
+    errors: ["file_not_found", "file_too_large", "invalid_request", "repository_not_found", "repository_not_usable"],
   },
   runDiff: {
     tag: "Results",
     description: "Hunks behind the first 2 MiB are left out; the patch has all of them.",
+    query: changeQuerySchema,
     status: 200,
     answers: json(runDiffSchema),
-    errors: ["repository_not_usable"],
+    errors: ["repository_not_found", "repository_not_usable"],
   },
   runUsage: {
     tag: "Results",
@@ -415,14 +424,21 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     status: 200,
     answers: json(runMetricsSchema),
   },
-  runPatch: { tag: "Results", status: 200, answers: { "text/x-diff": "text" }, errors: ["repository_not_usable"] },
+  runPatch: {
+    tag: "Results",
+    query: changeQuerySchema,
+    status: 200,
+    answers: { "text/x-diff": "text" },
+    errors: ["repository_not_found", "repository_not_usable"],
+  },
   runBundle: {
     tag: "Results",
     description:
       "The commits of its change, the very same objects, with one branch, as `git fetch` takes it. What the run started from is not in it.",
+    query: changeQuerySchema,
     status: 200,
     answers: { "application/x-git-bundle": "bytes" },
-    errors: ["no_result", "file_too_large", "repository_not_usable"],
+    errors: ["no_result", "file_too_large", "repository_not_found", "repository_not_usable"],
   },
   listAgents: { tag: "Agents", query: listAgentsSchema, status: 200, answers: json(savedAgentPageSchema) },
   createAgent: {

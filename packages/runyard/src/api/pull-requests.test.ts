@@ -73,7 +73,7 @@ test("what cannot be had is refused with the reason, and what is none with the f
     { reviewers: ["a/b/c"] },
     { colour: "red" },
   ])
-    await refused({ pullRequest: pullRequest as object }).toMatchObject({ code: "invalid_request" });
+    await refused({ pullRequest }).toMatchObject({ code: "invalid_request" });
 });
 
 test("a pull request is looked at and changed by whoever may write, and shown as it was found", async () => {

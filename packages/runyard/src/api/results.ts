@@ -1,8 +1,9 @@
+import { changeQuerySchema } from "@runyard/sdk/contract";
 import type { ApiContext, ApiHandler } from "./context.ts";
 import type { ApiEngine } from "./engine.ts";
 import { runIdOf } from "./runs.ts";
 import { attachment, sendBytes } from "./send-bytes.ts";
-import { invalid } from "./validate.ts";
+import { invalid, queryOf, validate } from "./validate.ts";
 
 type ResultRoute = "runPatch" | "runBundle" | "runFiles" | "runFile" | "runDiff" | "runUsage" | "runMetrics";
 
@@ -14,7 +15,7 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
   return {
     runPatch: async (c) => {
       const id = runIdOf(c);
-      const patch = await engine.patch(c.var.principal, id);
+      const patch = await engine.patch(c.var.principal, id, repositoryOf(c));
       return c.body(patch as Uint8Array<ArrayBuffer>, 200, {
         "Content-Type": "text/x-diff; charset=utf-8",
         "Content-Disposition": attachment(`${id}.patch`),
@@ -22,22 +23,27 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
     },
     runBundle: async (c) => {
       const id = runIdOf(c);
-      return sendBytes(c, await engine.bundle(c.var.principal, id), { type: BUNDLE_TYPE, name: `${id}.bundle` });
+      return sendBytes(c, await engine.bundle(c.var.principal, id, repositoryOf(c)), { type: BUNDLE_TYPE, name: `${id}.bundle` });
     },
-    runFiles: async (c) => c.json(await engine.files(c.var.principal, runIdOf(c))),
+    runFiles: async (c) => c.json(await engine.files(c.var.principal, runIdOf(c), repositoryOf(c))),
     runFile: async (c) => {
       const path = filePathOf(c);
-      const bytes = await engine.file(c.var.principal, runIdOf(c), path);
+      const bytes = await engine.file(c.var.principal, runIdOf(c), path, repositoryOf(c));
       const name = path.slice(path.lastIndexOf("/") + 1);
       return c.body(bytes as Uint8Array<ArrayBuffer>, 200, {
         "Content-Type": "application/octet-stream",
         "Content-Disposition": attachment(name),
       });
     },
-    runDiff: async (c) => c.json(await engine.diff(c.var.principal, runIdOf(c))),
+    runDiff: async (c) => c.json(await engine.diff(c.var.principal, runIdOf(c), repositoryOf(c))),
     runUsage: async (c) => c.json(await engine.usage(c.var.principal, runIdOf(c))),
     runMetrics: async (c) => c.json(await engine.metrics(c.var.principal, runIdOf(c))),
   };
+}
+
+/** The further repository that is asked about; undefined: the first one. */
+function repositoryOf(c: ApiContext): string | undefined {
+  return validate(changeQuerySchema, queryOf(c.req.url)).repository;
 }
 
 /** The file that the path names, as git names it: from the top, with slashes, and never a way up. */

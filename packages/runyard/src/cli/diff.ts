@@ -4,6 +4,7 @@ import { connect } from "./connection.ts";
 import { type Paint, paintFor, print, printJson, say } from "./output.ts";
 import { renderPatch } from "./render-patch.ts";
 import { renderFiles } from "./render-files.ts";
+import { repositoryOption } from "./repository-options.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 
 export const diff = command("diff", {
@@ -13,15 +14,17 @@ export const diff = command("diff", {
   examples: ["runyard diff last", "runyard diff last --stat", "runyard diff 62g7a1 | git apply"],
 })
   .argument("<run>", RUN_ARGUMENT)
+  .addOption(repositoryOption())
   .option("--stat", "only the files, and how many lines of each")
   .addOption(jsonOption())
-  .action(async (name: string, options: { stat?: boolean; json?: boolean }) => {
+  .action(async (name: string, { repository, ...options }: { repository?: string; stat?: boolean; json?: boolean }) => {
     const client = connect();
     const id = await findRunId(client, name);
-    if (options.json === true) return printJson(await client.runs.diff(id));
+    const of = repository === undefined ? {} : { repository };
+    if (options.json === true) return printJson(await client.runs.diff(id, of));
     const paint = paintFor(process.stdout);
-    if (options.stat === true) return showStat(await client.runs.diff(id), paint);
-    const patch = await client.runs.patchBytes(id);
+    if (options.stat === true) return showStat(await client.runs.diff(id, of), paint);
+    const patch = await client.runs.patchBytes(id, of);
     if (patch.length === 0) say("This run changed nothing (yet).");
     else process.stdout.write(process.stdout.isTTY ? `${renderPatch(Buffer.from(patch).toString(), paint)}\n` : patch);
   });

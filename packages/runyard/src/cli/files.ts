@@ -4,12 +4,14 @@ import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { paintFor, print, printable, printJson, say, shellWord } from "./output.ts";
 import { renderFiles } from "./render-files.ts";
+import { repositoryOption } from "./repository-options.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { workspaceFiles, writeTo } from "./workspace-files.ts";
 
 interface FilesOptions {
   readonly workspace?: boolean;
   readonly output?: string;
+  readonly repository?: string;
   readonly json?: boolean;
 }
 
@@ -29,9 +31,11 @@ export const files = command("files", {
   .argument("[path]", "a file, from the top of the repository; with --workspace a folder too")
   .option("-w, --workspace", "look into the workspace as it is now, in place of what the run has committed")
   .option("-o, --output <place>", "write there: a file; for a folder a new or empty folder, or an archive where it ends in .tar")
+  .addOption(repositoryOption().conflicts("workspace"))
   .addOption(jsonOption())
   .action(async (name: string, path: string | undefined, options: FilesOptions) => {
-    const { output, json = false, workspace } = options;
+    const { output, json = false, workspace, repository } = options;
+    const of = repository === undefined ? {} : { repository };
     if (workspace !== true && path !== undefined && json && output === undefined)
       throw new CliError("A file is written as it is, and --json is for the list.", {
         advice: "Leave one of them out.",
@@ -54,13 +58,13 @@ export const files = command("files", {
       );
     }
     if (path !== undefined && output !== undefined) {
-      const content = await fileOf(() => client.runs.file(id, wanted), path);
+      const content = await fileOf(() => client.runs.file(id, wanted, of), path);
       const size = await writeTo(output, toPieces(content));
       if (json) printJson({ output, files: 1, bytes: size, skipped: [] });
       return;
     }
-    if (path !== undefined) return showFile(await fileOf(() => client.runs.file(id, wanted), path), { id, path });
-    const { data } = await client.runs.files(id);
+    if (path !== undefined) return showFile(await fileOf(() => client.runs.file(id, wanted, of), path), { id, path });
+    const { data } = await client.runs.files(id, of);
     if (json) printJson({ data });
     else if (data.length === 0) say("This run changed no file (yet).");
     else for (const line of renderFiles(data, paintFor(process.stdout))) print(line);
@@ -74,7 +78,7 @@ async function fileOf<T>(read: () => Promise<T>, path: string, list = "runyard f
   try {
     return await read();
   } catch (error) {
-    if (RunyardApiError.is(error) && error.status === 404 && error.code !== "run_not_found")
+    if (RunyardApiError.is(error) && error.status === 404 && error.code !== "run_not_found" && error.code !== "repository_not_found")
       throw new CliError(error.message, {
         advice: `\`${list}\` lists what there is; give the path from the top of the repository.`,
       });

@@ -36,12 +36,19 @@ describe("the options of a policy", () => {
     expect(parse("--allow", `execute:${long}`, "--deny", "execute:a\nb")?.rules?.map((rule) => rule.name)).toEqual([undefined, undefined]);
   });
 
+  test("a path may go up to a further repository", () => {
+    expect(parse("--deny", "edit:../repositories/lib/**")?.rules).toMatchObject([{ paths: ["../repositories/lib/**"] }]);
+  });
+
   test.each([
     ["--ask", "everything", /no kind of tool call/],
     ["--deny", "execute:", /must follow the colon/],
     ["--deny", "execute,edit:x", /an option of its own/],
     ["--deny", "all:x", /an option of its own/],
     ["--deny", "edit:../x", /must not go up/],
+    ["--deny", "edit:../repositories", /must not go up/],
+    ["--deny", "edit:../repositories/../x", /must not go up/],
+    ["--deny", "edit:a/../repositories/lib/x", /must not go up/],
   ])("%s %s is refused", (option, value, message) => {
     expect(() => parse(option, value)).toThrow(message);
   });

@@ -10,6 +10,7 @@ import { git } from "./git.ts";
 import { type Merged, mergeResult } from "./merge-result.ts";
 import { bytes, paintFor, plural, printable, printJson, say, shellWord } from "./output.ts";
 import { checkOut, pullBranch } from "./pull-branch.ts";
+import { furtherHere, type FurtherHere } from "./pull-further.ts";
 import { whyNoBranch } from "./render-run.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { writeTo } from "./workspace-files.ts";
@@ -27,7 +28,7 @@ interface PullOptions {
 export const pull = command("pull", {
   summary: "Bring a run's result into a clone of its repository",
   group: GROUP.runs,
-  more: "Stand in a clone of the run's repository, on any machine, or name it with --into. What is not there comes from the server: the very commits that the run made. Without an option they become the run's branch, and nothing else is touched. No hook is run. Nothing is touched either where uncommitted changes would be overwritten. How to undo it is printed.",
+  more: "Stand in a clone of the run's repository, or of one of its further ones, on any machine, or name it with --into. What is not there comes from the server: the very commits that the run made. Without an option they become the run's branch, and nothing else is touched. No hook is run. Nothing is touched either where uncommitted changes would be overwritten. How to undo it is printed.",
   examples: [
     "runyard pull last",
     "runyard pull last --checkout",
@@ -55,10 +56,15 @@ export const pull = command("pull", {
       throw new CliError("A patch on stdout leaves no room for JSON.", { advice: "Name a file: --patch <file>", exitCode: EXIT.usage });
     const client = connect();
     const run = await client.runs.get(await findRunId(client, name));
-    const { branch, commit } = resultOf(run, options);
+    const further = options.patch === undefined ? await furtherHere(run, options.into ?? ".") : null;
+    const { branch, commit } = resultOf(run, further, options);
     if (options.patch !== undefined) return writePatch(client, run, { file: options.patch, json: options.json === true });
     const top = await repositoryAt(options.into ?? ".", run);
-    const isFetched = await bringCommits(client, top, { run, commit });
+    const isFetched = await bringCommits(client, top, {
+      runId: run.id,
+      commit,
+      place: further ?? { repositoryUrl: run.repositoryUrl, baseCommit: run.baseCommit },
+    });
     const done =
       branch === null ? await mergeResult({ top, name: commit, commit }, "changes") : await takeBranch({ top, branch, commit }, options);
     if (options.json === true) printJson({ runId: run.id, repository: top, branch, commit, isFetched, ...done });
@@ -84,19 +90,25 @@ async function takeBranch(
   return { how: "checked-out", undo: await checkOut(top, branch) };
 }
 
-function resultOf(run: Run, { apply, patch }: PullOptions): Result {
-  const { headBranch: branch = null, headCommit: commit = null } = run.result ?? {};
+function resultOf(run: Run, further: FurtherHere | null, { apply, patch }: PullOptions): Result {
+  const { headBranch: branch = null, headCommit: commit = null } = further ?? run.result ?? {};
   if (commit !== null) {
     // What goes into commands of git is what git takes for it, whatever a server says.
     if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(commit)) throw new CliError("The server names no commit of git.");
     if (branch !== null && !/^[\w][\w./-]*$/.test(branch)) throw new CliError("The server names no branch of git.");
     if (apply === true || patch !== undefined) return { branch: null, commit };
     if (branch !== null) return { branch, commit };
-    throw new CliError(`${run.id} made a change and no branch: ${whyNoBranch(run)}.`, {
+    const made = further === null ? `made a change and no branch: ${whyNoBranch(run)}.` : whyNoFurther(run, further);
+    throw new CliError(`${run.id} ${made}`, {
       advice: `Take the change with: runyard pull ${run.id} --apply`,
       exitCode: EXIT.refused,
     });
   }
+  if (further !== null && run.result)
+    throw new CliError(`${run.id} ${whyNoFurther(run, further)}`, {
+      advice: `See it with: runyard show ${run.id}`,
+      exitCode: EXIT.refused,
+    });
   if (isTerminal(run.status) && run.turn > 1)
     throw new CliError(`${run.id} is ${run.status} in turn ${run.turn}, which brought no result.`, {
       advice: `What the turns before made: runyard diff ${run.id}`,
@@ -106,6 +118,10 @@ function resultOf(run: Run, { apply, patch }: PullOptions): Result {
     ? `${run.id} is ${run.status} and left no result: there is nothing to bring.`
     : `${run.id} is ${run.status}: its result comes when it has ended.`;
   throw new CliError(message, { advice: `See it with: runyard show ${run.id}`, exitCode: EXIT.refused });
+}
+
+function whyNoFurther(run: Run, { name, headCommit, problem }: FurtherHere): string {
+  return `left no branch in ${name}${problem ? `: ${problem}` : headCommit === null ? ": it changed nothing there." : `: ${whyNoBranch(run)}.`}`;
 }
 
 /** The top of the working tree, or the folder of a repository without one. */

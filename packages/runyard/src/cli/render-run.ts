@@ -1,5 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderRepositories, renderRepositoryResults } from "./render-repositories.ts";
 import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
 import { wrap, wrapBehind } from "./text.ts";
@@ -45,6 +46,7 @@ export function renderGiven(
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
+    ...renderRepositories(given, row),
     ...renderVariables(given, row),
     ...renderSetup(setup, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
@@ -88,7 +90,8 @@ export interface EndOptions {
 export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string {
   const lines = [`${paint(["bold", statusStyle(run.status)], run.status)} after ${duration(run.usage.executionTime)}`];
   if (run.error !== null) lines.push(wrapBehind(`  ${paint("red", run.error.type)}: `, printable(run.error.message), width));
-  if (run.result !== null) lines.push(...renderResult(run, run.result, paint));
+  if (run.result !== null)
+    lines.push(...renderResult(run, run.result, paint), ...renderRepositoryResults(run.result.repositories, paint, width));
   lines.push(`  ${paint("dim", "usage ")}  ${renderUsage(run)}`);
   if (run.budget !== null) lines.push(`  ${paint("dim", "budget")}  ${renderBudget(run, run.budget)}`);
   if (hints && run.result?.headCommit) lines.push(`  ${paint("dim", "look  ")}  runyard diff ${run.id}`);

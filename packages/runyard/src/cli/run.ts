@@ -29,10 +29,12 @@ import { permissionOptions } from "./permission-options.ts";
 import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts";
 import { addPublishOptions, type PublishOptions, publishRequest } from "./publish-options.ts";
 import { repositoryArgument } from "./repository-argument.ts";
+import { addRepositoryOptions, type RepositoryOptions, repositoryRequest } from "./repository-options.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface RunOptions extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions, SetupOptions, PublishOptions {
+interface RunOptions
+  extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions, SetupOptions, PublishOptions, RepositoryOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly context?: CreateRunRequest["context"];
@@ -69,6 +71,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
     'runyard run "fix the failing test" --repo https://git.example.com/acme/app.git --branch next',
     'runyard run "fix the failing test" --repo https://github.com/acme/app.git --draft --label by-agent',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
+    'runyard run "rename the type everywhere" --add-repo ../lib --read-repo ../docs#main',
     'runyard run "fix it" --context \'{"issue": "LIN-123"}\' --file src/login.ts --file src/auth.ts',
     `runyard run "make it faster" --verify "npm test" --retries 3`,
     "runyard run \"fix the bug\" --allow 'execute:npm test*' --deny 'execute:git push*' --ask execute",
@@ -109,7 +112,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   .addOption(permissions.deny);
 
 export const run = addSetupOptions(
-  addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(base, "the run"))))),
+  addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(addRepositoryOptions(base), "the run"))))),
   "the run",
   "no set-up, whatever the repository has",
 )
@@ -168,6 +171,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     task: await taskOf(task),
     repositoryUrl: repositoryArgument(options.repo ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
+    ...repositoryRequest(options),
     ...agentRequest(options),
     ...(options.context === undefined ? {} : { context: options.context }),
     ...(options.file === undefined ? {} : { files: options.file }),

@@ -20,6 +20,23 @@ describe("a path's place", () => {
     expect(placeInWorkspace(path, "/workspace")).toBe(place);
   });
 
+  it.each([
+    ["/repositories/lib/src/a.ts", "../repositories/lib/src/a.ts"],
+    ["../repositories/lib", "../repositories/lib"],
+    ["/repositories/lib/../../workspace/x", "x"],
+    ["/repositories/library/x", "/repositories/library/x"],
+    ["/repositories", "/repositories"],
+    ["/workspace/x", "x"],
+  ])("of %j beside further folders is %j", (path, place) => {
+    expect(placeInWorkspace(path, "/workspace", ["/repositories/lib", "/repositories/api"])).toBe(place);
+  });
+
+  it("in a further folder is told from where both lie", () => {
+    expect(placeInWorkspace("/home/runs/1/repositories/lib/a", "/home/runs/1/workspace", ["/home/runs/1/repositories/lib"])).toBe(
+      "../repositories/lib/a",
+    );
+  });
+
   it("is the whole machine for a workspace at its root", () => {
     expect(placeInWorkspace("/etc/passwd", "/")).toBe("etc/passwd");
   });
@@ -44,6 +61,10 @@ describe("a pattern", () => {
     ["/**", "/etc/passwd", true],
     ["/**", "src/a.ts", false],
     ["/etc/*", "/etc/passwd", true],
+    ["**", "../repositories/lib/a.ts", true],
+    ["../repositories/lib/**", "../repositories/lib/src/a.ts", true],
+    ["src/**", "../repositories/lib/src/a.ts", false],
+    ["/**", "../repositories/lib/a.ts", false],
   ])("%s for %s: %s", (pattern, path, expected) => {
     expect(matchesPath(pattern, path)).toBe(expected);
   });

@@ -52,6 +52,7 @@ import { readPage } from "./cursor.ts";
 import { imageFor } from "./container-image.ts";
 import { type CreatedRun, createRequestOf, rateLimitOf, runToReplay } from "./creating.ts";
 import { estimateRun } from "./estimate.ts";
+import { inspectFurther } from "./further-repositories.ts";
 import { newId } from "./ids.ts";
 import type { Principal } from "./identity.ts";
 import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } from "./model.ts";
@@ -129,6 +130,8 @@ export interface EngineOptions {
 
 export interface InspectedRepository {
   readonly root: string;
+  /** The git directory with its branches, where it is on this machine. */
+  readonly gitDir?: string;
   readonly branch: string | null;
   readonly commit: string;
   readonly notices: readonly { readonly code: string; readonly message: string }[];
@@ -216,7 +219,9 @@ export function createEngine(options: EngineOptions) {
     const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
-    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch, principal.orgId);
+    const { orgId } = principal;
+    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch, orgId);
+    const further = await inspectFurther(options, input.repositories ?? [], { orgId, first: inspected, isolation: sandbox.isolation });
     const bounds = await readBounds(db, principal.orgId, inspected.root);
     const [ofAgent, ofRun] = [definition.settings, input.settings ?? {}];
     const inSandbox = { driver: sandboxDriver, sandbox };
@@ -230,7 +235,7 @@ export function createEngine(options: EngineOptions) {
     if (callsOwn) requireLogin(options, definition.profile, asked.budget);
     const named = connection.connected && !connection.simulated && !callsOwn ? asked.model : undefined;
     const notices = named === undefined ? [] : await lookUpModel(named);
-    const repository = { ...inspected, notices: [...inspected.notices, ...notices] };
+    const repository = { ...inspected, notices: [...inspected.notices, ...further.notices, ...notices] };
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const { publish, pullRequest } = input;
     const publishing = await resolvePublish(options, {
@@ -264,6 +269,7 @@ export function createEngine(options: EngineOptions) {
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,
       attempts,
       plan: planSettingsOf({ plan: asked.plan, ...settings }, await planDefaults(db, principal.orgId, repository.root)),
+      ...(further.repositories.length > 0 && { repositories: further.repositories }),
       ...(setup !== null && { setup }),
       ...(definition.instructions !== null && { instructions: definition.instructions }),
       ...(input.context !== undefined && { context: input.context }),
@@ -466,6 +472,7 @@ function creationEvents(created: {
         repositoryUrl: repository.root,
         branch: repository.branch,
         baseCommit: repository.commit,
+        ...(spec.repositories !== undefined && { repositories: [...spec.repositories] }),
         agent: spec.agent,
         model: spec.model,
         simulated,

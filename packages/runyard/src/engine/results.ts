@@ -37,28 +37,44 @@ export interface ChangeReader {
 
 /** What runs made, for the people who may see them. */
 export function createResults(changes: ChangeReader, load: (orgId: string, runId: string) => Promise<StoredRun>) {
+  /** Where a change is looked for: in a further repository of the run by its name, else in its first one. */
+  const placeOf = ({ run }: StoredRun, name: string | undefined): Omit<Change, "head"> => {
+    if (name === undefined) return { runId: run.id, orgId: run.org_id, repositoryUrl: run.repository_url, base: run.base_commit };
+    const further = run.spec.repositories ?? [];
+    const one = further.find((repository) => repository.name === name);
+    if (one !== undefined) return { runId: run.id, orgId: run.org_id, repositoryUrl: one.repositoryUrl, base: one.baseCommit };
+    const has =
+      further.length === 0 ? "It has none but its first one." : `It has: ${further.map((repository) => repository.name).join(", ")}.`;
+    throw new RunyardError("repository_not_found", `Run ${run.id} has no further repository ${name}. ${has}`);
+  };
   /** Null while there is no change, and for a run that made none. Until a turn has made its own, that of the turns before. */
-  const changeOf = ({ run }: StoredRun): Change | null => {
-    const head = run.result?.headCommit ?? run.carry?.published?.commit;
-    return head ? { runId: run.id, orgId: run.org_id, repositoryUrl: run.repository_url, base: run.base_commit, head } : null;
+  const changeOf = (stored: StoredRun, name: string | undefined): Change | null => {
+    const { result, carry } = stored.run;
+    const place = placeOf(stored, name);
+    const made = name === undefined ? result : result?.repositories?.find((repository) => repository.name === name);
+    const before = name === undefined ? carry : carry?.repositories?.[name];
+    const head = made?.headCommit ?? before?.published?.commit;
+    return head ? { ...place, head } : null;
   };
 
   return {
     /** The change of a run as a patch; empty when it has none (yet). */
-    async patch(principal: Principal, runId: string): Promise<Uint8Array> {
-      const change = changeOf(await load(principal.orgId, runId));
+    async patch(principal: Principal, runId: string, repository?: string): Promise<Uint8Array> {
+      const change = changeOf(await load(principal.orgId, runId), repository);
       return change === null ? new Uint8Array() : changes.patch(change);
     },
 
     /** The commits of a run's change as a bundle. Throws `no_result` where it has none (yet). */
-    async bundle(principal: Principal, runId: string): Promise<ResultBytes> {
+    async bundle(principal: Principal, runId: string, repository?: string): Promise<ResultBytes> {
       const stored = await load(principal.orgId, runId);
-      const change = changeOf(stored);
+      const change = changeOf(stored, repository);
       if (change === null) {
         const message = `Run ${runId} is ${stored.run.status} and has changed nothing, or not yet. \`result\` of a run says what it made.`;
         throw new RunyardError("no_result", message);
       }
-      const found = await changes.bundle({ ...change, branch: stored.run.result?.headBranch ?? `runyard/${runId}` });
+      const { result } = stored.run;
+      const made = repository === undefined ? result : result?.repositories?.find(({ name }) => name === repository);
+      const found = await changes.bundle({ ...change, branch: made?.headBranch ?? `runyard/${runId}` });
       if ("bytes" in found) return found;
       throw new RunyardError(
         "file_too_large",
@@ -66,24 +82,24 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
       );
     },
 
-    async files(principal: Principal, runId: string): Promise<FileList> {
-      const change = changeOf(await load(principal.orgId, runId));
+    async files(principal: Principal, runId: string, repository?: string): Promise<FileList> {
+      const change = changeOf(await load(principal.orgId, runId), repository);
       return { data: change === null ? [] : await changes.files(change) };
     },
 
-    async diff(principal: Principal, runId: string): Promise<RunDiff> {
+    async diff(principal: Principal, runId: string, repository?: string): Promise<RunDiff> {
       const stored = await load(principal.orgId, runId);
-      const change = changeOf(stored);
+      const change = changeOf(stored, repository);
       const { files, truncated } = change === null ? { files: [], truncated: false } : await changes.diff(change);
-      return { baseCommit: stored.run.base_commit, headCommit: change?.head ?? null, files, truncated };
+      return { baseCommit: placeOf(stored, repository).base, headCommit: change?.head ?? null, files, truncated };
     },
 
     /** A file as the run left it; as it began, while it has no change. */
-    async file(principal: Principal, runId: string, path: string): Promise<Uint8Array> {
+    async file(principal: Principal, runId: string, path: string, repository?: string): Promise<Uint8Array> {
       const stored = await load(principal.orgId, runId);
-      const { repository_url: repositoryUrl, base_commit: base } = stored.run;
-      const commit = changeOf(stored)?.head ?? base;
-      const found = await changes.file({ runId, orgId: principal.orgId, repositoryUrl, base, commit, path });
+      const place = placeOf(stored, repository);
+      const commit = changeOf(stored, repository)?.head ?? place.base;
+      const found = await changes.file({ ...place, commit, path });
       if (found === null) throw new RunyardError("file_not_found", `Run ${runId} has no file ${path}.`);
       if ("bytes" in found) return found.bytes;
       throw new RunyardError(

@@ -10,12 +10,15 @@ import { policyInForce } from "./current-policy.ts";
 import { mcpServersFor } from "./mcp-servers.ts";
 import { loginOf } from "./own-login.ts";
 import type { RunSecrets } from "./run-secrets.ts";
+import { repositoriesInside } from "./repository-places.ts";
 import { runToolsFor } from "./run-tools.ts";
 
 /** What a run's conversation needs to know from outside. */
 export function conversationSpec(ctx: RunnerContext, row: RunRow): ConversationSpec {
+  const additionalDirectories = repositoriesInside(ctx, row);
   return {
     cwd: pathsInside(ctx, row).workspace,
+    ...(additionalDirectories.length > 0 && { additionalDirectories }),
     prompt: wordsFor(row),
     ...earlierOf(row),
     ...(row.plans && { plans: true }),

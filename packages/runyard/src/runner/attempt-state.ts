@@ -43,6 +43,14 @@ export interface AttemptState {
   readonly made?: { readonly head: string | null };
   /** How many tries to make its pull request the log tells of as failed. Set once it does. */
   readonly pullRequestTries?: number;
+  /** How far its further repositories have come, by name. Set with the first of them. */
+  readonly repositories?: Readonly<Record<string, RepositoryState>>;
+}
+
+/** The same of one further repository. */
+export interface RepositoryState extends Pick<AttemptState, "headLost" | "cachePath" | "made"> {
+  /** The branch that was made of its commit, or why none could be. Set once that was tried. */
+  readonly published?: { readonly branch: string; readonly commit: string } | { readonly problem: string };
 }
 
 /** A question or a request for permission, and what a person said to it: a text, or `allow` or `deny`. */
@@ -107,6 +115,16 @@ export function knownState(row: Pick<RunRow, "state">): AttemptState {
 /** The commit of the turns before that this one goes on from; null: it begins where the run began. */
 export function turnHead(row: Pick<RunRow, "state" | "carry">): string | null {
   return attemptState(row).headLost === true ? null : (row.carry?.head ?? null);
+}
+
+/** What is known of a further repository in this attempt. */
+export function repositoryState(row: Pick<RunRow, "state">, name: string): RepositoryState {
+  return attemptState(row).repositories?.[name] ?? {};
+}
+
+/** The commit of the turns before in a further repository; null: it begins where the run began. */
+export function repositoryHead(row: Pick<RunRow, "state" | "carry">, name: string): string | null {
+  return repositoryState(row, name).headLost === true ? null : (row.carry?.repositories?.[name]?.head ?? null);
 }
 
 /** The cache of a run that has a workspace. */

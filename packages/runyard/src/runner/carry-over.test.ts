@@ -94,6 +94,49 @@ test.each<[string, Ended, Partial<Carry>]>([
   expect(carryOver(ended)).toMatchObject(carried);
 });
 
+describe("what a turn goes on from in further repositories", () => {
+  const [OLD, NEW] = ["c".repeat(40), "d".repeat(40)];
+  const published = { branch: "runyard/run_x", commit: OLD };
+  const carry: Carry = { ...BEFORE, repositories: { lib: { head: OLD, published }, docs: { head: null, published: null } } };
+  const turn = { ...later, carry };
+
+  test.each<[string, Ended, Carry["repositories"]]>([
+    ["a run that has none", later, undefined],
+    ["a turn that never began", turn, carry.repositories],
+    [
+      "a turn that changed one of them",
+      {
+        ...turn,
+        state: { format: 1, repositories: { lib: { cachePath: "/c", made: { head: NEW }, published: { branch: "b", commit: NEW } } } },
+      },
+      { lib: { head: NEW, published: { branch: "b", commit: NEW } }, docs: { head: null, published: null } },
+    ],
+    [
+      "one that could not be published",
+      { ...turn, state: { format: 1, repositories: { lib: { cachePath: "/c", made: { head: NEW }, published: { problem: "gone" } } } } },
+      { ...carry.repositories, lib: { head: NEW, published } },
+    ],
+    [
+      "one whose commit was lost",
+      { ...turn, state: { format: 1, repositories: { lib: { cachePath: "/c", headLost: true, made: { head: null } } } } },
+      { ...carry.repositories, lib: { head: null, published } },
+    ],
+    [
+      "a first turn",
+      { ...first, state: { format: 1, repositories: { lib: { cachePath: "/c", made: { head: OLD }, published } } } },
+      { lib: { head: OLD, published } },
+    ],
+  ])("of %s", (_, ended, repositories) => {
+    expect(carryOver(ended).repositories).toEqual(repositories);
+  });
+
+  test("behind a plan: what the turn before left", () => {
+    const next = { type: "build", text: "# Plan", isEdited: false } as const;
+    const state = { format: 1, repositories: { lib: { cachePath: "/c" } } };
+    expect(carryPlanned({ ...turn, plans: true, state }, next).repositories).toEqual(carry.repositories);
+  });
+});
+
 describe("what a turn goes on from behind its plan", () => {
   const next = { type: "build", text: "# Plan", isEdited: false } as const;
   const planning = { format: 1, cachePath: "/c", sessionId: "s2", summary: "# Plan" };

@@ -17,6 +17,7 @@ export function carryOver(run: Ended): Carry {
     lastWords: state.summary ?? state.turn?.conversation.lastText ?? before?.lastWords ?? null,
     // The workspace of a plan phase is thrown away, and the conversation goes on all the same.
     ...((run.plans || before?.homes !== undefined) && { homes: homesOf(run) }),
+    ...repositoriesOf(run, state),
   };
 }
 
@@ -35,6 +36,7 @@ export function carryPlanned(run: Ended, next: GoingOn["next"]): Carry {
     prompt: promptOf(run),
     lastWords: state.summary ?? before?.lastWords ?? null,
     homes: homesOf(run),
+    ...(before?.repositories && { repositories: before.repositories }),
     goesOn: { attempt: run.attempt, next },
   };
 }
@@ -69,6 +71,21 @@ function sessionOf({ carry }: Ended, state: AttemptState): string | null {
 
 function homesOf({ attempt, carry }: Ended): readonly number[] {
   return [attempt, ...(carry?.homes ?? carry?.attempts ?? [])];
+}
+
+/** What was published counts whatever became of the turn: it is in somebody's repository. */
+function repositoriesOf({ carry }: Ended, state: AttemptState): Pick<Carry, "repositories"> {
+  const before = carry?.repositories ?? {};
+  const now = state.repositories ?? {};
+  const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
+  if (names.length === 0) return {};
+  const carried = names.map((name) => {
+    const { made, headLost, published } = now[name] ?? {};
+    const head = made?.head ?? (headLost === true ? null : (before[name]?.head ?? null));
+    const branch = published !== undefined && "branch" in published ? published : (before[name]?.published ?? null);
+    return [name, { head, published: branch }] as const;
+  });
+  return { repositories: Object.fromEntries(carried) };
 }
 
 function publishedOf(result: RunRow["result"]): Carry["published"] {

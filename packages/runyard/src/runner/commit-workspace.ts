@@ -17,18 +17,39 @@ export function turnBase(row: RunRow): string {
   return turnHead(row) ?? row.base_commit;
 }
 
+export interface CommitStep {
+  readonly name: RepeatableStep;
+  readonly resultsDir: string;
+  readonly redactor: Redactor;
+  readonly end: AbortSignal;
+}
+
+/** A tree that an agent worked in. */
+export interface CommitPlace {
+  /** On the host, and as it is seen in the sandbox. */
+  readonly workspace: string;
+  readonly inside: string;
+  readonly cachePath: string;
+  /** The commit that it goes on from. */
+  readonly base: string;
+  /** What shows it in the sandbox. */
+  readonly mounts: SandboxStep["mounts"];
+}
+
 /**
  * Commits what the workspace holds, where the agent's tree cannot act on the host, and returns the folder with
  * the bundle. Can be repeated: the step `name` is done once. Throws RunFailure.
  */
-export async function commitWorkspace(
-  ctx: RunnerContext,
-  row: RunRow,
-  options: { readonly name: RepeatableStep; readonly resultsDir: string; readonly redactor: Redactor; readonly end: AbortSignal },
-): Promise<string> {
-  const { name, resultsDir, end } = options;
+export async function commitWorkspace(ctx: RunnerContext, row: RunRow, step: CommitStep): Promise<string> {
+  const { workspace } = attemptDirs(ctx.home, row);
+  const inside = pathsInside(ctx, row).workspace;
+  return commitTree(ctx, row, { ...step, workspace, inside, cachePath: cachePathOf(row), base: turnBase(row), mounts: [] });
+}
+
+/** The same of any tree that the agent worked in. */
+export async function commitTree(ctx: RunnerContext, row: RunRow, options: CommitStep & CommitPlace): Promise<string> {
+  const { name, resultsDir, workspace, inside, cachePath, base, end } = options;
   const dirs = attemptDirs(ctx.home, row);
-  const cachePath = cachePathOf(row);
   const what = {
     cachePath,
     branch: resultBranch(row.id),
@@ -38,13 +59,14 @@ export async function commitWorkspace(
   };
   if (row.spec.sandboxDriver === "process") {
     // Nothing holds that tree's configuration back: its files are copied, its git is left alone.
-    return copyTreeForCommit(ctx.git, { ...what, workspace: dirs.workspace, base: turnBase(row), signal: end });
+    return copyTreeForCommit(ctx.git, { ...what, workspace, base, signal: end });
   }
   const step: SandboxStep & { readonly name: RepeatableStep } = {
     name,
-    argv: commitArgv({ ...what, workspace: pathsInside(ctx, row).workspace, commit: turnBase(row) }),
+    argv: commitArgv({ ...what, workspace: inside, commit: base }),
     env: {},
     mounts: [
+      ...options.mounts,
       { source: cachePath, target: cachePath, mode: "ro" },
       { source: resultsDir, target: resultsDir, mode: "rw" },
     ],

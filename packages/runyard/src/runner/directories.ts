@@ -4,7 +4,17 @@ import type { Home } from "../home.ts";
 import type { RunRow } from "../store/run-row.ts";
 
 /** Steps that can be done again, behind one whose outcome nobody knows. */
-export type RepeatableStep = "prepare" | "restore" | "fit" | "settle" | "keep" | "commit" | "plan-before" | "plan-after";
+export type RepeatableStep =
+  | "prepare"
+  | "restore"
+  | "fit"
+  | "settle"
+  | "keep"
+  | "commit"
+  | "plan-before"
+  | "plan-after"
+  /** The same of a further repository, by its place in the run's list. */
+  | `${"prepare" | "commit" | "plan-before" | "plan-after"}-repository-${number}`;
 /** The steps of an attempt; each has a run directory of its own that is never used twice. */
 export type StepName =
   | RepeatableStep
@@ -29,6 +39,8 @@ export interface AttemptDirs {
   readonly workspace: string;
   /** What was written in the workspace where that is an overlay, and what it lies upon; not there where it is a plain folder. */
   readonly overlay: string;
+  /** Where its further repositories lie, each in a folder of its name. */
+  readonly repositories: string;
   readonly home: string;
   /** The home of the commands that verify: nothing in it is the agent's. */
   readonly verifyHome: string;
@@ -47,6 +59,7 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
     root,
     workspace: path.join(root, "workspace"),
     overlay: path.join(root, "overlay"),
+    repositories: repositoriesBeside(path.join(root, "workspace")),
     home: path.join(root, "home"),
     verifyHome: path.join(root, "verify-home"),
     results: path.join(root, "results"),
@@ -54,6 +67,11 @@ export function attemptDirs(home: Home, run: Pick<RunRow, "id" | "attempt">): At
     login: path.join(root, "login.json"),
     step: (name) => path.join(root, "steps", name),
   };
+}
+
+/** Where the further repositories lie that belong to a workspace, in a sandbox and outside of it. */
+export function repositoriesBeside(workspace: string): string {
+  return path.join(path.dirname(workspace), "repositories");
 }
 
 /** The run directories of all steps that an attempt has begun, by its root. */

@@ -13,6 +13,7 @@ import { concludedState } from "./conclude-turn.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
+import { lookAtFurther, writtenInFurther } from "./plan-further.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 
@@ -27,12 +28,14 @@ export async function makePlan(ctx: RunnerContext, handle: RunHandle, end: Abort
   const { row } = handle;
   // A copy of a workspace may differ from its commit before the agent has done anything.
   const before = (row.carry?.attempts.length ?? 0) > 0 ? await look("plan-before") : null;
+  const furtherBefore = before === null ? null : await lookAtFurther(ctx, handle, { name: "plan-before", end });
   await workToEnd(ctx, handle, { end, stays: false });
   const after = await look("plan-after");
-  const events = writtenNotice(
-    handle.row,
-    await changedBetween(ctx.git, { cachePath: cachePathOf(row), base: turnBase(row), before, after }),
-  );
+  const furtherAfter = await lookAtFurther(ctx, handle, { name: "plan-after", end });
+  const events = writtenNotice(handle.row, [
+    ...(await changedBetween(ctx.git, { cachePath: cachePathOf(row), base: turnBase(row), before, after })),
+    ...(await writtenInFurther(ctx, handle, { before: furtherBefore, after: furtherAfter })),
+  ]);
   // The questions come first: what they are answered with belongs into the plan.
   if (questionsOf(handle.row).length > 0) {
     await leaveAsking(handle, { events });

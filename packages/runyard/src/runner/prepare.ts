@@ -1,9 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
 import { findAndCache, keepResult, seenCachePath } from "../git/cache.ts";
-import { harmless } from "../git/commit-result.ts";
-import { readLeftOut } from "../git/left-out.ts";
-import { goOnWorkspaceArgv } from "../git/workspace.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -16,11 +13,13 @@ import { pathsInside } from "./agent-launch.ts";
 import { egressOf } from "./header-secrets.ts";
 import { loginOf } from "./own-login.ts";
 import { dropOverlay, isOverlay, overlayMeans, stackOverlay } from "./overlay-workspace.ts";
+import { prepareFurther } from "./prepare-further.ts";
 import { restoreSnapshot } from "./restore-snapshot.ts";
 import type { RunHandle } from "./run-handle.ts";
 import { type SandboxStep, sandboxReport } from "./sandbox-step.ts";
 import { runSetup } from "./setup.ts";
 import { takeOverWorkspace } from "./take-over.ts";
+import { copyWorkspaceArgv, goOnArgv, workspaceNotices } from "./workspace-steps.ts";
 
 /**
  * Makes the attempt's workspace: the repository's objects into the cache, a checkout inside the sandbox. A
@@ -44,13 +43,14 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: !isNew });
   const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
   const made = early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head }));
+  await prepareFurther(ctx, handle, { copyOf: copyOf?.workspace ?? null, end });
   const report = { granted: made.granted, egress: egressOf(row, handle.secrets), way: isOverlay(dirs) ? "overlay" : made.way } as const;
   const sandbox = await sandboxReport(ctx, row, report);
   const answers = await answersFor(ctx, row);
   await handle.happen(
     { type: "entered", phase: row.plans ? "planning" : "building" },
     {
-      events: [...beganAnew(row), ...copyNotice(made.stderr), ...leftOutNotices(made.stdout), { type: "sandbox.ready", data: { sandbox } }],
+      events: [...beganAnew(row), ...workspaceNotices(made), { type: "sandbox.ready", data: { sandbox } }],
       change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
     },
   );
@@ -154,25 +154,6 @@ async function answersFor(ctx: RunnerContext, row: RunRow): Promise<GivenAnswer[
   return rows.map(({ kind, request, answer }) => ({ kind, asked: request.title, answer: answer ?? "" }));
 }
 
-/** What the prepare step says of a copy from which something is missing. */
-const COPY_INCOMPLETE = "the copy of the workspace for planning is not complete";
-
-function copyNotice(stderr: string): readonly NewEvent[] {
-  if (!stderr.includes(COPY_INCOMPLETE)) return [];
-  const message = `Some files of the workspace could not be copied for the planning; the plan is made without them. The first complaint: ${harmless(stderr.split("\n")[0] ?? "")}`;
-  return [{ type: "notice", data: { level: "warning", code: "plan-copy-incomplete", message } }];
-}
-
-function leftOutNotices(output: string): readonly NewEvent[] {
-  return readLeftOut(output).map(({ code, message }) => ({ type: "notice", data: { level: "warning", code, message } }));
-}
-
-/** A copy of a workspace, and then what is done with it; what cannot be read is left out, and that is said. */
-function copyWorkspaceArgv(options: { readonly from: string; readonly to: string; readonly next: readonly string[] }): string[] {
-  const script = 'cp -a -- "$1/." "$2/" || echo "$3" >&2; shift 3; exec "$@"';
-  return ["/bin/sh", "-c", script, "sh", options.from, options.to, COPY_INCOMPLETE, ...options.next];
-}
-
 /**
  * Makes sure that the cache has the commit of the turns before, and returns it. On another machine than theirs it may
  * be nowhere to be had, if it was never published: then the turn begins where the run began, and its log says so.
@@ -202,9 +183,4 @@ function beganAnew(row: RunRow): readonly NewEvent[] {
   if (row.carry !== null || !followsLoss(row)) return [];
   const message = `The runner of the attempt before was lost, and its workspace with it: the agent works on a new copy of the commit ${row.base_commit.slice(0, 10)}.`;
   return [{ type: "notice", data: { level: "warning", code: "workspace-renewed", message } }];
-}
-
-/** Where nothing was committed yet, the agent finds its repository as it left it. */
-function goOnArgv(options: Omit<Parameters<typeof goOnWorkspaceArgv>[0], "commit"> & { readonly commit: string | null }): string[] {
-  return options.commit === null ? ["/bin/sh", "-c", ":"] : goOnWorkspaceArgv({ ...options, commit: options.commit });
 }

@@ -50,6 +50,21 @@ export async function mayLeave(
   return { leaves: false };
 }
 
+/**
+ * Why a result in a further repository may not leave; null: it may. Nobody is asked there, where it takes a person's
+ * approval it stays as well: a run waits for one approval, of its first repository.
+ */
+export async function whyItStays(
+  ctx: RunnerContext,
+  row: RunRow,
+  made: { readonly repositoryUrl: string; readonly name: string; readonly cachePath: string; readonly base: string; readonly head: string },
+): Promise<string | null> {
+  const { repositoryUrl, name, ...commits } = made;
+  const touched = protectedFiles(await touchedFiles(ctx.git, commits), await findProtectedPaths(ctx.db, row.org_id, repositoryUrl));
+  if (touched.length === 0) return null;
+  return `${protectedTitle(touched.map(shown))}. Nobody can approve that in a further repository, so nothing was published there; \`runyard diff ${row.id} --repository ${name}\` shows the change, which a person can take.`;
+}
+
 /** Names come from an agent's tree. */
 function shown<T extends Pick<ProtectedFile, "path">>(file: T): T {
   return { ...file, path: harmless(file.path) };
@@ -63,12 +78,13 @@ function publishedBefore(row: RunRow): string {
 
 /** With what was made, the next attempt has nothing to do but to publish it. */
 function heldState(row: RunRow): AttemptState {
-  const { made, summary, sessionId, verify } = attemptState(row);
+  const { made, summary, sessionId, verify, repositories } = attemptState(row);
   return {
     ...stateWithoutAttempt(row),
     ...(made !== undefined && { made }),
     ...(summary !== undefined && { summary }),
     ...(sessionId !== undefined && { sessionId }),
     ...(verify !== undefined && { verify }),
+    ...(repositories !== undefined && { repositories }),
   };
 }

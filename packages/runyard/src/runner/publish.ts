@@ -1,4 +1,4 @@
-import type { NewEvent, RunResult } from "@runyard/sdk/contract";
+import type { NewEvent, PullRequest, RunResult } from "@runyard/sdk/contract";
 import { findRepository, isRemote, type RepositoryPlace } from "../git/local-repository.ts";
 import {
   branchObstacle,
@@ -17,6 +17,7 @@ import { attemptDirs, resultBranch } from "./directories.ts";
 import { mayLeave } from "./protected-files.ts";
 import { seeToPullRequest } from "./pull-request.ts";
 import { writtenIn } from "./overlay-workspace.ts";
+import { commitFurther, publishFurther, withOthersPublished } from "./publish-further.ts";
 import { concludeReplay } from "./replay.ts";
 import { pushed, type Published } from "./pushed.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
@@ -28,11 +29,25 @@ import { signResult } from "./sign-result.ts";
  * with the commit that was made, and never makes another one.
  */
 export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
+  // What a replay made is there to be compared, and belongs to nobody.
+  const publishes = handle.row.replay === null && publishOf(handle.row) !== "none";
+  try {
+    await publishFirst(ctx, handle, { publishes, end });
+  } catch (error) {
+    throw await withOthersPublished(ctx, handle, { error, publishes, end });
+  }
+}
+
+async function publishFirst(
+  ctx: RunnerContext,
+  handle: RunHandle,
+  { publishes, end }: { readonly publishes: boolean; readonly end: AbortSignal },
+): Promise<void> {
   const { row } = handle;
   const cachePath = cachePathOf(row);
   const state = attemptState(row);
   const finding = findRepository(ctx.git, row.repository_url);
-  const making = Promise.resolve(state.made ?? makeCommit());
+  const making = makeCommits();
   await Promise.allSettled([finding, making]);
   const [repository, { head }] = [await finding, await making];
   const summary = state.summary ?? "";
@@ -41,13 +56,12 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   // A turn that changed nothing leaves what the turns before have made.
   const commit = head ?? turnHead(row);
   const diverged = await concludeReplay(ctx, handle, { status: "completed", head });
-  if (commit === null) return handle.happen({ type: "finished", result: unchanged }, { events: diverged });
+  if (commit === null) return finish(unchanged, diverged);
   const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
-  // What a replay made is there to be compared, and belongs to nobody.
-  if (row.replay !== null || publishOf(row) === "none")
-    return handle.happen({ type: "finished", result: { ...unchanged, headCommit: commit, ...stat } }, { events: diverged });
-  // Held back before anybody has anything of it: no branch, no push, no pull request.
-  const leaving = await mayLeave(ctx, handle, { ...unchanged, headCommit: commit, ...stat });
+  if (!publishes) return finish({ ...unchanged, headCommit: commit, ...stat }, diverged);
+  // Held back before anybody has anything of it: no branch, no push, no pull request, in none of the repositories.
+  const { result: further } = await publishFurther(ctx, handle, { publishes: false, end });
+  const leaving = await mayLeave(ctx, handle, { ...unchanged, headCommit: commit, ...stat, ...further });
   if (!leaving.leaves) return;
   const { approvedBy } = leaving;
   const put = async (): Promise<Published> => {
@@ -61,17 +75,26 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   };
   const { branch: headBranch, notices } = isRemote(repository) ? await pushed(put, end) : await put();
   const result: RunResult = { ...unchanged, headBranch, headCommit: commit, ...stat, ...(approvedBy !== null && { approvedBy }) };
-  if (headBranch === null || publishOf(row) !== "pull_request") return handle.happen({ type: "finished", result }, { events: notices });
-  const opened = await seeToPullRequest(ctx, handle, { made: { branch: headBranch, cachePath, head: commit, stat }, end });
-  const { pullRequest, problem: pullRequestProblem } = opened;
-  await handle.happen(
-    {
-      type: "finished",
-      result: { ...result, pullRequestUrl: pullRequest?.url ?? null, pullRequestProblem },
-      ...(pullRequest && { pullRequest }),
-    },
-    { events: [...notices, ...opened.events] },
-  );
+  if (headBranch === null || publishOf(row) !== "pull_request") return finish(result, notices);
+  const seen = await seeToPullRequest(ctx, handle, { made: { branch: headBranch, cachePath, head: commit, stat }, end });
+  const { pullRequest, problem: pullRequestProblem } = seen;
+  const withUrl = { ...result, pullRequestUrl: pullRequest?.url ?? null, pullRequestProblem };
+  return finish(withUrl, [...notices, ...seen.events], pullRequest);
+
+  async function finish(done: RunResult, events: readonly NewEvent[], opened?: PullRequest | null): Promise<void> {
+    const others = await publishFurther(ctx, handle, { publishes, end });
+    await handle.happen(
+      { type: "finished", result: { ...done, ...others.result }, ...(opened && { pullRequest: opened }) },
+      { events: [...events, ...others.events] },
+    );
+  }
+
+  /** All of them before any is published: a secret in one of them keeps all back. */
+  async function makeCommits(): Promise<{ head: string | null }> {
+    const made = state.made ?? (await makeCommit());
+    await commitFurther(ctx, handle, end);
+    return made;
+  }
 
   async function makeCommit(): Promise<{ head: string | null }> {
     const resultsDir = await commitWorkspace(ctx, row, {
@@ -92,7 +115,7 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
     const taken = await withNeutralMessages(ctx, row, imported);
     const events: NewEvent[] = taken.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     // Last, so that it is of what is published.
-    const made = { head: await signResult(ctx, handle.row, { head: taken.head, end }) };
+    const made = { head: await signResult(ctx, handle.row, { head: taken.head, cachePath, base: turnBase(row), end }) };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;
   }

@@ -11,6 +11,7 @@ import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
 import { enterOverlay } from "./overlay-workspace.ts";
+import { repositoryMounts } from "./repository-places.ts";
 import { RunFailure } from "./run-handle.ts";
 import { watchAttemptDisk } from "./watch-disk.ts";
 
@@ -28,6 +29,8 @@ export interface SandboxStep {
   readonly network: boolean;
   /** Whether it is attached to a person's terminal; default: it is not. */
   readonly terminal?: boolean;
+  /** Whether a person's command line starts it and waits for it; default: a shim does. */
+  readonly attended?: boolean;
 }
 
 /** Makes a run's sandbox ready for a step, or fails the run with the reason. */
@@ -49,11 +52,12 @@ export async function prepareSandbox(ctx: RunnerContext, row: RunRow, step: Sand
     dirs: { workspace: dirs.workspace, home: step.home ?? dirs.home },
     argv: step.argv,
     env: step.env,
-    mounts: step.mounts,
+    mounts: step.isOwn === false ? [...step.mounts, ...repositoryMounts(ctx, row)] : step.mounts,
     writableWorkspace: step.isOwn !== false || permissionsOf(row).includes("write"),
     gatewayDoorDir: step.network ? ctx.gateway.doorDir : null,
     limits: limitsOf(row),
     ...(step.terminal === true && { terminal: true }),
+    ...(step.attended === true && { attended: true }),
     ...(row.spec.image !== undefined && { image: row.spec.image }),
   };
   const prepared = await driver.prepare(spec).catch((error: unknown) => {

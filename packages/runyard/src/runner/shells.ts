@@ -47,8 +47,6 @@ export async function openShell(ctx: RunnerContext, run: RunRow, wish: ShellWish
   const isTerminal = wish.terminal !== undefined;
   if (driver.name === "process")
     throw refused(`Run ${run.id} has no sandbox to open a shell in: it has the driver process, and its files are in ${dirs.workspace}.`);
-  if (driver.name === "docker")
-    throw refused(`Run ${run.id} has the driver docker, whose containers take no shells yet: its files are in ${dirs.workspace}.`);
   if (isTerminal && (await driver.probe()).isolation.syscalls === "none")
     throw refused(
       "This kernel filters no system calls, and what runs in the sandbox could type into your terminal. Run a command without one: runyard shell <run> -- <command> </dev/null | cat",
@@ -56,9 +54,11 @@ export async function openShell(ctx: RunnerContext, run: RunRow, wish: ShellWish
   mkdirSync(dirs.home, { recursive: true, mode: 0o700 });
   const egress = row.replay === null ? (row.spec.egress ?? []) : [];
   const way = egress.length === 0 ? null : await openWay(ctx, egress);
+  const command = wish.command ?? ["/bin/sh", ...(isTerminal ? ["-c", INTERACTIVE] : [])];
   const step: SandboxStep = {
     name: `shell-${randomBytes(6).toString("hex")}`,
-    argv: ["/bin/sh", "-c", WAIT_TO_BEGIN, "runyard-shell", ...(wish.command ?? ["/bin/sh", ...(isTerminal ? ["-c", INTERACTIVE] : [])])],
+    // What stands for a container waits itself, outside of it.
+    argv: driver.name === "docker" ? command : ["/bin/sh", "-c", WAIT_TO_BEGIN, "runyard-shell", ...command],
     env: {
       ...row.spec.environment,
       ...(wish.withSecrets ? await secretsOf(ctx, row) : {}),
@@ -71,6 +71,7 @@ export async function openShell(ctx: RunnerContext, run: RunRow, wish: ShellWish
     isOwn: false,
     network: way !== null,
     terminal: isTerminal,
+    attended: true,
   };
   const dir = dirs.step(step.name);
   try {

@@ -68,6 +68,17 @@ const moments: [string, () => void][] = [
   ],
 ];
 
+test("further repositories come along, also where a server was killed behind the workspace", async () => {
+  mkdirSync(path.join(from.repositories, "lib"), { recursive: true });
+  writeFileSync(path.join(from.repositories, "lib", "left.txt"), "left");
+  mkdirSync(to.root, { recursive: true });
+  renameSync(from.workspace, to.workspace);
+  for (let times = 0; times < 2; times += 1) {
+    expect(await takeOver()).toBe(true);
+    expect([leftIn(path.join(to.repositories, "lib")), existsSync(from.repositories)]).toEqual(["left", false]);
+  }
+});
+
 test.each(moments)("workspace and home are taken over where %s", async (_, before) => {
   before();
   for (let times = 0; times < 2; times += 1) {

@@ -47,6 +47,10 @@ export async function takeOverWorkspace(ctx: Pick<RunnerContext, "home">, handle
   // make that was killed.
   if (!isMissed) return FRESH;
   const from = workspaces.find(({ workspace: there }) => isDirectory(there));
+  moveFirst(
+    workspaces.map(({ repositories }) => repositories),
+    dirs.repositories,
+  );
   // Before the folder on which it is seen, by which a repetition finds out that this is not over.
   if (from !== undefined && !existsSync(dirs.workspace)) moveFirst([from.overlay], dirs.overlay);
   moveFirst(from === undefined ? [] : [from.workspace], dirs.workspace);

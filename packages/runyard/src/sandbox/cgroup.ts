@@ -25,17 +25,8 @@ function outerGroupsOf(dir: string): string[] {
 
 /** Processes in the control groups of a run directory. */
 export function readMembers(dir: string): number[] {
-  return membersOf(cgroupsOf(dir));
-}
-
-/** Processes in the groups that somebody else made for it. */
-export function readOuterMembers(dir: string): number[] {
-  return membersOf(outerGroupsOf(dir));
-}
-
-function membersOf(groups: readonly string[]): number[] {
   const members = new Set<number>();
-  for (const group of groups) {
+  for (const group of cgroupsOf(dir)) {
     const text = readIfThere(path.join(group, "cgroup.procs")) ?? "";
     for (const line of text.split("\n")) if (line !== "" && line !== "0") members.add(Number(line));
   }

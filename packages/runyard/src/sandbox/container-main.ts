@@ -1,19 +1,23 @@
 // The program that stands for one container on the host: its stdin, stdout, stderr and end are the container's. The
 // shim starts it in a run directory, with a ContainerJob on descriptor 9. It outlives the server.
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import type { Socket } from "node:net";
+import { resolve as resolvePath } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseCgroupMounts, parseOwnGroups, groupDirectory } from "./cgroup-host.ts";
-import { OOM_FILE, OUTER_GROUPS_FILE } from "./cgroup.ts";
-import { DIRECTORY_LABEL } from "./docker-container.ts";
+import { OOM_FILE, OUTER_GROUPS_FILE, readOutOfMemoryKills } from "./cgroup.ts";
+import { meetCommandLine, passInterrupts } from "./container-attended.ts";
+import { type ContainerStdio, fifoStdio } from "./container-stdio.ts";
+import { terminalStdio } from "./container-terminal.ts";
+import { bindMount, DIRECTORY_LABEL } from "./docker-container.ts";
 import type { ContainerJob } from "./docker-driver.ts";
-import { askEngine, attachTo, complaintOf, type ContainerRef, type EngineAnswer, removeContainer } from "./docker-engine.ts";
-import { readFrames } from "./docker-frames.ts";
+import { askEngine, complaintOf, type ContainerRef, type EngineAnswer, removeContainer } from "./docker-engine.ts";
 import { noteRemoved } from "./docker-remove.ts";
 import { CONTAINER_ENDED, CONTAINER_MADE, readShimPid } from "./run-directory.ts";
 
 /** What a shell says of a command that could not be started. */
 const NOT_STARTED = 126;
+/** In the run directory, for engines that read it there. */
+const SYSCALL_PROFILE = "seccomp.json";
 const CREATE_TIMEOUT_MS = 120_000;
 /** How long output is waited for that was written before the end. */
 const LAST_OUTPUT_MS = 10_000;
@@ -28,19 +32,43 @@ async function act(container: ContainerRef, path: string, body?: unknown): Promi
   return askEngine(container, { method: "POST", path, body, timeoutMs: CREATE_TIMEOUT_MS });
 }
 
-async function create({ container, config }: ContainerJob): Promise<void> {
-  const labels = config["Labels"] as Readonly<Record<string, string>>;
-  const body = { ...config, Labels: { ...labels, [DIRECTORY_LABEL]: process.cwd() } };
+/** The filter of system calls as this engine takes it. */
+function syscallOption({ syscalls }: ContainerJob): string[] {
+  if (syscalls === null) return [];
+  const text = JSON.stringify(syscalls.profile);
+  if (syscalls.as === "text") return [`seccomp=${text}`];
+  writeFileSync(SYSCALL_PROFILE, text, { mode: 0o600 });
+  return [`seccomp=${resolvePath(SYSCALL_PROFILE)}`];
+}
+
+/** Docker has a status for it, Podman only words. */
+function isNameTaken(answer: EngineAnswer): boolean {
+  return answer.status === 409 || (answer.status === 500 && complaintOf(answer).includes("already in use"));
+}
+
+async function create(job: ContainerJob, stdio: ContainerStdio): Promise<void> {
+  const { container, config } = job;
+  const { Mounts: mounts, SecurityOpt: options } = config.HostConfig;
+  const body = {
+    ...config,
+    Labels: { ...config.Labels, [DIRECTORY_LABEL]: process.cwd() },
+    HostConfig: {
+      ...config.HostConfig,
+      Mounts: [...mounts, ...stdio.mounts.map(bindMount)],
+      SecurityOpt: [...options, ...syscallOption(job)],
+    },
+  };
   const path = `/containers/create?name=${container.name}`;
   let answer = await act(container, path, body);
   // Of a step that was begun before, under the same name, nobody waits for the end.
-  for (let tries = 0; answer.status === 409 && tries < REMOVE_TRIES; tries += 1) {
+  for (let tries = 0; isNameTaken(answer) && tries < REMOVE_TRIES; tries += 1) {
     await removeContainer(container);
     answer = await act(container, path, body);
-    if (answer.status === 409) await sleep(50);
+    if (isNameTaken(answer)) await sleep(50);
   }
   if (answer.status !== 201) throw new NotStartedError(`The container could not be made: ${complaintOf(answer)}`);
-  writeFileSync(CONTAINER_MADE, "");
+  const { Id: id } = answer.body as { readonly Id?: string };
+  writeFileSync(CONTAINER_MADE, id ?? "");
 }
 
 /** Has the engine watch for the end of a container that was not started yet; `ended` is its code, or rejects where the connection broke. */
@@ -56,39 +84,6 @@ function watchForEnd(container: ContainerRef): Promise<{ readonly ended: Promise
     });
     ended.catch(reject);
   });
-}
-
-/** Passes stdio through, as fast as the slower side takes it. Resolves when all output was written; rejects where it broke off. */
-function passThrough({ socket, head }: { readonly socket: Socket; readonly head: Buffer }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const held = new Set<string>();
-    const frames = readFrames((kind, piece) => {
-      if (process[kind].write(piece) || held.has(kind)) return;
-      held.add(kind);
-      socket.pause();
-      process[kind].once("drain", () => {
-        held.delete(kind);
-        if (held.size === 0) socket.resume();
-      });
-    });
-    const take = (bytes: Buffer): void => {
-      try {
-        frames.take(bytes);
-      } catch (error) {
-        reject(error);
-      }
-    };
-    socket.on("error", reject).on("data", take);
-    socket.on("end", () => (frames.isBetween() ? resolve() : reject(new Error("The output of the container broke off"))));
-    socket.on("close", () => reject(new Error("The output of the container broke off"))); // of no effect behind `end`
-    take(head);
-  });
-}
-
-/** Not before the start: what ends earlier may be lost. */
-function passInput(socket: Socket): void {
-  process.stdin.on("error", () => socket.end());
-  process.stdin.pipe(socket);
 }
 
 interface ContainerState {
@@ -116,6 +111,15 @@ async function noteGroups(container: ContainerRef): Promise<void> {
   renameSync(`${OUTER_GROUPS_FILE}.tmp`, OUTER_GROUPS_FILE);
 }
 
+/** What the kernel has ended for its memory, as far as the groups are still there. */
+function noteKills(): void {
+  if (readOutOfMemoryKills(".") > 0) noteOutOfMemory();
+}
+
+function noteOutOfMemory(): void {
+  writeFileSync(OOM_FILE, "1\n", { mode: 0o600 });
+}
+
 async function remove(container: ContainerRef): Promise<void> {
   for (let tries = 0; tries < REMOVE_TRIES; tries += 1) {
     if ((await removeContainer(container)) !== "going") return noteRemoved(".");
@@ -125,25 +129,39 @@ async function remove(container: ContainerRef): Promise<void> {
 
 async function run(job: ContainerJob): Promise<number> {
   const { container } = job;
-  await create(job);
-  const stream = await attachTo(container);
-  const output = passThrough(stream);
-  output.catch(() => undefined);
+  if (job.attended !== null) await attend(container);
+  const stdio = job.attended === "terminal" ? terminalStdio(container) : fifoStdio(process.cwd(), job.owner);
+  await create(job, stdio);
+  await stdio.attach();
   const { ended } = await watchForEnd(container);
   const started = await act(container, `/containers/${container.name}/start`);
   if (started.status >= 300) {
+    stdio.close();
     await remove(container);
     throw new NotStartedError(`The container could not be started: ${complaintOf(started)}`);
   }
-  passInput(stream.socket);
-  noteGroups(container).catch(() => undefined); // then nobody knows what it uses
-  const code = await ended;
-  await Promise.race([output, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
+  const begun = stdio.begin();
+  const groups = noteGroups(container).catch(() => undefined); // then nobody knows what it uses
+  // Podman may not tell, and its groups go as soon as the container has ended; what wrote is gone a moment before.
+  void Promise.all([stdio.said, groups]).then(noteKills);
+  const code = await Promise.race([ended, begun.then(() => ended)]);
+  stdio.close();
+  await begun;
+  await Promise.race([stdio.said, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
   // Told apart from the code: where only a child of the command was ended for its memory, that may be anything.
   const { OOMKilled: ranOut } = await stateOf(container);
-  if (ranOut === true) writeFileSync(OOM_FILE, "1\n", { mode: 0o600 });
+  if (ranOut === true) noteOutOfMemory();
   await remove(container).catch(() => undefined); // whoever ends the run directory does it then
   return code;
+}
+
+/** Goes on once the command line that wants it is there, and ends with it: the container too. */
+async function attend(container: ContainerRef): Promise<void> {
+  const end = (): void => void remove(container).then(() => process.exit(), beLost);
+  await meetCommandLine(end).catch((error: Error) => {
+    throw new NotStartedError(`It was not begun: ${error.message}`);
+  });
+  passInterrupts(container);
 }
 
 /** Ends the shim with everything of it, so that no exit status is written: how the container ended is not known. */
@@ -155,7 +173,6 @@ function beLost(error: unknown): never {
   throw error;
 }
 
-process.stdout.on("error", () => {}); // nobody reads any more: the container goes on to its end
 const job = JSON.parse(readFileSync(9, "utf8").replace(/\0$/, "")) as ContainerJob;
 try {
   // Short of memory, the kernel takes what is in the container.

@@ -2,6 +2,8 @@ import path from "node:path";
 import type { Limits } from "@runyard/sdk/contract";
 import { GATEWAY_DOOR_INSIDE, gatewayLauncher, HOME_INSIDE, WORKSPACE_INSIDE } from "./bwrap-words.ts";
 import { clampCpus } from "./cgroup-host.ts";
+import { withStdio } from "./container-stdio.ts";
+import { onceSized } from "./container-terminal.ts";
 import type { Engine, HostPrograms } from "./docker-probe.ts";
 import type { Mount, SandboxSpec } from "./driver.ts";
 
@@ -46,11 +48,19 @@ export function grantedBy({ limits, cpus }: Engine, wanted: Limits): Limits {
   };
 }
 
-/** Body of `POST /containers/create`: nothing of the host but what is named here, no network, no way to more rights. */
-export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Readonly<Record<string, unknown>> {
+/** Body of `POST /containers/create`; what its command has as stdio comes with the run directory. */
+export interface ContainerConfig {
+  readonly Labels: Readonly<Record<string, string>>;
+  readonly HostConfig: { readonly Mounts: readonly unknown[]; readonly SecurityOpt: readonly string[] } & Readonly<Record<string, unknown>>;
+  readonly [name: string]: unknown;
+}
+
+/** Nothing of the host but what is named here, no network, no way to more rights. */
+export function containerConfig(spec: SandboxSpec, parts: ContainerParts): ContainerConfig {
   const { engine, image, homeId } = parts;
   const [program, ...words] = wordsInside(spec);
   const granted = grantedBy(engine, spec.limits);
+  const isTerminal = spec.terminal === true;
   return {
     Image: image,
     Hostname: "sandbox",
@@ -59,12 +69,8 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Reado
     Entrypoint: [program],
     Cmd: words,
     Env: envInside(spec, parts.imageEnv),
-    AttachStdin: true,
-    AttachStdout: true,
-    AttachStderr: true,
-    OpenStdin: true,
-    StdinOnce: true,
-    Tty: false,
+    // A terminal comes by the engine's stream, as the host's one is kept from a container; everything else by fifos.
+    ...(isTerminal && { Tty: true, OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true }),
     Healthcheck: { Test: ["NONE"] },
     Labels: { [HOME_LABEL]: homeId, [STEP_LABEL]: spec.name },
     HostConfig: {
@@ -77,7 +83,7 @@ export function containerConfig(spec: SandboxSpec, parts: ContainerParts): Reado
       OomScoreAdj: 500,
       // What a container writes goes to the journal of its run directory and nowhere else.
       LogConfig: { Type: "none", Config: {} },
-      Tmpfs: { "/tmp": "rw,exec,nosuid,nodev,mode=1777", "/var/tmp": "rw,exec,nosuid,nodev,mode=1777", "/run": "rw,nosuid,nodev,mode=755" },
+      Tmpfs: { "/tmp": "rw,exec,nosuid,nodev,mode=1777", "/var/tmp": "rw,exec,nosuid,nodev,mode=1777", "/run": "ro,nosuid,nodev,mode=755" },
       ShmSize: SHARED_MEMORY_BYTES,
       Mounts: mountsOf(spec, parts).map(bindMount),
       ...(granted.memoryBytes !== null && { Memory: granted.memoryBytes, MemorySwap: granted.memoryBytes }),
@@ -94,8 +100,9 @@ function userInside({ engine, owner }: ContainerParts): string {
   return engine.rootless ? "0:0" : `${owner.uid}:${owner.gid}`;
 }
 
-function wordsInside({ argv, gatewayDoorDir }: SandboxSpec): string[] {
-  return gatewayDoorDir === null ? [...argv] : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv];
+function wordsInside({ argv, gatewayDoorDir, terminal }: SandboxSpec): string[] {
+  const words = gatewayDoorDir === null ? argv : ["/bin/sh", "-c", gatewayLauncher(SOCAT_WORDS), "runyard-gateway", ...argv];
+  return terminal === true ? onceSized(words) : withStdio(words);
 }
 
 function envInside({ env }: SandboxSpec, imageEnv: readonly string[]): string[] {
@@ -123,7 +130,8 @@ function mountsOf(spec: SandboxSpec, { programs, nodeScript }: ContainerParts): 
   ];
 }
 
-function bindMount({ source, target, mode }: Mount): Readonly<Record<string, unknown>> {
+/** One of `HostConfig.Mounts`. */
+export function bindMount({ source, target, mode }: Mount): Readonly<Record<string, unknown>> {
   for (const file of [source, target]) {
     if (!path.isAbsolute(file)) throw new Error(`${JSON.stringify(file)} cannot be shown in a sandbox: its path is not absolute`);
   }

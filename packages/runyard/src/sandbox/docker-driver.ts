@@ -2,9 +2,10 @@ import { createHash } from "node:crypto";
 import { realpathSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GATEWAY_PORT, HOME_INSIDE, WORKSPACE_INSIDE } from "./bwrap-words.ts";
-import { containerConfig, grantedBy, NODE_INSIDE } from "./docker-container.ts";
+import { type ContainerConfig, containerConfig, grantedBy, NODE_INSIDE } from "./docker-container.ts";
 import { askEngine, complaintOf, type ContainerRef } from "./docker-engine.ts";
 import { type Engine, type EngineSupport, probeEngine } from "./docker-probe.ts";
+import { type SyscallProfile, syscallProfile } from "./seccomp-profile.ts";
 import { type PreparedSandbox, type SandboxDriver, type SandboxProbe, type SandboxSpec, SandboxUnavailableError } from "./driver.ts";
 
 /** What containers take that outlives the server, and whose they are. */
@@ -20,7 +21,13 @@ export interface DockerPlace {
 /** What is handed to the program that stands for a container. */
 export interface ContainerJob {
   readonly container: ContainerRef;
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: ContainerConfig;
+  /** The filter of system calls, and how the engine takes it; null where it takes none. */
+  readonly syscalls: { readonly profile: SyscallProfile; readonly as: "file" | "text" } | null;
+  /** Whether a command line has started it and waits for it, with a terminal or without; null: a shim has. */
+  readonly attended: "terminal" | "pipes" | null;
+  /** The user whom the command's stdio belongs to, as seen on the host. */
+  readonly owner: { readonly uid: number; readonly gid: number };
 }
 
 /** For how long an engine that answered is not asked again how it is set up. */
@@ -71,7 +78,7 @@ async function imageEnvOf(engine: Engine, image: string): Promise<readonly strin
   });
   if (answer.status === 404)
     throw new SandboxUnavailableError(
-      `The image ${image} is not on this machine, and Runyard fetches none: get it with \`docker pull ${image}\` and start the run again.`,
+      `The image ${image} is not on this machine, and Runyard fetches none: get it with \`${engine.program} pull ${image}\` and start the run again.`,
     );
   if (answer.status !== 200) throw new SandboxUnavailableError(`The image ${image} cannot be used: ${complaintOf(answer)}.`);
   const { Config } = answer.body as { Config?: { Env?: readonly string[] | null } | null };
@@ -88,17 +95,26 @@ async function prepare(spec: SandboxSpec, place: DockerPlace): Promise<PreparedS
     throw new SandboxUnavailableError(
       "A run with the driver docker needs an image: name one with --image, or start the server with --docker-image.",
     );
+  const { uid, gid } = statSync(spec.dirs.workspace);
   const config = containerConfig(spec, {
     engine,
     programs,
     nodeScript: place.containerNode,
     image,
     imageEnv: await imageEnvOf(engine, image),
-    owner: statSync(spec.dirs.workspace),
+    owner: { uid, gid },
     homeId: place.homeId,
   });
   const container = { socketPath: engine.socketPath, apiVersion: engine.apiVersion, name };
-  const job: ContainerJob = { container, config };
+  const profile = engine.filtersSyscalls ? syscallProfile(process.arch) : null;
+  const syscalls = profile === null ? null : ({ profile, as: engine.program === "podman" ? "file" : "text" } as const);
+  const job: ContainerJob = {
+    container,
+    config,
+    syscalls,
+    attended: !spec.attended ? null : spec.terminal ? "terminal" : "pipes",
+    owner: { uid, gid },
+  };
   return {
     granted: grantedBy(engine, spec.limits),
     launch: { argv: [realpathSync(process.execPath), place.containerProgram], env: {}, args: [JSON.stringify(job)], join: [], container },
@@ -106,7 +122,7 @@ async function prepare(spec: SandboxSpec, place: DockerPlace): Promise<PreparedS
 }
 
 /**
- * Isolates with containers of Docker: the files of an image, read-only; workspace and home writable; no
+ * Isolates with containers of Docker or Podman: the files of an image, read-only; workspace and home writable; no
  * network but the gateway. Inside, the command is the user who owns the workspace, without capabilities.
  */
 export function dockerDriver(place: DockerPlace): SandboxDriver {

@@ -1,5 +1,4 @@
 import { request } from "node:http";
-import type { Socket } from "node:net";
 
 const TIMEOUT_MS = 15_000;
 
@@ -85,26 +84,6 @@ function jsonOf(text: string): unknown {
 export function complaintOf({ status, body }: EngineAnswer): string {
   const { message } = (body ?? {}) as { message?: unknown };
   return typeof message === "string" && message !== "" ? message : `it answered ${status}`;
-}
-
-/** Attaches to a container that was not started yet; resolves with the stream of its stdio, framed as `readFrames` reads it. */
-export function attachTo({ name, ...place }: ContainerRef): Promise<{ readonly socket: Socket; readonly head: Buffer }> {
-  return new Promise((resolve, reject) => {
-    const asked = request({
-      socketPath: place.socketPath,
-      method: "POST",
-      path: pathOf(place, `/containers/${name}/attach?stream=1&stdin=1&stdout=1&stderr=1`),
-      headers: { host: "engine", connection: "Upgrade", upgrade: "tcp", "content-length": 0 },
-      agent: false,
-    });
-    asked.on("error", (error) => reject(awayError(place, error.message, error)));
-    asked.on("upgrade", (_, socket, head) => resolve({ socket, head }));
-    asked.on("response", (response) => {
-      response.resume();
-      reject(new Error(`the engine gives no stream of it (${response.statusCode})`));
-    });
-    asked.end();
-  });
 }
 
 /** Removes a container with all of its processes, or finds that there is none (any more). Throws EngineAwayError, or what the engine complains about. */

@@ -12,8 +12,13 @@ const whyNot = typeof programs === "string" ? programs : null;
 
 it("looks for an engine where DOCKER_HOST says, else at the usual places", () => {
   expect(engineSockets({ DOCKER_HOST: "unix:///x/docker.sock", XDG_RUNTIME_DIR: "/run/user/7" })).toEqual(["/x/docker.sock"]);
-  expect(engineSockets({ XDG_RUNTIME_DIR: "/run/user/7" })).toEqual(["/var/run/docker.sock", "/run/user/7/docker.sock"]);
-  expect(engineSockets({})).toEqual(["/var/run/docker.sock"]);
+  expect(engineSockets({ XDG_RUNTIME_DIR: "/run/user/7" })).toEqual([
+    "/var/run/docker.sock",
+    "/run/user/7/docker.sock",
+    "/run/user/7/podman/podman.sock",
+    "/run/podman/podman.sock",
+  ]);
+  expect(engineSockets({})).toEqual(["/var/run/docker.sock", "/run/podman/podman.sock"]);
   for (const host of ["tcp://10.0.0.1:2375", "ssh://box", "unix://"])
     expect(() => engineSockets({ DOCKER_HOST: host })).toThrow("only an engine of this machine");
 });
@@ -31,11 +36,13 @@ describe.skipIf(whyNot !== null)(`an engine that answers${whyNot === null ? "" :
   let server: Server;
   let info: object;
   let version: object;
+  let libpod: object;
   beforeEach(async () => {
     version = VERSION;
     dir = mkdtempSync(path.join(tmpdir(), "runyard-engine-"));
     server = createServer((request, response) => {
-      const answer = request.url === "/version" ? version : request.url === "/v1.44/info" ? info : { message: `no ${request.url}` };
+      const answers: Readonly<Record<string, object>> = { "/version": version, "/v1.44/info": info, "/v4.3.1/libpod/info": libpod };
+      const answer = answers[request.url ?? ""] ?? { message: `no ${request.url}` };
       response.writeHead("message" in answer ? 404 : 200).end(JSON.stringify(answer));
     });
     await new Promise<void>((resolve) => server.listen(path.join(dir, "sock"), resolve));
@@ -65,16 +72,21 @@ describe.skipIf(whyNot !== null)(`an engine that answers${whyNot === null ? "" :
         limits: { memory: true, cpus: true, pids: true },
       },
     });
-    info = { SecurityOptions: ["name=rootless", "name=seccomp,profile=unconfined"], NCPU: 4 };
+    info = { SecurityOptions: ["name=rootless"], NCPU: 4 };
     expect(await look()).toMatchObject({
       engine: { rootless: true, filtersSyscalls: false, limits: { memory: false, cpus: false, pids: false } },
     });
   });
 
-  it("is not Podman, of which a command's input has no end", async () => {
-    info = {};
-    version = { ...VERSION, Components: [{ Name: "Podman Engine" }] };
-    expect(await look()).toMatchObject({ available: false, reason: expect.stringContaining("which cannot be used yet") });
+  it("may be Podman, which has other words for what it cannot limit", async () => {
+    info = { SecurityOptions: ["name=seccomp,profile=default"], Rootless: true, MemoryLimit: true, CpuCfsQuota: true, PidsLimit: true };
+    version = { ...VERSION, Version: "4.3.1", Components: [{ Name: "Podman Engine", Details: { APIVersion: "4.3.1" } }] };
+    libpod = { host: { cgroupControllers: ["memory", "pids"] } };
+    expect(await look()).toMatchObject({
+      engine: { title: "Podman 4.3.1", program: "podman", rootless: true, limits: { memory: true, cpus: false, pids: true } },
+    });
+    libpod = { host: { cgroupControllers: [] } };
+    expect(await look()).toMatchObject({ engine: { limits: { memory: false, cpus: false, pids: false } } });
   });
 
   it("says what it refused, and what to do where nobody answers", async () => {
@@ -85,7 +97,7 @@ describe.skipIf(whyNot !== null)(`an engine that answers${whyNot === null ? "" :
     const gone = await look();
     expect(gone).toMatchObject({
       available: false,
-      reason: expect.stringMatching(/it is not running\. Install and start Docker, set/),
+      reason: expect.stringMatching(/it is not running\. Install and start Docker or Podman, set/),
     });
     expect(existsSync(path.join(dir, "sock"))).toBe(false);
   });
@@ -96,6 +108,7 @@ describe("a container", () => {
     socketPath: "/x",
     apiVersion: "1.41",
     title: "Docker 1",
+    program: "docker",
     rootless: false,
     remapsUsers: false,
     filtersSyscalls: true,
@@ -123,7 +136,7 @@ describe("a container", () => {
       owner: { uid: 1234, gid: 5 },
       homeId: "home",
     };
-    return containerConfig(spec, parts) as ReturnType<typeof made>;
+    return containerConfig(spec, parts);
   };
 
   it("is the workspace's owner, but where the engine makes root that one", () => {

@@ -11,6 +11,8 @@ const PROBE_TIMEOUT_MS = 5_000;
 export interface Engine extends EngineAddress {
   /** Its name, with the version. */
   readonly title: string;
+  /** Its command line, for advice. */
+  readonly program: "docker" | "podman";
   /** It runs as an ordinary user, to whom root inside is mapped. */
   readonly rootless: boolean;
   /** It maps users of containers to others of the host (`userns-remap`). */
@@ -45,8 +47,13 @@ export function engineSockets(env: NodeJS.ProcessEnv): string[] {
       `DOCKER_HOST is ${JSON.stringify(host)}, and only an engine of this machine can be used, by its socket: set it to unix:///path/to/docker.sock or leave it out.`,
     );
   }
-  const own = runtimeDir && path.isAbsolute(runtimeDir) ? [path.join(runtimeDir, "docker.sock")] : [];
-  return ["/var/run/docker.sock", ...own];
+  const own = runtimeDir && path.isAbsolute(runtimeDir) ? [runtimeDir] : [];
+  return [
+    "/var/run/docker.sock",
+    ...own.map((dir) => path.join(dir, "docker.sock")),
+    ...own.map((dir) => path.join(dir, "podman/podman.sock")),
+    "/run/podman/podman.sock",
+  ];
 }
 
 const LOADERS: Readonly<Record<string, string>> = { x64: "/lib64/ld-linux-x86-64.so.2", arm64: "/lib/ld-linux-aarch64.so.1" };
@@ -84,7 +91,7 @@ export async function probeEngine(env: NodeJS.ProcessEnv): Promise<EngineSupport
   const why = said[0] ?? `No container engine answers at ${sockets.join(" or ")}.`;
   return {
     available: false,
-    reason: `${why} Install and start Docker, set DOCKER_HOST to its socket, ${INSTEAD}`,
+    reason: `${why} Install and start Docker or Podman, set DOCKER_HOST to its socket, ${INSTEAD}`,
   };
 }
 
@@ -99,7 +106,7 @@ interface VersionAnswer {
   readonly Version?: string;
   readonly ApiVersion?: string;
   readonly MinAPIVersion?: string;
-  readonly Components?: readonly { readonly Name?: string; readonly Version?: string }[];
+  readonly Components?: readonly { readonly Name?: string; readonly Details?: { readonly APIVersion?: string } }[];
 }
 
 interface InfoAnswer {
@@ -109,6 +116,23 @@ interface InfoAnswer {
   readonly CPUCfsQuota?: boolean;
   readonly PidsLimit?: boolean;
   readonly NCPU?: number;
+  /** Podman's, where Docker has a security option. */
+  readonly Rootless?: boolean;
+}
+
+/** Of Podman's own API. */
+interface PodmanAnswer {
+  readonly host?: { readonly cgroupControllers?: readonly string[] | null };
+}
+
+function limitsOfDocker(info: InfoAnswer): Engine["limits"] {
+  return { memory: info.MemoryLimit === true, cpus: (info.CpuCfsQuota ?? info.CPUCfsQuota) === true, pids: info.PidsLimit === true };
+}
+
+/** Its `/info` tells what the kernel has, also where a rootless Podman has none of it. */
+function limitsOfPodman({ host }: PodmanAnswer): Engine["limits"] {
+  const has = (name: string): boolean => (host?.cgroupControllers ?? []).includes(name);
+  return { memory: has("memory"), cpus: has("cpu"), pids: has("pids") };
 }
 
 /** The version of the API to speak with an engine that has those from `oldest` to `newest`. */
@@ -127,20 +151,23 @@ async function lookAt(socketPath: string): Promise<Engine> {
   };
   const version = await ask<VersionAnswer>({ socketPath }, "/version");
   const address = { socketPath, apiVersion: spokenVersion(version.MinAPIVersion, version.ApiVersion) };
-  // Podman 4.3 does everything but this: a command that reads its input would never end.
-  if ((version.Components ?? []).some(({ Name }) => /podman/i.test(Name ?? "")))
-    throw new EngineAwayError(`Podman answers at ${socketPath}, which cannot be used yet: it keeps the end of a command's input from it`);
   const info = await ask<InfoAnswer>(address, "/info");
   const options = info.SecurityOptions ?? [];
   const has = (name: string): boolean => options.some((option) => option.split(",").includes(`name=${name}`));
+  const podman = (version.Components ?? []).find(({ Name }) => /podman/i.test(Name ?? ""));
+  const limits =
+    podman === undefined
+      ? limitsOfDocker(info)
+      : limitsOfPodman(await ask<PodmanAnswer>({ socketPath, apiVersion: podman.Details?.APIVersion ?? "4.0.0" }, "/libpod/info"));
   return {
     ...address,
-    title: `Docker ${version.Version ?? "of unknown version"}`,
-    rootless: has("rootless"),
+    program: podman === undefined ? "docker" : "podman",
+    title: `${podman === undefined ? "Docker" : "Podman"} ${version.Version ?? "of unknown version"}`,
+    rootless: has("rootless") || info.Rootless === true,
     remapsUsers: has("userns"),
-    filtersSyscalls: options.some((option) => option.includes("name=seccomp") && !option.includes("profile=unconfined")),
+    filtersSyscalls: has("seccomp"),
     labels: has("selinux") ? "selinux" : "none",
-    limits: { memory: info.MemoryLimit === true, cpus: (info.CpuCfsQuota ?? info.CPUCfsQuota) === true, pids: info.PidsLimit === true },
+    limits,
     cpus: info.NCPU ?? 1,
   };
 }

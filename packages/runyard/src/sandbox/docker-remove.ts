@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DIRECTORY_LABEL, HOME_LABEL } from "./docker-container.ts";
@@ -51,6 +51,27 @@ export async function removeContainerOf(dir: string): Promise<void> {
       if (!(error instanceof EngineAwayError)) pause = LOOK_MS;
       else pause = Math.min(pause * 2, 1_000);
     }
+  }
+}
+
+/**
+ * Processes of this machine in the container of a run directory: its id names their control groups. An engine that was
+ * restarted says that a container is gone while what was in it is still dying.
+ */
+export function processesOfContainer(dir: string): number[] {
+  const id = readIfThere(path.join(dir, CONTAINER_MADE)) ?? "";
+  if (id === "") return [];
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  // Podman's own process beside a container is in a group with the same id, and says what it is there.
+  const isInside = (line: string): boolean => line.includes(id) && !line.includes("conmon");
+  return pids.filter((pid) => groupsOf(pid).split("\n").some(isInside)).map(Number);
+}
+
+function groupsOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "utf8");
+  } catch {
+    return ""; // it has ended
   }
 }
 

@@ -33,6 +33,8 @@ export interface SandboxSpec {
   readonly terminal?: boolean;
   /** Words before those of the sandbox: what makes it inside of mounts that somebody holds. */
   readonly enter?: readonly string[];
+  /** True: a command line starts it, and it ends with that (cli/attach.ts); default: a shim does. */
+  readonly attended?: boolean;
   /** Names the cgroup, for example `run_01k…-1-agent`: letters, digits, `-` and `_`. */
   readonly name: string;
   /** The container image, for the driver `docker`; the others have none. */

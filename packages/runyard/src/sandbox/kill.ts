@@ -1,8 +1,8 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import { cgroupsOf, killMembers, prepareKill, readMembers, readOuterMembers, removeCgroups } from "./cgroup.ts";
-import { awaitContainer, noteRemoved, removeContainerOf } from "./docker-remove.ts";
+import { cgroupsOf, killMembers, prepareKill, readMembers, removeCgroups } from "./cgroup.ts";
+import { awaitContainer, noteRemoved, processesOfContainer, removeContainerOf } from "./docker-remove.ts";
 import { isOlder, isSameProcess, isShimAlive, readExitCode, readOwnHome, readShimPid, readShimStart } from "./run-directory.ts";
 
 /** What a shim has between TERM and KILL, to end its command and to say how it ended. */
@@ -132,8 +132,7 @@ export async function killRunDirectory(dir: string): Promise<void> {
     if (quiet < 2 && Date.now() > end) throw new Error(`processes of ${dir} could not be ended: ${left.join(", ")}`);
   }
   await removeContainerOf(dir);
-  // An engine that was restarted says that a container is gone while what was in it is still dying.
-  for (let left = readOuterMembers(dir); left.length > 0; left = readOuterMembers(dir)) {
+  for (let left = processesOfContainer(dir); left.length > 0; left = processesOfContainer(dir)) {
     for (const pid of left) killProcess(pid, "SIGKILL");
     if (Date.now() > end) throw new Error(`processes of the container of ${dir} could not be ended: ${left.join(", ")}`);
     await sleep(PAUSE_MS);

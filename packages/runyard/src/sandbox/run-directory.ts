@@ -19,7 +19,7 @@ const NO_EXIT = `${"none".padEnd(15)}\n`;
 /** The last file to be written: a directory that has it is complete. */
 const COMPLETE = "spec.json";
 const OWN_HOME = "own-home";
-/** The container of a run directory, as JSON; that it was made; that its end is known; that it is gone for ever. */
+/** The container of a run directory, as JSON; that it was made, with its id; that its end is known; that it is gone for ever. */
 export const CONTAINER = "container";
 export const CONTAINER_MADE = "container-made";
 export const CONTAINER_ENDED = "container-ended";

@@ -3,6 +3,7 @@ import { sandboxDriver } from "./drivers.ts";
 import { syscallFilter } from "./seccomp.ts";
 import { runStep } from "./step.ts";
 import { openLab } from "./testing/lab.ts";
+import { ASK_ALL, readAnswers, REFUSALS } from "./testing/system-calls.ts";
 
 const ALLOWED = "allowed";
 const [EPERM, ENOSYS, EAFNOSUPPORT] = ["EPERM", "ENOSYS", "EAFNOSUPPORT"];
@@ -94,17 +95,6 @@ test("x32 has no way around it, and for other processors there is none", () => {
 const { isolation, reason } = await sandboxDriver("bwrap").probe();
 const skipped = reason ?? (isolation.syscalls === "none" ? "this kernel takes no filter" : null);
 
-/** Calls that need no rights, in Perl, and how they are refused; what does need rights is refused in a sandbox anyway. */
-const CALLS: readonly (readonly [name: string, call: string, refusal: string])[] = [
-  ["a keyring", "250, 0, -3, 0", EPERM],
-  ["a key", "248, my $type = 'user', my $name = 'runyard-test', my $key = 'x', 1, -2", EPERM],
-  ["userfaultfd", "323, 1", EPERM],
-  ["clone3 without arguments", "435, 0, 0", ENOSYS],
-  ["io_uring without arguments", "425, 0, 0", ENOSYS],
-  ["a socket to the host of a virtual machine", "41, 40, 1, 0", EAFNOSUPPORT],
-  ["a socket for ciphers", "41, 38, 5, 0", EAFNOSUPPORT],
-  ["a socket to the packet filter", "41, 16, 3, 12", EAFNOSUPPORT],
-];
 /** These are let through by every kernel where nothing filters; the others are not in all. */
 const EVERYWHERE = ["a keyring", "a key", "clone3 without arguments"];
 
@@ -112,17 +102,12 @@ describe.skipIf(skipped !== null || process.arch !== "x64")(`in a sandbox${skipp
   it("the kernel refuses them, and would not without the filter", async () => {
     const lab = await openLab("seccomp");
     onTestFinished(lab.close);
-    const program = CALLS.map(
-      ([name, call]) =>
-        `$! = 0; $r = syscall(${call}); print "${name}: ", ($r >= 0 ? "done" : $!{EPERM} ? "EPERM" : $!{ENOSYS} ? "ENOSYS" : $!{EAFNOSUPPORT} ? "EAFNOSUPPORT" : "other"), "\\n";`,
-    );
-    const { launch } = await lab.prepare(sandboxDriver("bwrap"), lab.newSpec(["perl", "-MErrno", "-e", program.join("\n")]));
+    const { launch } = await lab.prepare(sandboxDriver("bwrap"), lab.newSpec(ASK_ALL));
     const answers = async (args: readonly string[]): Promise<Map<string, string>> => {
       const step = { spawner: lab.spawner, dir: lab.newDir(), launch: { ...launch, args, join: [] }, timeoutMs: 20_000 };
-      const lines = (await runStep(step)).stdout.trim().split("\n");
-      return new Map(lines.map((line) => line.split(": ") as [string, string]));
+      return readAnswers((await runStep(step)).stdout);
     };
-    expect(await answers(launch.args)).toEqual(new Map(CALLS.map(([name, , refusal]) => [name, refusal])));
+    expect(await answers(launch.args)).toEqual(REFUSALS);
     const unfiltered = await answers(launch.args.filter((_, i) => launch.args[i] !== "--seccomp" && launch.args[i - 1] !== "--seccomp"));
     expect(EVERYWHERE.map((name) => unfiltered.get(name))).toEqual(["done", "done", "other"]);
   });

@@ -11,7 +11,7 @@ import { constants } from "node:os";
 type Numbers = Readonly<Record<"x64" | "arm64", number | null>>;
 
 /** Refused as not permitted: of use only to who administrates the machine. */
-const ADMINISTRATION: Readonly<Record<string, Numbers>> = {
+export const ADMINISTRATION: Readonly<Record<string, Numbers>> = {
   _sysctl: { x64: 156, arm64: null },
   acct: { x64: 163, arm64: 89 },
   add_key: { x64: 248, arm64: 217 },
@@ -59,7 +59,7 @@ const ADMINISTRATION: Readonly<Record<string, Numbers>> = {
 };
 
 /** Refused as if the kernel did not have them: who asks takes another way. The arguments of clone3 cannot be looked into. */
-const UNKNOWN: Readonly<Record<string, Numbers>> = {
+export const UNKNOWN: Readonly<Record<string, Numbers>> = {
   clone3: { x64: 435, arm64: 435 },
   io_uring_setup: { x64: 425, arm64: 425 },
   io_uring_enter: { x64: 426, arm64: 426 },
@@ -73,12 +73,11 @@ const SOCKET: Numbers = { x64: 41, arm64: 198 };
 const IOCTL: Numbers = { x64: 16, arm64: 29 };
 
 /** Flags that make a namespace: CLONE_NEWNS, -CGROUP, -UTS, -IPC, -USER, -PID, -NET; -TIME is one of unshare only. */
-const NEW_NAMESPACES = 0x7e020000;
-const NEW_TIME = 0x80;
-const AF = { unix: 1, inet: 2, inet6: 10, netlink: 16 };
-/** Put words into the input of a terminal. */
-const TIOCSTI = 0x5412;
-const TIOCLINUX = 0x541c;
+export const NEW_NAMESPACES = 0x7e020000;
+export const NEW_TIME = 0x80;
+export const AF = { unix: 1, inet: 2, inet6: 10, netlink: 16 };
+/** Requests that put words into the input of a terminal: TIOCSTI, TIOCLINUX. */
+export const TYPING = [0x5412, 0x541c];
 
 /** AUDIT_ARCH_…, which says by what table a number is meant. */
 const ARCHITECTURE = { x64: 0xc000003e, arm64: 0xc00000b7 };
@@ -143,7 +142,7 @@ export function syscallFilter(processor: string): Buffer | null {
     ]),
     ...onCall(IOCTL[processor], [
       load(argumentAt(1)),
-      ...[TIOCSTI, TIOCLINUX].flatMap((request) => when(IF_EQUAL, request, [answer(refuse(EPERM))])),
+      ...TYPING.flatMap((request) => when(IF_EQUAL, request, [answer(refuse(EPERM))])),
       answer(ALLOW),
     ]),
     answer(ALLOW),

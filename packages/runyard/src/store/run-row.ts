@@ -5,6 +5,7 @@ import {
   type CommitAuthor,
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
+  type FurtherRepository,
   type IsolationFloor,
   isTerminal,
   type PendingRequest,
@@ -68,6 +69,8 @@ export interface RunSpec {
   /** Not there in runs of earlier versions. */
   readonly attempts?: AttemptSettings;
   readonly plan?: PlanSettings;
+  /** Those that it has beside its first one; left out: none. */
+  readonly repositories?: readonly FurtherRepository[];
   /** Left out: there is none. */
   readonly setup?: Setup;
   /** What else the first prompt is made of; left out where there is none of it. */
@@ -107,6 +110,8 @@ export interface Carry {
   readonly lastWords: string | null;
   /** Attempts that may have the agent's home, the likeliest first, where they are not those of the workspace. */
   readonly homes?: readonly number[];
+  /** Of the run's further repositories, by name; left out: they are as the run began with them. */
+  readonly repositories?: Readonly<Record<string, Pick<Carry, "head" | "published">>>;
   /** Set between two attempts of a turn that are no retries. */
   readonly goesOn?: GoingOn;
 }
@@ -295,8 +300,8 @@ export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
 
 /** The first prompt of the run, with all that stands around its task. */
 export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): string {
-  const { instructions = null, context = null, files = [] } = spec;
-  return firstPrompt({ instructions, task, context, files });
+  const { instructions = null, repositories = [], context = null, files = [] } = spec;
+  return firstPrompt({ instructions, task, repositories, context, files });
 }
 
 /** The run as the native API shows it. */
@@ -317,6 +322,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     repositoryUrl: row.repository_url,
     branch: row.branch,
     baseCommit: row.base_commit,
+    repositories: [...(row.spec.repositories ?? [])],
     agent: { name: null, ...row.spec.agent },
     instructions: row.spec.instructions ?? null,
     context: row.spec.context ?? null,

@@ -1,103 +1,34 @@
-import { execFileSync, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { askEngine } from "../sandbox/docker-engine.ts";
+import {
+  answers,
+  type Daemon,
+  engineFiles,
+  type EngineKind,
+  importImage,
+  removeAll,
+  startDaemon,
+  TEST_IMAGE,
+  type TestEngine,
+  waitForEngine,
+} from "./engine-parts.ts";
+import { openPodman } from "./podman-engine.ts";
 
-/** A container engine for one test file, with a small image of Debian. */
-export interface TestEngine {
-  readonly socketPath: string;
-  /** For `DOCKER_HOST`. */
-  readonly host: string;
-  /** The engine's own command line. */
-  readonly cli: string;
-  /** Has a shell, the usual tools and git, and no node. */
-  readonly image: string;
-  /** Ends the engine at once, as a crash does; what runs in containers may live on. */
-  crash(): Promise<void>;
-  start(): Promise<void>;
-  close(): Promise<void>;
-}
+export { type EngineKind, type TestEngine, whyNoEngineHere, whyNoTestEngine } from "./engine-parts.ts";
 
-const START_TIMEOUT_MS = 30_000;
-const CACHE = fileURLToPath(new URL("../../../../.runyard-setup-engine/", import.meta.url));
-/** Unpacked beside each other and never installed: this machine stays as it is. */
-const ENGINE_PACKAGES = ["docker.io", "containerd", "runc", "tini", "libdevmapper1.02.1"];
-const IMAGE_PACKAGES =
-  "libc6 dash coreutils libselinux1 libpcre2-8-0 zlib1g git sed grep findutils libacl1 libattr1 libgmp10 libssl3 tar util-linux".split(" ");
-
-/** Why no engine is tried in this run of the tests; null: one is. */
-export function whyNoTestEngine(): string | null {
-  return process.env["RUNYARD_TEST_FULL"] ? whyNoEngineHere() : "only in the full tests (npm run test:full)";
-}
-
-/** Why no engine can be started here; null: one can. */
-export function whyNoEngineHere(): string | null {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) return "starting a container engine for a test takes Linux and root";
-  try {
-    execFileSync("unshare", ["-mn", "true"], { stdio: "ignore" });
-    unpack("engine", ENGINE_PACKAGES);
-    unpack("image", IMAGE_PACKAGES);
-    return null;
-  } catch (error) {
-    return `no container engine could be had: ${(error as Error).message.split("\n")[0]}`;
-  }
-}
-
-/** The files of Debian packages, fetched once. */
-function unpack(name: string, packages: readonly string[]): string {
-  const dir = path.join(CACHE, `${name}-${createHash("sha256").update(packages.join()).digest("hex").slice(0, 8)}`);
-  if (existsSync(dir)) return dir;
-  mkdirSync(CACHE, { recursive: true });
-  const fresh = mkdtempSync(path.join(CACHE, "new-"));
-  execFileSync("apt-get", ["download", "-qq", ...packages], { cwd: fresh, stdio: ["ignore", "ignore", "pipe"] });
-  execFileSync("sh", ["-c", "for file in *.deb; do dpkg -x $file files || exit; done"], {
-    cwd: fresh,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  if (!existsSync(dir)) renameSync(path.join(fresh, "files"), dir);
-  rmSync(fresh, { recursive: true, force: true });
-  return dir;
-}
-
-interface Daemon {
-  readonly pid: number;
-  end(signal: NodeJS.Signals): Promise<void>;
-}
-
-/** Starts a process that serves; `log` is where it says what it does. */
-function startDaemon(words: readonly string[], files: string, log: string): Daemon {
-  const out = openSync(log, "a");
-  const PATH = `${files}/usr/sbin:${files}/usr/bin:${process.env["PATH"] ?? ""}`;
-  const child = spawn(words[0]!, words.slice(1), { stdio: ["ignore", out, out], env: { PATH } });
-  closeSync(out);
-  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  return {
-    pid: child.pid!,
-    async end(signal) {
-      child.kill(signal);
-      await gone;
-    },
-  };
+export function openTestEngine(kind: EngineKind = "docker"): Promise<TestEngine> {
+  return kind === "docker" ? openDocker() : openPodman();
 }
 
 /** Starts Docker in network and mount namespaces of its own, so that nothing of this machine's changes. */
-export async function openTestEngine(): Promise<TestEngine> {
-  const files = unpack("engine", ENGINE_PACKAGES);
+async function openDocker(): Promise<TestEngine> {
+  const files = engineFiles("docker");
   const root = mkdtempSync(path.join(tmpdir(), "runyard-engine-"));
   const socketPath = path.join(root, "docker.sock");
   const log = path.join(root, "log");
-  const image = "runyard-test:1";
-  const ping = async (): Promise<boolean> =>
-    (await askEngine({ socketPath }, { method: "GET", path: "/_ping" }).catch(() => null))?.status === 200;
-  const waitFor = async (check: () => boolean | Promise<boolean>): Promise<void> => {
-    for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(50)) if (await check()) return;
-    throw new Error(`The engine did not start: ${readFileSync(log, "utf8").slice(-2000)}`);
-  };
+  const ping = (): Promise<boolean> => answers(socketPath);
+  const waitFor = (check: () => boolean | Promise<boolean>): Promise<void> => waitForEngine(check, log);
 
   // A process of its own, so that the engine can be killed and come back.
   const containerdSocket = path.join(root, "containerd.sock");
@@ -124,9 +55,7 @@ export async function openTestEngine(): Promise<TestEngine> {
   };
   const close = async (): Promise<void> => {
     if (!(await ping())) await start().catch(() => undefined);
-    const all = await askEngine({ socketPath }, { method: "GET", path: "/containers/json?all=1" }).catch(() => null);
-    for (const { Id: id } of (all?.body ?? []) as { Id: string }[])
-      await askEngine({ socketPath }, { method: "DELETE", path: `/containers/${id}?force=1&v=1` });
+    await removeAll(socketPath);
     await dockerd?.end("SIGTERM");
     await containerd.end("SIGTERM");
     rmSync(root, { recursive: true, force: true });
@@ -134,38 +63,11 @@ export async function openTestEngine(): Promise<TestEngine> {
 
   try {
     await start();
-    await importImage(socketPath, image);
+    await importImage("docker", socketPath);
   } catch (error) {
     await close();
     throw error;
   }
   const crash = async (): Promise<void> => dockerd?.end("SIGKILL");
-  return { socketPath, host: `unix://${socketPath}`, cli: path.join(files, "usr/bin/docker"), image, crash, start, close };
-}
-
-async function importImage(socketPath: string, image: string): Promise<void> {
-  const dir = unpack("image", IMAGE_PACKAGES);
-  writeShell(dir);
-  const [repo, tag] = image.split(":");
-  const tar = spawn("tar", ["-C", dir, "-c", "."], { stdio: ["ignore", "pipe", "inherit"] });
-  const changes = new URLSearchParams({ fromSrc: "-", repo: repo!, tag: tag!, changes: "ENV OF_IMAGE=yes" });
-  await new Promise<void>((resolve, reject) => {
-    const asked = request(
-      { socketPath, method: "POST", path: `/images/create?${changes.toString()}`, headers: { host: "engine" } },
-      (response) => {
-        let said = "";
-        response.setEncoding("utf8").on("data", (text: string) => (said += text));
-        response.on("end", () => (response.statusCode === 200 && !said.includes('"error"') ? resolve() : reject(new Error(said))));
-      },
-    );
-    asked.on("error", reject);
-    tar.stdout.pipe(asked);
-  });
-}
-
-/** What the packages' own scripts would make. */
-function writeShell(dir: string): void {
-  for (const name of ["tmp", "root", "etc"]) mkdirSync(path.join(dir, name), { recursive: true });
-  writeFileSync(path.join(dir, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
-  if (!existsSync(path.join(dir, "bin/sh"))) execFileSync("ln", ["-s", "dash", path.join(dir, "bin/sh")]);
+  return { socketPath, host: `unix://${socketPath}`, cli: path.join(files, "usr/bin/docker"), image: TEST_IMAGE, crash, start, close };
 }

@@ -112,7 +112,7 @@ describe.skipIf(process.platform !== "linux")("a command", () => {
     const refused = await run(home, [...words, "--sandbox", "docker"]);
     expect(refused).toMatchObject({ code: 3 });
     expect(refused.stderr.replaceAll(/\s+/g, " ")).toContain(
-      `No container engine answers at ${home.root}/none.sock: it is not running. Install and start Docker, set DOCKER_HOST to its socket, or choose the driver \`bwrap\`.`,
+      `No container engine answers at ${home.root}/none.sock: it is not running. Install and start Docker or Podman, set DOCKER_HOST to its socket, or choose the driver \`bwrap\`.`,
     );
     const { stdout } = await run(home, ["doctor"], { env: { DOCKER_HOST: `unix://${home.root}/none.sock` } });
     expect(stdout).toMatch(/containers +no engine for --sandbox docker/);

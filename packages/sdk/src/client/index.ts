@@ -5,7 +5,7 @@ export type { DownloadOptions } from "./download.ts";
 export { RunyardApiError, RunyardConnectionError } from "./errors.ts";
 export { type EventsOptions, isKnownEvent, type UnknownEvent } from "./event-stream.ts";
 export type { Models } from "./models.ts";
-export type { LogsOptions, RunResults } from "./results.ts";
+export type { ChangeOptions, LogsOptions, RunResults } from "./results.ts";
 export type { RunPlans } from "./plans.ts";
 export type { RunList, Runs } from "./runs.ts";
 export type { SecretList, Secrets } from "./secrets.ts";

@@ -17,6 +17,12 @@ export interface LogsOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Of which repository a change is asked for. */
+export interface ChangeOptions extends RequestOptions {
+  /** The name of a further repository of the run; default: its first one. */
+  readonly repository?: string;
+}
+
 /** What a run said, did and made, as `client.runs` has it. */
 export interface RunResults {
   /**
@@ -31,23 +37,23 @@ export interface RunResults {
   logs(id: string, options?: LogsOptions): AsyncGenerator<LogEntry, void>;
 
   /** The files that a run changed; none when it changed nothing (yet). */
-  files(id: string, options?: RequestOptions): Promise<FileList>;
+  files(id: string, options?: ChangeOptions): Promise<FileList>;
 
   /**
    * A file as the run left it, changed or not; of a symbolic link the path that it points to.
    *
    * @param path from the top of the repository, for example `src/index.ts`
    */
-  file(id: string, path: string, options?: RequestOptions): Promise<Uint8Array>;
+  file(id: string, path: string, options?: ChangeOptions): Promise<Uint8Array>;
 
   /** What a run changed, file by file, with the hunks as text. Long changes are cut: `patch` has all of it. */
-  diff(id: string, options?: RequestOptions): Promise<RunDiff>;
+  diff(id: string, options?: ChangeOptions): Promise<RunDiff>;
 
   /** What a run changed, as `git diff` writes it; empty when it changed nothing. */
-  patch(id: string, options?: RequestOptions): Promise<string>;
+  patch(id: string, options?: ChangeOptions): Promise<string>;
 
   /** The same byte for byte, for `git apply`: files need not be UTF-8. */
-  patchBytes(id: string, options?: RequestOptions): Promise<Uint8Array>;
+  patchBytes(id: string, options?: ChangeOptions): Promise<Uint8Array>;
 
   /**
    * The commits that a run made as a git bundle with one branch, piece by piece: the very same objects. It has no
@@ -59,7 +65,7 @@ export interface RunResults {
    * for await (const piece of client.runs.bundle(run.id)) file.write(piece);
    * ```
    */
-  bundle(id: string, options?: DownloadOptions): AsyncGenerator<Uint8Array, void>;
+  bundle(id: string, options?: DownloadOptions & Pick<ChangeOptions, "repository">): AsyncGenerator<Uint8Array, void>;
 
   /**
    * What a run's model calls used and cost: together, by turn, by model, and one by one.
@@ -91,20 +97,25 @@ function get(path: string, accept: string): ApiRequest {
   return { method: "GET", path, accept, repeatable: true };
 }
 
+function changeIn(request: ApiRequest, { repository }: ChangeOptions = {}): ApiRequest {
+  return repository === undefined ? request : { ...request, query: { repository } };
+}
+
 export function createResults(transport: Transport, idleMs: number): RunResults {
   return {
     logs: (id, options = {}) =>
       options.follow === true ? liveLogs(transport, idleMs, { ...options, id }) : allLogs(transport, id, options),
     files: async (id, options) =>
-      checked(await transport.json(get(pathOf("runFiles", { id }), JSON_TYPE), options), { data: "array" }) as FileList,
-    file: async (id, path, options) => transport.bytes(get(pathOf("runFile", { id, path }), "application/octet-stream"), options),
+      checked(await transport.json(changeIn(get(pathOf("runFiles", { id }), JSON_TYPE), options), options), { data: "array" }) as FileList,
+    file: async (id, path, options) =>
+      transport.bytes(changeIn(get(pathOf("runFile", { id, path }), "application/octet-stream"), options), options),
     diff: async (id, options) => {
-      const answer = await transport.json(get(pathOf("runDiff", { id }), JSON_TYPE), options);
+      const answer = await transport.json(changeIn(get(pathOf("runDiff", { id }), JSON_TYPE), options), options);
       return checked(answer, { baseCommit: "string", files: "array" }) as RunDiff;
     },
-    patch: async (id, options) => transport.text(get(pathOf("runPatch", { id }), "text/x-diff"), options),
-    patchBytes: async (id, options) => transport.bytes(get(pathOf("runPatch", { id }), "text/x-diff"), options),
-    bundle: (id, options) => download(transport, get(pathOf("runBundle", { id }), "application/x-git-bundle"), options),
+    patch: async (id, options) => transport.text(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
+    patchBytes: async (id, options) => transport.bytes(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
+    bundle: (id, options) => download(transport, changeIn(get(pathOf("runBundle", { id }), "application/x-git-bundle"), options), options),
     usage: async (id, options) =>
       checked(await transport.json(get(pathOf("runUsage", { id }), JSON_TYPE), options), { total: "object", calls: "array" }) as RunUsage,
     metrics: async (id, options) => {

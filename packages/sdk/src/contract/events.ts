@@ -2,6 +2,7 @@ import { z } from "zod";
 import { approvalEventSchemas } from "./approval.ts";
 import { attemptEventSchemas } from "./attempts.ts";
 import { budgetEventSchemas } from "./budget.ts";
+import { furtherRepositoryShownSchema } from "./further-repositories.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
 import { planEventSchemas } from "./plan.ts";
@@ -46,6 +47,8 @@ export const eventDataSchemas = {
     repositoryUrl: z.string(),
     branch: z.string().nullable(),
     baseCommit: z.string(),
+    /** Those that it has beside that one; left out: none. */
+    repositories: z.array(furtherRepositoryShownSchema).optional(),
     /** `name`: of a saved agent. */
     agent: z.object({ name: z.string().nullable().optional(), profile: z.string(), command: z.array(z.string()).nullable() }),
     model: z.string().nullable(),

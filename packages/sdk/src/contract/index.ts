@@ -10,6 +10,7 @@ export * from "./environment.ts";
 export * from "./errors.ts";
 export * from "./estimate.ts";
 export * from "./events.ts";
+export * from "./further-repositories.ts";
 export * from "./header-secrets.ts";
 export * from "./ids.ts";
 export * from "./isolation-floor.ts";

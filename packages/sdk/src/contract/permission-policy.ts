@@ -20,14 +20,18 @@ export const MAX_POLICY_PATTERN_CHARS = 4_000;
 const MAX_RULE_NAME_CHARS = 100;
 
 const noNul = (text: string): boolean => !text.includes("\0");
-const noParent = (pattern: string): boolean => !/(^|\/)\.\.(\/|$)/.test(pattern);
+/** But for further repositories of a run, which lie beside its workspace and belong to it. */
+const noParent = (pattern: string): boolean => !/(^|\/)\.\.(\/|$)/.test(pattern.replace(/^(?:\.\/+)*\.\.\/repositories(?=\/)/, ""));
 
 const pathPatternSchema = z
   .string()
   .min(1)
   .max(MAX_PATTERN_CHARS)
   .refine(noNul, "must not contain NUL")
-  .refine(noParent, "must not go up by `..`: a pattern that begins with `/` is for paths outside of the workspace");
+  .refine(
+    noParent,
+    "must not go up by `..`, but to `../repositories/`: a pattern that begins with `/` is for paths outside of the workspace",
+  );
 const commandPatternSchema = z.string().trim().min(1).max(MAX_PATTERN_CHARS).refine(noNul, "must not contain NUL");
 
 /** One rule of a policy; what it does not name, it does not ask for. */

@@ -6,6 +6,7 @@ import { containerImageSchema } from "./container-image.ts";
 import { idempotencyKeySchema } from "./creating.ts";
 import { egressDeniedSchema, egressFromSchema, egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
+import { furtherRepositoriesSchema, furtherRepositoryShownSchema, furtherResultSchema } from "./further-repositories.ts";
 import { agentNameSchema, runIdSchema, sandboxIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
@@ -81,6 +82,8 @@ export const createRunSchema = z
     repositoryUrl: repositoryUrlSchema,
     /** The branch to start from; default: the repository's HEAD. */
     branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
+    /** Further repositories that the agent works on or may read, beside the one above; each once. */
+    repositories: furtherRepositoriesSchema.optional(),
     /** What else the agent is to know: it stands in the prompt as JSON. */
     context: contextSchema.optional(),
     /** What the agent is to look at first: paths from the top of the repository. */
@@ -230,6 +233,8 @@ export const runResultSchema = z.object({
   pullRequestUrl: z.string().nullable().optional(),
   /** Why there is none, where there should be one; the branch is there all the same. */
   pullRequestProblem: pullRequestProblemSchema.nullable().optional(),
+  /** Of the run's further repositories; left out where it has none. */
+  repositories: z.array(furtherResultSchema).optional(),
 });
 export type RunResult = z.infer<typeof runResultSchema>;
 
@@ -273,6 +278,8 @@ export const runSchema = z.object({
   /** The branch the run started from; null for a detached head. */
   branch: z.string().nullable(),
   baseCommit: z.string(),
+  /** Those that it has beside that one. */
+  repositories: z.array(furtherRepositoryShownSchema),
   /** `name`: of the saved agent that the run was given; it is as that was then, whatever became of it since. */
   agent: z.object({ name: z.string().nullable(), profile: z.string(), command: z.array(z.string()).nullable() }),
   /** What the saved agent puts in front of the run's first prompt. */

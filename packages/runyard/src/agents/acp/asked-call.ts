@@ -12,7 +12,14 @@ const PATH_FIELDS = ["path", "file_path", "filePath", "filepath"] as const;
 /** What a request for permission says of its call, as far as rules go by it; `known` is what was said of it before. */
 export function readAskedCall(
   call: JsonObject,
-  about: { readonly kind: ToolKind; readonly known: ToolView | null; readonly workspace: string; readonly titleIsCommand?: boolean },
+  about: {
+    readonly kind: ToolKind;
+    readonly known: ToolView | null;
+    readonly workspace: string;
+    /** What belongs to the workspace beside it. */
+    readonly further?: readonly string[];
+    readonly titleIsCommand?: boolean;
+  },
 ): AskedCall {
   const input = readObject(call["rawInput"]);
   const title = readText(call["title"]);
@@ -26,7 +33,7 @@ export function readAskedCall(
   // Of a command, agents have named the folder that it runs in.
   const before = command === null ? pathsBefore(about.known) : { paths: [], isWhole: true };
   const named = [...own, ...before.paths].filter((path) => path !== "");
-  const paths = [...new Set(named.map((path) => placeInWorkspace(path, about.workspace)))];
+  const paths = [...new Set(named.map((path) => placeInWorkspace(path, about.workspace, about.further)))];
   const length = Math.max((command ?? "").length, paths.join("").length);
   if (length > MAX_MATCHED_CHARS || !before.isWhole) return { kind: about.kind, paths: [], command: null, isWhole: false };
   return { kind: about.kind, paths, command, isWhole: true };

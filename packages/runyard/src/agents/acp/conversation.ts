@@ -5,6 +5,7 @@ import {
   beginReopening,
   isBeingOpened,
   isReopeningMethod,
+  noteDirectories,
   openSession,
   receiveOpened,
   receiveReopened,
@@ -204,6 +205,7 @@ function receiveInitialized(draft: Draft, result: JsonObject): void {
     return;
   }
   draft.state.phase = "opening";
+  noteDirectories(draft, capabilities);
   beginReopening(draft, capabilities);
   openSession(draft);
 }

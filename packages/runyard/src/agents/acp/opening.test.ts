@@ -171,6 +171,27 @@ describe("an agent with modes", () => {
   });
 });
 
+describe("further folders of the workspace", () => {
+  const spec: ConversationSpec = { ...SPEC, additionalDirectories: ["/repositories/lib"] };
+  const TAKES: Json = { loadSession: true, sessionCapabilities: { resume: {}, additionalDirectories: {} } };
+  const paramsOf = (played: Played): unknown[] =>
+    played.lines.slice(1).map((line) => (JSON.parse(line) as { params: { additionalDirectories?: unknown } }).params.additionalDirectories);
+
+  it("are told to an agent that takes them, in every way to open a session", () => {
+    expect(paramsOf(play(journal([initialized(TAKES)]), { spec }))).toEqual([["/repositories/lib"]]);
+    const later = { ...LATER, additionalDirectories: ["/repositories/lib"] };
+    const ways = play(journal([initialized(TAKES), refused(1), refused(2)]), { spec: later });
+    expect(paramsOf(ways)).toEqual([["/repositories/lib"], ["/repositories/lib"], ["/repositories/lib"]]);
+  });
+
+  it("are not told to one that does not say so, nor where there are none", () => {
+    expect(paramsOf(play(journal([initialized(BOTH)]), { spec }))).toEqual([undefined]);
+    const without = play(journal([initialized(TAKES)]), { spec: SPEC });
+    expect(paramsOf(without)).toEqual([undefined]);
+    expect(without.state).not.toHaveProperty("takesDirectories");
+  });
+});
+
 describe("telling what was before", () => {
   it("says the task, the last prompt and the last words, and each once", () => {
     const story = { task: "Build it", lastPrompt: "Paint it", lastWords: "Painted.", prompt: "Sell it" };

@@ -18,6 +18,12 @@ export function whyNoMcp(draft: Draft, capabilities: JsonObject | null): string 
   return `The agent takes no MCP servers over HTTP, and is to have some (${overHttp.join(", ")}). Choose an agent that does, or servers that are started by a command.`;
 }
 
+/** Notes whether the agent can be told of the further folders of its workspace, where there are some. */
+export function noteDirectories(draft: Draft, capabilities: JsonObject | null): void {
+  if (draft.spec.additionalDirectories === undefined) return;
+  draft.state.takesDirectories = readObject(readObject(capabilities?.["sessionCapabilities"])?.["additionalDirectories"]) !== null;
+}
+
 /** Notes which ways the agent offers to take up the earlier conversation, where there is one. */
 export function beginReopening(draft: Draft, capabilities: JsonObject | null): void {
   if (sessionToReopen(draft) === null) return;
@@ -31,8 +37,9 @@ export function beginReopening(draft: Draft, capabilities: JsonObject | null): v
 
 /** Asks for the earlier conversation by the next way that is left, else for a new one. */
 export function openSession(draft: Draft): void {
-  const { cwd, mcpServers = [], profileQuirks } = draft.spec;
-  const params = { cwd, mcpServers, ...(profileQuirks?.sessionMeta && { _meta: profileQuirks.sessionMeta }) };
+  const { cwd, additionalDirectories = [], mcpServers = [], profileQuirks } = draft.spec;
+  const directories = draft.state.takesDirectories === true ? { additionalDirectories } : {};
+  const params = { cwd, ...directories, mcpServers, ...(profileQuirks?.sessionMeta && { _meta: profileQuirks.sessionMeta }) };
   const way = draft.state.reopenings?.shift();
   const sessionId = sessionToReopen(draft);
   if (way === undefined || sessionId === null) sendRequest(draft, "session/new", params);

@@ -54,9 +54,9 @@ export function receivePermission(draft: Draft, params: JsonObject, place: Reque
   const options = readOptions(params["options"]);
   const id = `perm_${draft.spec.attempt}_${place.offset}`;
   const title = permissionTitle(call, known);
-  const { cwd, profileQuirks } = draft.spec;
+  const { cwd, additionalDirectories: further = [], profileQuirks } = draft.spec;
   const titleIsCommand = profileQuirks?.titleIsCommand ?? false;
-  const asked = readAskedCall(call, { kind: toolKind, known, workspace: cwd, titleIsCommand });
+  const asked = readAskedCall(call, { kind: toolKind, known, workspace: cwd, further, titleIsCommand });
   const { verdict, rule } = decide(draft, call, asked);
   emit(draft, {
     type: "permission.requested",

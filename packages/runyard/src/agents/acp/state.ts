@@ -49,6 +49,8 @@ export type AcpMcpServer =
 export interface ConversationSpec {
   /** The workspace, as the agent sees it. */
   readonly cwd: string;
+  /** Folders that belong to the workspace beside it, as the agent sees them; left out: none. */
+  readonly additionalDirectories?: readonly string[];
   readonly prompt: string;
   /** Left out in a run's first turn. */
   readonly earlier?: Earlier;
@@ -147,6 +149,8 @@ export interface ConversationState {
   phase: "initializing" | "opening" | "prompting" | "ended" | "broken";
   agent: { readonly name: string | null; readonly version: string | null };
   sessionId: string | null;
+  /** The agent can be told of further folders; left out where it cannot, or there are none. */
+  takesDirectories?: boolean;
   /** Ways to take up the earlier conversation that have not been tried; left out where there is none. */
   reopenings?: Reopening[];
   /** The session is the earlier conversation again, while its mode is set; left out otherwise. */

@@ -19,6 +19,8 @@ import type { runTurn, TurnUsage } from "./turn.ts";
 
 interface Session {
   readonly root: string;
+  /** Further folders of the workspace. */
+  readonly further: readonly string[];
   readonly conversation: Conversation;
   /** Of the session's MCP servers. */
   readonly moreTools: McpTools;
@@ -41,13 +43,13 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
   const store = conversationStore(settings.home);
   let canAsk = false;
 
-  const open = async (conversation: Conversation, { cwd, mcpServers }: Place): Promise<void> => {
+  const open = async (conversation: Conversation, { cwd, additionalDirectories, mcpServers }: Place): Promise<void> => {
     const refuse = (error: Error): never => {
       throw RequestError.invalidParams(undefined, error.message);
     };
-    const root = await openWorkspace(cwd).catch(refuse);
+    const [root, ...further] = await openFolders([cwd, ...(additionalDirectories ?? [])]).catch(refuse);
     const moreTools = await connectServers(mcpServers ?? [], root).catch(refuse);
-    sessions.set(conversation.sessionId, { root, conversation, moreTools, turn: null });
+    sessions.set(conversation.sessionId, { root, further, conversation, moreTools, turn: null });
   };
   const reopen = async (params: Place & { sessionId: string }): Promise<Conversation> => {
     const conversation = await store.load(params.sessionId);
@@ -66,7 +68,7 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
         agentCapabilities: {
           loadSession: true,
           promptCapabilities: { embeddedContext: true },
-          sessionCapabilities: { resume: {} },
+          sessionCapabilities: { resume: {}, additionalDirectories: {} },
           mcpCapabilities: { http: true },
         },
         agentInfo: { name: "runyard-builtin", title: "Runyard", version: manifest.version },
@@ -103,7 +105,13 @@ export function builtinAgent(settings: AgentSettings): AgentApp {
 /** Where a session works, and with which servers. */
 interface Place {
   readonly cwd: string;
+  readonly additionalDirectories?: readonly string[] | null | undefined;
   readonly mcpServers?: readonly McpServer[] | null | undefined;
+}
+
+/** The real paths of the workspace and of its further folders. */
+async function openFolders([workspace, ...further]: readonly [string, ...string[]]): Promise<[string, ...string[]]> {
+  return [await openWorkspace(workspace), ...(await Promise.all(further.map(openWorkspace)))];
 }
 
 /** The client of MCP is loaded by sessions that need it. */
@@ -126,7 +134,7 @@ interface Prompt {
 }
 
 async function promptSession(session: Session, prompt: Prompt): Promise<PromptResponse> {
-  const { conversation, root, moreTools } = session;
+  const { conversation, root, further, moreTools } = session;
   if (session.turn !== null) throw RequestError.invalidRequest(undefined, "a prompt of this session is still being worked on");
   const turn = new AbortController();
   session.turn = turn;
@@ -140,6 +148,7 @@ async function promptSession(session: Session, prompt: Prompt): Promise<PromptRe
     const signal = AbortSignal.any([turn.signal, prompt.signal]);
     const { stopReason, usage } = await runTurn({
       root,
+      further,
       conversation,
       moreTools,
       link: prompt.link,

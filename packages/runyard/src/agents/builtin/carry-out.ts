@@ -13,6 +13,7 @@ const CANCELLED = "Not carried out: the turn was cancelled.";
 
 export interface CallSurroundings {
   readonly root: string;
+  readonly further: readonly string[];
   readonly tools: Readonly<Record<string, AgentTool<unknown>>>;
   readonly link: ClientLink;
   readonly signal: AbortSignal;
@@ -98,10 +99,11 @@ async function needPermission(
 }
 
 function contextOf(call: ShownCall, surroundings: CallSurroundings): ToolContext {
-  const { link, root, signal } = surroundings;
+  const { link, root, further, signal } = surroundings;
   const { shownId: toolCallId } = call;
   return {
     root,
+    further,
     toolCallId,
     signal,
     show: (content) => link.update({ sessionUpdate: "tool_call_update", toolCallId, content }),

@@ -1,15 +1,18 @@
 import { projectSays } from "./project.ts";
 
 /** The system prompt for a workspace: how to work, and what the project says to agents. */
-export async function instructionsFor(root: string): Promise<string> {
-  return [howToWork(root), ...(await projectSays(root))].join("\n\n");
+export async function instructionsFor(root: string, further: readonly string[] = []): Promise<string> {
+  return [howToWork(root, further), ...(await projectSays(root))].join("\n\n");
 }
 
-function howToWork(root: string): string {
+function howToWork(root: string, further: readonly string[]): string {
+  const others = further.length === 0 ? "" : `\nFurther directories that belong to the task: ${further.join(", ")}`;
+  const writable =
+    further.length === 0 ? "only this directory and your home can be written" : "only these directories and your home can be written";
   return `You are Runyard's coding agent. A person gave you a task in a repository and left you to it: work on your own until it is done.
 
-Working directory: ${root}
-Paths are relative to it. You are in a sandbox: only this directory and your home can be written, and there is no network except for the model that you run on, so nothing can be downloaded or installed.
+Working directory: ${root}${others}
+Paths are relative to it. You are in a sandbox: ${writable}, and there is no network except for the model that you run on, so nothing can be downloaded or installed.
 
 How to work:
 - Look first. Read the code that the task is about, and how the project is built and tested, before you change anything.

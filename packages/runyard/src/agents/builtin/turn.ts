@@ -29,6 +29,8 @@ export interface TurnUsage {
 export interface Turn {
   /** Real path of the workspace. */
   readonly root: string;
+  /** Real paths of the folders that belong to it beside it. */
+  readonly further: readonly string[];
   readonly conversation: Conversation;
   /** Tools of the session beside the agent's own. */
   readonly moreTools: Readonly<Record<string, AgentTool<unknown>>>;
@@ -45,7 +47,7 @@ export interface Turn {
 export async function runTurn(turn: Turn): Promise<{ stopReason: StopReason; usage: TurnUsage }> {
   const usage: TurnUsage = { inputTokens: null, outputTokens: null, totalTokens: null, cachedReadTokens: null };
   const model = configuredModel(turn.env);
-  const system = await instructionsFor(turn.root);
+  const system = await instructionsFor(turn.root, turn.further);
   const tools = { ...TOOLS, ...turn.moreTools };
   for (let step = 0; step < MAX_STEPS; step += 1) {
     const stopReason = await takeStep(turn, { model, system, tools, usage });

@@ -239,6 +239,7 @@ function blankRun(number: number): Run {
     prompt: "do it",
     repositoryUrl: "/tmp/repository",
     branch: "main",
+    repositories: [],
     baseCommit: "0".repeat(40),
     agent: { name: null, profile: "builtin", command: null },
     instructions: null,

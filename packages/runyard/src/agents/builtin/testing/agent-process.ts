@@ -26,6 +26,8 @@ export type Result = PromptResponse & { usage?: Record<string, number | null> };
 export interface AgentOptions {
   readonly baseUrl: string;
   readonly workspace: string;
+  /** Further folders that belong to it. */
+  readonly further?: string[];
   readonly home: string;
   readonly env?: Record<string, string>;
   readonly mcpServers?: McpServer[];
@@ -131,7 +133,8 @@ async function openSession(
     protocolVersion: 1,
     clientCapabilities: options.onQuestion === undefined ? {} : { elicitation: { form: {} } },
   });
-  const place = { cwd: options.workspace, mcpServers: options.mcpServers ?? [] };
+  const further = options.further === undefined ? {} : { additionalDirectories: options.further };
+  const place = { cwd: options.workspace, ...further, mcpServers: options.mcpServers ?? [] };
   const sessionId = options.load ?? options.resume;
   if (sessionId === undefined) {
     const made: NewSessionResponse = await agent.request(methods.agent.session.new, place);

@@ -22,8 +22,8 @@ export const editFileTool = defineTool({
   kind: "edit",
   needsPermission: true,
   title: (input) => `Edit ${cutEnd(input.path, 200)}`,
-  async prepare(input, { root }) {
-    const file = await resolveInside(root, input.path);
+  async prepare(input, { root, further }) {
+    const file = await resolveInside(root, input.path, further);
     const before = await readExisting(file, input.path);
     const edit = placeEdit(before, { name: input.path, oldText: input.old_text, newText: input.new_text });
     return {
@@ -50,8 +50,8 @@ export const writeFileTool = defineTool({
   kind: "edit",
   needsPermission: true,
   title: (input) => `Write ${cutEnd(input.path, 200)}`,
-  async prepare(input, { root }) {
-    const file = await resolveInside(root, input.path);
+  async prepare(input, { root, further }) {
+    const file = await resolveInside(root, input.path, further);
     const existing = await stat(file).catch(() => undefined);
     if (existing !== undefined && !existing.isFile()) throw new ToolProblem(`${input.path} exists and is not a regular file.`);
     const before = existing === undefined ? null : await readText(file, input.path).catch(() => "[not a text file]");

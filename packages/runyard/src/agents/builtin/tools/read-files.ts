@@ -43,8 +43,8 @@ export const readFileTool = defineTool({
   kind: "read",
   needsPermission: false,
   title: (input) => `Read ${cutEnd(input.path, 200)}`,
-  async prepare(input, { root }) {
-    const file = await resolveInside(root, input.path);
+  async prepare(input, { root, further }) {
+    const file = await resolveInside(root, input.path, further);
     const offset = input.offset ?? 1;
     return {
       locations: [{ path: file, line: offset }],
@@ -83,8 +83,8 @@ export const listFilesTool = defineTool({
   kind: "read",
   needsPermission: false,
   title: (input) => `List ${cutEnd(input.path ?? ".", 200)}`,
-  async prepare(input, { root, signal }) {
-    const directory = await resolveInside(root, input.path ?? ".");
+  async prepare(input, { root, further, signal }) {
+    const directory = await resolveInside(root, input.path ?? ".", further);
     return {
       locations: [{ path: directory }],
       async run() {

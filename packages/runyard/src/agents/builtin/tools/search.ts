@@ -24,8 +24,8 @@ export const searchTool = defineTool({
   kind: "search",
   needsPermission: false,
   title: (input) => `Search ${oneLine(input.pattern, 80)}${input.path === undefined ? "" : ` in ${cutEnd(input.path, 100)}`}`,
-  async prepare(input, { root, signal }) {
-    const start = await resolveInside(root, input.path ?? ".");
+  async prepare(input, { root, further, signal }) {
+    const start = await resolveInside(root, input.path ?? ".", further);
     const expression = compile(input.pattern);
     return {
       locations: [{ path: start }],

@@ -5,6 +5,8 @@ import type { FlexibleSchema } from "ai";
 export interface ToolContext {
   /** Real path of the workspace. */
   readonly root: string;
+  /** Real paths of the folders that belong to it beside it. */
+  readonly further: readonly string[];
   readonly toolCallId: string;
   readonly signal: AbortSignal;
   /** Shows the content of the call so far, in place of what was shown before. */

@@ -20,19 +20,20 @@ let server: ChatServer;
 let agent: AgentProcess;
 let nextReply: Reply;
 const workspace = makeDir("workspace");
+const further = makeDir("further");
 const outside = makeDir("outside");
 const home = makeDir("home");
 
 beforeAll(async () => {
   built = await buildAgent();
   server = await startChatServer((request) => (request.body.messages.at(-1)?.role === "user" ? nextReply : { text: ["ok"] }));
-  agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, home });
+  agent = await startAgent(built.program, { baseUrl: server.baseUrl, workspace, further: [further], home });
 });
 afterAll(async () => {
   await agent[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
   built.remove();
-  for (const dir of [workspace, outside, home]) rmSync(dir, { recursive: true });
+  for (const dir of [workspace, further, outside, home]) rmSync(dir, { recursive: true });
 });
 
 /** Lets the model call one tool; returns what the model reads, what the client saw, and whether it was asked. */
@@ -170,6 +171,21 @@ describe("paths", () => {
   test("links and absolute paths within the workspace are fine", async () => {
     expect((await use("read_file", { path: "link-in/inside.txt" })).text).toBe("inside\n");
     expect((await use("read_file", { path: path.join(workspace, "real/inside.txt") })).text).toBe("inside\n");
+  });
+
+  test("further folders of the workspace are inside, by either way to name them, and links lead out of them no more", async () => {
+    const relative = path.relative(workspace, further);
+    expect((await use("write_file", { path: `${relative}/a/new.txt`, content: "one\n" })).text).toBe(
+      `Wrote 4 bytes to ${relative}/a/new.txt.`,
+    );
+    const file = path.join(further, "a/new.txt");
+    expect((await use("edit_file", { path: file, old_text: "one", new_text: "two" })).text).toBe(`Edited ${file} at line 1.`);
+    expect((await use("read_file", { path: file })).text).toBe("two\n");
+    expect((await use("search", { pattern: "two", path: relative })).text).toContain(`${relative}/a/new.txt:1: two`);
+    expect((await use("list_files", { path: relative })).text).toContain(`${relative}/a/new.txt`);
+    symlinkSync(outside, path.join(further, "out"));
+    expect((await use("read_file", { path: `${relative}/out/secret.txt` })).text).toContain("is outside of the workspace");
+    expect(server.requests.at(-1)?.body.messages[0]?.content).toContain(`Further directories that belong to the task: ${further}`);
   });
 
   test("searching and listing do not follow links out", async () => {

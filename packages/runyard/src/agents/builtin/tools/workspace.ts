@@ -16,15 +16,16 @@ export async function openWorkspace(cwd: string): Promise<string> {
 }
 
 /**
- * The absolute path of a file that need not exist yet. Refuses to leave the workspace, through symbolic
- * links as well: a help for the model, the boundary is the sandbox.
+ * The absolute path of a file that need not exist yet. Refuses to leave the workspace and the `further` folders that
+ * belong to it, through symbolic links as well: a help for the model, the boundary is the sandbox.
  */
-export async function resolveInside(root: string, given: string): Promise<string> {
+export async function resolveInside(root: string, given: string, further: readonly string[] = []): Promise<string> {
   if (given.includes("\0")) throw new ToolProblem("A path must not contain a NUL character.");
   const wanted = path.resolve(root, given);
   const real = await realPathOfExistingPart(wanted, given);
-  if (!isInside(root, real)) {
-    throw new ToolProblem(`${given} is outside of the workspace ${root}: only files in the workspace can be used.`);
+  const folders = [root, ...further];
+  if (!folders.some((folder) => isInside(folder, real))) {
+    throw new ToolProblem(`${given} is outside of the workspace ${folders.join(", ")}: only files in the workspace can be used.`);
   }
   return real;
 }

@@ -1,0 +1,4 @@
+import { testAbuse } from "./testing/abuse-suite.ts";
+import { containerAbuse } from "./testing/engine-driver.ts";
+
+testAbuse(containerAbuse("docker"));

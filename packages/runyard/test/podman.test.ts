@@ -1,0 +1,3 @@
+import { testRuns } from "./containers/runs.ts";
+
+testRuns("podman");
