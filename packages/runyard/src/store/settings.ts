@@ -1,6 +1,7 @@
 import type {
   ChangeOrganizationRequest,
   ChangeRepositoryRequest,
+  ChecksSettings,
   Environment,
   IsolationFloor,
   Organization,
@@ -25,6 +26,7 @@ export interface RepositoryRow {
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly setup: Setup | null;
+  readonly checks: ChecksSettings | null;
   readonly created_at: string;
 }
 
@@ -93,7 +95,8 @@ export async function changeRepository(
        environment = coalesce($9, environment),
        secret_names = coalesce($10, secret_names),
        egress = coalesce($11, egress),
-       setup = case when $12 then $13::json else setup end
+       setup = case when $12 then $13::json else setup end,
+       checks = case when $14 then $15::json else checks end
      where id = $1 returning *`,
     [
       id,
@@ -108,6 +111,8 @@ export async function changeRepository(
       egressChanged(change),
       change.setup !== undefined,
       change.setup ? JSON.stringify(change.setup) : null,
+      change.checks !== undefined,
+      change.checks ? JSON.stringify(change.checks) : null,
     ],
   );
   return rows[0];
@@ -216,6 +221,7 @@ export function toRepository(row: RepositoryRow): Repository {
     environment: row.environment,
     secrets: [...row.secret_names],
     setup: setupShown(row.setup),
+    checks: row.checks,
     createdAt: row.created_at,
   };
 }

@@ -56,7 +56,8 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   if (fact.type === "claimed" || fact.type === "retried") [run.out, run.in] = [0, 0];
   if (next.state.openRequests === 0) for (const [id, is] of run.requests) if (is === "open") run.requests.set(id, "closed");
   if (fact.type === "continued") run.cancelWanted = false;
-  if (fact.type === "released" || fact.type === "left_asking" || fact.type === "approval_requested") run.owner = null;
+  if (fact.type === "released" || fact.type === "left_asking" || fact.type === "checks_awaited" || fact.type === "approval_requested")
+    run.owner = null;
   tellApproval(run, fact);
   tellPlans(run, fact);
   return true;
@@ -159,7 +160,7 @@ function wrongWith(run: ModelRun, stored: SeenRun): string[] {
     plans,
     plan_version: run.plans.length,
     versions: run.plans.map((is, at) => [at + 1, is]),
-    clock_runs: status === "running",
+    clock_runs: status === "running" && run.state.inHand,
     has_ended: ended,
     open: requests("open"),
     answered: requests("answered"),

@@ -91,6 +91,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret" | "credential"
         approvalAboveUsd: null,
         egress: [],
         setup: null,
+        checks: null,
         ...NO_VARIABLES,
         createdAt: AT,
       };
