@@ -9,8 +9,10 @@ import { type LoginLook, lookAtLogin, readLogin } from "./agents/profiles/own-lo
 import { knownPrograms, profileNames, resolveProfile } from "./agents/profiles/profiles.ts";
 import { createApi } from "./api/api.ts";
 import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from "./configuration.ts";
+import { CHECKS_EFFECT, checksPace } from "./core/checks.ts";
 import { defaultMemoryBudget } from "./core/memory.ts";
 import { PULL_REQUEST_EFFECT } from "./core/pull-request.ts";
+import { concludeChecks } from "./engine/checks.ts";
 import { credentialFor } from "./engine/credentials.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
@@ -22,7 +24,7 @@ import { watchOutbox } from "./engine/outbox.ts";
 import { tokenFor } from "./engine/publishing.ts";
 import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
-import { control } from "./engine/wakes.ts";
+import { CLAIM, control } from "./engine/wakes.ts";
 import type { WorkspaceHost } from "./engine/workspaces.ts";
 import { trustedWith } from "./gateway/authority.ts";
 import { type Gateway, openGateway, stopGateway } from "./gateway/client.ts";
@@ -36,13 +38,14 @@ import { missingFiles } from "./git/missing-files.ts";
 import { removeLeftCredentials } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
 import { fetchByWay } from "./integrations/fetch-by-way.ts";
+import { checksPerformer } from "./integrations/github/checks-performer.ts";
 import { createGithubClient } from "./integrations/github/client.ts";
 import { editPullRequest } from "./integrations/github/edit-pull-request.ts";
 import { pullRequestPerformer } from "./integrations/github/performer.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import { defaultModel } from "./providers.ts";
-import { carryOver, carryPlanned } from "./runner/carry-over.ts";
+import { carryChecked, carryOver, carryPlanned } from "./runner/carry-over.ts";
 import type { RunnerContext } from "./runner/context.ts";
 import { watchRetention } from "./runner/retention.ts";
 import { watchStrayContainers } from "./runner/stray-containers.ts";
@@ -174,6 +177,18 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
             if (follows !== null) await notePullRequest(tx, run, follows);
             await notePullRequest(tx, run, pullRequest);
           },
+      }),
+      [CHECKS_EFFECT]: checksPerformer({
+        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        fetchWith,
+        now: Date.now,
+        pace: checksPace(config.timings.pollMs),
+        conclude: (effect, verdict) => ({
+          also: (tx) => concludeChecks(tx, effect, { verdict, carryChecked }),
+          after() {
+            for (const topic of [effect.run_id ?? "", CLAIM]) wakes.notify(topic);
+          },
+        }),
       }),
     };
     const sealedNow = await sealPlainHeaders(db, vault);

@@ -532,14 +532,24 @@ Further git repositories belong to the task. They lie beside your working direct
       stderr: expect.stringContaining(`Run ${run.id} has no further repository nope. It has: core, vendored, docs.`) as string,
     });
     expect((await cli(["files", run.id, "--repository", "core", "--workspace"])).code).toBe(2);
-    expect(JSON.parse((await cli(["pull", run.id, "--json"], { cwd: lib })).stdout)).toMatchObject({
+    expect(JSON.parse((await cli(["pull", run.id, "--merge", "--json"], { cwd: lib })).stdout)).toMatchObject({
       how: "fast-forward",
       files: 1,
       repository: lib,
     });
+    // A clone is known by the commit that the run started from, and gets what it lacks from the server.
+    const clone = path.join(line.home.root, "core-clone");
+    execFileSync("git", ["clone", "--quiet", "--single-branch", lib, clone]);
+    gitIn(clone, "reset", "--quiet", "--hard", run.repositories[0]?.baseCommit ?? "");
+    gitIn(clone, "reflog", "expire", "--expire=all", "--all");
+    gitIn(clone, "update-ref", "-d", "refs/remotes/origin/main");
+    gitIn(clone, "prune");
+    gitIn(clone, "repack", "-adq");
+    expect(JSON.parse((await cli(["pull", run.id, "--json"], { cwd: clone })).stdout)).toMatchObject({ how: "made", repository: clone });
+    expect(gitIn(clone, "rev-parse", `runyard/${run.id}`)).toBe(run.result?.repositories?.[0]?.headCommit);
     expect(await cli(["pull", run.id], { cwd: docs })).toMatchObject({
       code: 3,
-      stderr: expect.stringContaining("left no branch in docs.") as string,
+      stderr: expect.stringContaining("left no branch in docs: it changed nothing there.") as string,
     });
   });
 });

@@ -149,6 +149,7 @@ describe.skipIf(unavailable !== null)(title, () => {
           sandbox: { workspace: "copy" },
           setup: { snapshot: { hit: true } },
         });
+        expect((await line.home.cli(["files", before.run.id, "-w"])).stderr).toMatch(/overlay that cannot be mounted.*runyard doctor/s);
         await line.client.runs.continue(before.run.id, "Go on");
         const error = {
           type: "sandbox-unavailable",

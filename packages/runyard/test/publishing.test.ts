@@ -207,6 +207,48 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "publishing" : `pub
     120_000,
   );
 
+  test.skipIf(!full || !hasKeygen)(
+    "further repositories wait with the first one and are signed as it is, and nobody is asked about what is protected there (in the full tests)",
+    async () => {
+      const file = path.join(line.home.root, "further-key");
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-C", "", "-f", file, "-N", ""]);
+      await line.client.organization.update({ signingKey: readFileSync(file, "utf8") });
+      const [lib, docs] = ["further-lib", "further-docs"].map((name) => makeRepository(line.home.root, { "a.txt": "a\n" }, name)) as [
+        string,
+        string,
+      ];
+      await line.serve([
+        { write: [WORKFLOW, "on: push\n"] },
+        { write: ["../repositories/further-lib/CODEOWNERS", "* @x\n"] },
+        { write: ["../repositories/further-docs/b.txt", "b\n"] },
+        { say: "Done." },
+      ]);
+      const { id, repository } = await create({ repositories: [{ repositoryUrl: lib }, { repositoryUrl: docs }] });
+      const waiting = await held(id);
+      expect(waiting).toMatchObject({ status: "awaiting_input", waitingFor: [{ kind: "approval", title: TITLE }] });
+      expect(waiting.result?.repositories).toMatchObject([
+        { headBranch: null, filesChanged: 1 },
+        { headBranch: null, filesChanged: 1 },
+      ]);
+      for (const one of [repository, lib, docs]) expect(branches(one)).toBe("");
+      await line.restart();
+      await line.client.runs.approve(id);
+      const { status, result } = await line.client.runs.waitForEnd(id);
+      expect({ status, headBranch: result?.headBranch }).toEqual({ status: "completed", headBranch: `runyard/${id}` });
+      const problem = expect.stringContaining("It touches a protected file: CODEOWNERS. Nobody can approve that") as string;
+      expect(result?.repositories).toMatchObject([
+        { name: "further-lib", headBranch: null, problem },
+        { name: "further-docs", headBranch: `runyard/${id}`, problem: null },
+      ]);
+      expect(branches(lib)).toBe("");
+      expect(await line.client.runs.patch(id, { repository: "further-lib" })).toContain("+* @x");
+      const signers = path.join(line.home.root, "further-signers");
+      writeFileSync(signers, `bot@x ${readFileSync(`${file}.pub`, "utf8")}`);
+      for (const one of [repository, docs]) gitIn(one, "-c", `gpg.ssh.allowedSignersFile=${signers}`, "verify-commit", `runyard/${id}`);
+    },
+    120_000,
+  );
+
   test.skipIf(!full)(
     "a run that waits can be cancelled, and a changed policy holds at once (in the full tests)",
     async () => {

@@ -183,6 +183,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: [
       "repository_not_usable",
       "publish_not_possible",
+      "checks_not_watchable",
       "unknown_agent",
       "unknown_secret",
       "sandbox_not_available",

@@ -374,7 +374,7 @@ test("the status counts the asker's runs", async () => {
       providers: [{ name: "openai", models: 1, problem: null }],
     });
     expect(status.sandbox).toMatchObject({ driver: "process", available: true, limits: { memory: true, cpus: false, pids: true } });
-    expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, awaitingPlan: 0, queued: 0, limit: 10 });
+    expect((await other.status()).runs).toEqual({ running: 0, waiting: 0, awaitingPlan: 0, awaitingChecks: 0, queued: 0, limit: 10 });
   } finally {
     await counting.close();
   }

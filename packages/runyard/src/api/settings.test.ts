@@ -213,3 +213,35 @@ test("too many variables, too long ones, and a name in both are refused", async 
   ])
     expect(await ask("PATCH", `/repositories/${id}`, { body })).toMatchObject({ status: 422, body: { code: "invalid_request" } });
 });
+
+test("what holds for the checks of a repository's runs is set as a whole, shown and taken away; what is none is refused", async () => {
+  const { repositories, runs } = served.client;
+  const { id, checks } = await repository("checked");
+  expect(checks).toBeNull();
+  const defaults = { watch: true, retries: 3, retriesByCheck: {}, ignored: [], prompts: {}, timeout: 3_600_000 };
+  expect(await repositories.update(id, { checks: { watch: true, ignored: ["deploy / *"], retriesByCheck: { e2e: 0 } } })).toMatchObject({
+    checks: { ...defaults, ignored: ["deploy / *"], retriesByCheck: { e2e: 0 } },
+  });
+  expect((await repositories.update(id, { checks: { watch: true } })).checks).toEqual(defaults);
+  expect((await repositories.update(id, { plan: true })).checks).toEqual(defaults);
+  const bad = [
+    { retries: 11 },
+    { retriesByCheck: { e2e: -1 } },
+    { ignored: [""] },
+    { prompts: { unit: " " } },
+    { timeout: 1 },
+    { wach: true },
+  ];
+  for (const wrong of bad) expect(await ask("PATCH", `/repositories/${id}`, { body: { checks: wrong } })).toMatchObject({ status: 422 });
+  expect(await ask("PATCH", `/repositories/${id}`, { body: { checks: null }, token: "reader" })).toMatchObject({ status: 403 });
+  // The repository is at no GitHub server: its runs do not wait, and one that asks for it is refused.
+  expect(await runs.create({ task: "x", repositoryUrl: "/checked" })).toMatchObject({ checks: null });
+  await expect(runs.create({ task: "x", repositoryUrl: "/checked", watchChecks: true })).rejects.toMatchObject({
+    code: "checks_not_watchable",
+    status: 422,
+  });
+  await expect(runs.create({ task: "x", repositoryUrl: "/checked", watchChecks: true, publish: "none" })).rejects.toThrow(
+    "A run that publishes nothing has no commit",
+  );
+  expect((await repositories.update(id, { checks: null })).checks).toBeNull();
+});

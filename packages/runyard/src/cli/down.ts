@@ -97,6 +97,8 @@ async function cancelLiving(
     for (const status of ["running", "awaiting_input"] as const) {
       for await (const run of client.runs.list({ status, limit: 100 }, { signal })) {
         const place = path.join(home.runsDir, run.id, String(run.attempt));
+        // Nobody has it in hand here.
+        if ((run as Partial<typeof run>).checks?.waiting === true) continue;
         const isOurs = status === "awaiting_input" ? options.livingAttempts(home).includes(place) : isAlone || existsSync(place);
         if (!isOurs) continue;
         await client.runs.cancel(run.id, { signal }).catch(() => undefined);

@@ -1,5 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderRunChecks } from "./render-checks.ts";
 import { renderRepositories, renderRepositoryResults } from "./render-repositories.ts";
 import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
@@ -36,7 +37,7 @@ function agentWords({ agent }: Run): string {
 
 /** What the run was given beside its task; nothing of it by servers that do not know of it. */
 export function renderGiven(
-  { credential, context, files, mcpServers, settings, setup, egressDenied, ...given }: Partial<Run>,
+  { credential, context, files, mcpServers, settings, setup, egressDenied, checks, ...given }: Partial<Run>,
   paint: Paint,
   width: number,
 ): string[] {
@@ -49,6 +50,7 @@ export function renderGiven(
     ...renderRepositories(given, row),
     ...renderVariables(given, row),
     ...renderSetup(setup, row),
+    ...renderRunChecks(checks, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
     ...(egressDenied === undefined || egressDenied.length === 0 ? [] : [row("refused", deniedWords(egressDenied))]),
   ];

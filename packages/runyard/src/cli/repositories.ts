@@ -3,6 +3,7 @@ import { type ChangeRepositoryRequest, money, type Repository, repositoryIdSchem
 import { Option } from "commander";
 import { approvalOption } from "./approval-option.ts";
 import { addEgressOptions, type EgressOptions, egressRequest } from "./bounds-options.ts";
+import { addChecksOptions, type ChecksOptions, checksRequest } from "./checks-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -12,12 +13,13 @@ import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
+import { renderChecks } from "./render-checks.ts";
 import { renderSetup } from "./render-setup.ts";
 import { renderVariables } from "./render-variables.ts";
 import { repositoryArgument } from "./repository-argument.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 
-interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions {
+interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions, ChecksOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -32,7 +34,7 @@ interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind, and so do the options of checks, together.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
@@ -42,6 +44,7 @@ export const repositories = command("repositories", {
     "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
     "runyard repositories . --protect 'deploy/**' --commit-author 'Jane Doe <jane@example.com>'",
     "runyard repositories . --setup 'npm ci' --setup-cache-key node-modules-v1",
+    "runyard repositories https://github.com/acme/app.git --watch-checks --ignore-check 'deploy / *'",
   ],
 })
   .argument("[repository]", "its folder on this machine, its URL, or its id")
@@ -60,6 +63,7 @@ addPublishingOptions(repositories, "its runs").addOption(
   new Option("--co-author-default", "they do as the organization has it").conflicts("coAuthor"),
 );
 addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
+addChecksOptions(repositories);
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
   const change = await changeOf(options);
   const hasChange = Object.keys(change).length > 0;
@@ -89,6 +93,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(options.coAuthorDefault === true ? { coAuthor: null } : {}),
     ...variableRequest(options),
     ...setupRequest(options),
+    ...checksRequest(options),
   };
 }
 
@@ -152,5 +157,6 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     ...renderPublishing(repository, row),
     ...renderVariables(repository, row),
     ...renderSetup(repository.setup, row),
+    ...renderChecks(repository.checks, row),
   ].join("\n");
 }

@@ -17,6 +17,7 @@ import { approvalOption } from "./approval-option.ts";
 import { addAttemptOptions, type AttemptOptions, attemptRequest } from "./attempt-options.ts";
 import { egressOption, floorOption } from "./bounds-options.ts";
 import { addBudgetOptions, type BudgetOptions, budgetRequest } from "./budget-options.ts";
+import { addWatchOptions, type WatchOptions, watchRequest } from "./checks-options.ts";
 import { command, GROUP, jsonOption, ndjsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
@@ -34,7 +35,16 @@ import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-option
 import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
 interface RunOptions
-  extends HandOverOptions, AttemptOptions, PlanOptions, BudgetOptions, VariableOptions, SetupOptions, PublishOptions, RepositoryOptions {
+  extends
+    HandOverOptions,
+    AttemptOptions,
+    PlanOptions,
+    BudgetOptions,
+    VariableOptions,
+    SetupOptions,
+    PublishOptions,
+    RepositoryOptions,
+    WatchOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly context?: CreateRunRequest["context"];
@@ -112,7 +122,9 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   .addOption(permissions.deny);
 
 export const run = addSetupOptions(
-  addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(addRepositoryOptions(base), "the run"))))),
+  addWatchOptions(
+    addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(addRepositoryOptions(base), "the run"))))),
+  ),
   "the run",
   "no set-up, whatever the repository has",
 )
@@ -186,6 +198,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...budgetRequest(options),
     ...variableRequest(options),
     ...publishRequest(options),
+    ...watchRequest(options),
   };
 }
 

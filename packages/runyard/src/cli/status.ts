@@ -29,8 +29,10 @@ function renderStatus(found: ServerStatus, url: string): string {
   const width = proseWidthOf(process.stdout);
   const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
   const up = roughDuration(Math.max(0, Date.now() - Date.parse(found.startedAt)));
-  const { running, waiting, awaitingPlan, queued, limit } = found.runs;
+  const { running, waiting, awaitingPlan, awaitingChecks, queued, limit } = found.runs;
   const plans = awaitingPlan > 0 ? `, ${awaitingPlan} with a plan to decide about` : "";
+  // Servers of earlier versions know of none.
+  const checks = awaitingChecks > 0 ? `, ${awaitingChecks} waiting for checks` : "";
   return [
     found.draining
       ? `${paint(["bold", "yellow"], "draining")} at ${url}: it begins no further runs, and ends once those in hand have`
@@ -42,7 +44,7 @@ function renderStatus(found: ServerStatus, url: string): string {
     row("agents", describeAgents(found)),
     row("database", found.database === "embedded" ? "the built-in PostgreSQL" : "the PostgreSQL of DATABASE_URL"),
     ...(found.role === "all" && found.runners.length < 2 ? [] : [row("role", ROLES[found.role]), row("runners", describeRunners(found))]),
-    row("runs", `${running} running, ${waiting} waiting for an answer, ${queued} queued${plans}; at most ${limit} at a time`),
+    row("runs", `${running} running, ${waiting} waiting for an answer, ${queued} queued${plans}${checks}; at most ${limit} at a time`),
   ].join("\n");
 }
 

@@ -53,6 +53,12 @@ const FACTS: { readonly [T in RunFact["type"]]: Extract<RunFact, { type: T }> } 
   plan_approved: { type: "plan_approved", approval: { version: 1, hash: "h1", by: "policy" }, edit: null },
   plan_revised: { type: "plan_revised", revision: { version: 1, feedback: "Shorter.", by: "person", userId: "u" } },
   plan_rejected: { type: "plan_rejected", rejection: { version: 1, reason: "No.", by: "policy" } },
+  checks_awaited: { type: "checks_awaited", started: { commit: "c".repeat(40), branch: "runyard/run_1", timeout: 60_000 } },
+  checks_fed_back: {
+    type: "checks_fed_back",
+    finished: { commit: "c".repeat(40), outcome: "fed-back", rounds: 1, checks: [], message: "Checks failed." },
+    text: "Put it right.",
+  },
   finished: { type: "finished", result },
   broke: { type: "broke", error },
   deadline_passed: { type: "deadline_passed", error: { type: "timeout", message: "Too long." } },
@@ -84,6 +90,8 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
     left_asking: "awaiting_input",
     held: "awaiting_input",
     plan_proposed: "awaiting_plan",
+    checks_awaited: "running",
+    checks_fed_back: "pending",
     finished: "completed",
     broke: "failed",
     deadline_passed: "timeout",
@@ -110,10 +118,14 @@ const EXPECTED: Record<RunStatus, Partial<Record<RunFact["type"], RunStatus>>> =
   timeout: { continued: "pending" },
 };
 
+/** Checks decide about runs that nobody has in hand. */
+const inHandFor = ({ type }: Pick<RunFact, "type">) => (type === "checks_fed_back" ? { inHand: false } : {});
+
 describe.each(RUN_STATUSES)("a run that is %s", (status) => {
   test.each(Object.values(FACTS))("$type", (fact) => {
     const isApproval = fact.type.startsWith("approval_");
     const where: Partial<RunState> = {
+      ...inHandFor(fact),
       plans: fact.type === "plan_proposed",
       ...(isApproval && { begun: false }),
       ...(fact.type === "held" && { phase: "publishing" }),
@@ -199,6 +211,28 @@ describe("what else a fact changes", () => {
     expect(later).toMatchObject({ status: "awaiting_input", turn: 2, attempt: 1, inHand: false });
   });
 
+  test("a run that waits for its checks is in nobody's hands: they end it or send it back, or somebody cancels it", () => {
+    const waiting = after(state("running", { phase: "publishing", turn: 2, attempt: 3 }), FACTS.checks_awaited);
+    expect(waiting).toMatchObject({ status: "running", phase: "verifying", inHand: false, turn: 2, attempt: 3 });
+    const queued = { status: "pending", phase: "queued", turn: 2, attempt: 3, begun: true, inHand: false } as const;
+    expect(after(waiting, FACTS.checks_fed_back)).toMatchObject(queued);
+    expect(after(waiting, FACTS.finished)).toMatchObject({ status: "completed" });
+    expect(after(waiting, FACTS.broke)).toMatchObject({ status: "failed" });
+    expect(after(waiting, FACTS.cancelled)).toMatchObject({ status: "cancelled" });
+    for (const fact of [
+      FACTS.entered,
+      FACTS.retried,
+      FACTS.requeued,
+      FACTS.asked,
+      FACTS.released,
+      FACTS.deadline_passed,
+      FACTS.checks_awaited,
+    ])
+      expect(transition(waiting, fact)).toEqual({ ok: false });
+    // Nothing goes back to an agent that is at work.
+    expect(transition(state("running"), FACTS.checks_fed_back)).toEqual({ ok: false });
+  });
+
   test("a request while another one waits is counted", () => {
     expect(after(state("awaiting_input", { openRequests: 1 }), { type: "asked", requests: 1 })).toMatchObject({ openRequests: 2 });
   });
@@ -264,11 +298,16 @@ describe("the events that tell of a fact", () => {
     ["plan_approved", ["plan.approved"]],
     ["plan_revised", ["plan.revised"]],
     ["plan_rejected", ["plan.rejected", "run.cancelled"]],
+    ["checks_awaited", ["run.phase", "checks.started"]],
+    ["checks_fed_back", ["checks.finished", "message.user"]],
     ["retried", ["run.retrying"]],
     ["asked", []],
   ] as const)("%s", (type, expected) => {
     const status = RUN_STATUSES.find((candidate) => canHappen(candidate, type)) ?? "pending";
-    const next = transition(state(status, { plans: true, ...(type.startsWith("approval_") && { begun: false }) }), FACTS[type]);
+    const next = transition(
+      state(status, { plans: true, ...(type.startsWith("approval_") && { begun: false }), ...inHandFor({ type }) }),
+      FACTS[type],
+    );
     expect(next.ok && next.events.map((event) => event.type)).toEqual([...expected]);
   });
 
@@ -320,7 +359,7 @@ test("over any sequence of facts: open requests tell awaiting_input, attempts an
         expect(next.state.openRequests > 0).toBe(next.state.status === "awaiting_input");
         const waits = ["awaiting_input", "running"].includes(next.state.status);
         expect(next.state.inHand && !waits).toBe(false);
-        expect(next.state.status === "running" && !next.state.inHand).toBe(false);
+        expect(next.state.status === "running" && !next.state.inHand && next.state.phase !== "verifying").toBe(false);
         expect(next.state.attempt).toBeGreaterThanOrEqual(now.attempt);
         expect(next.state.turn).toBeGreaterThanOrEqual(now.turn);
         now = next.state;

@@ -64,6 +64,10 @@ export type RunFact =
   | { readonly type: "plan_approved"; readonly approval: EventData<"plan.approved">; readonly edit: EventData<"plan.edited"> | null }
   | { readonly type: "plan_revised"; readonly revision: EventData<"plan.revised"> }
   | { readonly type: "plan_rejected"; readonly rejection: EventData<"plan.rejected"> }
+  /** What it made is published, and it waits for the checks of that, without a runner. */
+  | { readonly type: "checks_awaited"; readonly started: EventData<"checks.started"> }
+  /** Checks failed, and the agent is told so: `text`. */
+  | { readonly type: "checks_fed_back"; readonly finished: EventData<"checks.finished">; readonly text: string }
   | { readonly type: "finished"; readonly result: RunResult; readonly pullRequest?: PullRequest }
   | { readonly type: "broke"; readonly error: RunError }
   | { readonly type: "deadline_passed"; readonly error: RunError }
@@ -89,6 +93,9 @@ const NEXT: Record<RunStatus, Partial<Record<FactType, RunStatus>>> = {
     left_asking: "awaiting_input",
     held: "awaiting_input",
     plan_proposed: "awaiting_plan",
+    checks_awaited: "running",
+    // Its place among the running ones was given up while it waited, so it queues for one again.
+    checks_fed_back: "pending",
     finished: "completed",
     broke: "failed",
     deadline_passed: "timeout",
@@ -154,7 +161,7 @@ export function transition(state: RunState, fact: RunFact): Transition {
 }
 
 /** Facts behind which nobody has the run in hand. */
-const LETS_GO: ReadonlySet<FactType> = new Set(["released", "left_asking", "held", "plan_proposed", "requeued"]);
+const LETS_GO: ReadonlySet<FactType> = new Set(["released", "left_asking", "held", "plan_proposed", "checks_awaited", "requeued"]);
 
 /** The last answer sets the run going again, where its agent is still there; before that, it still waits. */
 function statusAfterAnswer(state: RunState, openRequests: number): RunStatus {
@@ -181,9 +188,16 @@ function fits(state: RunState, fact: RunFact): boolean {
       return state.begun && !isHeld(state);
     case "cancelled":
       return true;
+    // A run that waits for its checks has no owner; they decide how it ends.
+    case "checks_fed_back":
+      return !state.inHand;
+    case "finished":
+      return state.status === "running" || state.inHand;
+    case "broke":
+      return state.status !== "awaiting_input" || state.inHand;
     default:
       // Nobody is there who could do more to it.
-      return state.status !== "awaiting_input" || state.inHand;
+      return (state.status !== "running" && state.status !== "awaiting_input") || state.inHand;
   }
 }
 
@@ -219,6 +233,8 @@ function phaseAfter(state: RunState, fact: RunFact): RunPhase {
       return "preparing";
     case "entered":
       return fact.phase;
+    case "checks_awaited":
+      return "verifying";
     default:
       return state.phase;
   }
@@ -264,6 +280,16 @@ function eventsOf(state: RunState, fact: RunFact): readonly NewEvent[] {
       return [
         { type: "approval.rejected", data: fact.rejection },
         { type: "run.failed", data: { error: fact.error } },
+      ];
+    case "checks_awaited":
+      return [
+        { type: "run.phase", data: { phase: "verifying" } },
+        { type: "checks.started", data: fact.started },
+      ];
+    case "checks_fed_back":
+      return [
+        { type: "checks.finished", data: fact.finished },
+        { type: "message.user", data: { text: fact.text } },
       ];
     case "finished":
       return [

@@ -25,6 +25,7 @@ import { planSettingsOf } from "../core/plan.ts";
 import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
 import { resolveVariables } from "../core/variables.ts";
+import { checksDefault } from "../store/checks.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { type LogPageRequest, readEventPage, readEvents, type StoredEvent, type StoredPage } from "../store/events.ts";
@@ -58,6 +59,7 @@ import type { Principal } from "./identity.ts";
 import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } from "./model.ts";
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
+import { resolveChecks } from "./checks.ts";
 import { resolvePublish } from "./publishing.ts";
 import { createPullRequests, type PullRequestEditor } from "./pull-requests.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
@@ -245,6 +247,13 @@ export function createEngine(options: EngineOptions) {
       publish,
       pullRequest,
     });
+    const checks = await resolveChecks(options, {
+      orgId: principal.orgId,
+      repositoryUrl: repository.root,
+      publishes: publishing.publish !== "none",
+      watch: input.watchChecks,
+      settings: await checksDefault(db, principal.orgId, repository.root),
+    });
     const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
     const names = given.secrets ?? [];
     const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
@@ -280,6 +289,7 @@ export function createEngine(options: EngineOptions) {
       ...(await commitOf(db, principal, repository.root)),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
       ...publishing,
+      ...checks,
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
     if (!callsOwn && agent.needs.apis.length > 0 && error === null) await requirePrice(options, spec.budget, model);

@@ -13,7 +13,8 @@ const LEASE_MS = 60_000;
 
 /** What came of a try. */
 export type TryResult =
-  | { readonly type: "done"; readonly outcome: unknown; readonly also?: (tx: Tx) => Promise<void> }
+  /** `also` is stored in the transaction that ends the effect, `after` is called behind it. */
+  | { readonly type: "done"; readonly outcome: unknown; readonly also?: (tx: Tx) => Promise<void>; readonly after?: () => void }
   /** It may work later. */
   | { readonly type: "later"; readonly retryAfterMs: number | null; readonly problem: unknown }
   | { readonly type: "never"; readonly problem: unknown };
@@ -86,8 +87,9 @@ async function tryOnce(options: OutboxOptions, effect: EffectRow, leaving: Abort
   try {
     const result = await resultOf(performer, effect, leaving);
     if (result === null) return;
-    if (result.type === "done") await settleEffect(db, effect, { status: "done", outcome: result.outcome, also: result.also });
-    else await noteFailure(options, { effect, result, policy: performer.policy });
+    if (result.type === "done") {
+      if (await settleEffect(db, effect, { status: "done", outcome: result.outcome, also: result.also })) result.after?.();
+    } else await noteFailure(options, { effect, result, policy: performer.policy });
     log("info", "An effect was tried", { ...about, result: result.type });
   } catch (error) {
     log("warn", "What came of an effect could not be noted", { ...about, error: String(error) });

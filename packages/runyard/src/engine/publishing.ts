@@ -32,7 +32,8 @@ export async function resolvePublish(
   return { publish: decided.mode, pullRequest: { ...run.pullRequest, place } };
 }
 
-function placeOf(repositoryUrl: string, githubHosts: AllowedHosts): GithubPlace | "remote" | "local" {
+/** Where a repository is: at a GitHub server, on another machine, or on this one. */
+export function placeOf(repositoryUrl: string, githubHosts: AllowedHosts): GithubPlace | "remote" | "local" {
   if (!isRemoteUrl(repositoryUrl)) return "local";
   const url = parseRemoteUrl(repositoryUrl);
   if (typeof url === "string") return "local";

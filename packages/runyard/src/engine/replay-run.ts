@@ -36,6 +36,8 @@ export async function createReplay(
   const exchanges = await recordings.count(recorded.id, TURN);
   if (exchanges === 0) throw nothing(recorded.id);
   const isolationFloor = await requireSandbox(options, recorded);
+  // It publishes nothing, so there is nothing to be checked.
+  const { checks: _, ...spec } = recorded.spec;
 
   const created = await createRunOnce(
     db,
@@ -48,7 +50,7 @@ export async function createReplay(
       repositoryUrl: recorded.repository_url,
       branch: recorded.branch,
       baseCommit: recorded.base_commit,
-      spec: { ...recorded.spec, isolationFloor },
+      spec: { ...spec, isolationFloor },
       agentId: recorded.agent_id,
       simulated: recorded.simulated,
       usage: NO_USAGE,

@@ -43,6 +43,7 @@ function wordsFor(row: RunRow): string {
 function workOf(row: RunRow, next: GoingOn["next"] | null): string {
   if (next?.type === "answered" || next?.type === "lost") return workOf(row, next.before);
   if (next?.type === "build") return buildingPrompt(next);
+  if (next?.type === "checks") return next.text;
   if (next?.type === "revise") return revisionPrompt(next.version, next.feedback);
   const asked = row.prompt ?? firstPromptOf(row);
   return row.plans ? planningPrompt(asked, planSettings(row).statement) : asked;

@@ -1,5 +1,6 @@
+import type { ChecksSoFar } from "../core/checks.ts";
 import { type Carry, type GoingOn, promptOf, type RunRow } from "../store/run-row.ts";
-import { type AttemptState, knownState } from "./attempt-state.ts";
+import { type AttemptState, knownState, stateWithoutAttempt } from "./attempt-state.ts";
 
 type Ended = Pick<RunRow, "attempt" | "state" | "carry" | "result" | "task" | "prompt" | "plans">;
 
@@ -38,6 +39,7 @@ export function carryPlanned(run: Ended, next: GoingOn["next"]): Carry {
     homes: homesOf(run),
     ...(before?.repositories && { repositories: before.repositories }),
     goesOn: { attempt: run.attempt, next },
+    ...(before?.checks && { checks: before.checks }),
   };
 }
 
@@ -57,6 +59,16 @@ export function carryLost(run: Ended): Carry {
 /** The same of a turn whose result waits: should that be lost, its agent goes on where it was. */
 export function carryHeld(run: Ended): Carry {
   return carryLost(run);
+}
+
+/** The same of a turn whose checks failed, with the state that its next attempt begins with: it goes on from what it published. */
+export function carryChecked(
+  run: Ended,
+  { text, soFar, branch }: { readonly text: string; readonly soFar: ChecksSoFar; readonly branch: string },
+): { readonly carry: Carry; readonly state: AttemptState } {
+  const { commit } = soFar;
+  const within = { ...carryWithin(run, { type: "checks", text }), ...repositoriesOf(run, knownState(run)) };
+  return { carry: { ...within, head: commit, published: { branch, commit }, checks: soFar }, state: stateWithoutAttempt(run) };
 }
 
 function carryWithin(run: Ended, next: GoingOn["next"]): Carry {

@@ -30,7 +30,7 @@ export async function mayLeave(
   const touched = protectedFiles(files, await findProtectedPaths(ctx.db, row.org_id, row.repository_url));
   const refused = touched.filter(({ policy }) => policy === "refuse");
   if (refused.length > 0) {
-    const message = `${protectedTitle(refused.map(shown))}. The policy is to refuse that, so nothing was published; \`runyard diff ${row.id}\` shows the change. Tell the agent to leave them alone with \`runyard continue\`, or change the policy.`;
+    const message = `${protectedTitle(refused.map(shown))}. The policy is to refuse that, so nothing was published; \`runyard diff ${row.id}\` shows the change. Start another run that leaves them alone, or change the policy and use \`runyard continue\`.`;
     await handle.happen({ type: "broke", error: { type: "policy-violation", message } }, { change: { result } });
     return { leaves: false };
   }

@@ -14,6 +14,7 @@ import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attemp
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
+import { finishPublished } from "./finish-published.ts";
 import { mayLeave } from "./protected-files.ts";
 import { seeToPullRequest } from "./pull-request.ts";
 import { writtenIn } from "./overlay-workspace.ts";
@@ -83,10 +84,11 @@ async function publishFirst(
 
   async function finish(done: RunResult, events: readonly NewEvent[], opened?: PullRequest | null): Promise<void> {
     const others = await publishFurther(ctx, handle, { publishes, end });
-    await handle.happen(
-      { type: "finished", result: { ...done, ...others.result }, ...(opened && { pullRequest: opened }) },
-      { events: [...events, ...others.events] },
-    );
+    await finishPublished(handle, {
+      result: { ...done, ...others.result },
+      pullRequest: opened ?? null,
+      events: [...events, ...others.events],
+    });
   }
 
   /** All of them before any is published: a secret in one of them keeps all back. */

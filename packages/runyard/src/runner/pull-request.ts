@@ -80,7 +80,7 @@ async function withdraw(ctx: RunnerContext, effect: EffectRow, end: AbortSignal)
   throw reason;
 }
 
-/** Says once of each try that failed that there will be another one. */
+/** Says of a try that failed that there will be another one: once, and of several that came between two looks only of the last. */
 async function tellOfDelay(handle: RunHandle, { tries, problem }: EffectRow): Promise<void> {
   const state = attemptState(handle.row);
   if (problem === null || tries <= (state.pullRequestTries ?? 0)) return;

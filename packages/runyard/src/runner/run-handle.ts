@@ -1,6 +1,7 @@
-import type { NewEvent, RunError } from "@runyard/sdk/contract";
+import type { NewEvent, RunError, RunResult } from "@runyard/sdk/contract";
 import { type RunFact, transition } from "../core/run-machine.ts";
-import type { Wakes } from "../engine/wakes.ts";
+import { OUTBOX, type Wakes } from "../engine/wakes.ts";
+import { awaitChecks } from "../store/checks.ts";
 import type { Database } from "../store/database.ts";
 import { nextAttempt } from "../store/attempts.ts";
 import { type NewPlan, proposePlan } from "../store/plans.ts";
@@ -82,6 +83,10 @@ export interface RunHandle {
   release(how: { readonly fact: Extract<RunFact, { type: "released" | "left_asking" }> } & Omit<Release, "run">): Promise<void>;
   /** Takes the run out of hand with a result that waits for a person, with the events of the fact. Throws as `propose` does. */
   hold(how: { readonly fact: Extract<RunFact, { type: "held" }> } & Omit<Hold, "run" | "events">): Promise<void>;
+  /** Takes the run out of hand until its checks have ended, with the events of the fact and what came before them. Throws as `propose` does. */
+  awaitChecks(
+    wait: { readonly fact: Extract<RunFact, { type: "checks_awaited" }> } & Omit<Parameters<typeof awaitChecks>[1], "run">,
+  ): Promise<void>;
   /** Notes what came of a replay so far; nothing of it is in the log by that. Throws FencedError. */
   noteReplay(replay: StoredReplay): Promise<void>;
   /** Commits a fact of the run machine with the events that it brings, and what else belongs to it. */
@@ -121,9 +126,10 @@ export function runHandle(
   const hideChange = ({ state, result, error, ...change }: RunChange): RunChange => ({
     ...change,
     ...(state !== undefined && { state: hideState(state as AttemptState) }),
-    ...(result !== undefined && { result: { ...result, summary: hide(result.summary) } }),
+    ...(result !== undefined && { result: hideResult(result) }),
     ...(error !== undefined && { error: hide(error) }),
   });
+  const hideResult = (result: RunResult): RunResult => ({ ...result, summary: hide(result.summary) });
   const hideState = (state: AttemptState): AttemptState => ({
     ...state,
     ...(state.turn && { turn: hide(state.turn) }),
@@ -149,6 +155,11 @@ export function runHandle(
     async hold({ fact, result, ...rest }) {
       const hidden = { events: hide(decide(fact).events), result: { ...result, summary: hide(result.summary) } };
       await takeUnlessCancelled(await holdRun(deps.db, { ...rest, ...hidden, run: row }));
+    },
+    async awaitChecks({ fact, events, effectId, effect }) {
+      const hidden = { events: hide([...events, ...decide(fact).events]), effect: { ...effect, result: hideResult(effect.result) } };
+      await takeUnlessCancelled(await awaitChecks(deps.db, { ...hidden, effectId, run: row }));
+      deps.wakes.notify(OUTBOX);
     },
     async noteReplay(replay) {
       take(await noteReplay(deps.db, { run: row, replay }));

@@ -4,16 +4,18 @@ export interface RunCounts {
   readonly running: number;
   readonly waiting: number;
   readonly awaitingPlan: number;
+  readonly awaitingChecks: number;
   readonly queued: number;
   /** Most that are taken up at a time, those that wait for an answer included. */
   readonly limit: number;
 }
 
-/** How many runs of an organization go on, wait for an answer or for a decision about their plans, and are queued. */
+/** How many runs of an organization go on, wait for an answer, for a decision about their plans or for checks, and are queued. */
 export async function countRuns(db: Database, orgId: string): Promise<RunCounts> {
   const rows = await db.queryInOrganization<RunCounts>(
     orgId,
-    `select count(*) filter (where r.status = 'running')::int as running,
+    `select count(*) filter (where r.status = 'running' and r.owner is not null)::int as running,
+            count(*) filter (where r.status = 'running' and r.owner is null)::int as "awaitingChecks",
             count(*) filter (where r.status = 'awaiting_input')::int as waiting,
             count(*) filter (where r.status = 'awaiting_plan')::int as "awaitingPlan",
             s.queued, s.max_active as "limit"

@@ -16,6 +16,7 @@ import {
   type PullRequest,
   type PullRequestSettings,
   type Run,
+  type RunChecks,
   type RunError,
   type RunPermission,
   type RunPhase,
@@ -28,6 +29,7 @@ import {
   withoutSecrets,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings, Tries } from "../core/attempts.ts";
+import type { ChecksSoFar, WatchedChecks } from "../core/checks.ts";
 import type { EgressFrom } from "../core/egress-bounds.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
@@ -93,6 +95,8 @@ export interface RunSpec {
   readonly publish?: PublishMode;
   /** Of its pull request, and where that is made; left out: there is to be none. */
   readonly pullRequest?: PullRequestSettings & { readonly place: GithubPlace };
+  /** How the checks of what it publishes are waited for, and where they are asked for; left out: they are not. */
+  readonly checks?: WatchedChecks;
 }
 
 /** What a turn goes on from: what the turns before left behind. */
@@ -114,6 +118,8 @@ export interface Carry {
   readonly repositories?: Readonly<Record<string, Pick<Carry, "head" | "published">>>;
   /** Set between two attempts of a turn that are no retries. */
   readonly goesOn?: GoingOn;
+  /** What checks failed in this turn. Set once the agent was told of some. */
+  readonly checks?: ChecksSoFar;
 }
 
 /** What happened within a turn between two of its attempts, and what the next one is to do. */
@@ -125,6 +131,8 @@ export interface GoingOn {
     | { readonly type: "revise"; readonly version: number; readonly feedback: string }
     /** People have answered what it asked; `before`: what it was at work on. */
     | { readonly type: "answered"; readonly before: GoingOn["next"] | null }
+    /** Checks of what it published failed; `text`: what it is told of them. */
+    | { readonly type: "checks"; readonly text: string }
     /** The process that watched its agent died, and the agent was ended; `before` as above. */
     | { readonly type: "lost"; readonly before: GoingOn["next"] | null };
 }
@@ -358,6 +366,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     responseType: responseTypeOf(row, plan),
     result: row.result,
     ...showPullRequests(row),
+    checks: showChecks(row),
     error: row.error,
     usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
     budget: showBudget(row),
@@ -441,6 +450,12 @@ function showPullRequests(row: RunRow): Pick<Run, "publish" | "pullRequest" | "p
     pullRequestUrl: result?.pullRequestUrl ?? made?.at(-1)?.url ?? null,
     githubPullRequests: [...(made ?? [])],
   };
+}
+
+function showChecks({ spec: { checks }, carry, status, owner }: RunRow): RunChecks | null {
+  if (checks === undefined) return null;
+  const { retries, timeout } = checks;
+  return { waiting: status === "running" && owner === null, rounds: carry?.checks?.rounds ?? 0, retries, timeout };
 }
 
 /** What the run gives: its result, or as long as nothing was approved, its plan. */

@@ -1,6 +1,7 @@
 import type {
   ChangeOrganizationRequest,
   ChangeRepositoryRequest,
+  ChecksSettings,
   Environment,
   IsolationFloor,
   Organization,
@@ -28,6 +29,7 @@ export interface RepositoryRow extends PublishingColumns {
   readonly environment: Environment;
   readonly secret_names: readonly string[];
   readonly setup: Setup | null;
+  readonly checks: ChecksSettings | null;
   readonly created_at: string;
 }
 
@@ -100,9 +102,10 @@ export async function changeRepository(
        secret_names = coalesce($10, secret_names),
        egress = coalesce($11, egress),
        setup = case when $12 then $13::json else setup end,
-       commit_author = case when $14 then $15::json else commit_author end,
-       co_author = case when $16 then $17 else co_author end,
-       protected_paths = coalesce($18::json, protected_paths)
+       checks = case when $14 then $15::json else checks end,
+       commit_author = case when $16 then $17::json else commit_author end,
+       co_author = case when $18 then $19 else co_author end,
+       protected_paths = coalesce($20::json, protected_paths)
      where id = $1 returning *`,
     [
       id,
@@ -117,6 +120,8 @@ export async function changeRepository(
       egressChanged(change),
       change.setup !== undefined,
       change.setup ? JSON.stringify(change.setup) : null,
+      change.checks !== undefined,
+      change.checks ? JSON.stringify(change.checks) : null,
       ...publishingChanged(change),
     ],
   );
@@ -252,6 +257,7 @@ export function toRepository(row: RepositoryRow): Repository {
     environment: row.environment,
     secrets: [...row.secret_names],
     setup: setupShown(row.setup),
+    checks: row.checks,
     createdAt: row.created_at,
   };
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type GitServer, startGitServer } from "./git-server.ts";
-import { type FakeGithub, startFakeGithub } from "./github.ts";
+import { type FakeGithub, type FakeRoute, startFakeGithub } from "./github.ts";
 import { gitIn, makeRepository } from "./server.ts";
 
 /** A GitHub server on the loopback: git's own http-backend, and an API that answers as GitHub's does. It has the repository acme/app. */
@@ -18,6 +18,10 @@ export interface GithubLab {
   begin(): Promise<void>;
   /** The commit of a branch there. */
   commitOf(branch: string): string;
+  /** A file as a commit there has it. */
+  fileAt(commit: string, file: string): string;
+  /** The names of a commit's files. */
+  filesAt(commit: string): string[];
   /** The subjects of its commits, the newest first. */
   subjects(branch: string): string[];
   /** Branches of runs that are there. */
@@ -25,7 +29,8 @@ export interface GithubLab {
   close(): Promise<void>;
 }
 
-export async function openGithubLab(token = "ghp_canary_of_the_tests"): Promise<GithubLab> {
+export async function openGithubLab({ more = [] }: { readonly more?: readonly FakeRoute[] } = {}): Promise<GithubLab> {
+  const token = "ghp_canary_of_the_tests";
   const root = mkdtempSync(path.join(tmpdir(), "runyard-github-"));
   const git = await startGitServer({ root: path.join(root, "git") });
   const host = `127.0.0.1:${git.port}`;
@@ -34,7 +39,7 @@ export async function openGithubLab(token = "ghp_canary_of_the_tests"): Promise<
   let github: FakeGithub | null = null;
   const begin = async (): Promise<void> => {
     await github?.close();
-    github = await startFakeGithub({ token, repository: "acme/app", url: git.url });
+    github = await startFakeGithub({ token, repository: "acme/app", url: git.url, more });
     git.ways.answer = github.answer;
     git.ways.afterPush = null;
   };
@@ -49,6 +54,8 @@ export async function openGithubLab(token = "ghp_canary_of_the_tests"): Promise<
     env: { RUNYARD_GITHUB_HOSTS: host, RUNYARD_REPOSITORY_HOSTS: host },
     begin,
     commitOf: (branch) => gitIn(bare, "rev-parse", branch),
+    fileAt: (commit, file) => gitIn(bare, "show", `${commit}:${file}`),
+    filesAt: (commit) => gitIn(bare, "ls-tree", "--name-only", commit).split("\n"),
     subjects: (branch) => gitIn(bare, "log", "--format=%s", branch).split("\n"),
     branches: () => gitIn(bare, "for-each-ref", "--format=%(refname:short)", "refs/heads/runyard").split("\n").filter(Boolean),
     async close() {

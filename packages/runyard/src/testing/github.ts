@@ -58,12 +58,23 @@ export interface FakeGithubOptions {
   readonly repository: string;
   /** Whether a branch has something that another one has not; default: every branch that is asked for. */
   readonly hasCommits?: (head: string, base: string) => boolean;
+  /** Routes beside those of pull requests; their lines are without the repository, as `GET /pulls`. */
+  readonly more?: readonly FakeRoute[];
   /** Where its pages are said to be; default: at its own address. */
   readonly url?: string;
 }
 
+/** What the fake answers to lines that fit. */
+export type FakeRoute = readonly [pattern: RegExp, act: (match: RegExpMatchArray, query: URLSearchParams, body: unknown) => FakeAnswer];
+
+export interface FakeAnswer {
+  readonly status: number;
+  readonly data: unknown;
+  readonly headers?: Record<string, string>;
+}
+
 /** Answers that the fake gives in GitHub's own words. */
-class Refusal extends Error {
+export class Refusal extends Error {
   readonly status: number;
   readonly errors: readonly unknown[];
   constructor(status: number, message: string, errors: readonly unknown[] = []) {
@@ -143,10 +154,8 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
     return { data: { [name]: { pullRequest: { isDraft: pull.draft } } } };
   }
 
-  const routes: readonly (readonly [
-    pattern: RegExp,
-    act: (match: RegExpMatchArray, query: URLSearchParams, body: unknown) => { status: number; data: unknown },
-  ])[] = [
+  const routes: readonly FakeRoute[] = [
+    ...(options.more ?? []),
     [
       /^GET \/pulls$/,
       (_, query) => {
@@ -207,11 +216,7 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
     ],
   ];
 
-  function act(
-    line: string,
-    request: IncomingMessage,
-    { query, body }: { query: URLSearchParams; body: string },
-  ): { status: number; data: unknown } {
+  function act(line: string, request: IncomingMessage, { query, body }: { query: URLSearchParams; body: string }): FakeAnswer {
     if (request.headers.authorization !== `Bearer ${token}`) throw new Refusal(401, "Bad credentials");
     if (request.headers["x-github-api-version"] !== "2022-11-28" || !request.headers["user-agent"])
       throw new Refusal(403, "Request forbidden by administrative rules.");
@@ -254,10 +259,10 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
       return send(status, { message, ...(errors && { errors }), documentation_url: "https://docs.github.com/rest" }, headers);
     }
     try {
-      const { status, data } = act(line, request, { query, body });
+      const { status, data, headers } = act(line, request, { query, body });
       await watcher?.(line, "after");
       if (fault?.answer === "lose") return void response.destroy();
-      send(status, data);
+      send(status, data, headers);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       send(error.status, { message: error.message, errors: error.errors });

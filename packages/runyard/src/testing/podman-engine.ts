@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { processesWith } from "../sandbox/testing/processes.ts";
 import {
   answers,
   type Daemon,
@@ -94,6 +95,7 @@ export async function openPodman({ rootless = false } = {}): Promise<TestEngine>
     if (!(await answers(socketPath))) await start().catch(() => undefined);
     await removeAll(socketPath);
     await service?.end("SIGKILL");
+    for (const pid of processesWith(socketPath)) process.kill(pid, "SIGKILL"); // a rootless one is two processes
     if (rootless) endPause(path.join(root, "xdg/libpod/tmp/pause.pid"));
     await place.end("SIGKILL");
     rmSync(root, { recursive: true, force: true });

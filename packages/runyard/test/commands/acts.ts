@@ -2,7 +2,7 @@
 // gives back how the model explains what was seen; acts that happen at once are explained in some order.
 // To add a command: one more function here, and its place in `anyAct`.
 import { createHash } from "node:crypto";
-import { isTerminal, type NewEvent, type RunError, type RunResult } from "@runyard/sdk/contract";
+import { checksSettingsSchema, type EventData, isTerminal, type NewEvent, type RunError, type RunResult } from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { canHappen, QUEUED, type RunFact, transition } from "../../src/core/run-machine.ts";
 import { NO_USAGE } from "../../src/core/usage.ts";
@@ -11,8 +11,10 @@ import { createRunOnce } from "../../src/store/creating.ts";
 import { DatabaseUnavailableError } from "../../src/store/database.ts";
 import { attemptSettingsOf, NO_TRIES } from "../../src/core/attempts.ts";
 import { type Admission, LEAST_MEMORY_BYTES } from "../../src/core/memory.ts";
+import type { WatchedChecks } from "../../src/core/checks.ts";
 import { NO_PLAN } from "../../src/core/plan.ts";
 import { decideApproval } from "../../src/store/approvals.ts";
+import { type ChecksEnd, endChecks } from "../../src/store/checks.ts";
 import { decideHeld } from "../../src/store/holds.ts";
 import { decidePlan } from "../../src/store/plans.ts";
 import { type Carry, machineState, type NewApproval, type RunRow, type RunSpec } from "../../src/store/run-row.ts";
@@ -41,6 +43,11 @@ const SPEC: RunSpec = {
   permissionPolicy: { ask: [], deny: [] },
   timeoutMs: 60_000,
   sandboxDriver: "process",
+};
+
+const CHECKS: WatchedChecks = {
+  ...checksSettingsSchema.parse({}),
+  place: { apiUrl: "https://api.example.com", owner: "acme", name: "app", tokenUrl: "https://example.com/acme/app" },
 };
 
 const estimate = { cost: null, executionTime: null, range: null, basis: "unknown", runs: 0 } as const;
@@ -216,6 +223,7 @@ const STEPS = [
   "enter publishing",
   "hold",
   "hold",
+  "await checks",
   "see to its end",
 ] as const;
 const LATE_STEPS = ["late read", "late finish", "late retry"] as const;
@@ -282,6 +290,10 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
       const questions = requests.map((questionId) => ({ questionId, question: "x" }));
       return { ...plain, fact: { type: "left_asking", questions }, events: [said("done")], requests };
     }
+    case "await checks": {
+      const started = { commit: "c", branch: "b", timeout: 60_000 };
+      return { ...plain, fact: { type: "checks_awaited", started }, events: [said("published")] };
+    }
     case "see to its end":
       // A runner asks whether the run is still its own before it kills anything.
       return plain;
@@ -290,7 +302,11 @@ function writingOf(step: Step, row: RunRow, world: World): Writing {
 
 async function write(handle: RunHandle, { fact, events, lines, read, requests }: Writing): Promise<void> {
   const outTo = handle.row.out_cursor + read;
-  if (fact?.type === "plan_proposed") {
+  if (fact?.type === "checks_awaited") {
+    const { commit, branch } = fact.started;
+    const effect = { checks: CHECKS, commit, branch, before: null, result: RESULT, pullRequest: null };
+    await handle.awaitChecks({ fact, events, effectId: `${handle.row.id}:${handle.row.last_seq}:${handle.row.attempt}`, effect });
+  } else if (fact?.type === "plan_proposed") {
     const { text, hash, source } = fact.plan;
     await handle.propose({ fact, events, state: {}, text, hash, source, dueMs: null });
   } else if (fact?.type === "released") await handle.release({ fact, events, requests: [], carry: CARRY, state: {} });
@@ -360,7 +376,7 @@ async function takeUpAgain(world: World, owner: Owner, run: { readonly id: strin
     model.runs.get(run.id)?.state.attempt === row?.attempt || world.racing ? null : wrong(`attempt ${row?.attempt}`, "another");
 }
 
-const GIVE_AWAY: ReadonlySet<RunFact["type"]> = new Set(["plan_proposed", "released", "left_asking", "held"]);
+const GIVE_AWAY: ReadonlySet<RunFact["type"]> = new Set(["plan_proposed", "released", "left_asking", "held", "checks_awaited"]);
 
 function mayBe(fact: RunFact, row: RunRow): boolean {
   if (fact.type === "held") return row.phase === "publishing";
@@ -605,6 +621,44 @@ function decideResult(options: { readonly run: number; readonly request: number;
   });
 }
 
+/** The checks of what a run published have ended, or those of an attempt before. */
+function endOfChecks(options: {
+  readonly run: number;
+  readonly how: "passed" | "failed" | "fed back";
+  readonly isStale: boolean;
+  readonly fault: Fault;
+}): Act {
+  const { how, isStale, fault } = options;
+  return act(["checks", how, `run${options.run}`, isStale && "of an attempt before", fault], async (world, model) => {
+    const run = runAt(model, options.run);
+    if (run === undefined) return NOTHING;
+    const { id, orgId } = run;
+    const attempt = run.state.attempt - (isStale ? 1 : 0);
+    const finished: EventData<"checks.finished"> = { commit: "c", outcome: "fed-back", rounds: 1, checks: [], message: "x" };
+    const fact: RunFact =
+      how === "passed"
+        ? { type: "finished", result: RESULT }
+        : how === "failed"
+          ? { type: "broke", error: ERROR }
+          : { type: "checks_fed_back", finished, text: "x" };
+    const end: ChecksEnd = {
+      status: how === "passed" ? "completed" : how === "failed" ? "failed" : "pending",
+      events: factsOf({ ...run.state, status: "running", inHand: false }, [fact]),
+      goesOn: how === "fed back" ? { carry: CARRY, state: {} } : null,
+      result: how === "fed back" ? null : RESULT,
+      error: how === "failed" ? ERROR : null,
+    };
+    const { done } = await withFault(world, fault, (db) => db.inOrganization(orgId, (tx) => endChecks(tx, { id, attempt }, end)));
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(id) as ModelRun;
+      const may = mine.state.status === "running" && !isLiving(mine) && mine.state.attempt === attempt;
+      if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "an end of checks", may ? "an end of checks" : "a refusal");
+      return !may || happen(mine, fact) ? null : `${fact.type} of a run that is ${mine.state.status}`;
+    };
+  });
+}
+
 function goOn(options: {
   readonly approval: boolean;
   readonly plans: boolean;
@@ -685,6 +739,12 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ run: few, fault }).map(lose) },
   { weight: 6, arbitrary: fc.record({ run: few, request: few, fault }).map(answer) },
   { weight: 3, arbitrary: fc.tuple(few, fault).map(([run, how]) => cancel(run, how)) },
+  {
+    weight: 4,
+    arbitrary: fc
+      .record({ run: few, how: fc.constantFrom("passed" as const, "failed" as const, "fed back" as const), isStale: fc.boolean(), fault })
+      .map(endOfChecks),
+  },
   {
     weight: 3,
     arbitrary: fc

@@ -65,7 +65,7 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   return true;
 }
 
-const LEAVE: ReadonlySet<RunFact["type"]> = new Set(["released", "left_asking", "approval_requested", "held"]);
+const LEAVE: ReadonlySet<RunFact["type"]> = new Set(["released", "left_asking", "approval_requested", "held", "checks_awaited"]);
 
 /** Only the runner that made a result can publish it, in the turn that made it. */
 function tellHold(run: ModelRun, fact: RunFact): void {
@@ -172,7 +172,7 @@ function wrongWith(run: ModelRun, stored: SeenRun): string[] {
     plans,
     plan_version: run.plans.length,
     versions: run.plans.map((is, at) => [at + 1, is]),
-    clock_runs: status === "running",
+    clock_runs: status === "running" && run.state.inHand,
     has_ended: ended,
     open: requests("open"),
     answered: requests("answered"),

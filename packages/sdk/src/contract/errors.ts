@@ -44,6 +44,7 @@ export const API_ERRORS = {
   invalid_request: { status: 422, retryable: false, title: "The request is not valid" },
   file_too_large: { status: 422, retryable: false, title: "The file is too large to be handed out" },
   repository_not_usable: { status: 422, retryable: false, title: "The repository cannot be used" },
+  checks_not_watchable: { status: 422, retryable: false, title: "The checks of the result cannot be watched" },
   pull_request_refused: { status: 422, retryable: false, title: "The pull request cannot be changed that way" },
   publish_not_possible: { status: 422, retryable: false, title: "The result cannot be published that way" },
   unknown_agent: { status: 422, retryable: false, title: "No such agent" },

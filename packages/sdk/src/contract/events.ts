@@ -2,6 +2,7 @@ import { z } from "zod";
 import { approvalEventSchemas } from "./approval.ts";
 import { attemptEventSchemas } from "./attempts.ts";
 import { budgetEventSchemas } from "./budget.ts";
+import { checksEventSchemas } from "./checks.ts";
 import { furtherRepositoryShownSchema } from "./further-repositories.ts";
 import { runIdSchema } from "./ids.ts";
 import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from "./permission-policy.ts";
@@ -145,6 +146,7 @@ export const eventDataSchemas = {
   ...setupEventSchemas,
   ...attemptEventSchemas,
   ...planEventSchemas,
+  ...checksEventSchemas,
   ...replayEventSchemas,
   ...budgetEventSchemas,
   ...approvalEventSchemas,

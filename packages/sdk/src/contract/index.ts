@@ -2,6 +2,7 @@ export * from "./agents.ts";
 export * from "./approval.ts";
 export * from "./attempts.ts";
 export * from "./budget.ts";
+export * from "./checks.ts";
 export * from "./container-image.ts";
 export * from "./creating.ts";
 export * from "./credentials.ts";

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { approvalAboveUsdSchema, approvalSchema } from "./approval.ts";
 import { attemptSettings, attemptSettingsShown, attemptsShown, verifyRetriesSchema, verifySchema } from "./attempts.ts";
 import { budgetSchema, runBudgetSchema } from "./budget.ts";
+import { runChecksSchema } from "./checks.ts";
 import { containerImageSchema } from "./container-image.ts";
 import { idempotencyKeySchema } from "./creating.ts";
 import { egressDeniedSchema, egressFromSchema, egressSchema } from "./egress.ts";
@@ -129,6 +130,8 @@ export const createRunSchema = z
     publish: publishModeSchema.optional(),
     /** Of its pull request. */
     pullRequest: pullRequestSettingsSchema.optional(),
+    /** Whether it waits for the checks of what it publishes, and puts right what fails; default: as the repository has it. */
+    watchChecks: z.boolean().optional(),
     /** The same as the header `Idempotency-Key`. */
     idempotencyKey: idempotencyKeySchema.optional(),
   })
@@ -339,6 +342,8 @@ export const runSchema = z.object({
   pullRequestUrl: z.string().nullable(),
   /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */
   githubPullRequests: z.array(pullRequestSchema),
+  /** Of the checks of what it publishes; null: it does not wait for them. */
+  checks: runChecksSchema.nullable(),
   error: runErrorSchema.nullable(),
   usage: usageSchema,
   /** Null: it may use what it wants. */

@@ -64,6 +64,8 @@ export const serverStatusSchema = z.object({
     waiting: z.number().int(),
     /** For a decision about their plans: they take no place. */
     awaitingPlan: z.number().int(),
+    /** For the checks of what they published: they take no place. */
+    awaitingChecks: z.number().int(),
     queued: z.number().int(),
     /** Most at a time, those that wait for a person included; further ones are queued. */
     limit: z.number().int(),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { approvalAboveUsdSchema } from "./approval.ts";
+import { checksSettingsSchema, checksShownSchema } from "./checks.ts";
 import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
@@ -55,6 +56,8 @@ export const changeRepositorySchema = z
     coAuthor: z.boolean().nullable().optional(),
     /** Set-up of its runs, where they do not say themselves; null: none. */
     setup: setupSchema.nullable().optional(),
+    /** What holds for the checks of what its runs publish, in place of all that held before; null: its runs wait for none. */
+    checks: checksSettingsSchema.nullable().optional(),
     ...variablesOfRuns,
   })
   .refine(isNamedOnce, NAMED_TWICE);
@@ -78,6 +81,8 @@ export const repositorySchema = z.object({
   secrets: z.array(z.string()),
   /** Null: its runs have none, unless they say so. */
   setup: setupShownSchema.nullable(),
+  /** Null: its runs wait for no checks, unless they say so. */
+  checks: checksShownSchema.nullable(),
   createdAt: z.iso.datetime(),
 });
 export type Repository = z.infer<typeof repositorySchema>;

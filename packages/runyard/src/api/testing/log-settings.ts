@@ -97,6 +97,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret" | "credential"
         ...NO_PUBLISHING,
         coAuthor: null,
         setup: null,
+        checks: null,
         ...NO_VARIABLES,
         createdAt: AT,
       };

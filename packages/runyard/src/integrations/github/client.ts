@@ -77,11 +77,8 @@ const graphqlSchema = z.object({
 const VERSION = "2022-11-28";
 const PAGE = 100;
 
-export type GithubClient = ReturnType<typeof createGithubClient>;
-
-/** The few calls of GitHub's API that pull requests take. Each rejects with GithubError, and is made once: whoever calls tries again. */
-export function createGithubClient({ repository, token, fetch, now }: GithubClientOptions) {
-  const { apiUrl, owner, name: repo } = repository;
+/** The way to one repository's part of GitHub's API: `ask` does one call of `call`. Rejects with GithubError; nothing is tried again. */
+export function githubCalls({ repository: { apiUrl }, token, fetch, now }: GithubClientOptions) {
   const { host } = new URL(apiUrl);
   const call = request.defaults({
     baseUrl: apiUrl,
@@ -89,7 +86,7 @@ export function createGithubClient({ repository, token, fetch, now }: GithubClie
     request: { fetch, redirect: "manual", log: { warn: () => undefined } },
   });
 
-  /** Does a call, and makes of everything that can come of it an answer of this shape or a GithubError. */
+  /** Makes of everything that can come of a call an answer of this shape or a GithubError. */
   async function ask<T>(
     schema: z.ZodType<T>,
     calling: Promise<{ readonly status: number; readonly headers: object; readonly data: unknown }>,
@@ -104,6 +101,17 @@ export function createGithubClient({ repository, token, fetch, now }: GithubClie
     return parsed.data;
   }
 
+  return { call, ask };
+}
+
+export type GithubClient = ReturnType<typeof createGithubClient>;
+
+/** The few calls of GitHub's API that pull requests take. Each rejects with GithubError, and is made once: whoever calls tries again. */
+export function createGithubClient(options: GithubClientOptions) {
+  const { apiUrl, owner, name: repo } = options.repository;
+  const { host } = new URL(apiUrl);
+  const { now } = options;
+  const { call, ask } = githubCalls(options);
   const pull = pullSchema.transform(fromPull);
   return {
     /** All pull requests, open and closed, of a branch of this repository. */

@@ -123,6 +123,17 @@ export function testEngine(kind: EngineKind): void {
       expect(await containers()).toEqual([]);
     });
 
+    it("that are made again take the place of those that have their name", async () => {
+      const { launch } = await lab.prepare(driver, lab.newSpec(["sh", "-c", "echo up; sleep 600"]));
+      const first = await lab.start(launch);
+      await waitForFile(path.join(first, "out"));
+      const again = await lab.start(launch);
+      expect(await waitForFile(path.join(again, "out"))).toBe("up\n");
+      expect(await containers()).toHaveLength(1);
+      for (const dir of [first, again]) await killRunDirectory(dir);
+      expect(await containers()).toEqual([]);
+    });
+
     it("that cannot be started say why", async () => {
       const { launch } = await lab.prepare(driver, lab.newSpec(["true"]));
       const job = JSON.parse(launch.args[0]!) as ContainerJob;
