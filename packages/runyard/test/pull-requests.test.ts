@@ -1,13 +1,19 @@
 // From a task to a pull request, on the whole line: server, PostgreSQL, sandbox, git's own http-backend, and a server that
 // answers as GitHub's API does.
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import type { CreateRunRequest, Run } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { openGithubLab } from "../src/testing/github-lab.ts";
 import { useLine } from "../src/testing/line.ts";
-import { makeRepository, readLog } from "../src/testing/server.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
+const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
+const hasKeygen = spawnSync("ssh-keygen", ["-?"]).error === undefined;
 const Z = "\u200b";
 
 describe.skipIf(unavailable !== null)(
@@ -86,6 +92,58 @@ describe.skipIf(unavailable !== null)(
       expect(JSON.stringify([log, second, lab.github.pulls])).not.toContain(token);
     }, 60_000);
 
+    test.runIf(full && hasKeygen)(
+      "what is held back is not pushed before it is approved, and signed as it is published",
+      async () => {
+        const place = mkdtempSync(path.join(tmpdir(), "runyard-signed-"));
+        const file = path.join(place, "key");
+        execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-C", "", "-f", file, "-N", ""]);
+        await line.client.organization.update({ signingKey: readFileSync(file, "utf8") });
+        try {
+          await line.serve([
+            { write: ["one.txt", "x\n"] },
+            { run: "git add --all && git -c user.name=A -c user.email=a@x.invalid commit --quiet --message 'Closes #12'" },
+            ...write("CODEOWNERS"),
+          ]);
+          const { id } = await line.client.runs.create({ task: "Write a note", repositoryUrl });
+          for await (const event of line.client.runs.events(id)) if (event.type === "result.held") break;
+          expect(lab.branches()).not.toContain(`runyard/${id}`);
+          expect(lab.github.pulls).toEqual([]);
+          await line.client.runs.approve(id);
+          const ended = await line.client.runs.waitForEnd(id);
+          expect(ended).toMatchObject({ status: "completed", responseType: "pr", result: { approvedBy: { userName: "admin" } } });
+          expect(lab.github.pulls).toHaveLength(1);
+          const branch = `runyard/${id}`;
+          expect(lab.subjects(branch)).toEqual(["Write a note", `Closes #${Z}12`, "First"]);
+          // From afar: in a clone that lacks the commits, they come from the server and are the very same.
+          const clone = path.join(place, "clone");
+          const login = Buffer.from(`x-access-token:${token}`).toString("base64");
+          execFileSync("git", ["clone", "--quiet", "--single-branch", "--branch", "main", repositoryUrl, clone], {
+            env: {
+              ...process.env,
+              GIT_CONFIG_COUNT: "1",
+              GIT_CONFIG_KEY_0: "http.extraHeader",
+              GIT_CONFIG_VALUE_0: `Authorization: Basic ${login}`,
+            },
+          });
+          expect(await line.home.cli(["pull", id], { cwd: place })).toMatchObject({
+            code: 3,
+            stderr: expect.stringContaining(`git clone ${repositoryUrl}`) as string,
+          });
+          const pulled = await line.home.cli(["pull", id, "--json"], { cwd: clone });
+          expect(JSON.parse(pulled.stdout)).toMatchObject({ how: "made", branch, isFetched: true, commit: ended.result?.headCommit });
+          writeFileSync(path.join(place, "signers"), `bot@x ${readFileSync(`${file}.pub`, "utf8")}`);
+          const verify = ["-c", `gpg.ssh.allowedSignersFile=${path.join(place, "signers")}`, "verify-commit"];
+          for (const commit of [branch, `${branch}^`]) gitIn(clone, ...verify, commit);
+          expect(lab.commitOf(branch)).toBe(gitIn(clone, "rev-parse", branch));
+        } finally {
+          await line.client.organization.update({ signingKey: null });
+          rmSync(place, { recursive: true });
+        }
+      },
+      60_000,
+    );
+
     test("what GitHub refuses ends with the branch and the reason, and a run without it asks for none", async () => {
       await line.serve([...write("three.txt"), ...write("four.txt")]);
       lab.github.fail({ on: "POST /pulls", answer: { status: 403, message: "Resource not accessible by personal access token" } });
@@ -134,7 +192,7 @@ describe.skipIf(unavailable !== null)(
       expect((await line.client.runs.list({ limit: 1 })).data[0]?.task).not.toBe("x");
     }, 60_000);
 
-    describe.skipIf(!process.env["RUNYARD_TEST_FULL"])("in the full tests", () => {
+    describe.skipIf(!full)("in the full tests", () => {
       test("what may pass is waited for, and told", async () => {
         const client = await line.serve(write("five.txt"));
         lab.github.fail({ on: "POST /pulls", answer: { status: 503, message: "Unicorn" }, times: 2 });
