@@ -1,9 +1,10 @@
 // From a task to a pull request, on the whole line: server, PostgreSQL, sandbox, git's own http-backend, and a server that
 // answers as GitHub's API does.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import type { CreateRunRequest, Run } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
@@ -118,7 +119,8 @@ describe.skipIf(unavailable !== null)(
           // From afar: in a clone that lacks the commits, they come from the server and are the very same.
           const clone = path.join(place, "clone");
           const login = Buffer.from(`x-access-token:${token}`).toString("base64");
-          execFileSync("git", ["clone", "--quiet", "--single-branch", "--branch", "main", repositoryUrl, clone], {
+          // The server of git is in this very process.
+          await promisify(execFile)("git", ["clone", "--quiet", "--single-branch", "--branch", "main", repositoryUrl, clone], {
             env: {
               ...process.env,
               GIT_CONFIG_COUNT: "1",
