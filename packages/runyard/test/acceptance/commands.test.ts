@@ -16,7 +16,9 @@ import { removeHome, run, serve, type Serving } from "./place.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
-describe.skipIf(process.platform !== "linux")("a command", () => {
+const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
+
+describe.skipIf(process.platform !== "linux" || isShort)(isShort ? "a command (npm run test:full)" : "a command", () => {
   let database: TestDatabase;
   let home: TestHome;
   let server: Serving;

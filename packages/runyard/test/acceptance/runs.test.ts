@@ -16,7 +16,10 @@ import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestS
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const disk = tryDisk();
 
-describe.skipIf(unavailable !== null)(unavailable === null ? "runs" : `runs cannot be tested: ${unavailable}`, () => {
+const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
+const why = unavailable === null ? (isShort ? "npm run test:full" : null) : `cannot be tested: ${unavailable}`;
+
+describe.skipIf(why !== null)(why === null ? "runs" : `runs (${why})`, () => {
   let database: TestDatabase;
   let home: TestHome;
   let server: TestServer;

@@ -256,6 +256,18 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     },
     ["warning", "runyard", "waits for an approval before it is published: It touches a protected file: CODEOWNERS"],
   ],
+  [
+    { type: "checks.started", data: { commit: "0123456789abcdef", branch: "b", timeout: 60_000 } },
+    ["info", "runyard", "waits for the checks of 0123456789"],
+  ],
+  [
+    { type: "checks.finished", data: { commit: "0", outcome: "passed", rounds: 0, checks: [], message: "All 2 succeeded." } },
+    ["info", "runyard", "checks: All 2 succeeded."],
+  ],
+  [
+    { type: "checks.finished", data: { commit: "0", outcome: "fed-back", rounds: 1, checks: [], message: "build failed." } },
+    ["warning", "runyard", "checks: build failed."],
+  ],
   [{ type: "usage.updated", data: { source: "gateway", ...USAGE } }, null],
   [{ type: "mode.changed", data: { modeId: "m" } }, null],
   [{ type: "result.regular", data: { result: RESULT } }, null],

@@ -183,6 +183,14 @@ function stageWords(event: RunEvent): Words | null {
       return { level: "info", source: "runyard", message: `set-up from ${event.data.snapshotId} (${event.data.cacheKey})` };
     case "snapshot.kept":
       return { level: "info", source: "runyard", message: `set-up kept as ${event.data.snapshotId} (${event.data.cacheKey})` };
+    case "checks.started":
+      return { level: "info", source: "runyard", message: `waits for the checks of ${event.data.commit.slice(0, 10)}` };
+    case "checks.finished":
+      return {
+        level: event.data.outcome === "passed" || event.data.outcome === "none" ? "info" : "warning",
+        source: "runyard",
+        message: `checks: ${event.data.message}`,
+      };
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };
     default:
