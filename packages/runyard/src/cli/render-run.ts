@@ -1,5 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderPublish } from "./render-publish.ts";
 import { renderRunChecks } from "./render-checks.ts";
 import { renderRepositories, renderRepositoryResults } from "./render-repositories.ts";
 import { renderSetup } from "./render-setup.ts";
@@ -50,6 +51,7 @@ export function renderGiven(
     ...renderRepositories(given, row),
     ...renderVariables(given, row),
     ...renderSetup(setup, row),
+    ...renderPublish(given, row),
     ...renderRunChecks(checks, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
     ...(egressDenied === undefined || egressDenied.length === 0 ? [] : [row("refused", deniedWords(egressDenied))]),

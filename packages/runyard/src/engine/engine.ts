@@ -237,20 +237,20 @@ export function createEngine(options: EngineOptions) {
     if (callsOwn) requireLogin(options, definition.profile, asked.budget);
     const named = connection.connected && !connection.simulated && !callsOwn ? asked.model : undefined;
     const notices = named === undefined ? [] : await lookUpModel(named);
-    const repository = { ...inspected, notices: [...inspected.notices, ...further.notices, ...notices] };
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const { publish, pullRequest } = input;
     const publishing = await resolvePublish(options, {
       orgId: principal.orgId,
-      repositoryUrl: repository.root,
+      repositoryUrl: inspected.root,
       granted,
       publish,
       pullRequest,
     });
+    const repository = { ...inspected, notices: [...inspected.notices, ...further.notices, ...notices, ...publishing.notices] };
     const checks = await resolveChecks(options, {
       orgId: principal.orgId,
       repositoryUrl: repository.root,
-      publishes: publishing.publish !== "none",
+      publishes: publishing.spec.publish !== "none",
       watch: input.watchChecks,
       settings: await checksDefault(db, principal.orgId, repository.root),
     });
@@ -288,7 +288,7 @@ export function createEngine(options: EngineOptions) {
       ...given,
       ...(await commitOf(db, principal, repository.root)),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
-      ...publishing,
+      ...publishing.spec,
       ...checks,
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });

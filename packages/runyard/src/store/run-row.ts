@@ -12,6 +12,7 @@ import {
   type PermissionPolicy,
   type PlanSummary,
   type ProtectedFile,
+  type PublishFrom,
   type PublishMode,
   type PullRequest,
   type PullRequestSettings,
@@ -93,6 +94,8 @@ export interface RunSpec {
   readonly approvalAboveUsd?: number;
   /** Not there in runs of earlier versions: a branch. */
   readonly publish?: PublishMode;
+  /** Who said so. Not there in runs of earlier versions. */
+  readonly publishFrom?: PublishFrom;
   /** Of its pull request, and where that is made; left out: there is to be none. */
   readonly pullRequest?: PullRequestSettings & { readonly place: GithubPlace };
   /** How the checks of what it publishes are waited for, and where they are asked for; left out: they are not. */
@@ -441,11 +444,12 @@ function showPlanSettings(row: RunRow): Pick<Run["settings"], "strictPlan" | "pl
   return { strictPlan: strict, planTimeout: timeoutMs, onPlanTimeout: onTimeout };
 }
 
-function showPullRequests(row: RunRow): Pick<Run, "publish" | "pullRequest" | "pullRequestUrl" | "githubPullRequests"> {
+function showPullRequests(row: RunRow): Pick<Run, "publish" | "publishFrom" | "pullRequest" | "pullRequestUrl" | "githubPullRequests"> {
   const { result, spec, pull_requests: made } = row;
   const { place: _, ...pullRequest } = spec.pullRequest ?? {};
   return {
     publish: publishOf(row),
+    publishFrom: { ...spec.publishFrom },
     pullRequest: spec.pullRequest === undefined ? null : pullRequest,
     pullRequestUrl: result?.pullRequestUrl ?? made?.at(-1)?.url ?? null,
     githubPullRequests: [...(made ?? [])],

@@ -22,6 +22,7 @@ export * from "./models.ts";
 export * from "./permission-policy.ts";
 export * from "./plan.ts";
 export * from "./prompt.ts";
+export * from "./publish-defaults.ts";
 export * from "./publishing.ts";
 export * from "./pull-requests.ts";
 export * from "./recordings.ts";

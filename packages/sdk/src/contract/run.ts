@@ -14,6 +14,7 @@ import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
+import { publishFromSchema } from "./publish-defaults.ts";
 import { protectedFileSchema } from "./publishing.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
@@ -124,11 +125,11 @@ export const createRunSchema = z
     /** What its model calls may use at most, in all of its turns together. */
     budget: budgetSchema.optional(),
     /**
-     * What becomes of its result. Default: a pull request, where the repository is at a GitHub server for which there is a token and
-     * the run is granted `pull_request:create`; else a branch.
+     * What becomes of its result. Default: as its repository or its organization has it; else a pull request, where the repository is
+     * at a GitHub server for which there is a token and the run is granted `pull_request:create`; else a branch.
      */
     publish: publishModeSchema.optional(),
-    /** Of its pull request. */
+    /** Of its pull request. Default of each field: as its repository or its organization has it. */
     pullRequest: pullRequestSettingsSchema.optional(),
     /** Whether it waits for the checks of what it publishes, and puts right what fails; default: as the repository has it. */
     watchChecks: z.boolean().optional(),
@@ -338,6 +339,8 @@ export const runSchema = z.object({
   publish: publishModeSchema,
   /** How its pull request is made; null: it is to have none. */
   pullRequest: pullRequestSettingsSchema.nullable(),
+  /** Who said so; runs of older servers do not tell. */
+  publishFrom: publishFromSchema,
   /** The newest of its pull requests; null: it has none. */
   pullRequestUrl: z.string().nullable(),
   /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */

@@ -285,6 +285,7 @@ function blankRun(number: number): Run {
     egressDenied: [],
     progress: { percentage: null, currentStep: "queued" },
     publish: "branch",
+    publishFrom: {},
     pullRequest: null,
     pullRequestUrl: null,
     githubPullRequests: [],
