@@ -18,3 +18,13 @@ export function renderPublish(
   ];
   return [row("publish", parts.join(", "))];
 }
+
+/** That the run does not go on, and how it would; nothing by servers that do not know of it. */
+export function renderStop(
+  { pullRequestStop }: Partial<Pick<Run, "pullRequestStop">>,
+  row: (name: string, text: string) => string,
+): string[] {
+  if (pullRequestStop == null) return [];
+  const { url, userName, userId } = pullRequestStop;
+  return [row("stopped", `with all agents of ${url}, by ${userName ?? userId}; it goes on behind: runyard pr allow ${url}`)];
+}

@@ -1,6 +1,6 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
-import { renderPublish } from "./render-publish.ts";
+import { renderPublish, renderStop } from "./render-publish.ts";
 import { renderRunChecks } from "./render-checks.ts";
 import { renderRepositories, renderRepositoryResults } from "./render-repositories.ts";
 import { renderSetup } from "./render-setup.ts";
@@ -52,6 +52,7 @@ export function renderGiven(
     ...renderVariables(given, row),
     ...renderSetup(setup, row),
     ...renderPublish(given, row),
+    ...renderStop(given, row),
     ...renderRunChecks(checks, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
     ...(egressDenied === undefined || egressDenied.length === 0 ? [] : [row("refused", deniedWords(egressDenied))]),

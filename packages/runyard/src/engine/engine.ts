@@ -61,6 +61,7 @@ import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { resolveChecks } from "./checks.ts";
 import { resolvePublish } from "./publishing.ts";
+import { createPullRequestStops } from "./pull-request-stops.ts";
 import { createPullRequests, type PullRequestEditor } from "./pull-requests.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { createMetrics } from "./metrics.ts";
@@ -364,6 +365,7 @@ export function createEngine(options: EngineOptions) {
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
     ...createPullRequests(options, load),
+    ...createPullRequestStops(options, load),
     ...createApprovals(options, load),
     ...createUsage(db, load),
     ...createMetrics(db, load),

@@ -44,6 +44,7 @@ import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spen
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 import { type PlanShown, timesOf } from "./plans-shown.ts";
+import { showStop, type StopRow } from "./pull-request-stops.ts";
 import { showSetup } from "./setup-shown.ts";
 import { showReplay, type StoredReplay } from "./replays.ts";
 
@@ -225,6 +226,8 @@ export interface RunRow {
   readonly egress_denied?: Run["egressDenied"] | null;
   /** What its turns have made, the oldest first. Only where a run is read to be shown. */
   readonly pull_requests?: readonly PullRequest[] | null;
+  /** Which of them is stopped. Only where a run is read to be shown. */
+  readonly pull_request_stop?: StopRow | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -444,7 +447,9 @@ function showPlanSettings(row: RunRow): Pick<Run["settings"], "strictPlan" | "pl
   return { strictPlan: strict, planTimeout: timeoutMs, onPlanTimeout: onTimeout };
 }
 
-function showPullRequests(row: RunRow): Pick<Run, "publish" | "publishFrom" | "pullRequest" | "pullRequestUrl" | "githubPullRequests"> {
+function showPullRequests(
+  row: RunRow,
+): Pick<Run, "publish" | "publishFrom" | "pullRequest" | "pullRequestUrl" | "githubPullRequests" | "pullRequestStop"> {
   const { result, spec, pull_requests: made } = row;
   const { place: _, ...pullRequest } = spec.pullRequest ?? {};
   return {
@@ -453,6 +458,7 @@ function showPullRequests(row: RunRow): Pick<Run, "publish" | "publishFrom" | "p
     pullRequest: spec.pullRequest === undefined ? null : pullRequest,
     pullRequestUrl: result?.pullRequestUrl ?? made?.at(-1)?.url ?? null,
     githubPullRequests: [...(made ?? [])],
+    pullRequestStop: showStop(row.pull_request_stop),
   };
 }
 

@@ -16,6 +16,7 @@ import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
 import { publishFromSchema } from "./publish-defaults.ts";
 import { protectedFileSchema } from "./publishing.ts";
+import { pullRequestStopSchema } from "./pull-request-stops.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
@@ -147,6 +148,8 @@ export const continueRunSchema = z.strictObject({
   plan: z.boolean().optional(),
   /** In place of the run's budget; what was spent before counts. Default: as it was. */
   budget: budgetSchema.optional(),
+  /** Allows agents to go on with its pull requests again where a person has stopped them. */
+  allowPullRequest: z.boolean().optional(),
 });
 export type ContinueRunRequest = z.input<typeof continueRunSchema>;
 
@@ -345,6 +348,8 @@ export const runSchema = z.object({
   pullRequestUrl: z.string().nullable(),
   /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */
   githubPullRequests: z.array(pullRequestSchema),
+  /** Which of them a person has stopped all agents of, so that the run does not go on; null: none. */
+  pullRequestStop: pullRequestStopSchema.nullable(),
   /** Of the checks of what it publishes; null: it does not wait for them. */
   checks: runChecksSchema.nullable(),
   error: runErrorSchema.nullable(),
