@@ -154,6 +154,7 @@ const continueRun: Operation = {
   answers: json(runSchema),
   errors: [
     "run_not_ended",
+    "pull_request_stopped",
     "not_for_replays",
     "sandbox_not_available",
     "below_isolation_floor",

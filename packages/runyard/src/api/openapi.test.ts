@@ -98,7 +98,7 @@ describe("the document", () => {
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
       expect([name, operation.requestBody !== undefined]).toEqual([
         name,
-        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise|openShell)/.test(name),
+        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise|openShell|stop|allow)/.test(name),
       ]);
     }
   });

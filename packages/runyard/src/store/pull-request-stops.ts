@@ -1,5 +1,6 @@
 import type { NewEvent, PullRequestStop } from "@runyard/sdk/contract";
 import type { Database, Tx } from "./database.ts";
+import { showStop, STOP_SHOWN, type StopRow, STOPPED_BY } from "./pull-request-stops-shown.ts";
 import { eventArrays } from "./runs.ts";
 
 /** Stops a pull request, by its key, and cancels its runs that have not ended; gives the ids of these. */
@@ -57,33 +58,11 @@ export async function repositoryUrls(db: Database, orgId: string): Promise<strin
   return rows.map(({ url }) => url);
 }
 
-/** A stop as PostgreSQL gives it. */
-export interface StopRow {
-  readonly url: string;
-  readonly userId: string;
-  readonly userName: string | null;
-  readonly at: string;
-}
-
-const WHO = `'userId', s.stopped_by, 'userName', (select u.name from runyard.users u where u.id = s.stopped_by), 'at', s.stopped_at`;
-
-/** The stop of the newest of a run's pull requests that is stopped, as json, of a row `r` of runs. */
-export const STOP_SHOWN = `(select json_build_object('url', p.url, ${WHO})
-    from runyard.pull_requests p join runyard.pull_request_stops s on s.org_id = p.org_id and s.url = lower(p.url)
-    where p.run_id = r.id order by p.num desc limit 1) as pull_request_stop`;
-
-/** As the API shows it. */
-export function showStop(row: StopRow | null | undefined): PullRequestStop | null {
-  if (!row) return null;
-  const { url, userId, userName, at } = row;
-  return { url, userId, ...(userName !== null && { userName }), at: new Date(at).toISOString() };
-}
-
 /** Whether and by whom a pull request is stopped. */
 export async function findStop(db: Database, orgId: string, key: string): Promise<PullRequestStop | null> {
   const rows = await db.queryInOrganization<{ stop: StopRow }>(
     orgId,
-    `select json_build_object('url', s.url, ${WHO}) as stop from runyard.pull_request_stops s where s.org_id = runyard.current_org() and s.url = $1`,
+    `select json_build_object('url', s.url, ${STOPPED_BY}) as stop from runyard.pull_request_stops s where s.org_id = runyard.current_org() and s.url = $1`,
     [key],
   );
   return showStop(rows[0]?.stop);

@@ -44,7 +44,7 @@ import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spen
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 import { type PlanShown, timesOf } from "./plans-shown.ts";
-import { showStop, type StopRow } from "./pull-request-stops.ts";
+import { showStop, type StopRow } from "./pull-request-stops-shown.ts";
 import { showSetup } from "./setup-shown.ts";
 import { showReplay, type StoredReplay } from "./replays.ts";
 

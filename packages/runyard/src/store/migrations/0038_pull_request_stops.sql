@@ -6,8 +6,10 @@ create table runyard.pull_request_stops (
   url text not null,
   stopped_by text not null,
   stopped_at timestamptz not null default now(),
-  -- What its runs are cancelled with.
+  -- What its runs are cancelled with, and the events that say so.
   reason text not null,
+  types text[] not null,
+  data text[] not null,
   primary key (org_id, url)
 );
 call runyard.protect('runyard.pull_request_stops');
@@ -21,8 +23,8 @@ create function runyard.stop_pull_request(p_url text, p_by text, p_reason text, 
 language plpgsql set search_path = runyard, pg_temp as $f$
 begin
   perform 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update;
-  insert into runyard.pull_request_stops (org_id, url, stopped_by, reason) values (runyard.current_org(), p_url, p_by, p_reason)
-    on conflict do nothing;
+  insert into runyard.pull_request_stops (org_id, url, stopped_by, reason, types, data)
+    values (runyard.current_org(), p_url, p_by, p_reason, p_types, p_data) on conflict do nothing;
   for run_id in
     select distinct r.id from runyard.pull_requests p join runyard.runs r on r.id = p.run_id
       where p.org_id = runyard.current_org() and lower(p.url) = p_url
@@ -54,12 +56,15 @@ create trigger keep_stopped before update of turn on runyard.runs for each row
 -- A pull request may be stopped between the moment when it is opened and the one when its run says that it has it.
 create function runyard.cancel_if_stopped() returns trigger
 language plpgsql set search_path = runyard, pg_temp as $f$
+declare
+  stop runyard.pull_request_stops;
 begin
   perform 1 from runyard.org_slots s where s.org_id = new.org_id for no key update;
-  update runyard.runs r set cancel_reason = s.reason, updated_at = now()
-    from runyard.pull_request_stops s
-    where s.org_id = new.org_id and s.url = lower(new.url) and r.id = new.run_id and r.org_id = new.org_id
-      and r.owner is not null and r.cancel_reason is null and not runyard.is_terminal(r.status);
+  select s.* into stop from runyard.pull_request_stops s where s.org_id = new.org_id and s.url = lower(new.url);
+  if stop.url is not null
+    and exists (select 1 from runyard.runs r where r.id = new.run_id and r.cancel_reason is null and not runyard.is_terminal(r.status)) then
+    perform runyard.cancel_run(new.run_id, stop.reason, stop.types, stop.data);
+  end if;
   return null;
 end $f$;
 create trigger cancel_if_stopped after insert on runyard.pull_requests for each row
