@@ -186,6 +186,8 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     errors: [
       "repository_not_usable",
       "publish_not_possible",
+      "review_not_possible",
+      "pull_request_stopped",
       "checks_not_watchable",
       "unknown_agent",
       "unknown_secret",

@@ -36,8 +36,8 @@ export function createPullRequestStops(options: EngineOptions, load: (orgId: str
   }
 
   async function ofRun(orgId: string, runId: string): Promise<Named> {
-    await load(orgId, runId);
-    const url = (await pullRequestsOf(db, orgId, runId)).at(-1)?.url;
+    const { run } = await load(orgId, runId);
+    const url = run.spec.review?.url ?? (await pullRequestsOf(db, orgId, runId)).at(-1)?.url;
     if (url === undefined)
       throw new RunyardError("no_pull_request", `Run ${runId} has no pull request (yet). To end the run alone, cancel it.`);
     return { url, key: url.toLowerCase() };
@@ -59,7 +59,7 @@ export function createPullRequestStops(options: EngineOptions, load: (orgId: str
       const reason = `All agents of ${found.url} were stopped by ${userName ?? userId}`;
       const decided = transition(QUEUED, { type: "cancelled", reason });
       const events = decided.ok ? decided.events : [];
-      const cancelled = await stopPullRequest(db, { orgId, key: found.key, userId, reason, events });
+      const cancelled = await stopPullRequest(db, { orgId, ...found, userId, reason, events });
       for (const runId of cancelled) for (const topic of [runId, control(runId)]) wakes.notify(topic);
       return show(orgId, found, cancelled);
     },

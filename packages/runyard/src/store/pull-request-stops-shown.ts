@@ -11,10 +11,9 @@ export interface StopRow {
 /** Who stopped it and when, as members of a json object, of a row `s` of stops. */
 export const STOPPED_BY = `'userId', s.stopped_by, 'userName', (select u.name from runyard.users u where u.id = s.stopped_by), 'at', s.stopped_at`;
 
-/** The stop of the newest of a run's pull requests that is stopped, as json, of a row `r` of runs. */
-export const STOP_SHOWN = `(select json_build_object('url', p.url, ${STOPPED_BY})
-    from runyard.pull_requests p join runyard.pull_request_stops s on s.org_id = p.org_id and s.url = lower(p.url)
-    where p.run_id = r.id order by p.num desc limit 1) as pull_request_stop`;
+/** The newest stop of a pull request that the run made, goes on with or reviews, as json, of a row `r` of runs. */
+export const STOP_SHOWN = `(select json_build_object('url', s.url, ${STOPPED_BY}) from runyard.pull_request_stops s
+    where s.org_id = r.org_id and s.key in (select runyard.pull_requests_of(r)) order by s.stopped_at desc limit 1) as pull_request_stop`;
 
 /** As the API shows it. */
 export function showStop(row: StopRow | null | undefined): PullRequestStop | null {

@@ -9,6 +9,7 @@ export async function stopPullRequest(
   stop: {
     readonly orgId: string;
     readonly key: string;
+    readonly url: string;
     readonly userId: string;
     readonly reason: string;
     readonly events: readonly NewEvent[];
@@ -16,14 +17,14 @@ export async function stopPullRequest(
 ): Promise<string[]> {
   const rows = await db.queryInOrganization<{ run_id: string }>(
     stop.orgId,
-    "select run_id from runyard.stop_pull_request($1, $2, $3, $4, $5)",
-    [stop.key, stop.userId, stop.reason, ...eventArrays(stop.events)],
+    "select run_id from runyard.stop_pull_request($1, $2, $3, $4, $5, $6)",
+    [stop.key, stop.url, stop.userId, stop.reason, ...eventArrays(stop.events)],
   );
   return rows.map(({ run_id: runId }) => runId);
 }
 
 export async function allowPullRequest(db: Database, orgId: string, key: string): Promise<void> {
-  await db.queryInOrganization(orgId, "delete from runyard.pull_request_stops where org_id = runyard.current_org() and url = $1", [key]);
+  await db.queryInOrganization(orgId, "delete from runyard.pull_request_stops where org_id = runyard.current_org() and key = $1", [key]);
 }
 
 /** Takes the stops of all pull requests of a run back whose turn has ended. */
@@ -31,9 +32,9 @@ export async function allowPullRequestsOf(tx: Pick<Tx, "query">, run: { readonly
   // In the order of whoever stops.
   await tx.query("select 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update", []);
   await tx.query(
-    `delete from runyard.pull_request_stops s using runyard.pull_requests p, runyard.runs r
-      where s.org_id = runyard.current_org() and p.org_id = s.org_id and p.run_id = $1 and lower(p.url) = s.url
-        and r.id = p.run_id and r.turn = $2 and runyard.is_terminal(r.status)`,
+    `delete from runyard.pull_request_stops s using runyard.runs r
+      where s.org_id = runyard.current_org() and r.org_id = s.org_id and r.id = $1 and r.turn = $2 and runyard.is_terminal(r.status)
+        and s.key in (select runyard.pull_requests_of(r))`,
     [run.id, run.turn],
   );
 }
@@ -62,13 +63,13 @@ export async function repositoryUrls(db: Database, orgId: string): Promise<strin
 export async function findStop(db: Database, orgId: string, key: string): Promise<PullRequestStop | null> {
   const rows = await db.queryInOrganization<{ stop: StopRow }>(
     orgId,
-    `select json_build_object('url', s.url, ${STOPPED_BY}) as stop from runyard.pull_request_stops s where s.org_id = runyard.current_org() and s.url = $1`,
+    `select json_build_object('url', s.url, ${STOPPED_BY}) as stop from runyard.pull_request_stops s where s.org_id = runyard.current_org() and s.key = $1`,
     [key],
   );
   return showStop(rows[0]?.stop);
 }
 
-/** The same of a run: of the newest of its pull requests that is stopped. */
+/** The same of a run: the newest one. */
 export async function findStopOf(db: Database, orgId: string, runId: string): Promise<PullRequestStop | null> {
   const rows = await db.queryInOrganization<{ pull_request_stop: StopRow | null }>(
     orgId,

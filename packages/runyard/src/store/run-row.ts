@@ -22,6 +22,7 @@ import {
   type RunPermission,
   type RunPhase,
   type RunResult,
+  type RunReview,
   type RunStatus,
   type SandboxDriverName,
   type SandboxReport,
@@ -37,6 +38,8 @@ import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { firstPrompt } from "../core/prompt.ts";
+import { reviewWords } from "../core/review-prompt.ts";
+import type { ReviewSpec } from "../core/review.ts";
 import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
 import { grantedPermissions } from "../core/run-permissions.ts";
@@ -99,6 +102,8 @@ export interface RunSpec {
   readonly publishFrom?: PublishFrom;
   /** Of its pull request, and where that is made; left out: there is to be none. */
   readonly pullRequest?: PullRequestSettings & { readonly place: GithubPlace };
+  /** The pull request that it reviews; left out: none. */
+  readonly review?: ReviewSpec;
   /** How the checks of what it publishes are waited for, and where they are asked for; left out: they are not. */
   readonly checks?: WatchedChecks;
 }
@@ -315,7 +320,8 @@ export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
 /** The first prompt of the run, with all that stands around its task. */
 export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): string {
   const { instructions = null, repositories = [], context = null, files = [] } = spec;
-  return firstPrompt({ instructions, task, repositories, context, files });
+  const prompt = firstPrompt({ instructions, task, repositories, context, files });
+  return spec.review === undefined ? prompt : `${prompt}\n\n${reviewWords(spec.review)}`;
 }
 
 /** The run as the native API shows it. */
@@ -372,6 +378,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     responseType: responseTypeOf(row, plan),
     result: row.result,
     ...showPullRequests(row),
+    review: showReview(row.spec),
     checks: showChecks(row),
     error: row.error,
     usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
@@ -460,6 +467,12 @@ function showPullRequests(
     githubPullRequests: [...(made ?? [])],
     pullRequestStop: showStop(row.pull_request_stop),
   };
+}
+
+function showReview({ review }: RunSpec): RunReview | null {
+  if (review === undefined) return null;
+  const { url, number, title, event, baseBranch, headCommit, fork } = review;
+  return { url, number, title, event, baseBranch, headCommit, fork };
 }
 
 function showChecks({ spec: { checks }, carry, status, owner }: RunRow): RunChecks | null {

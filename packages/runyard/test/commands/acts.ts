@@ -573,7 +573,14 @@ function beCancelled(run: ModelRun): boolean {
 function stop(org: number, number: number, fault: Fault): Act {
   return act(["stop", `pull${number}`, `of org${org}`, fault], async (world) => {
     const orgId = at(world.orgIds, org) ?? "";
-    const words = { orgId, key: addressOf(number), userId: "u", reason: STOPPED.reason, events: factsOf(QUEUED, [STOPPED]) };
+    const words = {
+      orgId,
+      key: addressOf(number),
+      url: addressOf(number),
+      userId: "u",
+      reason: STOPPED.reason,
+      events: factsOf(QUEUED, [STOPPED]),
+    };
     const { done } = await withFault(world, fault, (db) => stopPullRequest(db, words));
     if (done === undefined) return NOTHING;
     return (model) => {

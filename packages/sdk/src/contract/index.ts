@@ -28,6 +28,7 @@ export * from "./pull-request-stops.ts";
 export * from "./pull-requests.ts";
 export * from "./recordings.ts";
 export * from "./results.ts";
+export * from "./reviews.ts";
 export * from "./routes.ts";
 export * from "./run.ts";
 export * from "./run-permissions.ts";

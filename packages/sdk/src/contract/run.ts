@@ -19,6 +19,7 @@ import { protectedFileSchema } from "./publishing.ts";
 import { pullRequestStopSchema } from "./pull-request-stops.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
+import { reviewSchema, runReviewSchema } from "./reviews.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
 import { runSetupSchema, setupSchema } from "./setup.ts";
@@ -134,6 +135,8 @@ export const createRunSchema = z
     pullRequest: pullRequestSettingsSchema.optional(),
     /** Whether it waits for the checks of what it publishes, and puts right what fails; default: as the repository has it. */
     watchChecks: z.boolean().optional(),
+    /** A pull request that it looks at: it starts from its head, and its final answer is posted there as one review. */
+    review: reviewSchema.optional(),
     /** The same as the header `Idempotency-Key`. */
     idempotencyKey: idempotencyKeySchema.optional(),
   })
@@ -240,6 +243,9 @@ export const runResultSchema = z.object({
   pullRequestUrl: z.string().nullable().optional(),
   /** Why there is none, where there should be one; the branch is there all the same. */
   pullRequestProblem: pullRequestProblemSchema.nullable().optional(),
+  /** Of a run that reviews: where its answer was posted; null: it was not, and `reviewProblem` says why. */
+  reviewUrl: z.string().nullable().optional(),
+  reviewProblem: pullRequestProblemSchema.optional(),
   /** Of the run's further repositories; left out where it has none. */
   repositories: z.array(furtherResultSchema).optional(),
 });
@@ -350,6 +356,8 @@ export const runSchema = z.object({
   githubPullRequests: z.array(pullRequestSchema),
   /** Which of them a person has stopped all agents of, so that the run does not go on; null: none. */
   pullRequestStop: pullRequestStopSchema.nullable(),
+  /** The pull request that it reviews; null: it reviews none. */
+  review: runReviewSchema.nullable(),
   /** Of the checks of what it publishes; null: it does not wait for them. */
   checks: runChecksSchema.nullable(),
   error: runErrorSchema.nullable(),

@@ -296,6 +296,7 @@ function blankRun(number: number): Run {
     pullRequestUrl: null,
     githubPullRequests: [],
     pullRequestStop: null,
+    review: null,
     checks: null,
     responseType: null,
     result: null,
