@@ -16,7 +16,7 @@ import {
 import path from "node:path";
 import type { Home } from "../home.ts";
 import { diskUsage } from "../sandbox/disk-usage.ts";
-import { removeLower } from "./layers.ts";
+import { finishRemovals, removeLower } from "./layers.ts";
 import { ASIDE, removeSlowly } from "./snapshot-disk.ts";
 
 type Place = Pick<Home, "basesDir" | "runsDir">;
@@ -129,8 +129,8 @@ export async function sweepBases(
   home: Place,
   { signal, measures }: { readonly signal: AbortSignal; readonly measures: boolean },
 ): Promise<HeldBase[]> {
+  await finishRemovals(home, home.basesDir);
   const names = existsSync(home.basesDir) ? readdirSync(home.basesDir) : [];
-  for (const name of names.filter((each) => each.startsWith(ASIDE))) await removeUnused(home, name.slice(ASIDE.length));
   const held = names
     .filter((each) => !each.startsWith(ASIDE))
     .map((id) => ({ id, usedMs: statSync(path.join(home.basesDir, id), { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
