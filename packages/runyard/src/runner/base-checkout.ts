@@ -93,7 +93,11 @@ export async function becomeBase(home: Place, workspace: string, { said, ...of }
     renameSync(workspace, path.join(dir, "tree"));
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    await removeSlowly(workspace);
+    // At once: what a server that was killed had half removed would be taken for a checkout.
+    const aside = `${workspace}${ASIDE}`;
+    renameSync(workspace, aside);
+    mkdirSync(workspace, { mode: 0o700 });
+    return removeSlowly(aside);
   }
   mkdirSync(workspace, { mode: 0o700 });
 }
