@@ -195,8 +195,14 @@ export async function leaveOverlay(root: string): Promise<void> {
   await inTurn(root, async () => {
     const steps = stepsOf(root);
     if (steps.some((dir) => !isHolder(dir) && isWanted(dir))) return;
-    for (const dir of steps.filter(isHolder)) if (isShimAlive(dir)) await killRunDirectory(dir);
+    const held = isHeld(root);
+    for (const dir of steps.filter(isHolder)) if (held || isShimAlive(dir)) await killRunDirectory(dir);
   });
+}
+
+/** Whether somebody holds the overlay of an attempt, by its root: who does may live longer than its shim. */
+export function isHeld(root: string): boolean {
+  return livingHolder({ root, dir: "overlay" }) !== null;
 }
 
 /** Takes an overlay away in which nothing was done yet. */

@@ -1,0 +1,37 @@
+import { mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { killRunDirectory } from "../sandbox/kill.ts";
+import { holderLaunch, livingHolder, type Overlay, overlaySupport } from "../sandbox/overlay.ts";
+import { isShimAlive, makeRunDirectory, readShimPid } from "../sandbox/run-directory.ts";
+import { openLab, waitFor } from "../sandbox/testing/lab.ts";
+import { livingAttempts } from "./left-behind.ts";
+import { leaveOverlay } from "./overlay-workspace.ts";
+
+const support = await overlaySupport(realpathSync(tmpdir()));
+const unavailable = support.available ? null : support.reason;
+
+test("what holds a workspace is ended with its attempt, and found by the next server, also where the process that watched over it was killed", async ({
+  skip,
+}) => {
+  if (!support.available) return skip(unavailable ?? "");
+  const lab = await openLab("holder");
+  onTestFinished(() => lab.close());
+  const runsDir = path.join(lab.root, "runs");
+  const root = path.join(runsDir, "run_a", "1");
+  for (const dir of ["lower", "runs/run_a/1/workspace", "runs/run_a/1/overlay/upper"]) mkdirSync(path.join(lab.root, dir), { recursive: true });
+  writeFileSync(path.join(lab.root, "lower", "file"), "");
+  const overlay: Overlay = { root: lab.root, dir: "runs/run_a/1/overlay", target: "runs/run_a/1/workspace", lowers: ["lower"] };
+  const dir = path.join(root, "steps", "holder-1");
+  makeRunDirectory(dir, holderLaunch(support.means, overlay, null), {});
+  onTestFinished(() => killRunDirectory(dir));
+  await lab.spawner.start(dir);
+  await waitFor(() => livingHolder(overlay));
+  process.kill(readShimPid(dir)?.pid ?? 0, "SIGKILL");
+  await waitFor(() => !isShimAlive(dir));
+  expect(livingAttempts({ runsDir })).toEqual([root]);
+  await leaveOverlay(root);
+  expect(livingHolder(overlay)).toBeNull();
+  expect(livingAttempts({ runsDir })).toEqual([]);
+});
