@@ -20,7 +20,8 @@ test("what holds a workspace is ended with its attempt, and found by the next se
   onTestFinished(() => lab.close());
   const runsDir = path.join(lab.root, "runs");
   const root = path.join(runsDir, "run_a", "1");
-  for (const dir of ["lower", "runs/run_a/1/workspace", "runs/run_a/1/overlay/upper"]) mkdirSync(path.join(lab.root, dir), { recursive: true });
+  for (const dir of ["lower", "runs/run_a/1/workspace", "runs/run_a/1/overlay/upper"])
+    mkdirSync(path.join(lab.root, dir), { recursive: true });
   writeFileSync(path.join(lab.root, "lower", "file"), "");
   const overlay: Overlay = { root: lab.root, dir: "runs/run_a/1/overlay", target: "runs/run_a/1/workspace", lowers: ["lower"] };
   const dir = path.join(root, "steps", "holder-1");
