@@ -7,7 +7,7 @@ import { holderLaunch, livingHolder, type Overlay, overlaySupport } from "../san
 import { isShimAlive, makeRunDirectory, readShimPid } from "../sandbox/run-directory.ts";
 import { openLab, waitFor } from "../sandbox/testing/lab.ts";
 import { livingAttempts } from "./left-behind.ts";
-import { leaveOverlay } from "./overlay-workspace.ts";
+import { leaveOverlay, overlaysOf } from "./overlay-workspace.ts";
 
 const support = await overlaySupport(realpathSync(tmpdir()));
 const unavailable = support.available ? null : support.reason;
@@ -35,4 +35,9 @@ test("what holds a workspace is ended with its attempt, and found by the next se
   await leaveOverlay(root);
   expect(livingHolder(overlay)).toBeNull();
   expect(livingAttempts({ runsDir })).toEqual([]);
+});
+
+test("a home that is more than one file system has none: nothing could be moved from one to the other", async () => {
+  const home = { root: "/", runsDir: "/no-runs-here", snapshotsDir: "/no-snapshots-here", basesDir: "/proc" };
+  expect(await overlaysOf(home)).toEqual({ available: false, reason: "/proc lies on another file system than /" });
 });

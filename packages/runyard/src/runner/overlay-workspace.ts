@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
 import type { Home } from "../home.ts";
@@ -49,10 +49,11 @@ export async function overlayMeans(ctx: Pick<RunnerContext, "home">, row: Pick<R
 /** Whether a home can have overlays, and why not. */
 export async function overlaysOf(home: Pick<Home, "root" | "runsDir" | "snapshotsDir" | "basesDir">): ReturnType<typeof overlaySupport> {
   const root = realpathSync(home.root);
-  const moved = [home.runsDir, home.snapshotsDir, home.basesDir].find(
-    (dir) => existsSync(dir) && realpathSync(dir) !== path.join(root, path.basename(dir)),
-  );
-  if (moved !== undefined) return { available: false, reason: `${moved} leads to another place` };
+  const { dev } = statSync(root);
+  for (const dir of [home.runsDir, home.snapshotsDir, home.basesDir].filter((each) => existsSync(each))) {
+    if (realpathSync(dir) !== path.join(root, path.basename(dir))) return { available: false, reason: `${dir} leads to another place` };
+    if (statSync(dir).dev !== dev) return { available: false, reason: `${dir} lies on another file system than ${root}` };
+  }
   return overlaySupport(root);
 }
 
