@@ -142,7 +142,8 @@ async function startHolder(
     const message = "The process that holds the workspace died while something was at work in it.";
     throw new RunFailure({ type: "lost", message }, null, true);
   }
-  for (const lower of layers.lowers) if (!existsSync(path.join(ctx.home.root, lower))) throw gone(lower);
+  const missing = missingLower(ctx.home, layers);
+  if (missing !== undefined) throw new RunFailure({ type: "lost", message: goneMessage(missing) });
   const copies = layers.homeFrom === null ? null : { from: layers.homeFrom, to: path.relative(ctx.home.root, dirs.home) };
   const dir = dirs.step(`${HOLDER}-${steps.filter(isHolder).length + 1}`);
   makeRunDirectory(dir, holderLaunch(means, overlay, copies), { step: path.basename(dir) });
@@ -156,11 +157,13 @@ async function startHolder(
   }
 }
 
-function gone(lower: string): RunFailure {
-  return new RunFailure({
-    type: "lost",
-    message: `The workspace lies upon ${lower}, which was removed by somebody else. Start the run again.`,
-  });
+/** A layer that is not there any more. */
+function missingLower(home: Pick<Home, "root">, { lowers }: Pick<Layers, "lowers">): string | undefined {
+  return lowers.find((lower) => !existsSync(path.join(home.root, lower)));
+}
+
+function goneMessage(lower: string): string {
+  return `The workspace lies upon ${lower}, which was removed by somebody else. Start the run again.`;
 }
 
 function untilHeld(
@@ -230,6 +233,8 @@ export async function readingWorkspace<T>(home: Home, run: Pick<RunRow, "id" | "
     const message = `The workspace is an overlay that cannot be mounted here any more: ${support.reason}. \`runyard doctor\` says what it takes.`;
     throw new RunyardError("sandbox_not_available", message);
   }
+  const missing = missingLower(home, layers);
+  if (missing !== undefined) throw new RunyardError("sandbox_not_available", goneMessage(missing));
   return whileShown(support.means, overlay, use);
 }
 
