@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { becomeBase, findBase } from "./base-checkout.ts";
+import { baseId, becomeBase, findBase } from "./base-checkout.ts";
 
 const COMMIT = "a".repeat(40);
 
@@ -31,4 +31,15 @@ test("of two checkouts of a commit the first becomes its base; the second is out
   const base = findBase(home, of);
   expect(readFileSync(path.join(home.root, base?.tree ?? "", "file"), "utf8")).toBe("run_first");
   expect(existsSync(first)).toBe(true);
+});
+
+test("a checkout of before the machine was started again is none that others lie upon: it may never have come to the disk", async () => {
+  const home = openHome();
+  const of = { cachePath: "/cache", commit: COMMIT };
+  await becomeBase(home, home.checkOut("run_before"), { ...of, said: "" });
+  const { id = "" } = findBase(home, of) ?? {};
+  renameSync(path.join(home.basesDir, id), path.join(home.basesDir, baseId(of, "another boot")));
+  expect(findBase(home, of)).toBeNull();
+  await becomeBase(home, home.checkOut("run_after"), { ...of, said: "" });
+  expect([findBase(home, of)?.id, readdirSync(home.basesDir).length]).toEqual([id, 2]);
 });
