@@ -93,7 +93,7 @@ test("whoever is to end does not wait for what another run fetches from the same
   second.abort(new Error("cancelled"));
   expect((await waiting).message).toBe("cancelled");
   // The control: the other one is still at it.
-  expect(await Promise.race([slow, "still at it"])).toBe("still at it");
+  expect(await Promise.race([slow, Promise.resolve("still at it")])).toBe("still at it");
   first.abort(new Error("enough"));
   expect((await slow).message).toBe("enough");
   served.ways.slowMs = 0;
