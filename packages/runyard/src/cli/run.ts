@@ -135,7 +135,7 @@ const GROUPS: OptionGroups = {
   Cost: ["budget", "budget-tokens", "budget-advisory", "approval-above", "estimate"],
   "Time and retries": ["timeout", "agent-wait", "retries", "retry-on", "recover"],
   Verification: ["verify", "verify-build", "verify-lint", "verify-retries"],
-  Result: ["publish", "draft", "title", "label", "reviewer", "allow-references", "watch-checks"],
+  Result: ["publish", "draft", "title", "label", "reviewer", "allow-references", "watch-checks", "review", "review-event"],
 };
 
 export const run = addSetupOptions(
