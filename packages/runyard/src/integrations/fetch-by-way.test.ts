@@ -69,11 +69,11 @@ test.each(["https", "http"])("a call by %s that is broken off before anybody was
   await expect.poll(open).toBe(0);
   const leaving = new AbortController();
   const call = fetchByWay({ openWay: (target) => proxy.admit(target), extraCertificates: null, signal: leaving.signal });
-  const failed = expect(call(`${scheme}://slow.example/`)).rejects.toThrow("it took too long");
+  const failed = call(`${scheme}://slow.example/`).catch(String);
   await expect.poll(() => asked).toEqual(["slow.example"]);
   expect(open()).toBeGreaterThan(0);
   leaving.abort();
-  await failed;
+  expect(await failed).toContain("it took too long");
   await expect.poll(open).toBe(0);
 });
 
