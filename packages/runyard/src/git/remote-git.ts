@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
+import { GithubError } from "../core/github-answer.ts";
 import type { RemoteCredential, SshKeyCredential, TokenCredential } from "../core/remote-credential.ts";
 import { whyNotCalled } from "../core/repository-hosts.ts";
 import type { RemoteUrl } from "../core/repository-url.ts";
@@ -65,6 +66,8 @@ export interface RemoteCommand {
   readonly signal?: AbortSignal | undefined;
   /** Most bytes that may come from there. */
   readonly maxBytes?: number;
+  /** What its credential must be good for; default: `fetch`. */
+  readonly use?: "fetch" | "push";
 }
 
 export interface RemoteResult extends GitResult {
@@ -85,7 +88,9 @@ export interface RemoteNotice {
 export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<RemoteResult> {
   const { url, args, signal } = command;
   const access = requireAccess(host, url);
-  const credential = await access.credentialFor(url);
+  const credential = await access.credentialFor(url, command.use ?? "fetch").catch((error: unknown) => {
+    throw error instanceof GithubError ? withoutToken(error, { url, args }) : error;
+  });
   if (url.protocol === "ssh" && credential === null) throw noKey(url);
   const redactor = createRedactor([], credential === null ? [] : secretsOf(credential));
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
@@ -93,7 +98,10 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
   const way = access.openWay({ protocol: url.protocol, host: url.host, port: url.port, maxBytes: command.maxBytes ?? MAX_BYTES });
   const failed = (result: Omit<GitResult, "stdout"> & { readonly stdout?: string }, cause?: unknown): RemoteGitError => {
     const masked = { ...result, stderr: redactor.text(result.stderr), stdout: redactor.text(result.stdout ?? "") };
-    return new RemoteGitError(args, { ...masked, trouble: way.trouble, href: url.href, hasCredential: credential !== null }, { cause });
+    const told = { ...masked, trouble: way.trouble, href: url.href, hasCredential: credential !== null };
+    const error = new RemoteGitError(args, told, { cause });
+    if (credential !== null && error.outcome === "authentication-failed") access.refused?.(credential);
+    return error;
   };
   try {
     const { env, config } = await lay(dir, { url, way, credential, access });
@@ -116,6 +124,16 @@ export function requireAccess(host: GitHost, url: RemoteUrl): RemoteAccess {
   const why = host.remotes === undefined ? `${url.href} cannot be reached from here` : whyNotCalled(host.remotes.allowed, url);
   if (host.remotes === undefined || why !== null) throw new RunyardError("repository_not_usable", why ?? "");
   return host.remotes;
+}
+
+/** An app that gets no token: what may pass is as a host that is away, so that it is tried again. */
+function withoutToken(error: GithubError, { url, args }: Pick<RemoteCommand, "url" | "args">): Error {
+  const { verdict } = error;
+  const why = error.message.replace(/\.$/, "");
+  const options = { cause: error };
+  if (verdict.type !== "later") return new RunyardError("repository_not_usable", `${url.href} cannot be used: ${why}`, options);
+  const trouble = { kind: "unreachable", detail: why } as const;
+  return new RemoteGitError(args, { code: 128, stderr: why, trouble, href: url.href, hasCredential: true }, options);
 }
 
 function noKey(url: RemoteUrl): RunyardError {

@@ -1,0 +1,92 @@
+import { createHash, sign } from "node:crypto";
+import { z } from "zod";
+import { type AppCall, appClaims, judgeAppAnswer, permissionsFor, suspended, usedUntil } from "../../core/github-app.ts";
+import { GithubError, type GithubRefusal } from "../../core/github-answer.ts";
+import type { AppTokenSource } from "../../engine/publishing.ts";
+import { githubCalls } from "./client.ts";
+
+export interface AppTokensOptions {
+  /** How GitHub is reached: guarded, and with an end. */
+  readonly fetch: typeof fetch;
+  readonly now: () => number;
+}
+
+/** Of what GitHub says of installations and their tokens, what is used here (REST, version 2022-11-28). */
+const installationSchema = z.object({
+  id: z.number().int(),
+  permissions: z.record(z.string(), z.string()),
+  suspended_at: z.string().nullish(),
+});
+const tokenSchema = z.object({ token: z.string().min(1), expires_at: z.iso.datetime({ offset: true }) });
+
+interface Got {
+  readonly token: string;
+  /** By this machine's clock, in milliseconds. */
+  readonly usedUntil: number;
+}
+
+export interface AppTokens {
+  readonly tokenFor: AppTokenSource;
+  /** Does not give out again what GitHub refused: an app can be taken away, and given back, within the life of a token. */
+  forget(token: string): void;
+  /** A `fetch` that forgets what is refused. */
+  heeding(fetch: typeof globalThis.fetch): typeof globalThis.fetch;
+}
+
+/**
+ * Tokens of GitHub Apps, each for one repository and one use, with the least rights for it. They are kept in memory, here and
+ * nowhere else, until shortly before their end.
+ */
+export function createAppTokens({ fetch, now }: AppTokensOptions): AppTokens {
+  const kept = new Map<string, Got>();
+  const underWay = new Map<string, Promise<Got>>();
+
+  async function get(...[app, place, use]: Parameters<AppTokenSource>): Promise<Got> {
+    const { owner, name } = place;
+    const { call, ask } = githubCalls({ repository: place, token: signedClaims(app, now()), fetch, now });
+    const at = { appId: app.appId, host: new URL(place.apiUrl).host, owner, name, use };
+    const judge = (granted: AppCall["granted"]) => (refusal: GithubRefusal) => judgeAppAnswer(refusal, { ...at, granted, nowMs: now() });
+    const finding = call("GET /repos/{owner}/{repo}/installation", { owner, repo: name });
+    const installation = await ask(installationSchema, finding, judge(null));
+    if (typeof installation.suspended_at === "string") throw new GithubError(suspended(at));
+    const asking = call("POST /app/installations/{installation_id}/access_tokens", {
+      installation_id: installation.id,
+      repositories: [name],
+      permissions: permissionsFor(use, installation.permissions),
+    });
+    const { token, expires_at } = await ask(tokenSchema, asking, judge(installation.permissions));
+    const answeredAt = Date.parse((await asking).headers.date ?? "") || now();
+    return { token, usedUntil: usedUntil({ expiresAt: Date.parse(expires_at), answeredAt }, now()) };
+  }
+
+  function forget(token: string): void {
+    for (const [key, got] of kept) if (got.token === token) kept.delete(key);
+  }
+
+  return {
+    forget,
+    heeding: (inner) => async (input, init) => {
+      const answer = await inner(input, init);
+      if (answer.status === 401) forget(new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "") ?? "");
+      return answer;
+    },
+    async tokenFor(...what) {
+      for (const [key, got] of kept) if (got.usedUntil <= now()) kept.delete(key);
+      const key = createHash("sha256").update(JSON.stringify(what)).digest("hex");
+      const there = kept.get(key);
+      if (there !== undefined) return there.token;
+      const getting = underWay.get(key) ?? get(...what).finally(() => underWay.delete(key));
+      underWay.set(key, getting);
+      const got = await getting;
+      kept.set(key, got);
+      return got.token;
+    },
+  };
+}
+
+/** What the app shows itself with: a JSON Web Token (RFC 7519), signed with RS256. */
+function signedClaims({ appId, privateKey }: Parameters<AppTokenSource>[0], nowMs: number): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "RS256", typ: "JWT" })}.${part(appClaims(appId, nowMs))}`;
+  return `${signed}.${sign("RSA-SHA256", Buffer.from(signed), privateKey).toString("base64url")}`;
+}
