@@ -165,7 +165,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         allowed: config.repositoryHosts,
         trusted: config.extraCertificates === null ? null : trustedWith(config.extraCertificates),
         credentialFor: (url, use) => shownToGit(credentials, orgId, { url, use }),
-        refused: (credential) => credential.kind === "token" && appTokens.forget(credential.token),
+        refused: ({ token: shown }) => appTokens.forget(shown),
         pinHost: (id, knownHosts) => pinHost(db, orgId, { id, knownHosts }),
         openWay: (target) => repositoryProxy.admit(target),
       },

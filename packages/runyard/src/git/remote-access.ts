@@ -1,5 +1,5 @@
 import type { AllowedHosts } from "../core/repository-hosts.ts";
-import type { RemoteCredential } from "../core/remote-credential.ts";
+import type { RemoteCredential, TokenCredential } from "../core/remote-credential.ts";
 import type { RemoteUrl } from "../core/repository-url.ts";
 
 /** How an organization reaches repositories on other machines; main makes it of the rooms that git does not import. */
@@ -15,8 +15,8 @@ export interface RemoteAccess {
    * RunyardError `repository_not_usable`.
    */
   credentialFor(url: RemoteUrl, use: "fetch" | "push"): Promise<RemoteCredential | null>;
-  /** Told of what its server refused. */
-  refused?(credential: RemoteCredential): void;
+  /** Told of what its server refused: where another one can be had, `credentialFor` gives that from now on. */
+  refused?(credential: TokenCredential): void;
   /** Keeps the keys by which the host of a credential showed itself for the first time. */
   pinHost(credentialId: string, knownHosts: string): Promise<void>;
   /** The way of one command to one host. */

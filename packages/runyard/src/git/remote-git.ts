@@ -81,16 +81,37 @@ export interface RemoteNotice {
 }
 
 /**
- * Runs a command of git that talks to the host of a URL, with the credential that is stored for it, and to nobody else.
+ * Runs a command of git that talks to the host of a URL, with the credential that is stored for it, and to nobody else; once
+ * more where that was refused and another one can be had.
  * The credential is in files of the command's own, which are removed with it: neither in its words, nor in what it writes.
  * Rejects with RemoteGitError where it fails, with RunyardError `repository_not_usable` where the host is not to be called.
  */
 export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<RemoteResult> {
-  const { url, args, signal } = command;
+  const { url, args } = command;
   const access = requireAccess(host, url);
-  const credential = await access.credentialFor(url, command.use ?? "fetch").catch((error: unknown) => {
-    throw error instanceof GithubError ? withoutToken(error, { url, args }) : error;
-  });
+  const ask = () =>
+    access.credentialFor(url, command.use ?? "fetch").catch((error: unknown) => {
+      throw error instanceof GithubError ? withoutToken(error, { url, args }) : error;
+    });
+  const credential = await ask();
+  try {
+    return await remoteGitWith(host, command, { access, credential });
+  } catch (error) {
+    const isRefused = error instanceof RemoteGitError && error.outcome === "authentication-failed";
+    if (!isRefused || credential?.kind !== "token") throw error;
+    access.refused?.(credential);
+    const other = await ask();
+    if (other?.kind !== "token" || other.token === credential.token) throw error;
+    return remoteGitWith(host, command, { access, credential: other });
+  }
+}
+
+async function remoteGitWith(
+  host: GitHost,
+  command: RemoteCommand,
+  { access, credential }: Pick<Layout, "access" | "credential">,
+): Promise<RemoteResult> {
+  const { url, args, signal } = command;
   if (url.protocol === "ssh" && credential === null) throw noKey(url);
   const redactor = createRedactor([], credential === null ? [] : secretsOf(credential));
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
@@ -99,9 +120,7 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
   const failed = (result: Omit<GitResult, "stdout"> & { readonly stdout?: string }, cause?: unknown): RemoteGitError => {
     const masked = { ...result, stderr: redactor.text(result.stderr), stdout: redactor.text(result.stdout ?? "") };
     const told = { ...masked, trouble: way.trouble, href: url.href, hasCredential: credential !== null };
-    const error = new RemoteGitError(args, told, { cause });
-    if (credential !== null && error.outcome === "authentication-failed") access.refused?.(credential);
-    return error;
+    return new RemoteGitError(args, told, { cause });
   };
   try {
     const { env, config } = await lay(dir, { url, way, credential, access });

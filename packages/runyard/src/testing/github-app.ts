@@ -26,8 +26,8 @@ export interface FakeApp {
   readonly tokens: FakeAppToken[];
   /** Refuses who may not do what the line says. */
   admit(line: string, who: { readonly shown: string | undefined; readonly repository: string }): void;
-  /** Whether git may do that with a token. */
-  admitsGit(token: string, what: { readonly name: string; readonly writes: boolean }): boolean;
+  /** Whether git may do that with a token; null: it is none, or none any more. */
+  admitsGit(token: string, what: { readonly name: string; readonly writes: boolean }): boolean | null;
   readonly routes: readonly FakeRoute[];
 }
 
@@ -52,6 +52,7 @@ export function fakeApp(more: Partial<Pick<FakeApp, "permissions" | "lifeMs">> =
   });
   const { publicKey, privateKey } = keys;
   const INSTALLATION = 41;
+  let given = 0;
   const now = (): number => Date.now() + app.aheadMs;
   const refused = (message: string): Refusal => new Refusal(401, message, { headers: { date: new Date(now()).toUTCString() } });
   const allows = (token: FakeAppToken, rights: Readonly<Record<string, string>>): boolean =>
@@ -97,7 +98,8 @@ export function fakeApp(more: Partial<Pick<FakeApp, "permissions" | "lifeMs">> =
     },
     admitsGit(shown, { name, writes }) {
       const token = living(shown);
-      return token !== undefined && token.repositories.includes(name) && allows(token, { contents: writes ? "write" : "read" });
+      if (token === undefined) return null;
+      return token.repositories.includes(name) && allows(token, { contents: writes ? "write" : "read" });
     },
     routes: [
       [
@@ -118,7 +120,7 @@ export function fakeApp(more: Partial<Pick<FakeApp, "permissions" | "lifeMs">> =
             app.permissions[name] === level || app.permissions[name] === "write";
           if (!Object.entries(permissions).every(isGranted))
             throw new Refusal(422, "The permissions requested are not granted to this installation.");
-          const token = `ghs_canary_of_an_app_${app.tokens.length + 1}`;
+          const token = `ghs_canary_of_an_app_${(given += 1)}`;
           const expiresAtMs = Math.floor((now() + app.lifeMs) / 1_000) * 1_000;
           app.tokens.push({ token, repositories, permissions: { metadata: "read", ...permissions }, expiresAtMs });
           const expires_at = new Date(expiresAtMs).toISOString().replace(".000Z", "Z");

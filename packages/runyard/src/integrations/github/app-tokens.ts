@@ -21,6 +21,7 @@ const tokenSchema = z.object({ token: z.string().min(1), expires_at: z.iso.datet
 
 interface Got {
   readonly token: string;
+  readonly what: Parameters<AppTokenSource>;
   /** By this machine's clock, in milliseconds. */
   readonly usedUntil: number;
 }
@@ -29,7 +30,7 @@ export interface AppTokens {
   readonly tokenFor: AppTokenSource;
   /** Does not give out again what GitHub refused: an app can be taken away, and given back, within the life of a token. */
   forget(token: string): void;
-  /** A `fetch` that forgets what is refused. */
+  /** A `fetch` that gets another token in place of one that is refused, and asks again with that. */
   heeding(fetch: typeof globalThis.fetch): typeof globalThis.fetch;
 }
 
@@ -39,9 +40,12 @@ export interface AppTokens {
  */
 export function createAppTokens({ fetch, now }: AppTokensOptions): AppTokens {
   const kept = new Map<string, Got>();
+  /** By themselves, also those that were refused: whoever was given one may hold it still. */
+  const given = new Map<string, Got>();
   const underWay = new Map<string, Promise<Got>>();
 
-  async function get(...[app, place, use]: Parameters<AppTokenSource>): Promise<Got> {
+  async function get(...what: Parameters<AppTokenSource>): Promise<Got> {
+    const [app, place, use] = what;
     const { owner, name } = place;
     const { call, ask } = githubCalls({ repository: place, token: signedClaims(app, now()), fetch, now });
     const at = { appId: app.appId, host: new URL(place.apiUrl).host, owner, name, use };
@@ -56,30 +60,37 @@ export function createAppTokens({ fetch, now }: AppTokensOptions): AppTokens {
     });
     const { token, expires_at } = await ask(tokenSchema, asking, judge(installation.permissions));
     const answeredAt = Date.parse((await asking).headers.date ?? "") || now();
-    return { token, usedUntil: usedUntil({ expiresAt: Date.parse(expires_at), answeredAt }, now()) };
+    return { token, what, usedUntil: usedUntil({ expiresAt: Date.parse(expires_at), answeredAt }, now()) };
   }
 
-  function forget(token: string): void {
+  const tokenFor: AppTokenSource = async (...what) => {
+    for (const all of [kept, given]) for (const [key, got] of all) if (got.usedUntil <= now()) all.delete(key);
+    const key = createHash("sha256").update(JSON.stringify(what)).digest("hex");
+    const there = kept.get(key);
+    if (there !== undefined) return there.token;
+    const getting = underWay.get(key) ?? get(...what).finally(() => underWay.delete(key));
+    underWay.set(key, getting);
+    const got = await getting;
+    kept.set(key, got);
+    given.set(got.token, got);
+    return got.token;
+  };
+
+  const forget = (token: string): void => {
     for (const [key, got] of kept) if (got.token === token) kept.delete(key);
-  }
+  };
 
   return {
+    tokenFor,
     forget,
     heeding: (inner) => async (input, init) => {
       const answer = await inner(input, init);
-      if (answer.status === 401) forget(new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "") ?? "");
-      return answer;
-    },
-    async tokenFor(...what) {
-      for (const [key, got] of kept) if (got.usedUntil <= now()) kept.delete(key);
-      const key = createHash("sha256").update(JSON.stringify(what)).digest("hex");
-      const there = kept.get(key);
-      if (there !== undefined) return there.token;
-      const getting = underWay.get(key) ?? get(...what).finally(() => underWay.delete(key));
-      underWay.set(key, getting);
-      const got = await getting;
-      kept.set(key, got);
-      return got.token;
+      const shown = new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "") ?? "";
+      const what = answer.status === 401 ? given.get(shown)?.what : undefined;
+      if (what === undefined) return answer;
+      forget(shown);
+      const authorization = `Bearer ${await tokenFor(...what)}`;
+      return inner(input, { ...init, headers: { ...(init?.headers as Record<string, string>), authorization } });
     },
   };
 }

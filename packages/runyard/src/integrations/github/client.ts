@@ -194,6 +194,7 @@ function failureOf(error: unknown, at: { readonly host: string; readonly nowMs: 
   // The request stays behind: nobody is to come by the token.
   if (refusal !== undefined) return new GithubError(judgeAnswer(refusal, at));
   const inner = innermost(error);
+  if (inner instanceof GithubError) return inner;
   const why = inner instanceof Error ? inner.message : String(inner);
   return new GithubError(inner instanceof AddressRefused ? judgeRefusedAddress(why, at.host) : judgeSilence(why, at.host), error);
 }
