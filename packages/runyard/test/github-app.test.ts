@@ -22,6 +22,8 @@ describe.skipIf(!full || unavailable !== null)(unavailable === null ? "a GitHub 
   /** A line of the key, which is nowhere else. */
   const canary = app.privateKey.split("\n")[7]!;
   const granted = { ...app.permissions };
+  /** How what the app signs begins. */
+  const signed = Buffer.from('{"alg":"RS256"').toString("base64url").slice(0, -2);
 
   beforeAll(async () => {
     const words = ["credentials", "add", url, "--github-app", String(app.id), "--private-key-stdin", "--json"];
@@ -75,14 +77,14 @@ describe.skipIf(!full || unavailable !== null)(unavailable === null ? "a GitHub 
 
     const log = await readLog(client, run.id);
     const told = JSON.stringify([log, await client.credentials.list(), await client.runs.get(run.id), lab.github.pulls]);
-    // Of a token that is looked for as a whole, the first one is also the beginning of others.
-    for (const secret of [canary, "ghs_canary"]) {
+    for (const secret of [canary, "ghs_canary", signed]) {
       expect(told).not.toContain(secret);
       expect(filesWith(line.home.root, secret)).toEqual([]);
       expect(await rowsWith(line.home.env["DATABASE_URL"] ?? "", secret)).toEqual([]);
     }
     // Controls: what is looked for is shown where it belongs, and the looks find what is there.
-    expect(lab.github.requests.some(({ token }) => token?.startsWith("ghs_canary") === true)).toBe(true);
+    for (const begin of ["ghs_canary", signed])
+      expect(lab.github.requests.some(({ token }) => token?.startsWith(begin) === true)).toBe(true);
     expect(
       lab.git.requests.some(({ authorization = "" }) => Buffer.from(authorization.slice(6), "base64").toString().includes("ghs_canary")),
     ).toBe(true);
