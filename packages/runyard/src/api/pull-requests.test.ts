@@ -23,14 +23,14 @@ let served: Served;
 const edits: unknown[] = [];
 /** What tokens an app was asked for; the next one is refused so. */
 const uses: string[] = [];
-let refusal: GithubError | null = null;
+let refused: GithubError | null = null;
 const APP_KEY = generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({ type: "pkcs1", format: "pem" }).toString();
 beforeAll(async () => {
   served = await serve({
     githubHosts: ["ghe.example"],
     appToken: async ({ appId }, { owner, name }, use) => {
       uses.push(`${appId} ${owner}/${name} ${use}`);
-      if (refusal !== null) throw refusal;
+      if (refused !== null) throw refused;
       return "decoy of an app's token";
     },
     editPullRequest: async (at, change) => {
@@ -123,9 +123,9 @@ test("by an app a run gets a pull request, and each change of it a token that is
   expect(uses).toEqual(["see-pull-request", "pull-request", "draft"].map((use) => `7 app-org/app ${use}`));
   expect(edits.at(-1)).toMatchObject([{ token: "decoy of an app's token" }, { draft: false }]);
   const before = edits.length;
-  refusal = new GithubError({ type: "never", problem: { code: "app-suspended", message: "It is suspended." } });
+  refused = new GithubError({ type: "never", problem: { code: "app-suspended", message: "It is suspended." } });
   await expect(served.client.runs.pullRequest(run.id)).rejects.toMatchObject({ code: "pull_request_refused", message: "It is suspended." });
-  refusal = new GithubError({ type: "later", retryAfterMs: null, problem: { code: "unavailable", message: "It is away." } });
+  refused = new GithubError({ type: "later", retryAfterMs: null, problem: { code: "unavailable", message: "It is away." } });
   await expect(served.client.runs.pullRequest(run.id)).rejects.toMatchObject({ code: "unavailable" });
   expect(edits).toHaveLength(before);
 });

@@ -126,8 +126,15 @@ test("what GitHub refuses is not given out again: another one is got, once, and 
   expect(app.tokens.map(({ token }) => token)).toEqual([second]);
   // The first one is nobody's any more, and nothing is got for it.
   await expect(clientWith("ghs_of_nobody").list("x")).rejects.toMatchObject({ verdict: { problem: { code: "not-authenticated" } } });
+  app.tokens.length = 0;
+  let asked = 0;
+  fake.watch((line, when) => {
+    if (when === "before" && line.endsWith("/pulls") && (asked += 1) === 2)
+      fake.fail({ on: "GET /pulls", answer: { status: 403, message: `You are ${app.tokens[0]?.token}, and may not` } });
+  });
+  await expect(clientWith(second).list("x")).rejects.toThrow("You are [hidden], and may not");
   app.isSuspended = true;
-  await expect(clientWith(second).list("x")).rejects.toMatchObject({ verdict: { problem: { code: "app-suspended" } } });
+  await expect(clientWith(await tokenFor("see-pull-request")).list("x")).rejects.toMatchObject({ verdict: { problem: { code: "app-suspended" } } });
 });
 function clientWith(token: string) {
   return createGithubClient({ repository: place(), token, fetch: tokens.heeding(fetch), now: Date.now });

@@ -89,10 +89,17 @@ export function createAppTokens({ fetch, now }: AppTokensOptions): AppTokens {
       const what = answer.status === 401 ? given.get(shown)?.what : undefined;
       if (what === undefined) return answer;
       forget(shown);
-      const authorization = `Bearer ${await tokenFor(...what)}`;
-      return inner(input, { ...init, headers: { ...(init?.headers as Record<string, string>), authorization } });
+      const token = await tokenFor(...what);
+      const headers = { ...(init?.headers as Record<string, string>), authorization: `Bearer ${token}` };
+      return withoutToken(await inner(input, { ...init, headers }), token);
     },
   };
+}
+
+/** Whoever asked does not know this token, and so could not mask it in what the other side says. */
+async function withoutToken(answer: Response, token: string): Promise<Response> {
+  const text = (await answer.text()).replaceAll(token, "[hidden]");
+  return new Response(text === "" ? null : text, { status: answer.status, headers: answer.headers });
 }
 
 /** What the app shows itself with: a JSON Web Token (RFC 7519), signed with RS256. */
