@@ -13,6 +13,7 @@ import { createGithubClient } from "./client.ts";
 const MINUTE_MS = 60_000;
 const OTHER_KEY = generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({ type: "pkcs1", format: "pem" }).toString();
 const HEAD = "a".repeat(40);
+const TWO_LINES = JSON.stringify({ token: "ghs_canary\nusername=other", expires_at: "2099-01-01T00:00:00Z" });
 const INSTALLATION = "GET /installation";
 const TOKENS = "POST /access_tokens";
 let app: FakeApp;
@@ -134,7 +135,9 @@ test("what GitHub refuses is not given out again: another one is got, once, and 
   });
   await expect(clientWith(second).list("x")).rejects.toThrow("You are [hidden], and may not");
   app.isSuspended = true;
-  await expect(clientWith(await tokenFor("see-pull-request")).list("x")).rejects.toMatchObject({ verdict: { problem: { code: "app-suspended" } } });
+  await expect(clientWith(await tokenFor("see-pull-request")).list("x")).rejects.toMatchObject({
+    verdict: { problem: { code: "app-suspended" } },
+  });
 });
 function clientWith(token: string) {
   return createGithubClient({ repository: place(), token, fetch: tokens.heeding(fetch), now: Date.now });
@@ -200,6 +203,11 @@ test.each<[string, Fault["answer"], object]>([
   [INSTALLATION, "cut", { type: "later", problem: { code: "unavailable" } }],
   [TOKENS, { status: 502, text: "<html>" }, { type: "later", problem: { code: "unavailable" } }],
   [TOKENS, { status: 429, headers: { "retry-after": "7" } }, { type: "later", retryAfterMs: 7_000, problem: { code: "rate-limited" } }],
+  [
+    TOKENS,
+    { status: 201, text: TWO_LINES, headers: { "content-type": "application/json" } },
+    { type: "never", problem: { code: "not-github" } },
+  ],
   [TOKENS, { status: 201, message: "hello" }, { type: "never", problem: { code: "not-github" } }],
 ])("%s answered with %o has a meaning, and the next one asks anew", async (on, answer, verdict) => {
   fake.fail({ on, answer });

@@ -17,7 +17,8 @@ const installationSchema = z.object({
   permissions: z.record(z.string(), z.string()),
   suspended_at: z.string().nullish(),
 });
-const tokenSchema = z.object({ token: z.string().min(1), expires_at: z.iso.datetime({ offset: true }) });
+/** It is written into a file for git, where the end of a line would be the end of the token. */
+const tokenSchema = z.object({ token: z.string().regex(/^[\x21-\x7e]{1,4096}$/), expires_at: z.iso.datetime({ offset: true }) });
 
 interface Got {
   readonly token: string;
