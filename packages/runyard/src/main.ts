@@ -14,7 +14,6 @@ import { defaultMemoryBudget } from "./core/memory.ts";
 import { PULL_REQUEST_EFFECT } from "./core/pull-request.ts";
 import { REVIEW_EFFECT } from "./core/review.ts";
 import { concludeChecks } from "./engine/checks.ts";
-import { credentialFor } from "./engine/credentials.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
 import { createEngine, type ModelState } from "./engine/engine.ts";
 import { authenticate, limitHomeRuns, newToken, registerAdministrator } from "./engine/identity.ts";
@@ -22,7 +21,7 @@ import { newId } from "./engine/ids.ts";
 import { createLogins } from "./engine/logins.ts";
 import { offeredBy, offersOf, type OfferSources } from "./engine/offers.ts";
 import { watchOutbox } from "./engine/outbox.ts";
-import { tokenFor } from "./engine/publishing.ts";
+import { shownToGit, tokenFor } from "./engine/publishing.ts";
 import { startSweeper } from "./engine/sweeper.ts";
 import { relayWakes, WAKE_CHANNEL } from "./engine/wake-relay.ts";
 import { CLAIM, control } from "./engine/wakes.ts";
@@ -39,6 +38,7 @@ import { missingFiles } from "./git/missing-files.ts";
 import { removeLeftFolders } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
 import { fetchByWay } from "./integrations/fetch-by-way.ts";
+import { createAppTokens } from "./integrations/github/app-tokens.ts";
 import { checksPerformer } from "./integrations/github/checks-performer.ts";
 import { createGithubClient } from "./integrations/github/client.ts";
 import { editPullRequest } from "./integrations/github/edit-pull-request.ts";
@@ -154,6 +154,11 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
     const { wakes } = relay;
 
     const vault = createVault(config.secretsKey ?? ownSecretsKey(home));
+    const guarded = (signal: AbortSignal): typeof fetch =>
+      fetchByWay({ openWay: (target) => repositoryProxy.admit(target), extraCertificates: config.extraCertificates, signal });
+    const appTokens = createAppTokens({ fetch: guarded(leaving.signal), now: Date.now });
+    const fetchWith = (signal: AbortSignal): typeof fetch => appTokens.heeding(guarded(signal));
+    const credentials = { db, vault, appToken: appTokens.tokenFor, githubHosts: config.githubHosts };
     const git = { spawner, stepsDir: home.stepsDir };
     const gitOf = (orgId: string): GitHost => ({
       ...git,
@@ -161,16 +166,15 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         orgId,
         allowed: config.repositoryHosts,
         trusted: config.extraCertificates === null ? null : trustedWith(config.extraCertificates),
-        credentialFor: (url) => credentialFor({ db, vault }, orgId, url),
+        credentialFor: (url, use) => shownToGit(credentials, orgId, { url, use }),
+        refused: ({ token: shown }) => appTokens.forget(shown),
         pinHost: (id, knownHosts) => pinHost(db, orgId, { id, knownHosts }),
         openWay: (target) => repositoryProxy.admit(target),
       },
     });
-    const fetchWith = (signal: AbortSignal): typeof fetch =>
-      fetchByWay({ openWay: (target) => repositoryProxy.admit(target), extraCertificates: config.extraCertificates, signal });
     const performers = {
       [PULL_REQUEST_EFFECT]: pullRequestPerformer({
-        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "pull-request" }),
         fetchWith,
         now: Date.now,
         record:
@@ -181,12 +185,12 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           },
       }),
       [REVIEW_EFFECT]: reviewPerformer({
-        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "pull-request" }),
         fetchWith,
         now: Date.now,
       }),
       [CHECKS_EFFECT]: checksPerformer({
-        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "checks" }),
         fetchWith,
         now: Date.now,
         pace: checksPace(config.timings.pollMs),
@@ -256,6 +260,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       inspectRepository: (url, branch, orgId) => inspectRepository(gitOf(orgId), url, branch),
       repositoryHosts: config.repositoryHosts,
       githubHosts: config.githubHosts,
+      appToken: appTokens.tokenFor,
       editPullRequest: ({ place, token: shown, number }, change) =>
         editPullRequest(
           createGithubClient({ repository: place, token: shown, fetch: fetchWith(leaving.signal), now: Date.now }),

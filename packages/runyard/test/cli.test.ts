@@ -91,6 +91,16 @@ describe("a wrong command line ends with code 2, a reason and a way on", () => {
     });
     expect(await home.cli([])).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("Usage: runyard <command>") });
   });
+
+  test.each([
+    [["--github-app", "7"], "A GitHub App takes both its id and its private key.\n  Give --github-app ID and --private-key-stdin"],
+    [["--private-key-stdin"], "A GitHub App takes both its id and its private key."],
+    [["--github-app", "7", "--private-key-stdin", "--token-stdin"], "cannot be used with option '--token-stdin'"],
+    [[], "Give --token-stdin, with the token on stdin, --ssh-key FILE, or --github-app ID with --private-key-stdin."],
+  ])("credentials add %j", async (words, said) => {
+    const done = await home.cli(["credentials", "add", "https://github.com/acme", ...words], { input: "decoy\n" });
+    expect(done).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(said) as string });
+  });
 });
 
 describe("without a server", () => {

@@ -1,10 +1,10 @@
 // Repositories on other machines: a real server of git on the loopback, from the create to the pushed branch.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import pg from "pg";
 import type { Run, RunEvent } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { filesWith, rowsWith } from "../src/testing/canary.ts";
 import { type GitServer, startGitServer } from "../src/testing/git-server.ts";
 import { useLine } from "../src/testing/line.ts";
 import { findSshd, startSshServer } from "../src/testing/ssh-server.ts";
@@ -248,27 +248,3 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     60_000,
   );
 });
-
-/** Tables of which a row holds a text. */
-async function rowsWith(connectionString: string, text: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString });
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ name: string }>("select tablename as name from pg_tables where schemaname = 'runyard'");
-    const found: string[] = [];
-    for (const { name } of rows) {
-      const sql = `select 1 from runyard.${name} t where to_jsonb(t)::text like '%' || $1 || '%' limit 1`;
-      if ((await client.query(sql, [text])).rows.length > 0) found.push(name);
-    }
-    return found;
-  } finally {
-    await client.end();
-  }
-}
-
-/** Files below a folder that hold a text. */
-function filesWith(dir: string, text: string): string[] {
-  return readdirSync(dir, { recursive: true, encoding: "utf8" })
-    .map((name) => path.join(dir, name))
-    .filter((file) => existsSync(file) && statSync(file).isFile() && readFileSync(file).includes(text));
-}

@@ -1,5 +1,5 @@
 // Credentials over the real engine and a real PostgreSQL: what is stored, who may, and what is never given out.
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseRemoteUrl, type RemoteUrl } from "../core/repository-url.ts";
@@ -11,12 +11,14 @@ import { openServedDoor, serve, type Served } from "./testing/served.ts";
 const VALUE = "decoy/token+of-a+server";
 const KEY =
   "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZWQyNTUx\n-----END OPENSSH PRIVATE KEY-----\n";
+const APP_KEY = generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({ type: "pkcs1", format: "pem" }).toString();
+const EC_KEY = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 const HOSTS = "git.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA\n";
 const vault = createVault(randomBytes(32));
 let served: Served;
 let superuser: pg.Client;
 beforeAll(async () => {
-  served = await serve({ vault });
+  served = await serve({ vault, githubHosts: ["ghe.example"] });
   await served.addToken("reader", { orgId: "org_a", scopes: ["organization:read"] });
   await served.addToken("worker", { orgId: "org_a", scopes: ["agent:read", "agent:write", "agent:execute"] });
   superuser = new pg.Client({ connectionString: served.database.connectionString });
@@ -73,6 +75,25 @@ test("a key keeps what its host must show, which is learned once", async () => {
   expect(await shownTo("ssh://git@git.example/other")).toMatchObject({ knownHosts: HOSTS });
 });
 
+test("an app is stored with its id, and takes the place of a token and gives it back", async () => {
+  const { credentials } = served.client;
+  const url = "https://github.com/acme";
+  const stored = await credentials.set({ kind: "github-app", url, appId: "Iv23liCanary", privateKey: APP_KEY });
+  expect(stored).toMatchObject({ url, kind: "github-app", appId: "Iv23liCanary", username: null, knownHosts: null, usable: true });
+  const listed = await ask("GET", "/credentials");
+  expect(listed.body).toMatchObject({ data: expect.arrayContaining([stored]) as unknown });
+  expect(listed.text).not.toContain(APP_KEY.split("\n")[1]);
+  expect(await shownTo(`${url}/app.git`)).toEqual({ kind: "github-app", id: stored.id, appId: "Iv23liCanary", privateKey: APP_KEY });
+  const { rows } = await superuser.query<{ sealed: Buffer }>("select sealed from runyard.credentials where id = $1", [stored.id]);
+  expect(rows[0]?.sealed.includes(APP_KEY.split("\n")[1]!)).toBe(false);
+  // Whoever writes to the database makes it no other app's key.
+  await superuser.query("update runyard.credentials set username = '99' where id = $1", [stored.id]);
+  await expect(shownTo(`${url}/app.git`)).rejects.toMatchObject({ code: "repository_not_usable" });
+  expect(await credentials.set({ kind: "token", url, token: VALUE })).toMatchObject({ id: stored.id, kind: "token", appId: null });
+  await credentials.set({ kind: "github-app", url: "https://ghe.example", appId: "7", privateKey: APP_KEY });
+  for (const { id } of (await credentials.list()).data) await credentials.delete(id);
+});
+
 test("the database has ciphertext only, which opens for no other URL, user or organization", async () => {
   const stored = await served.client.credentials.set({ kind: "token", url: "https://dump.example", token: VALUE });
   const { rows } = await superuser.query<{ row: string; sealed: Buffer }>(
@@ -114,6 +135,7 @@ test("scopes, and other organizations", async () => {
 });
 
 const token = (rest: object): object => ({ kind: "token", url: "https://git.example", token: VALUE, ...rest });
+const app = (rest: object): object => ({ kind: "github-app", url: "https://github.com/acme", appId: "7", privateKey: APP_KEY, ...rest });
 const key = (rest: object): object => ({ kind: "ssh-key", url: "git@git.example:acme", privateKey: KEY, ...rest });
 test.each([
   [token({ url: `https://me:${VALUE}@git.example` }), /must not hold a user name, password or token/],
@@ -128,10 +150,17 @@ test.each([
   [key({ url: "https://git.example" }), /A token goes with an https/],
   [key({ privateKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me" }), /public key/],
   [key({ knownHosts: "nothing of it" }), /known_hosts/],
-  [{ kind: "github-app", url: "https://git.example" }, /kind/],
+  [app({ url: "https://git.example/acme" }), /git\.example is no GitHub server.*RUNYARD_GITHUB_HOSTS/],
+  [app({ url: "git@github.com:acme" }), /as a GitHub App does/],
+  [app({ appId: "my app" }), /appId: must be the id of a GitHub App/],
+  [app({ appId: undefined }), /appId/],
+  [app({ privateKey: EC_KEY }), /RSA only/],
+  [app({ privateKey: VALUE }), /no private key/],
+  [app({ username: "me" }), /username: is not known here/],
+  [{ kind: "password", url: "https://git.example" }, /kind/],
   [{}, /kind/],
 ])("bad input is refused in a sentence, and no value is repeated: %#", async (body, why) => {
   const refused = await ask("POST", "/credentials", { body });
   expect(refused).toMatchObject({ status: 422, body: { code: "invalid_request", detail: expect.stringMatching(why) as string } });
-  expect(refused.text).not.toContain(VALUE);
+  for (const value of [VALUE, APP_KEY.split("\n")[1]!, EC_KEY.split("\n")[1]!]) expect(refused.text).not.toContain(value);
 });

@@ -1,6 +1,8 @@
 // What becomes of results, and pull requests of runs, over the real engine and a real PostgreSQL.
+import { generateKeyPairSync } from "node:crypto";
 import type { CreateRunRequest, PullRequest, Run } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { GithubError } from "../core/github-answer.ts";
 import { notePullRequest } from "../store/pull-requests.ts";
 import { serve, type Served } from "./testing/served.ts";
 
@@ -19,9 +21,18 @@ const PULL: PullRequest = {
 };
 let served: Served;
 const edits: unknown[] = [];
+/** What tokens an app was asked for; the next one is refused so. */
+const uses: string[] = [];
+let refused: GithubError | null = null;
+const APP_KEY = generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({ type: "pkcs1", format: "pem" }).toString();
 beforeAll(async () => {
   served = await serve({
     githubHosts: ["ghe.example"],
+    appToken: async ({ appId }, { owner, name }, use) => {
+      uses.push(`${appId} ${owner}/${name} ${use}`);
+      if (refused !== null) throw refused;
+      return "decoy of an app's token";
+    },
     editPullRequest: async (at, change) => {
       edits.push([at, change]);
       const { state = PULL.state, draft = PULL.draft } = change;
@@ -166,4 +177,22 @@ test.each([
     expect(answer).toMatchObject({ status: 422, body: { code: "invalid_request" } });
     expect(JSON.stringify(answer.body["errors"])).toContain(`"path":"${at}"`);
   }
+});
+
+test("by an app a run gets a pull request, and each change of it a token that is good for that alone", async () => {
+  await served.client.credentials.set({ kind: "github-app", url: "https://github.com/app-org", appId: "7", privateKey: APP_KEY });
+  const run = await create({ repositoryUrl: "https://github.com/app-org/app.git" });
+  expect(run).toMatchObject({ publish: "pull_request" });
+  expect(uses).toEqual([]);
+  await served.database.db.inOrganization("org_a", (tx) => notePullRequest(tx, { id: run.id, orgId: "org_a" }, PULL));
+  for (const change of [{}, { state: "closed" }, { state: "open", draft: false }] as const)
+    await served.client.runs.pullRequest(run.id, change);
+  expect(uses).toEqual(["see-pull-request", "pull-request", "draft"].map((use) => `7 app-org/app ${use}`));
+  expect(edits.at(-1)).toMatchObject([{ token: "decoy of an app's token" }, { draft: false }]);
+  const before = edits.length;
+  refused = new GithubError({ type: "never", problem: { code: "app-suspended", message: "It is suspended." } });
+  await expect(served.client.runs.pullRequest(run.id)).rejects.toMatchObject({ code: "pull_request_refused", message: "It is suspended." });
+  refused = new GithubError({ type: "later", retryAfterMs: null, problem: { code: "unavailable", message: "It is away." } });
+  await expect(served.client.runs.pullRequest(run.id)).rejects.toMatchObject({ code: "unavailable" });
+  expect(edits).toHaveLength(before);
 });

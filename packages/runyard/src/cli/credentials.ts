@@ -1,5 +1,5 @@
 import type { RunyardClient } from "@runyard/sdk";
-import type { Credential } from "@runyard/sdk/contract";
+import type { Credential, SetCredentialRequest } from "@runyard/sdk/contract";
 import { Option } from "commander";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
@@ -12,6 +12,8 @@ interface AddOptions {
   readonly username?: string;
   readonly sshKey?: string;
   readonly knownHosts?: string;
+  readonly githubApp?: string;
+  readonly privateKeyStdin?: boolean;
   readonly json?: boolean;
 }
 
@@ -36,13 +38,14 @@ export const credentials = command("credentials", {
   });
 
 const add = command("add", {
-  summary: "Store a token or an SSH key, in place of the one of this URL",
+  summary: "Store a token, an SSH key or a GitHub App, in place of the one of this URL",
   group: GROUP.settings,
-  more: "A token comes from stdin and a key from its file, never from the command line, where others could read it. A key must have no passphrase; better make one that can do nothing else. Without --known-hosts the host's key is learned when it is first called, and must stay the same from then on.",
+  more: "A token comes from stdin and a key from its file, never from the command line, where others could read it. A key must have no passphrase; better make one that can do nothing else. Without --known-hosts the host's key is learned when it is first called, and must stay the same from then on. Of a GitHub App each run gets tokens for its own repository, with the least rights.",
   examples: [
     "runyard credentials add https://git.example.com/acme --token-stdin < token.txt",
     "runyard credentials add https://git.example.com --token-stdin --username build < password.txt",
     "runyard credentials add git@git.example.com:acme --ssh-key deploy_key --known-hosts known_hosts",
+    "runyard credentials add https://github.com/acme --github-app 123456 --private-key-stdin < app.private-key.pem",
   ],
 })
   .argument("<url>", "what the URLs of its repositories begin with")
@@ -50,6 +53,15 @@ const add = command("add", {
   .option("--username <name>", "the user whose token it is (default: x-access-token, which most servers take)")
   .addOption(new Option("--ssh-key <file>", "a private key, for SSH").conflicts("username"))
   .option("--known-hosts <file>", "what the host must show, as ssh-keyscan prints it")
+  .addOption(
+    new Option("--github-app <id>", "a GitHub App, by its app id or client id").conflicts([
+      "tokenStdin",
+      "username",
+      "sshKey",
+      "knownHosts",
+    ]),
+  )
+  .option("--private-key-stdin", "the private key of the app from stdin, as GitHub gave it")
   .addOption(jsonOption())
   .action(async (url: string, options: AddOptions) => {
     const request = await requestOf(url, options);
@@ -78,18 +90,25 @@ const remove = command("rm", {
 
 for (const one of [add, remove]) credentials.addCommand(one);
 
-async function requestOf(url: string, { tokenStdin, username, sshKey, knownHosts }: AddOptions) {
+async function requestOf(url: string, options: AddOptions): Promise<SetCredentialRequest> {
+  const { tokenStdin, username, sshKey, knownHosts, githubApp, privateKeyStdin = false } = options;
+  if (privateKeyStdin !== (githubApp !== undefined))
+    throw new CliError("A GitHub App takes both its id and its private key.", {
+      advice: "Give --github-app ID and --private-key-stdin, with the .pem file on stdin.",
+      exitCode: EXIT.usage,
+    });
+  if (githubApp !== undefined) return { kind: "github-app", url, appId: githubApp, privateKey: await readText("-") };
   if (sshKey !== undefined) {
     const privateKey = await readText(sshKey);
-    return { kind: "ssh-key" as const, url, privateKey, ...(knownHosts !== undefined && { knownHosts: await readText(knownHosts) }) };
+    return { kind: "ssh-key", url, privateKey, ...(knownHosts !== undefined && { knownHosts: await readText(knownHosts) }) };
   }
   if (tokenStdin !== true)
     throw new CliError("Nothing says what is to be stored.", {
-      advice: "Give --token-stdin, with the token on stdin, or --ssh-key FILE.",
+      advice: "Give --token-stdin, with the token on stdin, --ssh-key FILE, or --github-app ID with --private-key-stdin.",
       exitCode: EXIT.usage,
     });
   const token = (await readText("-")).replace(/\r?\n$/, "");
-  return { kind: "token" as const, url, token, ...(username !== undefined && { username }) };
+  return { kind: "token", url, token, ...(username !== undefined && { username }) };
 }
 
 async function allOf(client: RunyardClient): Promise<Credential[]> {
@@ -102,12 +121,16 @@ function render(data: readonly Credential[], paint: Paint): string[] {
   const width = Math.max(...data.map((one) => one.url.length));
   return data.flatMap((one) => {
     const lost = one.usable ? "" : `  ${paint("yellow", `not usable: this server does not have its key ${one.keyId}`)}`;
-    const what =
-      one.kind === "token" ? `token of ${one.username ?? ""}` : one.knownHosts === null ? "key, of a host not called yet" : "key";
     const hosts = (one.knownHosts ?? "").split("\n").filter((line) => line.trim() !== "");
     return [
-      `${paint("bold", printable(one.url.padEnd(width)))}  ${printable(what)}  ${paint("dim", one.updatedAt)}${lost}`,
+      `${paint("bold", printable(one.url.padEnd(width)))}  ${printable(kindOf(one))}  ${paint("dim", one.updatedAt)}${lost}`,
       ...hosts.map((line) => paint("dim", `  must show ${printable(line)}`)),
     ];
   });
+}
+
+function kindOf({ kind, username, appId, knownHosts }: Credential): string {
+  if (kind === "token") return `token of ${username ?? ""}`;
+  if (kind === "github-app") return `GitHub App ${appId ?? ""}`;
+  return knownHosts === null ? "key, of a host not called yet" : "key";
 }

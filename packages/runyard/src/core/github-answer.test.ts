@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type GithubRefusal, judgeAnswer, judgeForeign, judgeRefusedAddress, judgeSilence } from "./github-answer.ts";
+import { GithubError, type GithubRefusal, judgeAnswer, judgeForeign, judgeRefusedAddress, judgeSilence } from "./github-answer.ts";
 
 const judge = (refusal: Partial<GithubRefusal>) =>
   judgeAnswer({ status: 500, headers: {}, message: "", errors: [], ...refusal }, { host: "api.github.com", nowMs: 1_000_000 });
@@ -60,4 +60,9 @@ test("no answer, and one that is none of GitHub's", () => {
     },
   });
   expect(judgeForeign("git.example.com")).toMatchObject({ type: "never", problem: { code: "not-github" } });
+});
+
+test("an error says what it was", () => {
+  expect(new GithubError(judge({ status: 500 }))).toMatchObject({ name: "GithubError", message: "GitHub answered 500." });
+  expect(new GithubError({ type: "exists" }).message).toBe("There is such a pull request already");
 });

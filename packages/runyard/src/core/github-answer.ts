@@ -17,10 +17,20 @@ export type GithubVerdict =
   | { readonly type: "later"; readonly retryAfterMs: number | null; readonly problem: PullRequestProblem }
   | { readonly type: "never"; readonly problem: PullRequestProblem };
 
+/** A call that did not do what was asked. */
+export class GithubError extends Error {
+  override readonly name = "GithubError";
+  readonly verdict: GithubVerdict;
+  constructor(verdict: GithubVerdict, cause?: unknown) {
+    super(verdict.type === "exists" ? "There is such a pull request already" : verdict.problem.message, { cause });
+    this.verdict = verdict;
+  }
+}
+
 const QUOTED_CHARS = 300;
 
 /** What the other side said, as part of a sentence. */
-function quoted({ status, message, errors }: GithubRefusal): string {
+export function quotedAnswer({ status, message, errors }: GithubRefusal): string {
   const said = plainLine([message, ...errors].filter((text) => text !== "").join("; "), QUOTED_CHARS);
   return said === "" ? `GitHub answered ${status}` : `GitHub answered ${status}: ${said}`;
 }
@@ -43,7 +53,7 @@ function isLimit({ status, headers, message }: GithubRefusal): boolean {
 /** What an answer means for a pull request. `host` is the host of the API, for sentences. */
 export function judgeAnswer(refusal: GithubRefusal, { host, nowMs }: { readonly host: string; readonly nowMs: number }): GithubVerdict {
   const { status, message, errors } = refusal;
-  const said = quoted(refusal);
+  const said = quotedAnswer(refusal);
   const never = (code: PullRequestProblemCode, advice: string): GithubVerdict => ({
     type: "never",
     problem: { code, message: `${said}. ${advice}` },

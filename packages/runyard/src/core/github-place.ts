@@ -26,14 +26,22 @@ export function githubPlaceOf(url: RepositoryAddress, isGithub: (url: Repository
   const [owner, last, ...rest] = url.segments;
   if (owner === undefined || last === undefined || rest.length > 0) return null;
   const name = last.replace(/\.git$/, "");
-  const at = (apiUrl: string, origin: string): GithubPlace => ({ apiUrl, owner, name, tokenUrl: `${origin}/${owner}/${name}` });
-  if (url.host === "github.com" || url.host === "ssh.github.com") return at("https://api.github.com", "https://github.com");
-  if (/^[a-z0-9-]+\.ghe\.com$/.test(url.host)) return at(`https://api.${url.host}`, `https://${url.host}`);
+  const server = githubServerOf(url, isGithub);
+  return server && { apiUrl: server.apiUrl, owner, name, tokenUrl: `${server.origin}/${owner}/${name}` };
+}
+
+/** The GitHub server that a URL is at, whatever it names there; null: it is at none. */
+export function githubServerOf(
+  url: RepositoryAddress,
+  isGithub: (url: RepositoryAddress) => boolean,
+): { readonly apiUrl: string; readonly origin: string } | null {
+  if (url.host === "github.com" || url.host === "ssh.github.com") return { apiUrl: "https://api.github.com", origin: "https://github.com" };
+  if (/^[a-z0-9-]+\.ghe\.com$/.test(url.host)) return { apiUrl: `https://api.${url.host}`, origin: `https://${url.host}` };
   if (!isGithub(url)) return null;
   const protocol = url.protocol === "http" ? "http" : "https";
   const host = url.host.includes(":") ? `[${url.host}]` : url.host;
   // The port of SSH says nothing of where its API is.
   const port = url.protocol === "ssh" || url.port === PORTS[protocol] ? "" : `:${url.port}`;
   const origin = `${protocol}://${host}${port}`;
-  return at(`${origin}/api/v3`, origin);
+  return { apiUrl: `${origin}/api/v3`, origin };
 }

@@ -1,6 +1,16 @@
 /** What a server of repositories is shown. */
 export type RemoteCredential = TokenCredential | SshKeyCredential;
 
+/** A GitHub App, which gets a token for each thing that is done. Nobody but GitHub sees anything of its key. */
+export interface GithubAppCredential {
+  readonly kind: "github-app";
+  readonly id: string;
+  /** Or its client id. */
+  readonly appId: string;
+  /** In PEM: RSA, without a passphrase. */
+  readonly privateKey: string;
+}
+
 export interface TokenCredential {
   readonly kind: "token";
   readonly id: string;

@@ -6,7 +6,7 @@ import type { Tx } from "../store/database.ts";
 import type { EffectRow } from "../store/outbox.ts";
 import { type Carry, machineState, type RunRow, type RunSpec } from "../store/run-row.ts";
 import type { EngineOptions } from "./engine.ts";
-import { placeOf, tokenFor } from "./publishing.ts";
+import { apiCredential, placeOf } from "./publishing.ts";
 
 /** What was decided about a run that waits for its checks, with what is told of it. */
 export interface ChecksVerdict {
@@ -88,7 +88,7 @@ export async function resolveChecks(
     return refuse(
       "Checks are watched at GitHub servers only, and this repository is at none that the server knows of: see RUNYARD_GITHUB_HOSTS.",
     );
-  if ((await tokenFor(options, run.orgId, place)) === null)
+  if ((await apiCredential(options, run.orgId, place)) === null)
     return refuse(
       "There is no token for this repository, by which its checks could be read: store one with `runyard credentials add URL --token-stdin`.",
     );

@@ -60,7 +60,7 @@ import { missingModel, modelFor, requireLogin, requireOwnLogin, requirePrice } f
 import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { resolveChecks } from "./checks.ts";
-import { resolvePublish } from "./publishing.ts";
+import { type AppTokenSource, resolvePublish } from "./publishing.ts";
 import { createPullRequestStops } from "./pull-request-stops.ts";
 import { createPullRequests, type PullRequestEditor } from "./pull-requests.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
@@ -101,6 +101,7 @@ export interface EngineOptions {
   readonly githubHosts: AllowedHosts;
   readonly editPullRequest: PullRequestEditor;
   readonly readPullRequest: PullRequestReader;
+  readonly appToken: AppTokenSource;
   /** Those of the paths that the commit does not have. */
   readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;

@@ -1,4 +1,6 @@
 import { type ChangePullRequest, type PullRequest, RunyardError } from "@runyard/sdk/contract";
+import type { GithubUse } from "../core/github-app.ts";
+import { GithubError } from "../core/github-answer.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { notePullRequest, pullRequestsOf } from "../store/pull-requests.ts";
 import { publishOf } from "../store/run-row.ts";
@@ -27,7 +29,9 @@ export function createPullRequests(options: EngineOptions, load: (orgId: string,
       const isLook = change.state === undefined && change.draft === undefined;
       if (!isLook && publishOf(run) !== "pull_request")
         throw new RunyardError("pull_request_refused", "The run is not granted what its pull request takes: pull_request:create.");
-      const token = await tokenFor(options, orgId, place);
+      const token = await tokenFor(options, orgId, { place, use: useOf(change) }).catch((error: unknown) => {
+        throw pullRequestRefused(error);
+      });
       if (token === null)
         throw new RunyardError(
           "pull_request_refused",
@@ -38,4 +42,16 @@ export function createPullRequests(options: EngineOptions, load: (orgId: string,
       return now;
     },
   };
+}
+
+function useOf({ state, draft }: ChangePullRequest): GithubUse {
+  if (draft !== undefined) return "draft";
+  return state === undefined ? "see-pull-request" : "pull-request";
+}
+
+/** For a user, what GitHub did not do; any other error stays as it is. */
+export function pullRequestRefused(error: unknown): unknown {
+  if (!(error instanceof GithubError)) return error;
+  const code = error.verdict.type === "later" ? "unavailable" : "pull_request_refused";
+  return new RunyardError(code, error.message, { cause: error });
 }

@@ -1,5 +1,6 @@
 import { type createRunSchema, type RunPermission, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
+import { GithubError } from "../core/github-answer.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { parsePullRequestUrl } from "../core/pull-request-url.ts";
 import type { PullRequestToReview } from "../core/review.ts";
@@ -36,7 +37,9 @@ export async function inspectFor(
       "Pull requests are reviewed at GitHub servers only, and this repository is at none that the server knows of: give its URL, and see RUNYARD_GITHUB_HOSTS.",
     );
   const number = numberOf(review.pullRequest, place);
-  const token = await tokenFor(options, orgId, place);
+  const token = await tokenFor(options, orgId, { place, use: "see-pull-request" }).catch((error: unknown) => {
+    throw reviewRefused(error);
+  });
   if (token === null)
     throw refused(
       "There is no token for this repository, which a review takes: store one with `runyard credentials add URL --token-stdin`.",
@@ -53,6 +56,13 @@ export async function inspectFor(
     inspected: { ...inspected, commit: found.headCommit },
     spec: { review: { ...found, place, event: review.event ?? "comment" } },
   };
+}
+
+/** For a user, why an app gets no token; any other error stays as it is. */
+function reviewRefused(error: unknown): unknown {
+  if (!(error instanceof GithubError)) return error;
+  const code = error.verdict.type === "later" ? "unavailable" : "review_not_possible";
+  return new RunyardError(code, error.message, { cause: error });
 }
 
 const NOT_GRANTED = "The run is not granted what a review takes: the permission pull_request:review.";

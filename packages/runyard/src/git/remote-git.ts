@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
+import { GithubError } from "../core/github-answer.ts";
 import type { RemoteCredential, SshKeyCredential, TokenCredential } from "../core/remote-credential.ts";
 import { whyNotCalled } from "../core/repository-hosts.ts";
 import type { RemoteUrl } from "../core/repository-url.ts";
@@ -65,6 +66,8 @@ export interface RemoteCommand {
   readonly signal?: AbortSignal | undefined;
   /** Most bytes that may come from there. */
   readonly maxBytes?: number;
+  /** What its credential must be good for; default: `fetch`. */
+  readonly use?: "fetch" | "push";
 }
 
 export interface RemoteResult extends GitResult {
@@ -80,14 +83,37 @@ export interface RemoteNotice {
 }
 
 /**
- * Runs a command of git that talks to the host of a URL, with the credential that is stored for it, and to nobody else.
+ * Runs a command of git that talks to the host of a URL, with the credential that is stored for it, and to nobody else; once
+ * more where that was refused and another one can be had.
  * The credential is in files of the command's own, which are removed with it: neither in its words, nor in what it writes.
  * Rejects with RemoteGitError where it fails, with RunyardError `repository_not_usable` where the host is not to be called.
  */
 export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<RemoteResult> {
-  const { url, args, signal } = command;
+  const { url, args } = command;
   const access = requireAccess(host, url);
-  const credential = await access.credentialFor(url);
+  const ask = () =>
+    access.credentialFor(url, command.use ?? "fetch").catch((error: unknown) => {
+      throw error instanceof GithubError ? withoutToken(error, { url, args }) : error;
+    });
+  const credential = await ask();
+  try {
+    return await remoteGitWith(host, command, { access, credential });
+  } catch (error) {
+    const isRefused = error instanceof RemoteGitError && error.outcome === "authentication-failed";
+    if (!isRefused || credential?.kind !== "token") throw error;
+    access.refused?.(credential);
+    const other = await ask();
+    if (other?.kind !== "token" || other.token === credential.token) throw error;
+    return remoteGitWith(host, command, { access, credential: other });
+  }
+}
+
+async function remoteGitWith(
+  host: GitHost,
+  command: RemoteCommand,
+  { access, credential }: Pick<Layout, "access" | "credential">,
+): Promise<RemoteResult> {
+  const { url, args, signal } = command;
   if (url.protocol === "ssh" && credential === null) throw noKey(url);
   const redactor = createRedactor([], credential === null ? [] : secretsOf(credential));
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
@@ -119,6 +145,16 @@ export function requireAccess(host: GitHost, url: RemoteUrl): RemoteAccess {
   const why = host.remotes === undefined ? `${url.href} cannot be reached from here` : whyNotCalled(host.remotes.allowed, url);
   if (host.remotes === undefined || why !== null) throw new RunyardError("repository_not_usable", why ?? "");
   return host.remotes;
+}
+
+/** An app that gets no token: what may pass is as a host that is away, so that it is tried again. */
+function withoutToken(error: GithubError, { url, args }: Pick<RemoteCommand, "url" | "args">): Error {
+  const { verdict } = error;
+  const why = error.message.replace(/\.$/, "");
+  const options = { cause: error };
+  if (verdict.type !== "later") return new RunyardError("repository_not_usable", `${url.href} cannot be used: ${why}`, options);
+  const trouble = { kind: "unreachable", detail: why } as const;
+  return new RemoteGitError(args, { code: 128, stderr: why, trouble, href: url.href, hasCredential: true }, options);
 }
 
 function noKey(url: RemoteUrl): RunyardError {

@@ -40,7 +40,7 @@ export async function publishRemote(host: GitHost, options: RemotePublishOptions
   const push = ["--git-dir", cachePath, "push", "--quiet", "--porcelain", "--no-verify", "--no-signed", lease];
   const args = [...push, "--", repository.remote.href, `${head}:${ref}`];
   try {
-    await remoteGit(host, { url: repository.remote, args, timeoutMs: PUSH_TIMEOUT_MS, signal, maxBytes: MAX_ANSWER_BYTES });
+    await remoteGit(host, { url: repository.remote, args, timeoutMs: PUSH_TIMEOUT_MS, signal, maxBytes: MAX_ANSWER_BYTES, use: "push" });
     return { created: true };
   } catch (error) {
     if (!(error instanceof RemoteGitError)) throw error;

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { GithubError, type GithubVerdict } from "../core/github-answer.ts";
 import type { RemoteCredential } from "../core/remote-credential.ts";
 import { trustedWith } from "../gateway/authority.ts";
 import { openRepositoryProxy, type RepositoryProxy } from "../gateway/repository-proxy.ts";
@@ -285,6 +286,51 @@ describe("where it does not work", () => {
     expect(refused).toMatchObject({ code: "repository_not_usable" });
     expect(refused.message).toContain(words);
     expect(remoteOutcome(refused)).toBe(outcome);
+  });
+
+  test("of an app there may be no token: for good, which is said, or for now, which is as a host that is away", async () => {
+    const rejecting = (verdict: GithubVerdict): GitHost =>
+      hostWith(proxy, { credentialFor: () => Promise.reject(new GithubError(verdict)) });
+    const before = served.requests.length;
+    const never = await failure(
+      inspectRepository(rejecting({ type: "never", problem: { code: "app-suspended", message: "It is suspended." } }), url),
+    );
+    expect([never.message, remoteOutcome(never)]).toEqual([`${url} cannot be used: It is suspended`, null]);
+    const later = await failure(
+      inspectRepository(
+        rejecting({ type: "later", retryAfterMs: null, problem: { code: "unavailable", message: "GitHub answered 503." } }),
+        url,
+      ),
+    );
+    expect([later.message, remoteOutcome(later)]).toEqual([
+      expect.stringContaining("could not be reached: GitHub answered 503"),
+      "network",
+    ]);
+    expect(served.requests.length).toBe(before);
+  });
+
+  test("what is refused is replaced where another one can be had, and asked for what it is to do", async () => {
+    served.ways.login = LOGIN;
+    const uses: string[] = [];
+    const refused: string[] = [];
+    let now: RemoteCredential = { ...TOKEN, token: "tok_of_before" };
+    const replacing = hostWith(proxy, {
+      credentialFor: async (_, use) => {
+        uses.push(use);
+        return now;
+      },
+      refused: ({ token }) => {
+        refused.push(token);
+        now = TOKEN;
+      },
+    });
+    expect(await inspectRepository(replacing, url)).toMatchObject({ branch: "main" });
+    expect({ uses, refused }).toEqual({ uses: ["fetch", "fetch"], refused: ["tok_of_before"] });
+    credential = TOKEN;
+    const { repository, cachePath, head, branch } = await prepared();
+    uses.length = 0;
+    expect(await publishBranch(replacing, { repository, cachePath, head, branch })).toEqual({ created: true });
+    expect(uses).toEqual(["fetch", "push"]);
   });
 
   test("a stored credential that is refused is told from none", async () => {

@@ -81,9 +81,10 @@ async function withdraw(ctx: RunnerContext, effect: EffectRow, end: AbortSignal)
 }
 
 /** Says of a try that failed that there will be another one: once, and of several that came between two looks only of the last. */
-async function tellOfDelay(handle: RunHandle, { tries, problem }: EffectRow, what: "pull request" | "review"): Promise<void> {
+async function tellOfDelay(handle: RunHandle, { tries, problem, leased_until }: EffectRow, what: "pull request" | "review"): Promise<void> {
   const state = attemptState(handle.row);
-  if (problem === null || tries <= (state.pullRequestTries ?? 0)) return;
+  // A try that is under way is counted, and the problem is that of the one before.
+  if (problem === null || leased_until !== null || tries <= (state.pullRequestTries ?? 0)) return;
   const message = `There is no ${what} yet, and it is tried again: ${(problem as PullRequestProblem).message}`;
   const code = what === "review" ? "review-delayed" : "pull-request-delayed";
   const notice: NewEvent = { type: "notice", data: { level: "warning", code, message } };

@@ -7,7 +7,8 @@ export interface CredentialRow {
   readonly num: number;
   readonly org_id: string;
   readonly url: string;
-  readonly kind: "token" | "ssh-key";
+  readonly kind: "token" | "ssh-key" | "github-app";
+  /** Of a token: the user whose password it is. Of an app: its id. */
   readonly username: string | null;
   readonly known_hosts: string | null;
   readonly key_id: string;

@@ -14,6 +14,8 @@ export interface EffectRow {
   readonly next_attempt_at: string;
   /** Fences the try: whoever comes with another one writes nothing. */
   readonly lease: string | null;
+  /** Null: no try is under way. */
+  readonly leased_until: string | null;
   readonly problem: unknown;
   readonly outcome: unknown;
   readonly created_at: string;

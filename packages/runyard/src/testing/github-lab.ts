@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type GitServer, startGitServer } from "./git-server.ts";
+import type { FakeApp } from "./github-app.ts";
 import { type FakeGithub, type FakeRoute, startFakeGithub } from "./github.ts";
 import { gitIn, makeRepository } from "./server.ts";
 
@@ -31,18 +33,25 @@ export interface GithubLab {
   close(): Promise<void>;
 }
 
-export async function openGithubLab({ more = [] }: { readonly more?: readonly FakeRoute[] } = {}): Promise<GithubLab> {
+export interface GithubLabOptions {
+  readonly more?: readonly FakeRoute[];
+  /** By which its repository is reached, in the place of the token. */
+  readonly app?: FakeApp;
+}
+
+export async function openGithubLab({ more = [], app }: GithubLabOptions = {}): Promise<GithubLab> {
   const token = "ghp_canary_of_the_tests";
   const root = mkdtempSync(path.join(tmpdir(), "runyard-github-"));
   const git = await startGitServer({ root: path.join(root, "git") });
   const host = `127.0.0.1:${git.port}`;
   const bare = git.add("acme/app.git", makeRepository(root, { "README.md": "# App\n" }, "source"));
-  git.ways.login = { username: "x-access-token", password: token };
+  if (app === undefined) git.ways.login = { username: "x-access-token", password: token };
   let github: FakeGithub | null = null;
   const begin = async (): Promise<void> => {
     await github?.close();
-    github = await startFakeGithub({ token, repository: "acme/app", url: git.url, more });
-    git.ways.answer = github.answer;
+    const made = await startFakeGithub({ token, repository: "acme/app", url: git.url, more, ...(app && { app }) });
+    github = made;
+    git.ways.answer = (request, response) => made.answer(request, response) || (app !== undefined && refusesGit(app, request, response));
     git.ways.afterPush = null;
   };
   await begin();
@@ -75,4 +84,18 @@ export async function openGithubLab({ more = [] }: { readonly more?: readonly Fa
       rmSync(root, { recursive: true, force: true });
     },
   };
+}
+
+/** What GitHub's git says to whoever shows no token of the app that is good for it; false: it is. */
+function refusesGit(app: FakeApp, request: IncomingMessage, response: ServerResponse): boolean {
+  const [user = "", shown = ""] = Buffer.from((request.headers.authorization ?? "").replace(/^Basic /, ""), "base64")
+    .toString()
+    .split(":");
+  const [, name = ""] = /^\/acme\/([^/]+)\.git\//.exec(request.url ?? "") ?? [];
+  const writes = /git-receive-pack/.test(request.url ?? "");
+  const admitted = user === "x-access-token" ? app.admitsGit(shown, { name, writes }) : null;
+  if (admitted === true) return false;
+  if (admitted === null) response.writeHead(401, { "www-authenticate": 'Basic realm="GitHub"' }).end("who is there?\n");
+  else response.writeHead(403).end("Write access to repository not granted.\n");
+  return true;
 }

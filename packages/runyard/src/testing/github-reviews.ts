@@ -87,7 +87,7 @@ export function fakeReviews(): FakeReviews {
       /^POST \/pulls\/(7\d\d)\/reviews$/,
       ([, number], _, body) => {
         const wish = reviewBody.safeParse(body);
-        if (!wish.success) throw new Refusal(422, "Invalid request.", [z.prettifyError(wish.error)]);
+        if (!wish.success) throw new Refusal(422, "Invalid request.", { errors: [z.prettifyError(wish.error)] });
         const { commit_id: commit, event, body: text } = wish.data;
         const review: FakeReview = { id: reviews.length + 1, number: find(number).number, event, commit, body: text };
         reviews.push(review);

@@ -2,6 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import type { FakeApp } from "./github-app.ts";
+import { githubOperation } from "./github-openapi.ts";
 
 /** A pull request as the fake keeps it. */
 export interface FakePull {
@@ -58,6 +60,8 @@ export interface FakeGithubOptions {
   readonly repository: string;
   /** Whether a branch has something that another one has not; default: every branch that is asked for. */
   readonly hasCommits?: (head: string, base: string) => boolean;
+  /** An app that gets tokens of its own. */
+  readonly app?: FakeApp;
   /** Routes beside those of pull requests; their lines are without the repository, as `GET /pulls`. */
   readonly more?: readonly FakeRoute[];
   /** Where its pages are said to be; default: at its own address. */
@@ -77,40 +81,50 @@ export interface FakeAnswer {
 export class Refusal extends Error {
   readonly status: number;
   readonly errors: readonly unknown[];
-  constructor(status: number, message: string, errors: readonly unknown[] = []) {
+  readonly headers: Record<string, string>;
+  constructor(
+    status: number,
+    message: string,
+    more: { readonly errors?: readonly unknown[]; readonly headers?: Record<string, string> } = {},
+  ) {
     super(message);
     this.status = status;
-    this.errors = errors;
+    this.errors = more.errors ?? [];
+    this.headers = more.headers ?? {};
   }
 }
 
-/** What GitHub documents of the bodies of the routes that are used; more is refused, so that a mistake in a name shows. */
-const bodies = {
-  create: z.strictObject({
-    title: z.string().min(1),
-    head: z.string(),
-    base: z.string(),
-    body: z.string().max(65_536),
-    draft: z.boolean(),
-  }),
-  update: z.strictObject({
-    title: z.string().optional(),
-    body: z.string().max(65_536).optional(),
-    state: z.enum(["open", "closed"]).optional(),
-    base: z.string().optional(),
-  }),
-  graphql: z.strictObject({ query: z.string(), variables: z.strictObject({ id: z.string() }) }),
-  labels: z.strictObject({ labels: z.array(z.string()).min(1) }),
-  reviewers: z.strictObject({ reviewers: z.array(z.string()), team_reviewers: z.array(z.string()) }),
-};
+/** GraphQL is not in GitHub's OpenAPI description. */
+const graphqlSchema = z.strictObject({ query: z.string(), variables: z.strictObject({ id: z.string() }) });
 
-function checked<T>(schema: z.ZodType<T>, body: unknown): T {
-  const parsed = schema.safeParse(body);
-  if (!parsed.success) throw new Refusal(422, "Invalid request.", [z.prettifyError(parsed.error)]);
-  return parsed.data;
+/** Bodies of the routes that are used, once they are known to be as GitHub describes them. */
+interface Bodies {
+  readonly create: Pick<FakePull, "title" | "head" | "base" | "body" | "draft">;
+  readonly update: Partial<Pick<FakePull, "title" | "body" | "state" | "base">>;
+  readonly labels: { readonly labels: readonly string[] };
+  readonly reviewers: { readonly reviewers: readonly string[]; readonly team_reviewers: readonly string[] };
 }
 
-/** A server on the loopback that answers as GitHub's REST API does, for the routes that pull requests take, and keeps what it is told. */
+/** Not in the description, and refused all the same. */
+const MAX_BODY_CHARS = 65_536;
+
+function requireShort({ body }: { readonly body?: string | null }): void {
+  if ((body ?? "").length > MAX_BODY_CHARS)
+    throw invalid({ field: "body", code: "custom", message: "body is too long (maximum is 65536 characters)" });
+}
+
+function invalid(error: Record<string, string>): Refusal {
+  return new Refusal(422, "Validation Failed", { errors: [{ resource: "PullRequest", ...error }] });
+}
+
+/** GitHub knows conclusions that its description does not name, and may learn others. */
+const knowsBetter = ({ instancePath, keyword }: { readonly instancePath: string; readonly keyword: string }): boolean =>
+  /\/check_runs\/\d+\/conclusion$/.test(instancePath) && ["enum", "type", "anyOf"].includes(keyword);
+
+/**
+ * A server on the loopback that answers as GitHub's REST API does, for the routes that are used, and keeps what it is told. What
+ * it is asked, and what it answers, must be as GitHub's OpenAPI description has it.
+ */
 export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeGithub> {
   const { token, repository, hasCommits = () => true } = options;
   const [owner] = repository.split("/");
@@ -143,7 +157,7 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
   };
 
   function graphql(body: unknown): unknown {
-    const { query, variables } = checked(bodies.graphql, body);
+    const { query, variables } = graphqlSchema.parse(body);
     const [, name] =
       /^mutation\(\$id: ID!\) \{ (\w+)\(input: \{ pullRequestId: \$id \}\) \{ pullRequest \{ isDraft \} \} \}$/.exec(query) ?? [];
     const pull = pulls.find((one) => `PR_${one.number}` === variables.id);
@@ -160,21 +174,22 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
       /^GET \/pulls$/,
       (_, query) => {
         const [headOwner, head] = (query.get("head") ?? "").split(":");
-        if (headOwner !== owner || query.get("state") !== "all" || !/^\d+$/.test(query.get("per_page") ?? ""))
-          throw new Refusal(422, "Unexpected query");
-        return { status: 200, data: pulls.filter((pull) => pull.head === head).map(show) };
+        const isWanted = ({ state }: FakePull): boolean => query.get("state") === "all" || state === (query.get("state") ?? "open");
+        const found = pulls.filter((pull) => headOwner === owner && pull.head === head && isWanted(pull));
+        return { status: 200, data: found.map(show) };
       },
     ],
     [/^GET \/pulls\/(\d+)$/, ([, number]) => ({ status: 200, data: show(find(number)) })],
     [
       /^POST \/pulls$/,
       (_, __, body) => {
-        const wish = checked(bodies.create, body);
-        const invalid = (message: string): Refusal =>
-          new Refusal(422, "Validation Failed", [{ resource: "PullRequest", code: "custom", message }]);
+        const wish = body as Bodies["create"];
+        if (!wish.title) throw invalid({ field: "title", code: "missing_field" });
+        requireShort(wish);
         if (pulls.some((pull) => pull.state === "open" && pull.head === wish.head && pull.base === wish.base))
-          throw invalid(`A pull request already exists for ${owner}:${wish.head}.`);
-        if (!hasCommits(wish.head, wish.base)) throw invalid(`No commits between ${wish.base} and ${wish.head}`);
+          throw invalid({ code: "custom", message: `A pull request already exists for ${owner}:${wish.head}.` });
+        if (!hasCommits(wish.head, wish.base))
+          throw invalid({ code: "custom", message: `No commits between ${wish.base} and ${wish.head}` });
         const pull: FakePull = { number: pulls.length + 1, state: "open", mergedAt: null, labels: [], reviewers: [], teams: [], ...wish };
         pulls.push(pull);
         return { status: 201, data: show(pull) };
@@ -184,9 +199,9 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
       /^PATCH \/pulls\/(\d+)$/,
       ([, number], _, body) => {
         const pull = find(number);
-        const { state, ...change } = checked(bodies.update, body);
-        if (state === "open" && pull.mergedAt !== null)
-          throw new Refusal(422, "Validation Failed", [{ resource: "PullRequest", field: "state", code: "invalid" }]);
+        const { state, ...change } = body as Bodies["update"];
+        requireShort(change);
+        if (state === "open" && pull.mergedAt !== null) throw invalid({ field: "state", code: "invalid" });
         Object.assign(pull, change, state === undefined ? {} : { state });
         return { status: 200, data: show(pull) };
       },
@@ -195,7 +210,7 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
       /^POST \/issues\/(\d+)\/labels$/,
       ([, number], _, body) => {
         const pull = find(number);
-        pull.labels = [...new Set([...pull.labels, ...checked(bodies.labels, body).labels])];
+        pull.labels = [...new Set([...pull.labels, ...(body as Bodies["labels"]).labels])];
         return { status: 200, data: pull.labels.map((name) => ({ name })) };
       },
     ],
@@ -203,7 +218,7 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
       /^POST \/pulls\/(\d+)\/requested_reviewers$/,
       ([, number], _, body) => {
         const pull = find(number);
-        const wish = checked(bodies.reviewers, body);
+        const wish = body as Bodies["reviewers"];
         if (wish.reviewers.includes("stranger"))
           throw new Refusal(
             422,
@@ -217,14 +232,24 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
   ];
 
   function act(line: string, request: IncomingMessage, { query, body }: { query: URLSearchParams; body: string }): FakeAnswer {
-    if (request.headers.authorization !== `Bearer ${token}`) throw new Refusal(401, "Bad credentials");
+    const [method = "", path = ""] = line.split(" ");
+    const shown = request.headers.authorization?.replace(/^Bearer /, "");
+    const isOurs = shown === token;
+    if (!isOurs && options.app === undefined) throw new Refusal(401, "Bad credentials");
+    if (!isOurs) options.app?.admit(line, { shown, repository });
     if (request.headers["x-github-api-version"] !== "2022-11-28" || !request.headers["user-agent"])
       throw new Refusal(403, "Request forbidden by administrative rules.");
     if (line === "POST /graphql") return { status: 200, data: graphql(JSON.parse(body)) };
+    const operation = githubOperation({ method, path });
+    if (operation === null) throw new Refusal(404, "Not Found");
+    const errors = operation.faults({ method, path, query, contentType: request.headers["content-type"], body });
+    if (errors.length > 0) throw new Refusal(422, "Invalid request.", { errors });
     const here = line.replace(` /repos/${repository}/`, " /");
-    const route = here === line ? undefined : routes.find(([pattern]) => pattern.test(here));
+    const isThere = here !== line || path.startsWith("/app/");
+    const route = isThere ? [...routes, ...(options.app?.routes ?? [])].find(([pattern]) => pattern.test(here)) : undefined;
     if (route === undefined) throw new Refusal(404, "Not Found");
-    return route[1](route[0].exec(here)!, query, body === "" ? undefined : JSON.parse(body));
+    const answer = route[1](route[0].exec(here)!, query, body === "" ? undefined : JSON.parse(body));
+    return { ...answer, data: operation.answer(answer.status, answer.data, knowsBetter) };
   }
 
   const answer = (request: IncomingMessage, response: ServerResponse): boolean => {
@@ -264,8 +289,10 @@ export async function startFakeGithub(options: FakeGithubOptions): Promise<FakeG
       if (fault?.answer === "lose") return void response.destroy();
       send(status, data, headers);
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      send(error.status, { message: error.message, errors: error.errors });
+      if (error instanceof Refusal) return send(error.status, { message: error.message, errors: error.errors }, error.headers);
+      // A fault of the fake, which the test that asked is to fail of.
+      response.destroy();
+      throw error;
     }
   }
 

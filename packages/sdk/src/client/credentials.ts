@@ -13,7 +13,7 @@ export interface Credentials {
   list(query?: ListCredentialsQuery, options?: RequestOptions): CredentialList;
 
   /**
-   * Stores a token or an SSH key for the repositories whose URL begins with `url`, in place of the one that it had. Needs
+   * Stores a token, an SSH key or a GitHub App for the repositories whose URL begins with `url`, in place of the one that it had. Needs
    * `organization:admin`.
    *
    * @example

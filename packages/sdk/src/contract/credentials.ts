@@ -28,6 +28,15 @@ export const setCredentialSchema = z.discriminatedUnion("kind", [
     /** Lines of a `known_hosts` file; left out: the host's keys are learned when it is first called. */
     knownHosts: z.string().min(1).max(65_536).optional(),
   }),
+  z.strictObject({
+    kind: z.literal("github-app"),
+    /** As `https://github.com/acme`. */
+    url: credentialUrlSchema,
+    /** The app's id, or its client id. */
+    appId: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "must be the id of a GitHub App, or its client id"),
+    /** In PEM, as GitHub gives it: RSA, without a passphrase. It is never given out again. */
+    privateKey: z.string().min(1).max(32_768),
+  }),
 ]);
 export type SetCredentialRequest = z.input<typeof setCredentialSchema>;
 
@@ -36,9 +45,11 @@ export const credentialSchema = z.object({
   id: credentialIdSchema,
   /** Of several that fit a repository the longest counts. */
   url: z.string(),
-  kind: z.enum(["token", "ssh-key"]),
+  kind: z.enum(["token", "ssh-key", "github-app"]),
   /** Of a token: the user whose password it is. */
   username: z.string().nullable(),
+  /** Of a GitHub App: its id, or its client id. */
+  appId: z.string().nullable(),
   /** Of a key: what its host must show; null: it was not called yet. */
   knownHosts: z.string().nullable(),
   /** Which key it is encrypted with; no part of the key. */

@@ -56,6 +56,11 @@ export const PULL_REQUEST_PROBLEMS = [
   "unavailable",
   "not-github",
   "address-refused",
+  "app-not-installed",
+  "app-suspended",
+  "app-key-refused",
+  "app-permission-missing",
+  "clock-off",
   "out-of-time",
 ] as const;
 export type PullRequestProblemCode = (typeof PULL_REQUEST_PROBLEMS)[number];

@@ -298,7 +298,7 @@ export const ROUTES = {
     method: "POST",
     path: "/v1/credentials",
     policy: { scope: "organization:admin" },
-    summary: "Store a token or an SSH key for the repositories whose URL begins with this one",
+    summary: "Store a token, an SSH key or a GitHub App for the repositories whose URL begins with this one",
   },
   deleteCredential: {
     method: "DELETE",

@@ -140,7 +140,7 @@ export function createLogSettings(newId: (kind: "repo" | "secret" | "credential"
       return { data: data.toReversed(), has_more: false, next_cursor: null };
     },
     setCredential: async ({ orgId }, { kind, url }) => {
-      const rest = { username: null, knownHosts: null, keyId: "0".repeat(16), usable: true, createdAt: AT, updatedAt: AT };
+      const rest = { username: null, appId: null, knownHosts: null, keyId: "0".repeat(16), usable: true, createdAt: AT, updatedAt: AT };
       const credential = { id: newId("credential"), kind, url, ...rest };
       credentials.set(credential.id, { orgId, credential });
       return credential;

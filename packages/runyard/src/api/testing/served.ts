@@ -162,6 +162,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   inspectRepository: async (url, branch) => ({ root: url, branch: branch ?? "main", commit: "a".repeat(40), notices: [] }),
   repositoryHosts: [],
   githubHosts: [],
+  appToken: async () => "decoy of a token of an app",
   editPullRequest: async ({ number }, { state = "open", draft = false }) => ({ ...PULL_REQUEST, number, state, draft }),
   readPullRequest: async ({ number }) => ({
     url: `https://github.com/acme/app/pull/${number}`,

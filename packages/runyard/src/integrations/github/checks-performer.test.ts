@@ -42,6 +42,7 @@ async function look(options: {
     tries: 1,
     next_attempt_at: "",
     lease: "l",
+    leased_until: null,
     problem,
     outcome: null,
     created_at: new Date(BEGAN).toISOString(),

@@ -10,7 +10,7 @@ import { GithubError } from "./client.ts";
 type Effect = Parameters<Performer["perform"]>[0];
 
 export interface ChecksPerformerOptions {
-  /** Null: there is none any more. */
+  /** Null: there is none any more. Rejects with GithubError where an app gets none. */
   readonly tokenFor: (orgId: string, place: GithubPlace) => Promise<string | null>;
   readonly fetchWith: (signal: AbortSignal) => typeof fetch;
   readonly now: () => number;

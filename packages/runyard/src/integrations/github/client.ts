@@ -4,7 +4,17 @@ import { createRedactor, type Redactor } from "../../redact.ts";
 import { AddressRefused } from "../fetch-by-way.ts";
 import type { GithubPlace } from "../../core/github-place.ts";
 import type { FoundPullRequest } from "../../core/pull-request.ts";
-import { type GithubVerdict, judgeAnswer, judgeForeign, judgeRefusedAddress, judgeSilence } from "../../core/github-answer.ts";
+import {
+  GithubError,
+  type GithubRefusal,
+  type GithubVerdict,
+  judgeAnswer,
+  judgeForeign,
+  judgeRefusedAddress,
+  judgeSilence,
+} from "../../core/github-answer.ts";
+
+export { GithubError };
 
 export interface GithubClientOptions {
   readonly repository: Pick<GithubPlace, "apiUrl" | "owner" | "name">;
@@ -12,16 +22,6 @@ export interface GithubClientOptions {
   /** How it is reached: guarded, and with an end. */
   readonly fetch: typeof fetch;
   readonly now: () => number;
-}
-
-/** A call that did not do what was asked. */
-export class GithubError extends Error {
-  override readonly name = "GithubError";
-  readonly verdict: GithubVerdict;
-  constructor(verdict: GithubVerdict, cause?: unknown) {
-    super(verdict.type === "exists" ? "There is such a pull request already" : verdict.problem.message, { cause });
-    this.verdict = verdict;
-  }
 }
 
 /** Of what GitHub says of a pull request, what is used here (REST, version 2022-11-28). */
@@ -92,9 +92,11 @@ export function githubCalls({ repository: { apiUrl }, token, fetch, now }: Githu
   async function ask<T>(
     schema: z.ZodType<T>,
     calling: Promise<{ readonly status: number; readonly headers: object; readonly data: unknown }>,
+    judge?: (refusal: GithubRefusal) => GithubVerdict,
   ): Promise<T> {
     const answer = await calling.catch((error: unknown) => {
-      throw failureOf(error, { host, nowMs: now(), redactor });
+      const refusal = judge && refusalOf(error, redactor);
+      throw refusal === undefined ? failureOf(error, { host, nowMs: now(), redactor }) : new GithubError(judge!(refusal));
     });
     if (answer.status >= 300)
       throw new GithubError(judgeAnswer({ status: answer.status, headers: {}, message: "", errors: [] }, { host, nowMs: now() }));
@@ -189,23 +191,28 @@ const refusalSchema = z.object({
     .catch([]),
 });
 
-/** In a server's words the token is masked, which was shown to it. */
 function failureOf(
   error: unknown,
   { redactor, ...at }: { readonly host: string; readonly nowMs: number; readonly redactor: Redactor },
 ): GithubError {
+  const refusal = refusalOf(error, redactor);
+  // The request stays behind: nobody is to come by the token.
+  if (refusal !== undefined) return new GithubError(judgeAnswer(refusal, at));
+  const inner = innermost(error);
+  if (inner instanceof GithubError) return inner;
+  const why = inner instanceof Error ? inner.message : String(inner);
+  return new GithubError(inner instanceof AddressRefused ? judgeRefusedAddress(why, at.host) : judgeSilence(why, at.host), error);
+}
+
+/** The answer of which a call's error tells; undefined: there was none. In a server's words the token is masked, which was shown to it. */
+function refusalOf(error: unknown, redactor: Redactor): GithubRefusal | undefined {
   const response = responseOf(error);
-  if (response === undefined) {
-    const inner = innermost(error);
-    const why = inner instanceof Error ? inner.message : String(inner);
-    return new GithubError(inner instanceof AddressRefused ? judgeRefusedAddress(why, at.host) : judgeSilence(why, at.host), error);
-  }
+  if (response === undefined) return undefined;
   const said = refusalSchema.safeParse(response.data);
   const { message, errors } = said.success ? said.data : { message: "", errors: [] };
   const words = errors.map((one) => (typeof one === "string" ? one : (one.message ?? [one.field, one.code].filter(Boolean).join(" "))));
-  // The request stays behind: nobody is to come by the token.
-  const masked = { message: redactor.text(message), errors: words.map((one) => redactor.text(one)) };
-  return new GithubError(judgeAnswer({ status: response.status, headers: response.headers, ...masked }, at));
+  const { status, headers } = response;
+  return { status, headers, message: redactor.text(message), errors: words.map((one) => redactor.text(one)) };
 }
 
 /** What the client puts into its errors where there was an answer. */

@@ -1,5 +1,6 @@
 import { type ChangePullRequest, type PullRequest, RunyardError } from "@runyard/sdk/contract";
-import { type GithubClient, GithubError } from "./client.ts";
+import { pullRequestRefused } from "../../engine/pull-requests.ts";
+import type { GithubClient } from "./client.ts";
 import { shown } from "./perform-pull-request.ts";
 
 /** Changes what is not so yet, and gives the pull request as it is then. Throws RunyardError `pull_request_refused` or `unavailable`. */
@@ -16,8 +17,6 @@ export async function editPullRequest(client: GithubClient, number: number, { st
     }
     return shown(pull);
   } catch (error) {
-    if (!(error instanceof GithubError)) throw error;
-    const code = error.verdict.type === "later" ? "unavailable" : "pull_request_refused";
-    throw new RunyardError(code, error.message, { cause: error });
+    throw pullRequestRefused(error);
   }
 }

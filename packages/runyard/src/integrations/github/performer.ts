@@ -8,7 +8,7 @@ import { performPullRequest } from "./perform-pull-request.ts";
 const POLICY = { firstMs: 1_000, longestMs: 60_000, patienceMs: 10 * 60_000 };
 
 export interface PullRequestPerformerOptions {
-  /** Null: there is none any more. */
+  /** Null: there is none any more. Rejects with GithubError where an app gets none. */
   readonly tokenFor: (orgId: string, place: GithubPlace) => Promise<string | null>;
   readonly fetchWith: (signal: AbortSignal) => typeof fetch;
   readonly now: () => number;
@@ -25,12 +25,12 @@ export function pullRequestPerformer({ tokenFor, fetchWith, now, record }: PullR
     policy: POLICY,
     async perform({ org_id: orgId, run_id: id, payload }, signal) {
       const { place, wish } = payload as PullRequestEffect;
-      const token = await tokenFor(orgId, place);
-      if (token === null) {
-        const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
-        return { type: "never", problem: { code: "no-credential", message } };
-      }
       try {
+        const token = await tokenFor(orgId, place);
+        if (token === null) {
+          const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
+          return { type: "never", problem: { code: "no-credential", message } };
+        }
         const made = await performPullRequest(createGithubClient({ repository: place, token, fetch: fetchWith(signal), now }), wish);
         const also = id === null ? undefined : record({ id, orgId }, made);
         return { type: "done", outcome: made, ...(also && { also }) };

@@ -98,13 +98,13 @@ export function reviewPerformer(
     policy: POLICY,
     async perform({ org_id: orgId, payload }, signal) {
       const { place, mark, ...wish } = payload as ReviewEffect;
-      const token = await options.tokenFor(orgId, place);
-      if (token === null) {
-        const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
-        return { type: "never", problem: { code: "no-credential", message } satisfies PullRequestProblem };
-      }
-      const client = createGithubReviews({ repository: place, token, fetch: options.fetchWith(signal), now: options.now });
       try {
+        const token = await options.tokenFor(orgId, place);
+        if (token === null) {
+          const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
+          return { type: "never", problem: { code: "no-credential", message } satisfies PullRequestProblem };
+        }
+        const client = createGithubReviews({ repository: place, token, fetch: options.fetchWith(signal), now: options.now });
         return { type: "done", outcome: (await client.find({ ...wish, mark })) ?? (await client.post(wish)) };
       } catch (error) {
         if (!(error instanceof GithubError)) throw error;
