@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { neutralMessage } from "../core/neutral-text.ts";
+import { neutralIdentity, neutralMessage } from "../core/neutral-text.ts";
 import { GitError, type GitHost, runGitScript } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
@@ -23,11 +23,13 @@ export interface MessagesOptions {
   readonly base: string;
   readonly head: string;
   readonly runId: string;
+  /** Lines of messages that say what is true of this run, and stay: `Co-authored-by: …`. */
+  readonly claims: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Takes mentions, references and closing keywords out of the messages of what a run made: GitHub acts on them once the commits
+ * Takes mentions, references, closing keywords and claims (`Signed-off-by`) out of the messages of what a run made: GitHub acts on them once the commits
  * are there. Commits whose message has none stay what they are, up to the first that has one; a signature would not be of what
  * is there then, and goes. Gives the last commit, and how many messages were changed. Can be repeated: the same commits come out.
  */
@@ -46,7 +48,10 @@ export async function neutralizeMessages(
   };
   try {
     await run(READ_SCRIPT, [cachePath, `${base}..${head}`, dir]);
-    const { renewed, changed } = renew(splitBatch(await readFile(path.join(dir, "commits"))), head.length === 64 ? "sha256" : "sha1");
+    const { renewed, changed } = renew(splitBatch(await readFile(path.join(dir, "commits"))), {
+      algorithm: head.length === 64 ? "sha256" : "sha1",
+      claims: options.claims,
+    });
     const last = renewed.get(head);
     if (last === undefined) return { head, changed: 0 };
     let at = 0;
@@ -82,16 +87,17 @@ function splitBatch(bytes: Buffer): Commit[] {
 /** New commits in the place of those that say something else, or go on from one that does, by the names that they replace. */
 function renew(
   commits: readonly Commit[],
-  algorithm: "sha1" | "sha256",
+  { algorithm, claims }: { readonly algorithm: "sha1" | "sha256"; readonly claims: readonly string[] },
 ): { readonly renewed: Map<string, Commit>; readonly changed: number } {
   const renewed = new Map<string, Commit>();
   let changed = 0;
   for (const { name, content } of commits) {
     const text = content.toString("latin1");
     const cut = text.indexOf("\n\n");
-    const [head, message] = cut === -1 ? [text.replace(/\n$/, ""), ""] : [text.slice(0, cut), text.slice(cut + 2)];
-    const told = neutral(message);
-    const isChanged = told !== message;
+    const [found, message] = cut === -1 ? [text.replace(/\n$/, ""), ""] : [text.slice(0, cut), text.slice(cut + 2)];
+    const head = found.replaceAll(/^(?:author|committer) .*$/gm, (line) => neutral(line, neutralIdentity));
+    const told = neutral(message, (shown, options) => neutralMessage(shown, { ...options, claims }));
+    const isChanged = told !== message || head !== found;
     const parents = head.replaceAll(/^parent (\w+)$/gm, (line, parent: string) => {
       const next = renewed.get(parent);
       return next === undefined ? line : `parent ${next.name}`;
@@ -105,9 +111,9 @@ function renew(
   return { renewed, changed };
 }
 
-/** A message without references, byte for byte as it was else. In UTF-8 nothing of that is seen; in another encoding it is a space. */
-function neutral(bytes: string): string {
+/** A message or a line, changed where it must be and byte for byte as it was else. In UTF-8 nothing of that is seen; in another encoding it is a space. */
+function neutral(bytes: string, change: (text: string, options: { readonly isBytes: boolean }) => string): string {
   const utf8 = Buffer.from(bytes, "latin1");
-  if (isUtf8(utf8)) return Buffer.from(neutralMessage(utf8.toString())).toString("latin1");
-  return neutralMessage(bytes).replaceAll("\u200b", " ");
+  if (isUtf8(utf8)) return Buffer.from(change(utf8.toString(), { isBytes: false })).toString("latin1");
+  return change(bytes, { isBytes: true }).replaceAll("\u200b", " ");
 }

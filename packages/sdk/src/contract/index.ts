@@ -23,6 +23,7 @@ export * from "./permission-policy.ts";
 export * from "./plan.ts";
 export * from "./prompt.ts";
 export * from "./publishing.ts";
+export * from "./branch-problem.ts";
 export * from "./pull-requests.ts";
 export * from "./recordings.ts";
 export * from "./results.ts";

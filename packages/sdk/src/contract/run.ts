@@ -15,6 +15,7 @@ import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema }
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
 import { protectedFileSchema } from "./publishing.ts";
+import { branchProblemSchema } from "./branch-problem.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
 import { repositoryUrlSchema } from "./settings.ts";
@@ -225,6 +226,8 @@ export const runResultSchema = z.object({
   summary: z.string(),
   /** The branch in the user's repository, or null when the agent changed nothing, and in a replay. */
   headBranch: z.string().nullable(),
+  /** Why there is none, where there should be one; the commit and its patch are kept all the same. */
+  branchProblem: branchProblemSchema.optional(),
   headCommit: z.string().nullable(),
   baseCommit: z.string(),
   filesChanged: z.number().int(),
