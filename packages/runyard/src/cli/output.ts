@@ -22,6 +22,11 @@ export function printable(text: string): string {
   return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (char) => (char === "\r" ? "" : "�"));
 }
 
+/** A name of a file, whole and on one line: it may hold line breaks, which would look like files of their own. */
+export function printableName(name: string): string {
+  return printable(name).replaceAll(/[\n\t]/g, "�");
+}
+
 /** One line, cut at `width` characters. */
 export function oneLine(text: string, width = 100): string {
   const line = printable(text).replaceAll(/\s+/g, " ").trim();
