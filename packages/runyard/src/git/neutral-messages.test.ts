@@ -77,3 +77,23 @@ gpgsig -----BEGIN PGP SIGNATURE-----\\
   expect(plainGit(cachePath, "log", "-1", "--format=%s", done.head).trim()).toBe("Grüße an @ octocat");
   expect(plainGit(cachePath, "fsck", "--strict", "--no-dangling")).toBe("");
 });
+
+test("claims of the agent and what steers a terminal are gone, in messages and names, and what Runyard wrote stays", async () => {
+  const { cachePath, base, head } = historyOf(`
+    GIT_AUTHOR_NAME="$(printf 'A\\033[31m\\342\\200\\256')" ${commit} "$(printf 'Clean \\033]0;owned\\007')
+
+Signed-off-by: Eve <eve@example.com>
+Co-authored-by: Ann <ann@example.com>"`);
+  const done = await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_3", claims });
+  expect(done.changed).toBe(1);
+  expect(plainGit(cachePath, "log", "-1", "--format=%an%n%B", done.head).trim()).toBe(
+    `A[31m\nClean ]0;owned\n\nSigned-off-${Z}by: Eve <eve@example.com>\nCo-authored-by: Ann <ann@example.com>`,
+  );
+  // As git itself reads it.
+  const trailers = (name: string): string => plainGit(cachePath, "log", "-1", "--format=%(trailers:only,keyonly)", name).trim();
+  expect([trailers(head), trailers(done.head)]).toEqual(["Signed-off-by\nCo-authored-by", ""]);
+  expect(await neutralizeMessages(lab.host, { cachePath, base, head: done.head, runId: "run_3", claims })).toEqual({
+    head: done.head,
+    changed: 0,
+  });
+});
