@@ -31,7 +31,7 @@ function withoutMentions(text: string, mentions: RegExp): string {
     .replaceAll(mentions, `$&${BREAK}`)
     .replaceAll(/[#\uff03\ufe5f](?=\d)/g, `$&${BREAK}`)
     .replaceAll(/&(?=#|commat|num)/gi, `&${BREAK}`)
-    .replaceAll(/\[(?!\u200b)(?=[^\]\n]{0,40}\b(?:skip|no)\b[^\]\n]{0,40}\])/gi, `[${BREAK}`)
+    .replaceAll(/\[(?=(?:skip ci|ci skip|no ci|skip actions|actions skip)\])/gi, `[${BREAK}`)
     .replaceAll(/\*{3}(?=NO_CI)/gi, `***${BREAK}`)
     .replaceAll(/(GH)-(?=\d)/gi, `$1-${BREAK}`)
     .replaceAll(/\/(issues|pull|pulls|discussions|commit)\/(?=[0-9a-f])/gi, `/$1/${BREAK}`);

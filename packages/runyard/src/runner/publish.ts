@@ -134,7 +134,7 @@ async function withNeutralMessages(ctx: RunnerContext, row: RunRow, imported: Im
   const made = { cachePath: cachePathOf(row), base: turnBase(row), head, runId: row.id, claims: commitClaims(row) };
   const { head: last, changed } = await neutralizeMessages(ctx.git, made);
   if (changed === 0) return imported;
-  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned, referred to or claimed something, and were changed so that they do not (--allow-references lets them be).`;
+  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned, referred to or claimed something, or asked for no checks, and were changed so that they do not (--allow-references lets them be).`;
   return { head: last, notices: [...notices, { code: "commit-messages-changed", message }] };
 }
 
