@@ -181,7 +181,7 @@ describe("a result on another machine", () => {
     expect(await home.cli(["pull", id, "--patch", "x", "--merge"])).toMatchObject({ code: 2, stdout: "" });
     expect(await home.cli(["pull", id, "--patch", path.join(clone, "no/x")])).toMatchObject({ code: 2, stdout: "" });
     maxPatchBytes = 300;
-    expect(await home.cli(["pull", id, "--patch"])).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("more than") });
+    expect(await home.cli(["pull", id, "--patch"])).toMatchObject({ code: 3, stdout: "", stderr: expect.stringContaining("more than") });
     maxPatchBytes = 1 << 20;
   });
 });
