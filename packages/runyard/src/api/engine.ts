@@ -144,7 +144,11 @@ export interface ApiEngine {
   /** What the run used of its machine over time. */
   metrics(principal: Principal, id: string): Promise<RunMetrics>;
   /** What the run changed, as `git diff` writes it. */
-  patch(principal: Principal, id: string, repository?: string): Promise<Uint8Array>;
+  patch(
+    principal: Principal,
+    id: string,
+    repository?: string,
+  ): Promise<{ readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> }>;
   /** Bytes that are read once. */
   bundle(
     principal: Principal,

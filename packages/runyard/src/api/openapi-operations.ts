@@ -452,7 +452,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     query: changeQuerySchema,
     status: 200,
     answers: { "text/x-diff": "text" },
-    errors: ["repository_not_found", "repository_not_usable"],
+    errors: ["file_too_large", "repository_not_found", "repository_not_usable"],
   },
   runBundle: {
     tag: "Results",

@@ -8,6 +8,7 @@ import { invalid, queryOf, validate } from "./validate.ts";
 type ResultRoute = "runPatch" | "runBundle" | "runFiles" | "runFile" | "runDiff" | "runUsage" | "runMetrics";
 
 const MAX_PATH_CHARS = 4_096;
+const PATCH_TYPE = "text/x-diff; charset=utf-8";
 const BUNDLE_TYPE = "application/x-git-bundle";
 
 /** The routes that hand out what a run made and used. Its bytes are an agent's: a browser saves them and shows nothing of them. */
@@ -15,11 +16,7 @@ export function resultHandlers(engine: ApiEngine): Record<ResultRoute, ApiHandle
   return {
     runPatch: async (c) => {
       const id = runIdOf(c);
-      const patch = await engine.patch(c.var.principal, id, repositoryOf(c));
-      return c.body(patch as Uint8Array<ArrayBuffer>, 200, {
-        "Content-Type": "text/x-diff; charset=utf-8",
-        "Content-Disposition": attachment(`${id}.patch`),
-      });
+      return sendBytes(c, await engine.patch(c.var.principal, id, repositoryOf(c)), { type: PATCH_TYPE, name: `${id}.patch` });
     },
     runBundle: async (c) => {
       const id = runIdOf(c);

@@ -48,7 +48,7 @@ function pathsOf(table: RouteTable): string[] {
 
 /** `{id}` as the router writes it; a `{path}` is all that is left of the path. */
 function pattern(path: string): string {
-  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === "path" ? ":path{.+}" : `:${name}`));
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === "path" ? ":path{[\\s\\S]+}" : `:${name}`));
 }
 
 function refuseMethod(table: RouteTable, path: string): ApiHandler {

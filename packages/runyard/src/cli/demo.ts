@@ -11,7 +11,7 @@ import { command, GROUP, jsonOption } from "./commands.ts";
 import { CliError } from "./exit-codes.ts";
 import { exitCodeOf, followRun } from "./follow.ts";
 import { paintFor, printJson, say, shellWord } from "./output.ts";
-import { renderPatch } from "./render-patch.ts";
+import { renderPatchLine } from "./render-patch.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 
@@ -124,8 +124,11 @@ async function showProof(client: RunyardClient, ended: Run): Promise<void> {
   const patch = await client.runs.patch(ended.id);
   say(`\n${paint("bold", "What changed")}`);
   // Names of blobs are for programs.
-  const lines = patch.split("\n").filter((line) => !line.startsWith("index "));
-  for (const line of renderPatch(lines.join("\n"), paint).split("\n")) say(`  ${line}`);
+  const lines = patch
+    .trimEnd()
+    .split("\n")
+    .filter((line) => !line.startsWith("index "));
+  for (const line of lines) say(`  ${renderPatchLine(line, paint)}`);
   say(`\n${paint("bold", "The tests, run in the sandbox")}`);
   const [before, after] = [exits.at(0), exits.at(-1)];
   if (before !== undefined) say(`  before  ${before.title}  ${paint(before.exitCode === 0 ? "green" : "red", `exit ${before.exitCode}`)}`);

@@ -1,7 +1,7 @@
 import type { RunDiff } from "@runyard/sdk/contract";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
-import { type Paint, paintFor, print, printJson, say } from "./output.ts";
+import { type Paint, paintFor, print, printJson, say, writeOut } from "./output.ts";
 import { renderPatch } from "./render-patch.ts";
 import { renderFiles } from "./render-files.ts";
 import { repositoryOption } from "./repository-options.ts";
@@ -24,9 +24,9 @@ export const diff = command("diff", {
     if (options.json === true) return printJson(await client.runs.diff(id, of));
     const paint = paintFor(process.stdout);
     if (options.stat === true) return showStat(await client.runs.diff(id, of), paint);
-    const patch = await client.runs.patchBytes(id, of);
-    if (patch.length === 0) say("This run changed nothing (yet).");
-    else process.stdout.write(process.stdout.isTTY ? `${renderPatch(Buffer.from(patch).toString(), paint)}\n` : patch);
+    const patch = client.runs.patchStream(id, of);
+    const size = await writeOut(process.stdout.isTTY ? renderPatch(patch, paint) : patch);
+    if (size === 0) say("This run changed nothing (yet).");
   });
 
 function showStat(changed: RunDiff, paint: Paint): void {

@@ -4,7 +4,7 @@ import { connect } from "./connection.ts";
 import { leaveOnInterrupt } from "./interrupt.ts";
 import { openLiveLog } from "./live-log.ts";
 import { noteOpenPlan } from "./open-plan.ts";
-import { paintFor } from "./output.ts";
+import { jsonText, paintFor } from "./output.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
 
@@ -28,7 +28,7 @@ export const events = command("events", {
       try {
         for await (const event of client.runs.events(id, { after: options.after, follow: options.follow ?? false, signal })) {
           const known = parseEvent(event);
-          if (log === null) process.stdout.write(`${JSON.stringify(event)}\n`);
+          if (log === null) process.stdout.write(`${jsonText(event)}\n`);
           else if (known !== undefined) {
             log.show(known);
             await noteOpenPlan(client, known, { paint: paintFor(process.stdout), width: proseWidthOf(process.stdout), note: log.note });

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline/promises";
 import { EXIT } from "./exit-codes.ts";
 import { type LiveLog, openLiveLog } from "./live-log.ts";
 import { noteOpenPlan } from "./open-plan.ts";
-import { paintFor, say } from "./output.ts";
+import { jsonText, paintFor, say } from "./output.ts";
 import { watchQueue } from "./queue.ts";
 import { answerCommand, renderEnd, renderHead } from "./render-run.ts";
 import { isLive, proseWidthOf } from "./screen.ts";
@@ -39,7 +39,7 @@ export async function followRun(client: RunyardClient, first: Run, options: Foll
   const queue = log !== null && first.queuePosition !== null && isLive(process.stderr) ? watchQueue(client, first.id, log.queued) : null;
   try {
     for await (const event of client.runs.events(first.id, { after: options.after ?? 0, signal: interrupt.signal })) {
-      if (options.ndjson) process.stdout.write(`${JSON.stringify(event)}\n`);
+      if (options.ndjson) process.stdout.write(`${jsonText(event)}\n`);
       const known = parseEvent(event);
       if (known !== undefined && !BEFORE_START.has(known.type)) queue?.close();
       if (known !== undefined && log !== null) await showEvent(client, known, log);

@@ -3,7 +3,7 @@ import { command, GROUP, ndjsonOption, parseSeq } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { leaveOnInterrupt } from "./interrupt.ts";
 import { noteOpenPlan } from "./open-plan.ts";
-import { type Paint, paintFor, plural, print, printable } from "./output.ts";
+import { jsonText, type Paint, paintFor, plural, print, printable } from "./output.ts";
 import { findRunId, RUN_ARGUMENT } from "./run-reference.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
@@ -29,7 +29,7 @@ export const logs = command("logs", {
     const width = proseWidthOf(process.stdout);
     await leaveOnInterrupt(async (signal) => {
       const show = (entry: LogEntry): void => {
-        if (options.ndjson === true) print(JSON.stringify(entry));
+        if (options.ndjson === true) print(jsonText(entry));
         else if (options.verbose === true) print(renderEntry(entry, paint, width));
         else if (entry.level !== "debug") print(renderEntry(withoutTail(entry), paint, width));
       };

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { styleText } from "node:util";
 
 type Style = Parameters<typeof styleText>[0];
@@ -15,10 +16,15 @@ export function paintFor(stream: { readonly isTTY?: boolean }, env: NodeJS.Proce
   return Object.assign((style: Style, text: string) => (colour ? styleText(style, text, { validateStream: false }) : text), { colour });
 }
 
-/** Text of an agent or a repository, safe to show: control characters could move the cursor or write the clipboard. */
+/** Text of an agent or a repository, safe to show: control characters could move the cursor or write the clipboard, or turn text around. */
 export function printable(text: string): string {
   // eslint-disable-next-line no-control-regex
-  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (char) => (char === "\r" ? "" : "�"));
+  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (char) => (char === "\r" ? "" : "�"));
+}
+
+/** A name of a file, whole and on one line: it may hold line breaks, which would look like files of their own. */
+export function printableName(name: string): string {
+  return printable(name).replaceAll(/[\n\t]/g, "�");
 }
 
 /** One line, cut at `width` characters. */
@@ -27,8 +33,24 @@ export function oneLine(text: string, width = 100): string {
   return line.length > width ? `${line.slice(0, width - 1)}…` : line;
 }
 
+/** JSON that a terminal shows as it is: what JSON leaves unescaped and a terminal acts on is escaped, too. */
+export function jsonText(value: unknown, indent?: number): string {
+  const steering = /[\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+  return JSON.stringify(value, null, indent).replaceAll(steering, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${jsonText(value, 2)}\n`);
+}
+
+/** Data for people or programs, as much of it as stdout takes at a time; gives how many bytes or characters it was. */
+export async function writeOut(pieces: AsyncIterable<Uint8Array | string>): Promise<number> {
+  let size = 0;
+  for await (const piece of pieces) {
+    size += piece.length;
+    if (!process.stdout.write(piece)) await once(process.stdout, "drain");
+  }
+  return size;
 }
 
 /** Data for people or programs: a line on stdout. */

@@ -8,7 +8,7 @@ import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { git } from "./git.ts";
 import { type Merged, mergeResult } from "./merge-result.ts";
-import { bytes, paintFor, plural, printable, printJson, say, shellWord } from "./output.ts";
+import { bytes, paintFor, plural, printable, printJson, say, shellWord, writeOut } from "./output.ts";
 import { checkOut, pullBranch } from "./pull-branch.ts";
 import { furtherHere, type FurtherHere } from "./pull-further.ts";
 import { whyNoBranch } from "./render-run.ts";
@@ -57,7 +57,7 @@ export const pull = command("pull", {
     const client = connect();
     const run = await client.runs.get(await findRunId(client, name));
     const further = options.patch === undefined ? await furtherHere(run, options.into ?? ".") : null;
-    const { branch, commit } = resultOf(run, further, options);
+    const { branch, commit } = (await keptOf(client, run, options)) ?? resultOf(run, further, options);
     if (options.patch !== undefined) return writePatch(client, run, { file: options.patch, json: options.json === true });
     const top = await repositoryAt(options.into ?? ".", run, options);
     const isFetched = await bringCommits(client, top, {
@@ -90,11 +90,23 @@ async function takeBranch(
   return { how: "checked-out", undo: await checkOut(top, branch) };
 }
 
+/** What a run has made whose last turn left no result, for those who want no branch of it; null: it has one, or made nothing. */
+async function keptOf(client: RunyardClient, run: Run, { apply, patch }: PullOptions): Promise<Result | null> {
+  if ((apply !== true && patch === undefined) || run.result !== null || !isTerminal(run.status)) return null;
+  const { headCommit } = await client.runs.diff(run.id);
+  return headCommit === null ? null : { branch: null, commit: commitName(headCommit) };
+}
+
+/** What goes into commands of git is what git takes for it, whatever a server says. */
+function commitName(name: string): string {
+  if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(name)) throw new CliError("The server names no commit of git.");
+  return name;
+}
+
 function resultOf(run: Run, further: FurtherHere | null, { apply, patch }: PullOptions): Result {
   const { headBranch: branch = null, headCommit: commit = null } = further ?? run.result ?? {};
   if (commit !== null) {
-    // What goes into commands of git is what git takes for it, whatever a server says.
-    if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(commit)) throw new CliError("The server names no commit of git.");
+    commitName(commit);
     if (branch !== null && !/^[\w][\w./-]*$/.test(branch)) throw new CliError("The server names no branch of git.");
     if (apply === true || patch !== undefined) return { branch: null, commit };
     if (branch !== null) return { branch, commit };
@@ -144,26 +156,17 @@ async function repositoryAt(folder: string, run: Run, { checkout, merge, apply }
   });
 }
 
-/** What the server puts behind a patch that it had to cut. */
-const CUT = /(?:^|\n)# Cut here: the whole patch has (\d+) bytes\.\n$/;
-
 async function writePatch(
   client: RunyardClient,
   run: Run,
   { file, json }: { readonly file: true | string; readonly json: boolean },
 ): Promise<void> {
-  const patch = await client.runs.patchBytes(run.id);
-  const cut = CUT.exec(Buffer.from(patch.subarray(-200)).toString("latin1"));
-  if (cut !== null)
-    throw new CliError(`The patch has ${bytes(Number(cut[1]))}, more than the server hands out.`, {
-      advice: `Take the commits instead: runyard pull ${run.id}`,
-      exitCode: EXIT.refused,
-    });
+  const patch = client.runs.patchStream(run.id);
   if (file === true || file === "-") {
-    process.stdout.write(patch);
+    await writeOut(patch);
     return;
   }
-  const size = await writeTo(file, patch.length === 0 ? [] : [patch]);
+  const size = await writeTo(file, patch);
   if (json) printJson({ runId: run.id, how: "patch", file: path.resolve(file), bytes: size });
   else say(`A patch of ${bytes(size)} in ${printable(file)}. Take it with: git apply ${shellWord(file)}`);
 }

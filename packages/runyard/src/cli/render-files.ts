@@ -1,5 +1,5 @@
 import type { ChangedFile } from "@runyard/sdk/contract";
-import { bytes, type Paint, plural, printable } from "./output.ts";
+import { bytes, type Paint, plural, printableName } from "./output.ts";
 
 const LETTER = { added: "A", modified: "M", deleted: "D", renamed: "R" } as const;
 
@@ -7,13 +7,14 @@ const LETTER = { added: "A", modified: "M", deleted: "D", renamed: "R" } as cons
 export function renderFiles(files: readonly ChangedFile[], paint: Paint): string[] {
   const added = (file: ChangedFile): string => (file.insertions === null ? "bin" : `+${file.insertions}`);
   const removed = (file: ChangedFile): string => (file.deletions === null ? "" : `−${file.deletions}`);
-  const [addedWidth, removedWidth] = [added, removed].map((text) => Math.max(...files.map((file) => text(file).length)));
+  const widest = (text: (file: ChangedFile) => string): number => files.reduce((most, file) => Math.max(most, text(file).length), 0);
+  const [addedWidth, removedWidth] = [widest(added), widest(removed)];
   const size = (file: ChangedFile): string => (file.size === null ? "" : bytes(file.size));
-  const sizeWidth = Math.max(...files.map((file) => size(file).length));
+  const sizeWidth = widest(size);
   const lines = files.map((file) => {
-    const from = file.previousPath === null ? "" : `${printable(file.previousPath)} → `;
-    const counts = `${paint("green", added(file).padStart(addedWidth ?? 0))} ${paint("red", removed(file).padStart(removedWidth ?? 0))}`;
-    return `${LETTER[file.status]}  ${counts}  ${paint("dim", size(file).padStart(sizeWidth))}  ${from}${printable(file.path)}`;
+    const from = file.previousPath === null ? "" : `${printableName(file.previousPath)} → `;
+    const counts = `${paint("green", added(file).padStart(addedWidth))} ${paint("red", removed(file).padStart(removedWidth))}`;
+    return `${LETTER[file.status]}  ${counts}  ${paint("dim", size(file).padStart(sizeWidth))}  ${from}${printableName(file.path)}`;
   });
   const sum = (part: "insertions" | "deletions"): number => files.reduce((total, file) => total + (file[part] ?? 0), 0);
   return [...lines, paint("dim", `${plural(files.length, "file")} changed, +${sum("insertions")} −${sum("deletions")}`)];

@@ -127,12 +127,13 @@ function renderPullRequest(run: Partial<Run>, result: NonNullable<Run["result"]>
 }
 
 /** Why a run that changed something has no branch. */
-export function whyNoBranch({ replayOf, publish, settings, status }: Run): string {
+export function whyNoBranch({ replayOf, publish, settings, status, result }: Run): string {
+  if (result?.branchProblem) return `(${result.branchProblem.code}) ${printable(result.branchProblem.message.replace(/\.$/, ""))}`;
   if (replayOf !== null) return "this is a replay";
   if (!settings.permissions.includes("repository:write")) return "the run has no permission repository:write";
   if (publish === "none") return "the run was to publish nothing";
   if (!isTerminal(status)) return "it is not published yet";
-  return status === "completed" ? "it could not be pushed, and the log says why" : "it was not published";
+  return status === "completed" ? "it could not be published, and the log says why" : "it was not published";
 }
 
 function renderUsage(run: Run): string {

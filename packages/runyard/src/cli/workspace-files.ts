@@ -4,7 +4,7 @@ import { renameSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import path from "node:path";
 import { CliError, EXIT } from "./exit-codes.ts";
-import { bytes, type Paint, paintFor, plural, print, printable, printJson, say } from "./output.ts";
+import { bytes, paintFor, plural, print, printable, printableName, printJson, say, type Paint } from "./output.ts";
 import { untar } from "./untar.ts";
 
 export interface Wanted {
@@ -95,7 +95,7 @@ function renderEntries(entries: readonly WorkspaceEntry[], paint: Paint): string
   const width = Math.max(...entries.map((entry) => size(entry).length));
   return entries.map((entry) => {
     const mark = entry.executable ? "*" : MARK[entry.type];
-    return `${paint("dim", entry.modifiedAt.slice(0, 16).replace("T", " "))}  ${size(entry).padStart(width)}  ${printable(entry.path)}${mark}`;
+    return `${paint("dim", entry.modifiedAt.slice(0, 16).replace("T", " "))}  ${size(entry).padStart(width)}  ${printableName(entry.path)}${mark}`;
   });
 }
 

@@ -10,7 +10,9 @@ test.each([
   [{ status: 404, message: "Not Found" }, "not-found"],
   [{ status: 301, message: "Moved Permanently" }, "moved"],
   [{ status: 422, message: "Validation Failed", errors: ["No commits between main and x"] }, "nothing-to-merge"],
-  [{ status: 422, message: "Validation Failed", errors: ["base invalid"] }, "refused"],
+  [{ status: 422, message: "Validation Failed", errors: ["base invalid"] }, "base-gone"],
+  [{ status: 422, message: "Validation Failed", errors: ["head invalid"] }, "refused"],
+  [{ status: 403, message: "Repository was archived so is read-only." }, "archived"],
   [{ status: 400, message: "Problems parsing JSON" }, "refused"],
 ])("%j stays so", (refusal, code) => {
   expect(judge(refusal)).toMatchObject({ type: "never", problem: { code } });

@@ -31,7 +31,7 @@ const QUOTED_CHARS = 300;
 
 /** What the other side said, as part of a sentence. */
 export function quotedAnswer({ status, message, errors }: GithubRefusal): string {
-  const said = plainLine([message, ...errors].filter((text) => text !== "").join("; "), QUOTED_CHARS);
+  const said = plainLine([message, ...errors].filter((text) => text !== "").join("; "), QUOTED_CHARS).replace(/\.+$/, "");
   return said === "" ? `GitHub answered ${status}` : `GitHub answered ${status}: ${said}`;
 }
 
@@ -66,10 +66,16 @@ export function judgeAnswer(refusal: GithubRefusal, { host, nowMs }: { readonly 
   if (status === 422 && /pull request already exists/i.test(all)) return { type: "exists" };
   if (status === 422 && /no commits between/i.test(all))
     return never("nothing-to-merge", "The branch that the pull request would go to has all of it already.");
+  if (status === 422 && /^base invalid$/im.test(all)) {
+    const advice = "The branch that the pull request would go to is not there any more: make it again and continue the run";
+    return never("base-gone", `${advice}, or open the pull request to another one by hand.`);
+  }
+  if (status === 403 && /archived/i.test(all)) return never("archived", "Take the repository out of the archive, and continue the run.");
   if (status === 401) return never("not-authenticated", `Give ${host} another credential: \`runyard credentials add\`.`);
   if (status === 403) return never("not-allowed", "Give the credential the right to write pull requests of this repository.");
   if (status === 404) return never("not-found", "There is no such repository, or the credential may not see its pull requests.");
-  if (status >= 300 && status < 400) return never("moved", "The repository has moved: use its present URL.");
+  if (status >= 300 && status < 400)
+    return never("moved", "The repository has moved: open the pull request by hand, and give new runs its present URL.");
   // A merge of the same branch is under way, or something else that does not last.
   if (status >= 500 || status === 408 || status === 409)
     return { type: "later", retryAfterMs: retryAfterMs(refusal, nowMs), problem: { code: "unavailable", message: `${said}.` } };

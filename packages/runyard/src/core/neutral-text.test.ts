@@ -42,22 +42,24 @@ test("references are let alone where they are allowed, and nothing else is", () 
 test("the message of a commit refers to nothing, and says who wrote it", () => {
   const message = "Fix it (fixes #12, for @octocat)\n\nCo-authored-by: Ann <ann@example.com>\nRunyard-Run: run_1\n";
   const shown = `Fix it (fixes #${Z}12, for @${Z}octocat)\n\nCo-authored-by: Ann <ann@example.com>\nRunyard-Run: run_1\n`;
-  expect(neutralMessage(message)).toBe(shown);
-  expect(neutralMessage("Nothing of it 👨‍👩‍👧\n")).toBe("Nothing of it 👨‍👩‍👧\n");
+  const claims = ["Co-authored-by: Ann <ann@example.com>", "Runyard-Run: run_1"];
+  expect(neutralMessage(message, { claims })).toBe(shown);
+  expect(neutralMessage("Nothing of it 👨‍👩‍👧\n", { claims })).toBe("Nothing of it 👨‍👩‍👧\n");
+  expect(neutralMessage(message, { claims: [] })).toContain(`\nCo-authored-${Z}by: Ann <ann@example.com>\nRunyard-${Z}Run: run_1\n`);
 });
 
 test("the message of a commit mentions nobody, whatever byte an agent has put there in place of the sign", () => {
-  expect(neutralMessage("Fix it\n\n\u0000octocat, a@b.example\n")).toBe("Fix it\n\n\u0000octocat, a@b.example\n");
+  expect(neutralMessage("Fix it\n\n\u0000octocat, a@b.example\n", { claims: [] })).toBe("Fix it\n\noctocat, a@b.example\n");
 });
 
 test.each([
   ["Fix it [skip ci]", `Fix it [${Z}skip ci]`],
   ["[No CI] [actions skip] Fix it", `[${Z}No CI] [${Z}actions skip] Fix it`],
-  ["Fix it\n\n\nskip-checks: true\n", `Fix it\n\n\nskip-checks${Z}: true\n`],
+  ["Fix it\n\n\nskip-checks: true\n", `Fix it\n\n\nskip-${Z}checks: true\n`],
   ["Say what skip-checks: does, and [skip] ci\n", "Say what skip-checks: does, and [skip] ci\n"],
 ])("the message of a commit does not keep it from being checked: %j", (message, shown) => {
-  expect(neutralMessage(message)).toBe(shown);
-  expect(neutralMessage(shown)).toBe(shown);
+  expect(neutralMessage(message, { claims: [] })).toBe(shown);
+  expect(neutralMessage(shown, { claims: [] })).toBe(shown);
 });
 
 test("a title is one line without references", () => {

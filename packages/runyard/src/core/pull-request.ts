@@ -1,6 +1,6 @@
 import { money, type PullRequest } from "@runyard/sdk/contract";
 import type { GithubPlace } from "./github-place.ts";
-import { neutralLine, neutralMarkdown } from "./neutral-text.ts";
+import { neutralLine, neutralMarkdown, plainLine } from "./neutral-text.ts";
 
 /** Longest body that is sent; GitHub takes 65,536 characters. */
 const MAX_BODY_CHARS = 60_000;
@@ -110,7 +110,7 @@ function askedPart(story: PullRequestStory): string {
 function planPart(story: PullRequestStory): string | null {
   const { plan } = story;
   if (plan === null) return null;
-  const by = plan.by === null ? "by the run's policy" : `by ${neutralLine(plan.by, { allowReferences: false, longest: 100 })}`;
+  const by = plan.by === null ? "by the run's policy" : `by ${neutralMarkdown(plainLine(plan.by, 100), { allowReferences: false })}`;
   return `### The plan, version ${plan.version}, approved ${by}\n\n${quote(shown(story, plan.text, MAX_PLAN_CHARS))}`;
 }
 

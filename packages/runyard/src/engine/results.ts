@@ -1,4 +1,5 @@
 import { type ChangedFile, type FileList, type RunDiff, RunyardError } from "@runyard/sdk/contract";
+import { newestCommit } from "../store/made-commit.ts";
 import type { StoredRun } from "../store/runs.ts";
 import type { Principal } from "./identity.ts";
 
@@ -19,7 +20,8 @@ export interface ResultBytes {
 
 /** How changes and files are read from git; main wires it. */
 export interface ChangeReader {
-  patch(change: Change): Promise<Uint8Array>;
+  /** The change as a patch, or how large it is where that is too large. */
+  patch(change: Change): Promise<ResultBytes | { readonly tooLarge: number }>;
   files(change: Change): Promise<ChangedFile[]>;
   diff(change: Change): Promise<Pick<RunDiff, "files" | "truncated">>;
   /** The commits of a change, or how large they are where that is too large. A branch of this name is in the bundle. */
@@ -35,6 +37,8 @@ export interface ChangeReader {
   }): Promise<{ readonly bytes: Uint8Array } | { readonly tooLarge: number } | null>;
 }
 
+async function* nothing(): AsyncGenerator<Uint8Array, void> {}
+
 /** What runs made, for the people who may see them. */
 export function createResults(changes: ChangeReader, load: (orgId: string, runId: string) => Promise<StoredRun>) {
   /** Where a change is looked for: in a further repository of the run by its name, else in its first one. */
@@ -47,21 +51,25 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
       further.length === 0 ? "It has none but its first one." : `It has: ${further.map((repository) => repository.name).join(", ")}.`;
     throw new RunyardError("repository_not_found", `Run ${run.id} has no further repository ${name}. ${has}`);
   };
-  /** Null while there is no change, and for a run that made none. Until a turn has made its own, that of the turns before. */
+  /** Null while there is no change, and for a run that made none. Until a turn has made its own, that of the turns before, published or not. */
   const changeOf = (stored: StoredRun, name: string | undefined): Change | null => {
-    const { result, carry } = stored.run;
+    const { result } = stored.run;
     const place = placeOf(stored, name);
     const made = name === undefined ? result : result?.repositories?.find((repository) => repository.name === name);
-    const before = name === undefined ? carry : carry?.repositories?.[name];
-    const head = made?.headCommit ?? before?.published?.commit;
+    const head = made?.headCommit ?? newestCommit(stored.run, name);
     return head ? { ...place, head } : null;
   };
 
   return {
     /** The change of a run as a patch; empty when it has none (yet). */
-    async patch(principal: Principal, runId: string, repository?: string): Promise<Uint8Array> {
+    async patch(principal: Principal, runId: string, repository?: string): Promise<ResultBytes> {
       const change = changeOf(await load(principal.orgId, runId), repository);
-      return change === null ? new Uint8Array() : changes.patch(change);
+      const found = change === null ? { size: 0, bytes: nothing() } : await changes.patch(change);
+      if ("bytes" in found) return found;
+      throw new RunyardError(
+        "file_too_large",
+        `The patch of run ${runId} has ${found.tooLarge} bytes, more than the server hands out. Fetch the run's branch with git.`,
+      );
     },
 
     /** The commits of a run's change as a bundle. Throws `no_result` where it has none (yet). */

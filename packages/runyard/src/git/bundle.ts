@@ -1,18 +1,10 @@
-import { mkdir, mkdtemp, open, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
 import { withQuarantine } from "./bare-repository.ts";
 import { type CommitPair, TIMEOUT_MS } from "./diff.ts";
 import { git, type GitHost } from "./host-git.ts";
+import { type MadeFile, openMadeFile } from "./made-file.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
-
-const PIECE_BYTES = 256 * 1024;
-
-/** A bundle, whose pieces can be read once. */
-export interface OpenBundle {
-  /** In bytes. */
-  readonly size: number;
-  readonly bytes: AsyncGenerator<Uint8Array, void>;
-}
 
 /**
  * The commits behind `base` up to `head` as a bundle with one branch, as `git fetch` takes it: the very same objects.
@@ -21,7 +13,7 @@ export interface OpenBundle {
 export async function bundleOf(
   host: GitHost,
   options: CommitPair & { readonly branch: string; readonly maxBytes: number },
-): Promise<OpenBundle | { readonly tooLarge: number }> {
+): Promise<MadeFile | { readonly tooLarge: number }> {
   const [base, head] = [requireObjectName(options.base), requireObjectName(options.head)];
   const ref = `refs/heads/${requireBranchName(options.branch)}`;
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
@@ -34,24 +26,8 @@ export async function bundleOf(
       await git(host, [...inside, "update-ref", ref, head]);
       await git(host, [...inside, "bundle", "create", "--quiet", file, ref, `^${base}`], { timeoutMs: TIMEOUT_MS });
     });
-    const { size } = await stat(file);
-    if (size > options.maxBytes) return { tooLarge: size };
-    const handle = await open(file, "r");
-    return { size, bytes: piecesOf(handle) };
+    return await openMadeFile(file, options.maxBytes);
   } finally {
     await rm(dir, { recursive: true, force: true });
-  }
-}
-
-async function* piecesOf(handle: Awaited<ReturnType<typeof open>>): AsyncGenerator<Uint8Array, void> {
-  try {
-    for (let at = 0; ;) {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(PIECE_BYTES), 0, PIECE_BYTES, at);
-      if (bytesRead === 0) return;
-      at += bytesRead;
-      yield buffer.subarray(0, bytesRead);
-    }
-  } finally {
-    await handle.close();
   }
 }

@@ -88,7 +88,8 @@ async function fileSizes(host: GitHost, options: CommitPair & { readonly paths: 
     const words = ["--git-dir", options.cachePath, "ls-tree", "-l", "-z", "--full-tree", requireObjectName(options.head), "--", ...paths];
     const listed = await git(host, words, { timeoutMs: TIMEOUT_MS, env: { GIT_LITERAL_PATHSPECS: "1" } });
     for (const line of listed.split("\0")) {
-      const [about = "", name] = line.split("\t", 2);
+      // A name may hold tabs of its own.
+      const [, about = "", name] = /^([^\t]*)\t([\s\S]*)$/.exec(line) ?? [];
       const size = about.split(/ +/)[3] ?? "";
       if (name !== undefined && /^\d+$/.test(size)) sizes.set(name, Number(size));
     }

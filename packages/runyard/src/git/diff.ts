@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, open, rm } from "node:fs/promises";
 import path from "node:path";
 import { git, type GitHost } from "./host-git.ts";
+import { type MadeFile, openMadeFile } from "./made-file.ts";
 import { requireObjectName } from "./names.ts";
 
 /** Two commits of a cache. */
@@ -45,17 +46,14 @@ export async function readHead(file: string, maxBytes: number): Promise<{ bytes:
   }
 }
 
-/** A patch that was too long: the whole files that fit, and a last line that says so, which `git apply` passes over. */
-function cutPatch(head: Buffer, size: number): Uint8Array<ArrayBuffer> {
-  const end = head.lastIndexOf("\ndiff --git ");
-  return Buffer.concat([head.subarray(0, end + 1), Buffer.from(`# Cut here: the whole patch has ${size} bytes.\n`)]);
-}
-
 /**
- * The change between two commits as `git apply` takes it, byte for byte, binary files included. A patch of more than
- * `maxBytes` ends after its last whole file that fits, with a line that says so.
+ * The change between two commits as `git apply` takes it, byte for byte, binary files included. Nothing of it is left on the
+ * disk, whether its pieces are read or not. `tooLarge`: how many bytes it has, where they are more than `maxBytes`.
  */
-export async function patch(host: GitHost, options: CommitPair & { readonly maxBytes: number }): Promise<Uint8Array<ArrayBuffer>> {
+export async function patch(
+  host: GitHost,
+  options: CommitPair & { readonly maxBytes: number },
+): Promise<MadeFile | { readonly tooLarge: number }> {
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(path.join(host.stepsDir, "patch-"));
   const file = path.join(dir, "patch");
@@ -63,8 +61,7 @@ export async function patch(host: GitHost, options: CommitPair & { readonly maxB
     await git(host, diffWords(options, ["--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", `--output=${file}`]), {
       timeoutMs: TIMEOUT_MS,
     });
-    const { bytes, size } = await readHead(file, options.maxBytes);
-    return size > options.maxBytes ? cutPatch(bytes, size) : bytes;
+    return await openMadeFile(file, options.maxBytes);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

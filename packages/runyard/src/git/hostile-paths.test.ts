@@ -13,6 +13,7 @@ import { patch, publishBranch } from "./publish.ts";
 import { readCommittedFile } from "./read-file.ts";
 import { DRIVERS, type GitLab, openGitLab, plainGit, plainGitMayFail } from "./testing/lab.ts";
 import { describeEntry, type HostileEntry, hostileEntries } from "./testing/hostile-paths.ts";
+import { readMade } from "./testing/read-made.ts";
 
 const FULL = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const SEED = Number(process.env["RUNYARD_TEST_SEED"] ?? 2_026);
@@ -108,7 +109,7 @@ describe("bundles that come out of a sandbox", () => {
         continue;
       }
       count.taken += 1;
-      await patch(lab.host, { ...place, maxBytes: 1 << 20 });
+      await readMade(patch(lab.host, { ...place, maxBytes: 1 << 20 }));
       await diffFiles(lab.host, { ...place, maxBytes: 1 << 20 });
       for (const { path: file, status } of await changedFiles(lab.host, place)) {
         if (status === "deleted") continue;

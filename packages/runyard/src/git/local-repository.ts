@@ -4,9 +4,10 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { RunyardError } from "@runyard/sdk/contract";
 import { isRemoteUrl } from "../core/repository-url.ts";
+import { BranchObstacle } from "./branch-problem.ts";
 import { type GitHost, type GitResult, tryGit } from "./host-git.ts";
 import { type Look, lookAt } from "./look.ts";
-import { isBranchName } from "./names.ts";
+import { isBranchName, quotedName } from "./names.ts";
 import { findRemote, inspectRemote, type RemotePlace, type RemoteRepository } from "./remote-repository.ts";
 
 /** Where a repository lies: on this machine or on another one. */
@@ -70,7 +71,9 @@ async function existingFolder(repositoryUrl: string): Promise<string> {
   } catch (error) {
     if (RunyardError.is(error)) throw error;
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENOTDIR") throw notUsable(`There is no folder ${shown(folder)} on the server's machine`, error);
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      throw notUsable(`There is no folder ${shown(folder)} on the server's machine`, new BranchObstacle("not-found", { cause: error }));
+    }
     if (code === "EACCES" || code === "EPERM") throw unreadable(folder, error);
     throw notUsable(`${shown(folder)} cannot be read: ${(error as Error).message}`, error);
   }
@@ -79,7 +82,7 @@ async function existingFolder(repositoryUrl: string): Promise<string> {
 function unreadable(folder: string, cause?: unknown): RunyardError {
   return notUsable(
     `The server's user may not read ${shown(folder)}: give it the right to, or run the server as the user whose repository it is`,
-    cause,
+    new BranchObstacle("not-allowed", { cause }),
   );
 }
 
@@ -93,7 +96,10 @@ function notARepository(folder: string, result: GitResult): RunyardError {
   if (/Permission denied/.test(said)) return unreadable(folder);
   if (result.code === 127) return notUsable("git is not installed on the server's machine, or not on the server's PATH");
   if (/not a git repository \(or any/.test(said))
-    return notUsable(`${shown(folder)} is not in a git repository: run "git init" there, and commit something`);
+    return notUsable(
+      `${shown(folder)} is not in a git repository: run "git init" there, and commit something`,
+      new BranchObstacle("not-found"),
+    );
   const last = said
     .trim()
     .split("\n")
@@ -193,7 +199,7 @@ export async function inspectLocal(host: GitHost, repositoryUrl: string, branch?
   const start = branch === undefined || !isName ? "HEAD" : `refs/heads/${branch}`;
   const look = await lookAt(host, folder, start);
   const place = await placeOf(folder, look);
-  if (!isName) throw notUsable(`${JSON.stringify(branch)} is not the name of a branch`);
+  if (!isName) throw notUsable(`${quotedName(branch)} is not the name of a branch`);
   const head = await (branch === undefined ? requireHead(host, place, look) : requireBranch(host, place, { ...look, branch }));
   const notices: RepositoryNotice[] = [];
   if (head.branch === null) {

@@ -7,6 +7,7 @@ import { type GitLab, openGitLab, plainGit, plainShell } from "./testing/lab.ts"
 vi.setConfig({ testTimeout: 60_000 });
 
 const Z = "\u200b";
+const claims = ["Co-authored-by: Ann <ann@example.com>"];
 let lab: GitLab;
 beforeAll(async () => {
   lab = await openGitLab();
@@ -34,7 +35,7 @@ Co-authored-by: Ann <ann@example.com>"
     git checkout --quiet -b side HEAD~1 && echo b >b && git add b && ${commit} "Side"
     git checkout --quiet main && git merge --quiet --no-edit --message "Merge, closes acme/app#3" side
     ${commit} "Last"`);
-  const done = await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_1" });
+  const done = await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_1", claims });
   expect(done.changed).toBe(2);
   expect(done.head).not.toBe(head);
   const log = (at: string, format: string): string[] =>
@@ -49,8 +50,11 @@ Co-authored-by: Ann <ann@example.com>"
   expect(plainGit(cachePath, "rev-parse", resultRef("run_1")).trim()).toBe(done.head);
   expect(plainGit(cachePath, "fsck", "--strict", "--no-dangling")).toBe("");
   // The same comes out again, and of what has nothing in it nothing else.
-  expect(await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_1" })).toEqual(done);
-  expect(await neutralizeMessages(lab.host, { cachePath, base, head: done.head, runId: "run_1" })).toEqual({ head: done.head, changed: 0 });
+  expect(await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_1", claims })).toEqual(done);
+  expect(await neutralizeMessages(lab.host, { cachePath, base, head: done.head, runId: "run_1", claims })).toEqual({
+    head: done.head,
+    changed: 0,
+  });
   expect(existsSync(lab.host.stepsDir) ? readdirSync(lab.host.stepsDir).filter((name) => name.startsWith("messages-")) : []).toEqual([]);
 });
 
@@ -64,7 +68,7 @@ gpgsig -----BEGIN PGP SIGNATURE-----\\
  -----END PGP SIGNATURE-----' >signed
     git reset --quiet --soft $(git hash-object -t commit -w signed) && rm signed
     printf 'Gr\\374\\337e an @octocat' | git -c i18n.commitEncoding=ISO-8859-1 commit --quiet --allow-empty --file -`);
-  const done = await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_2" });
+  const done = await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_2", claims });
   const [last, first] = [done.head, `${done.head}~1`].map((name) => plainGit(cachePath, "cat-file", "commit", name));
   expect(plainGit(cachePath, "cat-file", "commit", `${head}~1`)).toContain("gpgsig -----BEGIN");
   expect(first).not.toContain("PGP");
@@ -72,4 +76,24 @@ gpgsig -----BEGIN PGP SIGNATURE-----\\
   expect(last).toContain("encoding ISO-8859-1");
   expect(plainGit(cachePath, "log", "-1", "--format=%s", done.head).trim()).toBe("Grüße an @ octocat");
   expect(plainGit(cachePath, "fsck", "--strict", "--no-dangling")).toBe("");
+});
+
+test("claims of the agent and what steers a terminal are gone, in messages and names, and what Runyard wrote stays", async () => {
+  const { cachePath, base, head } = historyOf(`
+    GIT_AUTHOR_NAME="$(printf 'A\\033[31m\\342\\200\\256')" ${commit} "$(printf 'Clean \\033]0;owned\\007')
+
+Signed-off-by: Eve <eve@example.com>
+Co-authored-by: Ann <ann@example.com>"`);
+  const done = await neutralizeMessages(lab.host, { cachePath, base, head, runId: "run_3", claims });
+  expect(done.changed).toBe(1);
+  expect(plainGit(cachePath, "log", "-1", "--format=%an%n%B", done.head).trim()).toBe(
+    `A[31m\nClean ]0;owned\n\nSigned-off-${Z}by: Eve <eve@example.com>\nCo-authored-by: Ann <ann@example.com>`,
+  );
+  // As git itself reads it.
+  const trailers = (name: string): string => plainGit(cachePath, "log", "-1", "--format=%(trailers:only,keyonly)", name).trim();
+  expect([trailers(head), trailers(done.head)]).toEqual(["Signed-off-by\nCo-authored-by", ""]);
+  expect(await neutralizeMessages(lab.host, { cachePath, base, head: done.head, runId: "run_3", claims })).toEqual({
+    head: done.head,
+    changed: 0,
+  });
 });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { neutralMessage } from "../core/neutral-text.ts";
+import { neutralIdentity, neutralMessage } from "../core/neutral-text.ts";
 import { type CommitContent, readCommitContents } from "./commit-contents.ts";
 import { GitError, type GitHost, runGitScript } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
@@ -23,11 +23,13 @@ export interface MessagesOptions {
   readonly base: string;
   readonly head: string;
   readonly runId: string;
+  /** Lines of messages that say what is true of this run, and stay: `Co-authored-by: …`. */
+  readonly claims: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Takes mentions, references and closing keywords out of the messages of what a run made: GitHub acts on them once the commits
+ * Takes mentions, references, closing keywords and claims (`Signed-off-by`) out of the messages of what a run made: GitHub acts on them once the commits
  * are there. Commits whose message has none stay what they are, up to the first that has one; a signature would not be of what
  * is there then, and goes. Gives the last commit, and how many messages were changed. Can be repeated: the same commits come out.
  */
@@ -46,7 +48,8 @@ export async function neutralizeMessages(
   };
   try {
     const commits = await readCommitContents(host, { cachePath, base, head, dir, signal });
-    const { renewed, changed } = await renew(commits, head.length === 64 ? "sha256" : "sha1");
+    const algorithm = head.length === 64 ? "sha256" : "sha1";
+    const { renewed, changed } = await renew(commits, { algorithm, claims: options.claims });
     const last = renewed.get(head);
     if (last === undefined) return { head, changed: 0 };
     let at = 0;
@@ -63,7 +66,7 @@ export async function neutralizeMessages(
 /** New commits in the place of those that say something else, or go on from one that does, by the names that they replace. */
 async function renew(
   commits: readonly CommitContent[],
-  algorithm: "sha1" | "sha256",
+  { algorithm, claims }: { readonly algorithm: "sha1" | "sha256"; readonly claims: readonly string[] },
 ): Promise<{ readonly renewed: Map<string, CommitContent>; readonly changed: number }> {
   const renewed = new Map<string, CommitContent>();
   let changed = 0;
@@ -76,9 +79,10 @@ async function renew(
     }
     const text = content.toString("latin1");
     const cut = text.indexOf("\n\n");
-    const [head, message] = cut === -1 ? [text.replace(/\n$/, ""), ""] : [text.slice(0, cut), text.slice(cut + 2)];
-    const told = neutral(message);
-    const isChanged = told !== message;
+    const [found, message] = cut === -1 ? [text.replace(/\n$/, ""), ""] : [text.slice(0, cut), text.slice(cut + 2)];
+    const head = found.replaceAll(/^(?:author|committer) .*$/gm, (line) => neutral(line, neutralIdentity));
+    const told = neutral(message, (shown, options) => neutralMessage(shown, { ...options, claims }));
+    const isChanged = told !== message || head !== found;
     const parents = head.replaceAll(/^parent (\w+)$/gm, (line, parent: string) => {
       const next = renewed.get(parent);
       return next === undefined ? line : `parent ${next.name}`;
@@ -92,9 +96,9 @@ async function renew(
   return { renewed, changed };
 }
 
-/** A message without references, byte for byte as it was else. In UTF-8 nothing of that is seen; in another encoding it is a space. */
-function neutral(bytes: string): string {
+/** A message or a line, changed where it must be and byte for byte as it was else. In UTF-8 nothing of that is seen; in another encoding it is a space. */
+function neutral(bytes: string, change: (text: string, options: { readonly isBytes: boolean }) => string): string {
   const utf8 = Buffer.from(bytes, "latin1");
-  if (isUtf8(utf8)) return Buffer.from(neutralMessage(utf8.toString())).toString("latin1");
-  return neutralMessage(bytes).replaceAll("\u200b", " ");
+  if (isUtf8(utf8)) return Buffer.from(change(utf8.toString(), { isBytes: false })).toString("latin1");
+  return change(bytes, { isBytes: true }).replaceAll("\u200b", " ");
 }

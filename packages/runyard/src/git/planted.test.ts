@@ -11,6 +11,7 @@ import { inspectRepository } from "./local-repository.ts";
 import { patch } from "./publish.ts";
 import { DRIVERS, type GitLab, openGitLab, plainGit, type TestOutcome, type TestRun, writeFiles } from "./testing/lab.ts";
 import { PLANTED_FILES, type Plant, PLANTS, REDIRECTS } from "./testing/plants.ts";
+import { readMade } from "./testing/read-made.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
 
@@ -40,7 +41,7 @@ async function publish(run: TestRun): Promise<TestOutcome> {
   const { head } = outcome;
   const place = { cachePath: run.cachePath, base: run.base };
   if (head !== null) {
-    await patch(lab.host, { ...place, head, maxBytes: 1 << 20 });
+    await readMade(patch(lab.host, { ...place, head, maxBytes: 1 << 20 }));
     const { files } = await diffFiles(lab.host, { ...place, head, maxBytes: 1 << 20 });
     for (const { path: file } of files) await readCommittedFile(lab.host, { ...place, commit: head, path: file, maxBytes: 1 << 20 });
     const results = run.driver === "process" ? path.join(run.resultsDir, "copied") : run.resultsDir;

@@ -1,11 +1,12 @@
 import { stat } from "node:fs/promises";
 import { RunyardError } from "@runyard/sdk/contract";
+import { BranchObstacle } from "./branch-problem.ts";
 import { BOT_IDENTITY } from "./git-environment.ts";
 import { git, GitError, type GitHost, type GitOptions, runGitScript, tryGit } from "./host-git.ts";
 import { isRemote, type LocalPlace, type RepositoryPlace } from "./local-repository.ts";
 import { requireBranchName, requireObjectName } from "./names.ts";
 import { QUIET_FETCH } from "./quiet-fetch.ts";
-import { publishRemote, remoteObstacle } from "./remote-publish.ts";
+import { type PublishedBranch, publishRemote, remoteObstacle } from "./remote-publish.ts";
 
 const FETCH_TIMEOUT_MS = 10 * 60_000;
 
@@ -72,7 +73,7 @@ git --git-dir "$repository" "$@"
  * the branch points there already. Throws RunyardError `repository_not_usable` when it points elsewhere or cannot be
  * made.
  */
-export async function publishBranch(host: GitHost, options: PublishOptions): Promise<{ created: boolean }> {
+export async function publishBranch(host: GitHost, options: PublishOptions): Promise<PublishedBranch> {
   const { repository } = options;
   return isRemote(repository) ? publishRemote(host, { ...options, repository }) : publishLocal(host, { ...options, repository });
 }
@@ -86,7 +87,8 @@ async function publishLocal(host: GitHost, options: PublishOptions & { readonly 
   /** Null for a branch that does not exist. Throws where it may not be moved from there. */
   const mayMove = (found: string | null): void => {
     if (found === null || found === head || onto.includes(found)) return;
-    throw notPublished(options, `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`);
+    const taken = `there is such a branch already, and it points to ${found.slice(0, 10)}; rename or remove it`;
+    throw notPublished(options, taken, new BranchObstacle("branch-in-the-way"));
   };
 
   let before: string | null = null;

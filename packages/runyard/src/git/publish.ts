@@ -7,4 +7,5 @@ export { type CommitPair, type DiffStat, diffStat, patch } from "./diff.ts";
 export { neutralizeMessages } from "./neutral-messages.ts";
 export { treeOf } from "./tree-of.ts";
 export { mayPass, remoteOutcome } from "./remote-error.ts";
+export { branchProblemOf } from "./branch-problem.ts";
 export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";

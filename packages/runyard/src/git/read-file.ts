@@ -25,7 +25,8 @@ export async function readCommittedFile(host: GitHost, request: FileRequest): Pr
 async function findBlob(host: GitHost, { cachePath, commit, path: file }: FileRequest): Promise<{ name: string; size: number } | null> {
   const words = ["--git-dir", cachePath, "ls-tree", "-l", "-z", "--full-tree", requireObjectName(commit), "--", file];
   const { code, stdout } = await tryGit(host, words, { env: { GIT_LITERAL_PATHSPECS: "1" } });
-  const [about = "", listed] = (stdout.split("\0")[0] ?? "").split("\t", 2);
+  // A name may hold tabs of its own.
+  const [, about = "", listed] = /^([^\t]*)\t([\s\S]*)$/.exec(stdout.split("\0")[0] ?? "") ?? [];
   const [, type, name = "", size] = about.split(/ +/);
   return code === 0 && type === "blob" && listed === file ? { name, size: Number(size) } : null;
 }

@@ -27,6 +27,8 @@ const SAID: readonly (readonly [outcome: RemoteOutcome, stderr: string, shown: s
     "remote: A protected branch.\n ! [remote rejected] a -> x (pre-receive hook declined)\nerror: failed to push",
     "A protected branch.",
   ],
+  ["archived", `remote: This repository was archived so it is read-only.\n${FATAL} 403`, "take it out of the archive"],
+  ["archived", "ERROR: This repository was archived so it is read-only.\n" + UNREAD, "take it out of the archive"],
   ["non-fast-forward", " ! [rejected] a -> x (stale info)\nerror: failed to push some refs", "somebody else moved the branch"],
   ["non-fast-forward", " ! [rejected] a -> x (non-fast-forward)", "somebody else moved the branch"],
   ["not-found", `remote: Repository not found.\nfatal: repository '${HREF}/' not found`, "knows no such repository"],
@@ -49,6 +51,28 @@ test.each(SAID)("%s: %j", (outcome, stderr, shown) => {
   expect(told.message).toContain(shown);
   expect(remoteOutcome(told)).toBe(outcome);
   expect(mayPass(outcome)).toBe(outcome === "network" || outcome === "timeout");
+});
+
+test.each([
+  ["declined", "[remote rejected] (pre-receive hook declined)"],
+  ["non-fast-forward", "[rejected] (stale info)"],
+  ["non-fast-forward", "[remote rejected] (failed to update ref)"],
+] as const)("what a hook prints decides nothing where git has its answer: %s", (outcome, answer) => {
+  const lies = ["non-fast-forward (fetch first)", "returned error: 401", "Repository not found", "This repository was archived"];
+  const stderr = [...lies, "Permission to ".repeat(200_000)].map((line) => `remote: ${line}`).join("\n");
+  const stdout = `To ${HREF}\n!\t${"a".repeat(40)}:refs/heads/x\t${answer}\nDone\n`;
+  const error = new RemoteGitError(["push"], { code: 1, stderr, stdout, trouble: null, href: HREF, hasCredential: true });
+  expect(error.outcome).toBe(outcome);
+  expect(error.reason.length).toBeLessThan(500);
+});
+
+test("a hook without a word is told of by git's own, and prefixes are left out", () => {
+  const stdout = `To ${HREF}\n!\t${"a".repeat(40)}:refs/heads/x\t[remote rejected] (hook declined)\nDone\n`;
+  const failed = { code: 1, stdout, trouble: null, href: HREF, hasCredential: true };
+  const silent = new RemoteGitError(["push"], { ...failed, stderr: "error: failed to push some refs" });
+  expect(silent.reason).toBe("its server declined the branch ([remote rejected] (hook declined))");
+  const words = new RemoteGitError(["push"], { ...failed, stderr: "remote: error: GH006: Protected branch\nremote: error: No\n" });
+  expect(words.reason).toBe("its server declined the branch (GH006: Protected branch No)");
 });
 
 test("what the proxy saw counts before what git said, and other errors are none of it", () => {

@@ -8,6 +8,7 @@ export type RemoteOutcome =
   | "authentication-failed"
   | "not-permitted"
   | "declined"
+  | "archived"
   | "non-fast-forward"
   | "not-found"
   | "moved"
@@ -63,7 +64,7 @@ interface Classified {
   readonly reason: string;
 }
 
-/** What git and programs that it starts say, in the order in which it is looked for. */
+/** What git and programs that it starts say, in the order in which it is looked for; where a push got as far as an answer, that answer counts. */
 const SAID: readonly (readonly [pattern: RegExp, outcome: RemoteOutcome])[] = [
   [/stale info|non-fast-forward|\(fetch first\)|cannot lock ref|failed to update ref|reference already exists/, "non-fast-forward"],
   [/HTTP 413|returned error: 413|unpacker error.*too large|pack exceeds maximum/i, "too-large"],
@@ -73,6 +74,7 @@ const SAID: readonly (readonly [pattern: RegExp, outcome: RemoteOutcome])[] = [
     /Permission denied \(publickey|Load key .*: (?:error|invalid)|returned error: 401|Authentication failed|could not read (?:Username|Password)/,
     "authentication-failed",
   ],
+  [/repository (?:was|is|has been) archived/i, "archived"],
   [/returned error: 403|Permission to .* denied|denied to|not allowed to push|read.only/i, "not-permitted"],
   [
     /returned error: 404|[Rr]epository .*not found|Repository not found|does not appear to be a git repository|no such repository/i,
@@ -90,8 +92,10 @@ const SAID: readonly (readonly [pattern: RegExp, outcome: RemoteOutcome])[] = [
 function classify(failed: Failed): Classified {
   const { trouble, href, hasCredential } = failed;
   if (trouble !== null) return ofTrouble(trouble, href);
-  const text = `${failed.stderr}\n${failed.stdout ?? ""}`;
-  const outcome = SAID.find(([pattern]) => pattern.test(text))?.[1] ?? "unknown";
+  const text = `${bounded(failed.stderr)}\n${bounded(failed.stdout ?? "")}`;
+  // What a hook prints stands beside it, and may be anything.
+  const looked = rejectionIn(failed.stdout ?? "") ?? text;
+  const outcome = SAID.find(([pattern]) => pattern.test(looked))?.[1] ?? "unknown";
   const said = lastWords(text);
   const told = said === "" ? "" : ` (${said})`;
   const isSsh = !/^https?:/.test(href);
@@ -101,8 +105,9 @@ function classify(failed: Failed): Classified {
       : `its server asks who is there, and no credential is stored for it: store one with \`runyard credentials add ${href} ${isSsh ? "--ssh-key FILE" : "--token-stdin"}\``,
     "not-permitted": `the credential that is stored for it may not do that there${told}: give it the right to, or store another one`,
     declined: `its server declined the branch${told}`,
+    archived: `it is archived, and takes nothing more: take it out of the archive, or give the URL of another repository to a new run`,
     "non-fast-forward": "somebody else moved the branch in the meantime",
-    "not-found": `its server knows no such repository${hasCredential ? ", or does not show it to the stored credential" : "; if it is private, store a credential with `runyard credentials add`"}`,
+    "not-found": `its server knows no such repository${hasCredential ? ", or does not show it to the stored credential: see that it is there, or store another credential with `runyard credentials add`" : "; if it is private, store a credential with `runyard credentials add`"}`,
     moved: `its server sends to another place${told}: give the URL where it is now`,
     "host-key":
       "the host does not show the key that is stored for it. If its key was replaced, store the credential again with --known-hosts; if not, somebody may be in between",
@@ -135,11 +140,26 @@ function ofTrouble({ kind, detail }: NonNullable<RemoteWay["trouble"]>, href: st
   }
 }
 
+/** Most of what the other side says that is looked at: a hook may print for ever, and in one line. */
+const LOOKED_LINES = 100;
+const LOOKED_CHARS = 500;
+
+function bounded(text: string): string {
+  const lines = text.split("\n", 100_000);
+  const kept = lines.length <= 2 * LOOKED_LINES ? lines : [...lines.slice(0, LOOKED_LINES), ...lines.slice(-LOOKED_LINES)];
+  return kept.map((line) => line.slice(0, LOOKED_CHARS)).join("\n");
+}
+
+/** Why a push was refused, as `git push --porcelain` says it for the branch; null: it did not get that far. */
+function rejectionIn(stdout: string): string | null {
+  return /^!\t[^\t\n]{0,600}\t(\[(?:remote )?rejected\].{0,500})/m.exec(stdout)?.[1] ?? null;
+}
+
 /** The complaint that tells most, short, and with nothing in it that acts on a terminal. */
 function lastWords(text: string): string {
   const lines = text
     .split("\n")
-    .map((line) => harmless(line.trim()))
+    .map((line) => harmless(line.replace(/^!\t[^\t]*\t/, "").trim()))
     .filter((line) => line !== "" && !/^(To |Pushing to|hint:|Done$|!?\s*refs\/|POST git-)/.test(line));
   const remote = lines.filter(
     (line) => /^(remote|ERROR): /.test(line) && !/^remote: (Enumerating|Counting|Compressing|Total|Resolving|Processing)/.test(line),
@@ -147,7 +167,7 @@ function lastWords(text: string): string {
   const best =
     remote.length > 0 ? remote.slice(0, 2).join(" ") : (lines.findLast((line) => /fatal|error|rejected/.test(line)) ?? lines.at(-1) ?? "");
   return best
-    .replaceAll(/(^|\s)(remote|fatal|error|ERROR): /g, "$1")
+    .replaceAll(/(^|\s)(?:(?:remote|fatal|error|ERROR): +)+/g, "$1")
     .trim()
     .slice(0, 300);
 }

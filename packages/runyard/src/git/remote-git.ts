@@ -6,6 +6,7 @@ import type { RemoteCredential, SshKeyCredential, TokenCredential } from "../cor
 import { whyNotCalled } from "../core/repository-hosts.ts";
 import type { RemoteUrl } from "../core/repository-url.ts";
 import { createRedactor } from "../redact.ts";
+import { BranchObstacle } from "./branch-problem.ts";
 import { harmless } from "./commit-result.ts";
 import { GIT_HOME, GitError, type GitHost, type GitResult, tryGit } from "./host-git.ts";
 import type { RemoteAccess, RemoteWay } from "./remote-access.ts";
@@ -143,7 +144,9 @@ async function remoteGitWith(
 /** Throws RunyardError where a URL is not to be called from here. */
 export function requireAccess(host: GitHost, url: RemoteUrl): RemoteAccess {
   const why = host.remotes === undefined ? `${url.href} cannot be reached from here` : whyNotCalled(host.remotes.allowed, url);
-  if (host.remotes === undefined || why !== null) throw new RunyardError("repository_not_usable", why ?? "");
+  if (host.remotes === undefined || why !== null) {
+    throw new RunyardError("repository_not_usable", why ?? "", { cause: new BranchObstacle("address-refused") });
+  }
   return host.remotes;
 }
 
@@ -161,6 +164,7 @@ function noKey(url: RemoteUrl): RunyardError {
   return new RunyardError(
     "repository_not_usable",
     `No key is stored for ${url.href}, and SSH shows nothing without one: store one with \`runyard credentials add ${url.href} --ssh-key FILE\``,
+    { cause: new BranchObstacle("not-authenticated") },
   );
 }
 

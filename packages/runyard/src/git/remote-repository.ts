@@ -1,7 +1,7 @@
 import { RunyardError } from "@runyard/sdk/contract";
 import { parseRemoteUrl, type RemoteUrl } from "../core/repository-url.ts";
 import type { GitHost } from "./host-git.ts";
-import { isBranchName, isObjectName } from "./names.ts";
+import { isBranchName, isObjectName, quotedName } from "./names.ts";
 import { RemoteGitError, remoteNotUsable } from "./remote-error.ts";
 import { MAX_ANSWER_BYTES, remoteGit, type RemoteNotice, requireAccess } from "./remote-git.ts";
 
@@ -38,7 +38,7 @@ export function findRemote(host: GitHost, repositoryUrl: string): RemotePlace {
 /** Asks a repository on another machine for the commit of a branch, or of its default branch. Throws RunyardError `repository_not_usable` with a sentence for the user. */
 export async function inspectRemote(host: GitHost, repositoryUrl: string, branch?: string): Promise<RemoteRepository> {
   const place = findRemote(host, repositoryUrl);
-  if (branch !== undefined && !isBranchName(branch)) throw notUsable(`${JSON.stringify(branch)} is not the name of a branch`);
+  if (branch !== undefined && !isBranchName(branch)) throw notUsable(`${quotedName(branch)} is not the name of a branch`);
   const { refs, head, notices } = await listRefs(host, place, branch === undefined ? ["HEAD"] : ["HEAD", `refs/heads/${branch}`]);
   if (branch !== undefined) {
     const commit = refs.get(`refs/heads/${branch}`);
@@ -75,8 +75,18 @@ async function listRefs(host: GitHost, place: RemotePlace, patterns: readonly st
 
 /** Where a branch points to there; null: there is no such branch. */
 export async function remoteBranch(host: GitHost, place: RemotePlace, branch: string): Promise<string | null> {
+  return (await lookAtBranch(host, place, branch)).commit;
+}
+
+/** The same, with what a user is to know of the repository. */
+export async function lookAtBranch(
+  host: GitHost,
+  place: RemotePlace,
+  branch: string,
+): Promise<{ readonly commit: string | null; readonly notices: readonly RemoteNotice[] }> {
   const ref = `refs/heads/${branch}`;
-  return (await listRefs(host, place, [ref])).refs.get(ref) ?? null;
+  const { refs, notices } = await listRefs(host, place, [ref]);
+  return { commit: refs.get(ref) ?? null, notices };
 }
 
 async function someBranches(host: GitHost, place: RemotePlace): Promise<string> {

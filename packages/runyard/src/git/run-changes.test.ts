@@ -1,7 +1,9 @@
+import { renameSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { runChanges } from "./run-changes.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
+import { readMade } from "./testing/read-made.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -39,7 +41,7 @@ test("what another home's run made comes from its branch in the repository, and 
   const { base, head } = change;
   expect((await elsewhere().files(change)).map((file) => file.path)).toEqual(["made"]);
   expect((await elsewhere().diff(change)).files).toMatchObject([{ path: "made", hunks: "@@ -0,0 +1 @@\n+made\n" }]);
-  expect(Buffer.from(await elsewhere().patch(change)).toString()).toContain("+++ b/made");
+  expect((await readMade(elsewhere().patch(change))).toString()).toContain("+++ b/made");
   const changes = elsewhere();
   for (const commit of [base, head])
     expect(await changes.file({ ...change, commit, path: "before" })).toMatchObject({ bytes: expect.anything() as unknown });
@@ -52,6 +54,10 @@ test("what another home's run made comes from its branch in the repository, and 
     code: "repository_not_usable",
     message: expect.stringContaining(head.slice(0, 10)) as string,
   });
+  // And where the repository is gone with its folder, another run's name still opens nothing.
+  renameSync(change.repositoryUrl, `${change.repositoryUrl}.moved`);
+  expect(await changes.files(change)).toHaveLength(1);
+  await expect(changes.files({ ...change, runId: "run_2" })).rejects.toMatchObject({ code: "repository_not_usable" });
 });
 
 test("a repository that is not on this machine is a plain refusal", async () => {

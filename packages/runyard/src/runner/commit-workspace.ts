@@ -83,6 +83,13 @@ export async function commitTree(ctx: RunnerContext, row: RunRow, options: Commi
 function commitMessage(row: RunRow): string {
   const first = promptOf(row).split("\n")[0] ?? "";
   const subject = first.length > 72 ? `${first.slice(0, 71)}…` : first;
+  return `${subject}\n\n${commitClaims(row)
+    .map((line) => `${line}\n`)
+    .join("")}`;
+}
+
+/** What a commit of a run says of who made it, line by line. */
+export function commitClaims(row: RunRow): string[] {
   const coAuthor = row.spec.commit?.coAuthor;
-  return `${subject}\n\nRunyard-Run: ${row.id}\n${coAuthor === undefined ? "" : `Co-authored-by: ${coAuthor}\n`}`;
+  return [`Runyard-Run: ${row.id}`, ...(coAuthor === undefined ? [] : [`Co-authored-by: ${coAuthor}`])];
 }

@@ -4,7 +4,7 @@ import { type FurtherRepository, type FurtherResult, type NewEvent, type RunResu
 import { findRepository } from "../git/local-repository.ts";
 import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { attemptState, repositoryHead, type RepositoryState, repositoryState } from "./attempt-state.ts";
+import { repositoryHead, type RepositoryState, repositoryState } from "./attempt-state.ts";
 import { type CommitPlace, commitTree } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
@@ -149,25 +149,4 @@ function branchInTheWay(name: string, branches: { readonly wanted: string; reado
   const { wanted, obstacle, branch } = branches;
   const message = `${name}: The branch ${wanted} is left as it is: ${obstacle}. The result of this turn is the branch ${branch}.`;
   return { type: "notice", data: { level: "warning", code: "branch-in-the-way", message } };
-}
-
-/** Whether all of a run's work is in the cache, and nothing in it keeps it back. */
-function isCommitted(row: RunRow): boolean {
-  const isMade = ({ name, access }: FurtherRepository): boolean => access === "read" || repositoryState(row, name).made !== undefined;
-  return attemptState(row).made !== undefined && furtherOf(row).every(isMade);
-}
-
-/** The same error, where the first repository could not be given its branch, once the others have theirs: it says which. */
-export async function withOthersPublished(
-  ctx: RunnerContext,
-  handle: RunHandle,
-  options: { readonly error: unknown; readonly publishes: boolean; readonly end: AbortSignal },
-): Promise<unknown> {
-  const { error, publishes } = options;
-  if (!publishes || !RunyardError.is(error) || error.code !== "repository_not_usable" || !isCommitted(handle.row)) return error;
-  const { result, events } = await publishFurther(ctx, handle, options);
-  if (events.length > 0) await handle.commit({ events });
-  const kept = (result.repositories ?? []).flatMap(({ name, headBranch }) => (headBranch === null ? [] : [`${headBranch} in ${name}`]));
-  if (kept.length === 0) return error;
-  return new RunyardError(error.code, `${error.message}. The further repositories have theirs: ${kept.join(", ")}`, { cause: error });
 }

@@ -1,5 +1,5 @@
 import type { NewEvent, PullRequest, RunResult } from "@runyard/sdk/contract";
-import { findRepository, isRemote, type RepositoryPlace } from "../git/local-repository.ts";
+import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
 import {
   branchObstacle,
   diffStat,
@@ -11,14 +11,14 @@ import {
 } from "../git/publish.ts";
 import { publishOf, type RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
-import { commitWorkspace, turnBase } from "./commit-workspace.ts";
+import { commitClaims, commitWorkspace, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { finishPublished } from "./finish-published.ts";
 import { mayLeave } from "./protected-files.ts";
 import { seeToPullRequest } from "./pull-request.ts";
 import { writtenIn } from "./overlay-workspace.ts";
-import { commitFurther, publishFurther, withOthersPublished } from "./publish-further.ts";
+import { commitFurther, publishFurther } from "./publish-further.ts";
 import { concludeReplay } from "./replay.ts";
 import { pushed, type Published } from "./pushed.ts";
 import { seeToReview } from "./review.ts";
@@ -33,25 +33,13 @@ import { signResult } from "./sign-result.ts";
 export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<void> {
   // What a replay made is there to be compared, and belongs to nobody.
   const publishes = handle.row.replay === null && publishOf(handle.row) !== "none";
-  try {
-    await publishFirst(ctx, handle, { publishes, end });
-  } catch (error) {
-    throw await withOthersPublished(ctx, handle, { error, publishes, end });
-  }
-}
-
-async function publishFirst(
-  ctx: RunnerContext,
-  handle: RunHandle,
-  { publishes, end }: { readonly publishes: boolean; readonly end: AbortSignal },
-): Promise<void> {
   const { row } = handle;
   const cachePath = cachePathOf(row);
   const state = attemptState(row);
   const finding = findRepository(ctx.git, row.repository_url);
-  const making = makeCommits();
-  await Promise.allSettled([finding, making]);
-  const [repository, { head }] = [await finding, await making];
+  // A repository that is gone keeps nobody from committing.
+  finding.catch(() => undefined);
+  const { head } = await makeCommits();
   const summary = state.summary ?? "";
   const figures = { filesChanged: 0, insertions: 0, deletions: 0 };
   const unchanged: RunResult = { summary, headBranch: null, headCommit: null, baseCommit: row.base_commit, ...figures };
@@ -67,16 +55,32 @@ async function publishFirst(
   if (!leaving.leaves) return;
   const { approvedBy } = leaving;
   const put = async (): Promise<Published> => {
+    const repository = await finding;
     const chosen = await chooseBranch(ctx, row, { repository, head: commit });
     // Git knows nothing of owners: whoever cannot say that the run is still this runner's gives nothing to anybody.
     await ctx.lease.whenHeld(end);
     await handle.commit({});
     const { branch } = chosen;
-    await publishBranch(ctx.git, { repository, cachePath, head: commit, branch, onto: ourCommits(row), signal: end });
-    return chosen;
+    const { notices = [] } = await publishBranch(ctx.git, {
+      repository,
+      cachePath,
+      head: commit,
+      branch,
+      onto: ourCommits(row),
+      signal: end,
+    });
+    const told = notices.map((notice): NewEvent => ({ type: "notice", data: { level: "warning", ...notice } }));
+    return { ...chosen, notices: [...chosen.notices, ...told] };
   };
-  const { branch: headBranch, notices } = isRemote(repository) ? await pushed(put, end) : await put();
-  const result: RunResult = { ...unchanged, headBranch, headCommit: commit, ...stat, ...(approvedBy !== null && { approvedBy }) };
+  const { branch: headBranch, notices, problem: branchProblem } = await pushed(put, end);
+  const result: RunResult = {
+    ...unchanged,
+    headBranch,
+    ...(branchProblem && { branchProblem }),
+    headCommit: commit,
+    ...stat,
+    ...(approvedBy !== null && { approvedBy }),
+  };
   if (headBranch === null || publishOf(row) !== "pull_request") return finish(result, notices);
   const seen = await seeToPullRequest(ctx, handle, { made: { branch: headBranch, cachePath, head: commit, stat }, end });
   const { pullRequest, problem: pullRequestProblem } = seen;
@@ -129,10 +133,10 @@ async function publishFirst(
 async function withNeutralMessages(ctx: RunnerContext, row: RunRow, imported: ImportedResult): Promise<ImportedResult> {
   const { head, notices } = imported;
   if (head === null || publishOf(row) !== "pull_request" || row.spec.pullRequest?.allowReferences === true) return imported;
-  const made = { cachePath: cachePathOf(row), base: turnBase(row), head, runId: row.id };
+  const made = { cachePath: cachePathOf(row), base: turnBase(row), head, runId: row.id, claims: commitClaims(row) };
   const { head: last, changed } = await neutralizeMessages(ctx.git, made);
   if (changed === 0) return imported;
-  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned or referred to something, or asked for no checks, and were changed so that they do not (--allow-references lets them be).`;
+  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned, referred to or claimed something, or asked for no checks, and were changed so that they do not (--allow-references lets them be).`;
   return { head: last, notices: [...notices, { code: "commit-messages-changed", message }] };
 }
 

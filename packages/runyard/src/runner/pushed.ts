@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type NewEvent, RunyardError } from "@runyard/sdk/contract";
-import { mayPass, remoteOutcome } from "../git/publish.ts";
+import { type BranchProblem, type NewEvent, RunyardError } from "@runyard/sdk/contract";
+import { branchProblemOf, mayPass, remoteOutcome } from "../git/publish.ts";
+import { diskFullCause } from "./disk-full.ts";
 
 /** Waits before further tries where nobody was reached, in milliseconds. */
 const WAITS_MS = [1_000, 4_000];
@@ -10,6 +11,8 @@ export interface Published {
   readonly branch: string | null;
   /** What the log is to say of it. */
   readonly notices: readonly NewEvent[];
+  /** Why nobody has it. */
+  readonly problem?: BranchProblem;
 }
 
 /** Does something with another machine, and again, within seconds, where nobody was reached. */
@@ -27,19 +30,19 @@ export async function triedAgain<T>(work: () => Promise<T>, signal: AbortSignal)
 }
 
 /**
- * Tries to push a run's branch to another machine. What stands in the way takes nothing from the run, whose commit is in
- * the cache: it is told in the log, and the next turn tries again.
+ * Tries to make a run's branch, here or on another machine. What stands in the way takes nothing from the run, whose commit is
+ * in the cache: it is told in its result and its log, and the next turn tries again. A full disk is an error as ever.
  */
 export async function pushed(put: () => Promise<Published>, signal: AbortSignal): Promise<Published> {
   try {
     return await triedAgain(put, signal);
   } catch (error) {
-    if (signal.aborted || !RunyardError.is(error)) throw error;
-    return { branch: null, notices: [notPushed(error.message)] };
+    if (signal.aborted || !RunyardError.is(error) || diskFullCause(error) !== null) throw error;
+    return notPushed(branchProblemOf(error));
   }
 }
 
-function notPushed(reason: string): NewEvent {
-  const message = `${reason}. The result is kept: \`runyard diff\` shows it, and \`runyard continue\` pushes again once that is solved.`;
-  return { type: "notice", data: { level: "warning", code: "branch-not-pushed", message } };
+function notPushed(problem: BranchProblem): Published {
+  const { message } = problem;
+  return { branch: null, problem, notices: [{ type: "notice", data: { level: "warning", code: "branch-not-pushed", message } }] };
 }

@@ -9,6 +9,8 @@ import { gitIn, makeRepository } from "./server.ts";
 
 /** A GitHub server on the loopback: git's own http-backend, and an API that answers as GitHub's does. It has the repository acme/app. */
 export interface GithubLab {
+  /** The folder that all of it is in; its repository is `git/acme/app.git` there. */
+  readonly root: string;
   readonly git: GitServer;
   /** The API; anew at every `begin`. */
   readonly github: FakeGithub;
@@ -56,6 +58,7 @@ export async function openGithubLab({ more = [], app }: GithubLabOptions = {}): 
   };
   await begin();
   return {
+    root,
     git,
     get github() {
       return github!;

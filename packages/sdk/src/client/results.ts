@@ -56,6 +56,16 @@ export interface RunResults {
   patchBytes(id: string, options?: ChangeOptions): Promise<Uint8Array>;
 
   /**
+   * The same piece by piece, for changes that may be large. It is not tried again after an error; one that breaks off throws.
+   *
+   * @example
+   * ```ts
+   * for await (const piece of client.runs.patchStream(run.id)) process.stdout.write(piece);
+   * ```
+   */
+  patchStream(id: string, options?: DownloadOptions & Pick<ChangeOptions, "repository">): AsyncGenerator<Uint8Array, void>;
+
+  /**
    * The commits that a run made as a git bundle with one branch, piece by piece: the very same objects. It has no
    * commit that the run started from. It is not tried again after an error; one that breaks off throws. A run that
    * changed nothing (yet) is the error `no_result`.
@@ -115,6 +125,7 @@ export function createResults(transport: Transport, idleMs: number): RunResults 
     },
     patch: async (id, options) => transport.text(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
     patchBytes: async (id, options) => transport.bytes(changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
+    patchStream: (id, options) => download(transport, changeIn(get(pathOf("runPatch", { id }), "text/x-diff"), options), options),
     bundle: (id, options) => download(transport, changeIn(get(pathOf("runBundle", { id }), "application/x-git-bundle"), options), options),
     usage: async (id, options) =>
       checked(await transport.json(get(pathOf("runUsage", { id }), JSON_TYPE), options), { total: "object", calls: "array" }) as RunUsage,

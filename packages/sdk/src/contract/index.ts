@@ -24,6 +24,7 @@ export * from "./plan.ts";
 export * from "./prompt.ts";
 export * from "./publish-defaults.ts";
 export * from "./publishing.ts";
+export * from "./branch-problem.ts";
 export * from "./pull-request-stops.ts";
 export * from "./pull-requests.ts";
 export * from "./recordings.ts";

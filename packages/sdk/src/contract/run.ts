@@ -16,6 +16,7 @@ import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
 import { publishFromSchema } from "./publish-defaults.ts";
 import { protectedFileSchema } from "./publishing.ts";
+import { branchProblemSchema } from "./branch-problem.ts";
 import { pullRequestStopSchema } from "./pull-request-stops.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
@@ -232,6 +233,8 @@ export const runResultSchema = z.object({
   summary: z.string(),
   /** The branch in the user's repository, or null when the agent changed nothing, and in a replay. */
   headBranch: z.string().nullable(),
+  /** Why there is none, where there should be one; the commit and its patch are kept all the same. */
+  branchProblem: branchProblemSchema.optional(),
   headCommit: z.string().nullable(),
   baseCommit: z.string(),
   filesChanged: z.number().int(),

@@ -151,7 +151,7 @@ export function createLogEngine(): LogEngine {
       Buffer.from(`<script>alert("${find(principal, id).run.task} ${exchangeId} ${side}")</script>`),
     answerPermission: async (principal, id, permissionId) => answer(principal, id, permissionId),
     answerQuestion: async (principal, id, questionId) => answer(principal, id, questionId),
-    patch: async (principal, id) => Buffer.from(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
+    patch: async (principal, id) => bytesOf(`diff --git a/${find(principal, id).run.task} b/x\n<script>alert(1)</script>\n`),
     bundle: async (principal, id) => {
       throw new RunyardError("no_result", `Run ${find(principal, id).run.id} has changed nothing.`);
     },

@@ -152,6 +152,16 @@ const PULL_REQUEST = {
   createdAt: "2026-01-01T00:00:00.000Z",
 };
 
+function madeOf(text: string): { readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> } {
+  const bytes = Buffer.from(text);
+  return {
+    size: bytes.length,
+    bytes: (async function* () {
+      yield bytes;
+    })(),
+  };
+}
+
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   vault: createVault(randomBytes(32)),
@@ -191,7 +201,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     question: (request, answer) => questionAnswer(request as NewRequest, answer),
   },
   changes: {
-    patch: async ({ base, head }) => Buffer.from(`${base}..${head}`),
+    patch: async ({ base, head }) => madeOf(`${base}..${head}`),
     files: async () => [],
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
