@@ -26,14 +26,19 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
 
 /** `continue` is no name that JavaScript lets a variable have. */
 export const continueRun = addBudgetOptions(base)
+  .option("--allow-pull-request", "let agents go on with its pull request again, where they were stopped (pr stop)")
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
   .addOption(ndjsonOption())
-  .action(async (name: string, text: string, options: HandOverOptions & BudgetOptions & { plan?: boolean }) => {
+  .action(async (name: string, text: string, options: HandOverOptions & BudgetOptions & { plan?: boolean; allowPullRequest?: boolean }) => {
     const prompt = await taskOf(text);
     const client = connect();
     const { id, lastSeq } = await client.runs.get(await findRunId(client, name));
-    const turn = { ...(options.plan === undefined ? {} : { plan: options.plan }), ...budgetRequest(options) };
+    const turn = {
+      ...(options.plan === undefined ? {} : { plan: options.plan }),
+      ...(options.allowPullRequest === undefined ? {} : { allowPullRequest: options.allowPullRequest }),
+      ...budgetRequest(options),
+    };
     await handOver(client, await client.runs.continue(id, prompt, turn), { ...options, after: lastSeq });
   });

@@ -41,6 +41,9 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const early = isNew ? await beginEarly(ctx, handle, { branch: resultBranch(row.id), end, caching }) : null;
   const { repository, cachePath } = await caching;
   const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: !isNew });
+  // What a pull request changes is seen beside the branch that it is to go to.
+  const { review } = row.spec;
+  if (review !== undefined) await keepResult(ctx.git, { ...update, repository, cachePath, commit: review.baseCommit });
   const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
   const made = early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head }));
   await prepareFurther(ctx, handle, { copyOf: copyOf?.workspace ?? null, end });

@@ -91,7 +91,11 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
    * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
    * ```
    */
-  continue(id: string, prompt: string, options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget">): Promise<Run>;
+  continue(
+    id: string,
+    prompt: string,
+    options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "allowPullRequest">,
+  ): Promise<Run>;
 
   /**
    * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
@@ -170,8 +174,13 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
-      const { plan, budget } = options ?? {};
-      const body: ContinueRunRequest = { prompt, ...(plan === undefined ? {} : { plan }), ...(budget === undefined ? {} : { budget }) };
+      const { plan, budget, allowPullRequest } = options ?? {};
+      const body: ContinueRunRequest = {
+        prompt,
+        ...(plan === undefined ? {} : { plan }),
+        ...(budget === undefined ? {} : { budget }),
+        ...(allowPullRequest === undefined ? {} : { allowPullRequest }),
+      };
       return post("continueRun", { id }, { body, repeatable: false, options });
     },
     answerPermission: (id, pid, decision, options) => {
