@@ -6,7 +6,7 @@ import { ensureBare, removeOld } from "./bare-repository.ts";
 import { git, GitError, type GitHost, runGitScript, tryGit } from "./host-git.ts";
 import { findRepository, isRemote, lastSeen, type LocalPlace, type RepositoryPlace } from "./local-repository.ts";
 import { withLocks } from "./locks.ts";
-import { baseRef, requireObjectName, resultRef } from "./names.ts";
+import { baseRef, ontoRef, requireObjectName, resultRef } from "./names.ts";
 import { QUIET_FETCH } from "./quiet-fetch.ts";
 import { fetchRemote } from "./remote-fetch.ts";
 
@@ -59,6 +59,8 @@ export interface CacheUpdate {
   readonly repository: RepositoryPlace;
   readonly commit: string;
   readonly runId: string;
+  /** What holds it there; default: the ref of the commit that the run starts from. */
+  readonly ref?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -85,7 +87,8 @@ export async function updateCache(host: GitHost, options: CacheUpdate): Promise<
     options.signal?.throwIfAborted();
     await ensureBare(host, cachePath, requireObjectName(options.commit));
     const { repository, commit, runId, signal } = options;
-    if (isRemote(repository)) await fetchRemote(host, { place: repository, cachePath, commit, refs: [baseRef(runId), LATEST], signal });
+    if (isRemote(repository))
+      await fetchRemote(host, { place: repository, cachePath, commit, refs: [options.ref ?? baseRef(runId), LATEST], signal });
     else await bringBase(host, cachePath, { ...options, repository });
   });
   return { cachePath };
@@ -99,7 +102,7 @@ async function bringBase(
 ): Promise<boolean> {
   const { repository, folder = "", signal } = options;
   const commit = requireObjectName(options.commit);
-  const ref = baseRef(options.runId);
+  const ref = options.ref ?? baseRef(options.runId);
   await removeOld(path.join(cachePath, "objects", "pack"), (name) => name.startsWith("tmp_"));
   const source = ["--upload-pack", "git upload-pack --strict", "--", repository.gitDir];
   const fetch = [...QUIET_FETCH, "--update-shallow", ...source, `+${commit}:${ref}`, `+${commit}:${LATEST}`];
@@ -167,7 +170,7 @@ export async function keepResult(host: GitHost, options: CacheUpdate & { readonl
 export async function dropRunRefs(host: GitHost, options: { readonly cachePath: string; readonly runId: string }): Promise<void> {
   const { cachePath, runId } = options;
   if (!existsSync(cachePath)) return;
-  for (const ref of [baseRef(runId), resultRef(runId)]) {
+  for (const ref of [baseRef(runId), ontoRef(runId), resultRef(runId)]) {
     await withLocks(cachePath, [ref, "packed-refs"], () => git(host, ["--git-dir", cachePath, "update-ref", "--no-deref", "-d", ref]));
   }
 }

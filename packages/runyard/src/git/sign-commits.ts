@@ -13,6 +13,8 @@ export interface SignOptions {
   readonly runId: string;
   readonly base: string;
   readonly head: string;
+  /** Another commit behind which they are: the other side of a merge. */
+  readonly onto?: string | undefined;
   /** Signs the content of a commit, in armour. */
   readonly sign: (content: Buffer) => string;
   readonly signal?: AbortSignal | undefined;
@@ -25,7 +27,8 @@ export interface SignOptions {
 export async function signCommits(host: GitHost, options: SignOptions): Promise<string> {
   const { cachePath, signal } = options;
   const [base, head] = [requireObjectName(options.base), requireObjectName(options.head)];
-  const listed = await git(host, ["--git-dir", cachePath, "rev-list", "--topo-order", "--reverse", `${base}..${head}`], { signal });
+  const behind = [base, requireObjectName(options.onto ?? base)].map((commit) => `^${commit}`);
+  const listed = await git(host, ["--git-dir", cachePath, "rev-list", "--topo-order", "--reverse", head, ...behind], { signal });
   const names = listed.split("\n").filter((name) => name !== "");
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(path.join(host.stepsDir, "sign-"));

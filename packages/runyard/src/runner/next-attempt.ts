@@ -63,7 +63,8 @@ export async function beginNext(
   await settleCalls(ctx, handle);
   const { memoryBytes } = SANDBOX_LIMITS[typeInForce(attemptSettings(handle.row), next.tries)];
   if (memoryBytes !== handle.row.memory_bytes) await holdMemory(ctx.db, handle.row, memoryBytes);
-  const state: AttemptState = { ...freshState(), tries: next.tries };
+  const { rebase } = knownState(handle.row);
+  const state: AttemptState = { ...freshState(), tries: next.tries, ...(rebase && { rebase }) };
   const carry = next.goesOn ? carryLost(handle.row) : null;
   const told = carry === null ? events : [...events, GOES_ON];
   await handle.retry({ fact: { type: "retried", retry: next.retry }, events: told, state, delayMs: next.retry.delayMs, carry });
@@ -131,6 +132,7 @@ export async function awaitAttempt(ctx: RunnerContext, handle: RunHandle, end: A
   await sleep(leftToWaitMs(tries.notBeforeMs, ctx.now()), undefined, { signal: waits }).catch(() => undefined);
   if (end.aborted) throw end.reason;
   if (ctx.leaving.aborted) return;
-  const state: AttemptState = { ...freshState(), tries: { ...tries, notBeforeMs: null } };
+  const { rebase } = knownState(handle.row);
+  const state: AttemptState = { ...freshState(), tries: { ...tries, notBeforeMs: null }, ...(rebase && { rebase }) };
   await handle.happen({ type: "entered", phase: "preparing" }, { change: { state } });
 }

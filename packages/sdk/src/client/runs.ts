@@ -81,7 +81,8 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
 
   /**
    * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
-   * next turn; with `plan` it makes a plan first, or does not; with `budget` it has another one. It is not tried again after an error, because it
+   * next turn; with `plan` it makes a plan first, or does not; with `budget` it has another one; with `rebase` what the base branch is by now is brought in
+   * first, and the prompt may be null. It is not tried again after an error, because it
    * may have begun.
    *
    * @example
@@ -91,7 +92,12 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
    * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
    * ```
    */
-  continue(id: string, prompt: string, options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget">): Promise<Run>;
+  continue(id: string, prompt: string, options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "rebase">): Promise<Run>;
+  continue(
+    id: string,
+    prompt: null,
+    options: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget"> & { readonly rebase: true },
+  ): Promise<Run>;
 
   /**
    * Answers an agent's request for permission; open ones are in the run's `waitingFor`. With `remember`, every later
@@ -170,8 +176,14 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
-      const { plan, budget } = options ?? {};
-      const body: ContinueRunRequest = { prompt, ...(plan === undefined ? {} : { plan }), ...(budget === undefined ? {} : { budget }) };
+      const { plan, budget, rebase } = options ?? {};
+      const words = prompt === null ? {} : { prompt };
+      const body: ContinueRunRequest = {
+        ...words,
+        ...(rebase === undefined ? {} : { rebase }),
+        ...(plan === undefined ? {} : { plan }),
+        ...(budget === undefined ? {} : { budget }),
+      };
       return post("continueRun", { id }, { body, repeatable: false, options });
     },
     answerPermission: (id, pid, decision, options) => {

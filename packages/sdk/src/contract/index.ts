@@ -24,6 +24,7 @@ export * from "./plan.ts";
 export * from "./prompt.ts";
 export * from "./publishing.ts";
 export * from "./pull-requests.ts";
+export * from "./rebase.ts";
 export * from "./recordings.ts";
 export * from "./results.ts";
 export * from "./routes.ts";

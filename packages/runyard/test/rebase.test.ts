@@ -1,0 +1,160 @@
+// A run's branch is brought up to date with what its base branch is by now: a merge that takes nothing from anybody.
+import { rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { Run, RunEvent } from "@runyard/sdk/contract";
+import { describe, expect, test } from "vitest";
+import { sandboxDriver } from "../src/sandbox/drivers.ts";
+import { useLine } from "../src/testing/line.ts";
+import type { ModelStep } from "../src/testing/scripted-model.ts";
+import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+
+const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
+const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
+
+const FILES = { "README.md": "# x\n", "a.txt": "one\ntwo\nthree\n", "gone.txt": "here\n" };
+const FIRST: readonly ModelStep[] = [{ write: ["a.txt", "one\nmine\nthree\n"] }, { write: ["gone.txt", "mine\n"] }, { say: "First." }];
+
+describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase is not tested: ${unavailable}`, () => {
+  const line = useLine({ flags: ["--unsafe-process"] });
+
+  /** A run that has ended, of the model's script `first`; later turns choose theirs by `[[name]]`. */
+  async function endedRun(
+    name: string,
+    script: Readonly<Record<string, readonly ModelStep[]>> = {},
+    { driver = "bwrap", verify }: { readonly driver?: "bwrap" | "process"; readonly verify?: readonly string[] } = {},
+  ): Promise<{ id: string; repository: string; first: Run }> {
+    const client = await line.serve({ first: FIRST, ...script });
+    const repository = makeRepository(line.home.root, FILES, name);
+    const { id } = await client.runs.create({
+      task: "[[first]] Write",
+      repositoryUrl: repository,
+      permissionPolicy: { ask: [] },
+      settings: { sandboxDriver: driver },
+      ...(verify && { verify: verify.map((run) => ({ run, kind: "test" as const })) }),
+    });
+    const first = await client.runs.waitForEnd(id);
+    expect(first).toMatchObject({ status: "completed", result: { headBranch: `runyard/${id}`, filesChanged: 2 } });
+    return { id, repository, first };
+  }
+
+  /** A commit on the base branch, of these files; null: removed. */
+  function moveBase(repository: string, files: Readonly<Record<string, string | null>>): string {
+    for (const [name, content] of Object.entries(files)) {
+      if (content === null) rmSync(path.join(repository, name));
+      else writeFileSync(path.join(repository, name), content);
+    }
+    gitIn(repository, "add", "--all");
+    gitIn(repository, "commit", "--quiet", "--message", "On the base");
+    return gitIn(repository, "rev-parse", "main");
+  }
+
+  async function logOf(id: string, turn: number): Promise<RunEvent[]> {
+    return (await readLog(line.client, id)).filter((event) => event.turn === turn);
+  }
+
+  test.each(["bwrap", "process"] as const)(
+    "merges what came to the base since, without an agent, and verifies it (%s)",
+    async (driver) => {
+      const settings = {
+        driver,
+        verify: ["cat base.txt a.txt > seen.txt; git log --format=%s -1 >> seen.txt; cat seen.txt; rm seen.txt"],
+      };
+      const { id, repository, first } = await endedRun(`clean-${driver}`, {}, settings);
+      const base = moveBase(repository, { "base.txt": "from the base\n" });
+      const asked = line.model.requests.length;
+      const { code, stdout } = await line.home.cli(["continue", id, "--rebase", "--json"]);
+      expect(code).toBe(0);
+      const run = JSON.parse(stdout) as Run;
+      expect(run).toMatchObject({ status: "completed", turn: 2, prompt: "Bring the branch up to date with main", error: null });
+      expect(line.model.requests.length).toBe(asked);
+      const head = run.result?.headCommit ?? "";
+      expect(run.result).toMatchObject({ headBranch: `runyard/${id}`, baseCommit: base, filesChanged: 2 });
+      expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(head);
+      expect(gitIn(repository, "log", "-1", "--format=%P", head)).toBe(`${first.result?.headCommit} ${base}`);
+      expect(gitIn(repository, "show", `${head}:base.txt`)).toBe("from the base");
+      expect(gitIn(repository, "show", `${head}:a.txt`)).toBe("one\nmine\nthree");
+      // What the base brought is no change of the run's.
+      expect((await line.client.runs.files(id)).data.map((file) => file.path)).toEqual(["a.txt", "gone.txt"]);
+      const log = await logOf(id, 2);
+      expect(log.flatMap((event) => (event.type === "base.updated" ? [event.data] : []))).toEqual([
+        { branch: "main", commit: base, before: first.baseCommit, outcome: "merged", head, conflicts: [] },
+      ]);
+      const verified = log.flatMap((event) => (event.type === "verify.finished" ? [event.data] : []));
+      expect(verified).toMatchObject([
+        { passed: true, output: expect.stringContaining("from the base\none\nmine\nthree\nMerge branch 'main'") as string },
+      ]);
+
+      // Once more there is nothing to bring in, and no commit is made.
+      await line.client.runs.continue(id, null, { rebase: true });
+      const again = await line.client.runs.waitForEnd(id);
+      expect(again).toMatchObject({ status: "completed", result: { headCommit: head, baseCommit: base, filesChanged: 2 } });
+      expect(again.result?.summary).toMatch(/nothing to bring in/i);
+      expect((await logOf(id, 3)).flatMap((event) => (event.type === "base.updated" ? [event.data.outcome] : []))).toEqual(["nothing"]);
+    },
+    90_000,
+  );
+
+  test.each(["bwrap", "process"] as const)(
+    "gives conflicts to the agent, with its task behind them (%s)",
+    async (driver) => {
+      const second: readonly ModelStep[] = [
+        ...(driver === "bwrap" ? [{ run: "git status --porcelain; cat a.txt; git add gone.txt" }] : [{ run: "cat a.txt" }]),
+        { write: ["a.txt", "one\nboth\nthree\n"] },
+        { write: ["more.txt", "more\n"] },
+        { say: "Resolved." },
+      ];
+      const { id, repository, first } = await endedRun(`conflicts-${driver}`, { second }, { driver });
+      const base = moveBase(repository, { "a.txt": "one\ntheirs\nthree\n", "gone.txt": null, "base.txt": "from the base\n" });
+      await line.client.runs.continue(id, "[[second]] And more", { rebase: true });
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "completed", error: null });
+      const told = JSON.stringify(line.model.requests.at(-1)?.messages);
+      for (const words of ["- a.txt\\n- gone.txt", "origin/main is what came from main", "When that is done:\\n\\n[[second]] And more"])
+        expect(told).toContain(words);
+      expect(told).toContain("<<<<<<< HEAD\\nmine\\n=======\\ntheirs\\n>>>>>>> origin/main");
+      const head = run.result?.headCommit ?? "";
+      expect(run.result).toMatchObject({ headBranch: `runyard/${id}`, baseCommit: base, filesChanged: 3 });
+      expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}`)).toBe(`${first.result?.headCommit} ${base}`);
+      expect(gitIn(repository, "show", `${head}:a.txt`)).toBe("one\nboth\nthree");
+      expect(gitIn(repository, "show", `${head}:gone.txt`)).toBe("mine");
+      expect(gitIn(repository, "show", `${head}:base.txt`)).toBe("from the base");
+      expect((await logOf(id, 2)).flatMap((event) => (event.type === "base.updated" ? [event.data] : []))).toMatchObject([
+        { outcome: "conflicts", head: null, conflicts: ["a.txt", "gone.txt"] },
+      ]);
+    },
+    90_000,
+  );
+
+  test("what is left unresolved is not published: the branch stays as it was, and the merge can be begun anew", async () => {
+    const left: readonly ModelStep[] = [{ run: "sed -i '/^[<>]/d' a.txt; git rm -q gone.txt" }, { say: "Not quite." }];
+    const undecided: readonly ModelStep[] = [{ write: ["a.txt", "one\nboth\nthree\n"] }, { say: "One of two." }];
+    const aborted: readonly ModelStep[] = [{ run: "git merge --abort; cat a.txt" }, { say: "No." }];
+    const good: readonly ModelStep[] = [
+      { write: ["a.txt", "one\nboth\nthree\n"] },
+      { run: "git rm -q gone.txt; git commit -qam Mine" },
+      { say: "Yes." },
+    ];
+    const { id, repository, first } = await endedRun("unresolved", { left, undecided, aborted, good });
+    const base = moveBase(repository, { "a.txt": "one\ntheirs\nthree\n", "gone.txt": null, "base.txt": "from the base\n" });
+    const branch = `runyard/${id}`;
+    for (const [prompt, why] of [
+      ["[[left]]", "there are conflicts left in a.txt."],
+      ["[[undecided]]", "there are conflicts left in gone.txt."],
+      ["[[aborted]]", "the agent took the merge back."],
+    ] as const) {
+      await line.client.runs.continue(id, prompt, { rebase: true });
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({
+        status: "failed",
+        result: null,
+        error: { type: "merge-failed", message: expect.stringContaining(why) as string },
+      });
+      expect(gitIn(repository, "rev-parse", branch)).toBe(first.result?.headCommit);
+    }
+    await line.client.runs.continue(id, "[[good]]", { rebase: true });
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", error: null, result: { headBranch: branch, baseCommit: base } });
+    expect(gitIn(repository, "log", "-1", "--format=%P", branch)).toBe(`${first.result?.headCommit} ${base}`);
+    expect(gitIn(repository, "ls-tree", "--name-only", branch).split("\n")).toEqual(["README.md", "a.txt", "base.txt"]);
+  }, 120_000);
+});
