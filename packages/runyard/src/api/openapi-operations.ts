@@ -146,13 +146,16 @@ const json = (schema: z.ZodType): Operation["answers"] => ({ "application/json":
 
 const continueRun: Operation = {
   tag: "Runs",
-  description: "The next turn: the same workspace, conversation and log. The branch goes on from the commit of the turn before.",
+  description:
+    "The next turn: the same workspace, conversation and log. The branch goes on from the commit of the turn before; with `rebase` what the base branch is by now is merged first.",
   body: continueRunSchema,
   status: 202,
   answers: json(runSchema),
   errors: [
     "run_not_ended",
     "not_for_replays",
+    "rebase_not_possible",
+    "repository_not_usable",
     "sandbox_not_available",
     "below_isolation_floor",
     "egress_not_allowed",

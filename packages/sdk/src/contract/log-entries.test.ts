@@ -270,7 +270,7 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
     ["info", "runyard", "base: nothing to bring in: next (0123456789) is in already"],
   ],
   [
-    { type: "base.updated", data: { ...BASE, outcome: "conflicts", conflicts: [..."abcdefghijklm"] } },
+    { type: "base.updated", data: { ...BASE, outcome: "conflicts", conflicts: "a b c d e f g h i j k l m".split(" ") } },
     ["warning", "runyard", "base: merges next (0123456789): the agent resolves conflicts in a, b, c, d, e, f, g, h, i, j and 3 more"],
   ],
   [
