@@ -157,4 +157,135 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase 
     expect(gitIn(repository, "log", "-1", "--format=%P", branch)).toBe(`${first.result?.headCommit} ${base}`);
     expect(gitIn(repository, "ls-tree", "--name-only", branch).split("\n")).toEqual(["README.md", "a.txt", "base.txt"]);
   }, 120_000);
+
+  async function refusal(id: string, options: { prompt?: string; plan?: boolean } = {}): Promise<{ code: string; message: string }> {
+    const { prompt = null, ...more } = options;
+    const asked = prompt === null ? { ...more, rebase: true as const } : more;
+    return line.client.runs.continue(id, prompt as null, asked as { rebase: true }).then(
+      () => expect.unreachable("it was taken"),
+      (error: unknown) => error as { code: string; message: string },
+    );
+  }
+
+  test("says what stands in the way before a turn begins: a plan, a base that is gone, none at all, further repositories", async () => {
+    const { id, repository } = await endedRun("refused");
+    expect(await refusal(id, { plan: true })).toMatchObject({
+      code: "rebase_not_possible",
+      message: expect.stringContaining("--no-plan") as string,
+    });
+    gitIn(repository, "branch", "--move", "main", "trunk");
+    expect(await refusal(id)).toMatchObject({
+      code: "repository_not_usable",
+      message: expect.stringContaining(`There is no branch main in ${repository}; there is`) as string,
+    });
+    gitIn(repository, "branch", "--move", "trunk", "main");
+    const words = await line.home.cli(["continue", id]);
+    expect(words).toMatchObject({ code: 2, stderr: expect.stringContaining("Say what to do next.") as string });
+    expect(await line.client.runs.get(id)).toMatchObject({ status: "completed", turn: 1 });
+
+    gitIn(repository, "checkout", "--quiet", "--detach");
+    const detached = await line.client.runs.create({ task: "[[first]]", repositoryUrl: repository, settings: { sandboxDriver: "bwrap" } });
+    await line.client.runs.waitForEnd(detached.id);
+    expect(await refusal(detached.id)).toMatchObject({
+      code: "rebase_not_possible",
+      message: expect.stringContaining("detached head") as string,
+    });
+    gitIn(repository, "checkout", "--quiet", "main");
+
+    const beside = makeRepository(line.home.root, { "x.txt": "x\n" }, "refused-beside");
+    const two = await line.client.runs.create({
+      task: "[[first]]",
+      repositoryUrl: repository,
+      repositories: [{ repositoryUrl: beside, access: "read" }],
+      settings: { sandboxDriver: "bwrap" },
+    });
+    await line.client.runs.waitForEnd(two.id);
+    expect(await refusal(two.id)).toMatchObject({
+      code: "rebase_not_possible",
+      message: expect.stringContaining("further repositories") as string,
+    });
+  }, 90_000);
+
+  test("a base that was made anew ends the turn, and the branch and its next turns stay as they were", async () => {
+    const { id, repository, first } = await endedRun("unrelated", { second: [{ write: ["two.txt", "2\n"] }, { say: "Two." }] });
+    gitIn(repository, "checkout", "--quiet", "--orphan", "other");
+    gitIn(repository, "commit", "--quiet", "--message", "Anew");
+    gitIn(repository, "branch", "--move", "--force", "other", "main");
+    await line.client.runs.continue(id, null, { rebase: true });
+    const failed = await line.client.runs.waitForEnd(id);
+    expect(failed.error).toMatchObject({ type: "merge-failed", message: expect.stringContaining("no commit in common") as string });
+    await line.client.runs.continue(id, "[[second]]");
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", result: { baseCommit: first.baseCommit, filesChanged: 3 } });
+    expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}`)).toBe(first.result?.headCommit);
+  }, 90_000);
+
+  test("a branch that somebody pushed to or moved stays theirs: the merge is another branch", async () => {
+    const { id, repository } = await endedRun("moved");
+    const branch = `runyard/${id}`;
+    gitIn(repository, "checkout", "--quiet", branch);
+    writeFileSync(path.join(repository, "theirs.txt"), "a person's\n");
+    gitIn(repository, "add", "--all");
+    gitIn(repository, "commit", "--quiet", "--message", "By a person");
+    const theirs = gitIn(repository, "rev-parse", "HEAD");
+    gitIn(repository, "checkout", "--quiet", "main");
+    const base = moveBase(repository, { "base.txt": "from the base\n" });
+    await line.client.runs.continue(id, null, { rebase: true });
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", result: { headBranch: `${branch}-2`, baseCommit: base } });
+    expect(gitIn(repository, "rev-parse", branch)).toBe(theirs);
+    expect((await logOf(id, 2)).flatMap((event) => (event.type === "notice" ? [event.data.code] : []))).toContain("branch-in-the-way");
+  }, 60_000);
+
+  test("what a turn left uncommitted is committed first; what was merged into the base already goes on from there", async () => {
+    const client = await line.serve({
+      half: [{ write: ["half.txt", "half\n"] }, { run: "echo begun; sleep 987656" }],
+      more: [{ run: "git log --format=%s -3; cat half.txt base.txt" }, { write: ["more.txt", "more\n"] }, { say: "More." }],
+    });
+    const repository = makeRepository(line.home.root, FILES, "left");
+    const { id } = await client.runs.create({ task: "[[half]] Begin", repositoryUrl: repository, settings: { sandboxDriver: "bwrap" } });
+    for await (const event of client.runs.events(id))
+      if (event.type === "tool.updated" && JSON.stringify(event.data).includes("begun")) break;
+    await client.runs.cancel(id);
+    await client.runs.waitForEnd(id);
+    moveBase(repository, { "base.txt": "from the base\n" });
+    await client.runs.continue(id, "[[more]]", { rebase: true });
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", error: null, result: { filesChanged: 2 } });
+    const branch = `runyard/${id}`;
+    expect(gitIn(repository, "log", "--first-parent", "--format=%s", branch).split("\n")).toEqual([
+      "[[more]]",
+      `Merge branch 'main' into ${branch}`,
+      "[[more]]",
+      "First",
+    ]);
+    expect(JSON.stringify(line.model.requests.at(-1)?.messages)).toContain("half\\nfrom the base");
+
+    // Somebody merges it: with nothing of its own, the run has no change against its base.
+    gitIn(repository, "merge", "--quiet", "--no-ff", "--no-edit", branch);
+    const merged = gitIn(repository, "rev-parse", "main");
+    await client.runs.continue(id, null, { rebase: true });
+    const after = await client.runs.waitForEnd(id);
+    expect(after).toMatchObject({ status: "completed", result: { headBranch: null, headCommit: null, baseCommit: merged } });
+    expect((await logOf(id, 3)).flatMap((event) => (event.type === "base.updated" ? [event.data.outcome] : []))).toEqual(["forwarded"]);
+    await client.runs.continue(id, "[[more]] again");
+    expect((await client.runs.waitForEnd(id)).status).toBe("completed");
+  }, 120_000);
+
+  test("a merge that does not pass its checks is not published, and the next turn goes on with it", async () => {
+    const fix: readonly ModelStep[] = [{ run: "rm bad.txt" }, { say: "Fixed." }];
+    const { id, repository, first } = await endedRun("verified", { fix }, { verify: ["test ! -f bad.txt"] });
+    const base = moveBase(repository, { "bad.txt": "bad\n" });
+    await line.client.runs.continue(id, null, { rebase: true });
+    const failed = await line.client.runs.waitForEnd(id);
+    expect(failed.error).toMatchObject({ type: "test-failure", message: expect.stringContaining("No agent was at work") as string });
+    expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(first.result?.headCommit);
+    // Until there is another one, the change is that of before.
+    expect((await line.client.runs.diff(id)).baseCommit).toBe(first.baseCommit);
+    await line.client.runs.continue(id, "[[fix]]");
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", result: { baseCommit: base, filesChanged: 3 } });
+    expect((await line.client.runs.diff(id)).files.map((file) => file.path)).toEqual(["a.txt", "bad.txt", "gone.txt"]);
+    expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}~1`)).toBe(`${first.result?.headCommit} ${base}`);
+  }, 90_000);
 });
