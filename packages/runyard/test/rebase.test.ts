@@ -1,5 +1,6 @@
 // A run's branch is brought up to date with what its base branch is by now: a merge that takes nothing from anybody.
-import { rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
@@ -287,5 +288,81 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase 
     expect(run).toMatchObject({ status: "completed", result: { baseCommit: base, filesChanged: 3 } });
     expect((await line.client.runs.diff(id)).files.map((file) => file.path)).toEqual(["a.txt", "bad.txt", "gone.txt"]);
     expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}~1`)).toBe(`${first.result?.headCommit} ${base}`);
+  }, 90_000);
+
+  test("what does not pass its checks goes back to the agent in the middle of the merge; protected files are those of the run", async () => {
+    const second: readonly ModelStep[] = [
+      { run: "git status --porcelain; test ! -f OWNERS || cat OWNERS" },
+      { write: ["a.txt", "one\nboth\nthree\n"] },
+      { write: ["CODEOWNERS", "* @ann\n"] },
+      { say: "Resolved." },
+    ];
+    const { id, repository, first } = await endedRun(
+      "attempts",
+      { second },
+      { verify: ["test ! -f base.txt || test -f .git/seen || { touch .git/seen; exit 1; }"] },
+    );
+    const base = moveBase(repository, { "a.txt": "one\ntheirs\nthree\n", "base.txt": "from the base\n", OWNERS: "none\n" });
+    await line.client.runs.continue(id, "[[second]]", { rebase: true });
+    for await (const event of line.client.runs.events(id, { after: first.lastSeq })) if (event.type === "result.held") break;
+    const held = await line.client.runs.get(id);
+    expect(held.waitingFor[0]?.files?.map((file) => file.path)).toEqual(["CODEOWNERS"]);
+    expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(first.result?.headCommit);
+    await line.client.runs.approve(id);
+    const run = await line.client.runs.waitForEnd(id);
+    expect(run).toMatchObject({
+      status: "completed",
+      error: null,
+      result: { baseCommit: base, filesChanged: 3, headCommit: held.result?.headCommit },
+    });
+    expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}`)).toBe(`${first.result?.headCommit} ${base}`);
+    const log = await logOf(id, 2);
+    expect(log.filter(({ type }) => type === "base.updated")).toHaveLength(1);
+    expect(log.flatMap((event) => (event.type === "verify.finished" ? [event.data.passed] : []))).toEqual([false, true]);
+  }, 90_000);
+
+  test("what cannot be merged leaves the branch, and the next turn has nothing of it", async () => {
+    const name = "tab\there.txt";
+    const client = await line.serve({
+      odd: [{ run: "printf 'mine\\n' > \"$(printf 'tab\\there.txt')\"" }, { say: "First." }],
+      more: [{ write: ["more.txt", "more\n"] }, { say: "More." }],
+    });
+    const repository = makeRepository(line.home.root, { ...FILES, [name]: "a\n" }, "odd-name");
+    const { id } = await client.runs.create({ task: "[[odd]]", repositoryUrl: repository, settings: { sandboxDriver: "bwrap" } });
+    const first = await client.runs.waitForEnd(id);
+    expect(first.result).toMatchObject({ filesChanged: 1 });
+    moveBase(repository, { [name]: "theirs\n", "base.txt": "from the base\n" });
+    await client.runs.continue(id, null, { rebase: true });
+    const failed = await client.runs.waitForEnd(id);
+    expect(failed.error).toMatchObject({ type: "merge-failed", message: expect.stringContaining("control characters") as string });
+    expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(first.result?.headCommit);
+    await client.runs.continue(id, "[[more]]");
+    const run = await client.runs.waitForEnd(id);
+    expect(run).toMatchObject({ status: "completed", result: { baseCommit: first.baseCommit, filesChanged: 2 } });
+    expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}`)).toBe(first.result?.headCommit);
+  }, 90_000);
+
+  test("all commits of a merge are signed, and none of the base's", async ({ skip }) => {
+    const key = path.join(line.home.root, "signing-key");
+    try {
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key]);
+    } catch {
+      skip("ssh-keygen is not there");
+    }
+    await line.client.organization.update({ signingKey: readFileSync(key, "utf8") });
+    try {
+      const { id, repository, first } = await endedRun("signed", { second: [{ write: ["two.txt", "2\n"] }, { say: "Two." }] });
+      const base = moveBase(repository, { "base.txt": "from the base\n" });
+      await line.client.runs.continue(id, "[[second]]", { rebase: true });
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "completed", result: { filesChanged: 3 } });
+      const branch = `runyard/${id}`;
+      const isSigned = (commit: string): boolean => gitIn(repository, "cat-file", "commit", commit).includes("\ngpgsig ");
+      expect([branch, `${branch}~1`, `${branch}~2`].map(isSigned)).toEqual([true, true, true]);
+      expect(isSigned("main")).toBe(false);
+      expect(gitIn(repository, "log", "-1", "--format=%P", `${branch}~1`)).toBe(`${first.result?.headCommit} ${base}`);
+    } finally {
+      await line.client.organization.update({ signingKey: null });
+    }
   }, 90_000);
 });

@@ -23,6 +23,8 @@ export interface AttemptState {
   readonly workspace?: "taken" | "fresh";
   /** The commit of the turns before is nowhere to be had: this turn began from the run's first one. */
   readonly headLost?: true;
+  /** The commit that the base branch is being merged into: what is in the workspace meanwhile is nothing to go on from. Set until it was. */
+  readonly merging?: string;
   /** What came of bringing in the base branch, in a turn that is to. Set once it was done. */
   readonly rebase?: RebaseState;
   /** How far set-up has come. Set once it was decided what the workspace begins with. */
@@ -98,10 +100,16 @@ export function freshState(): AttemptState {
   return { format: FORMAT };
 }
 
+/** What the next attempt of a turn is to know of the base branch that this one brought in. */
+export function baseInHand(row: Pick<RunRow, "state">): Pick<AttemptState, "merging" | "rebase"> {
+  const { merging, rebase } = knownState(row);
+  return { ...(merging !== undefined && { merging }), ...(rebase && { rebase }) };
+}
+
 /** What stays of an attempt's state while its run waits for people without it. */
 export function stateWithoutAttempt(row: Pick<RunRow, "state">): AttemptState {
-  const { tries, rebase } = attemptState(row);
-  return { ...freshState(), ...(tries && { tries }), ...(rebase && { rebase }) };
+  const { tries } = attemptState(row);
+  return { ...freshState(), ...(tries && { tries }), ...baseInHand(row) };
 }
 
 /**
@@ -127,8 +135,8 @@ export function knownState(row: Pick<RunRow, "state">): AttemptState {
 
 /** The commit of the turns before that this one goes on from; null: it begins where the run began. */
 export function turnHead(row: Pick<RunRow, "state" | "carry">): string | null {
-  const { rebase, headLost } = attemptState(row);
-  return rebase?.head ?? (headLost === true ? null : (row.carry?.head ?? null));
+  const { rebase, merging, headLost } = attemptState(row);
+  return rebase?.head ?? merging ?? (headLost === true ? null : (row.carry?.head ?? null));
 }
 
 /** The commit of the base branch that what the run makes goes on from: where it began, or what was brought in since. */

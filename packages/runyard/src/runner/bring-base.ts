@@ -9,7 +9,7 @@ import { importResult, mergeArgv, readConflicts, relationOf, SecretsInResultErro
 import { attemptSettings } from "../store/attempts-shown.ts";
 import type { Carry, RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
-import { attemptState, branchBase, type RebaseState } from "./attempt-state.ts";
+import { type AttemptState, attemptState, branchBase, type RebaseState } from "./attempt-state.ts";
 import { lastLine } from "./base-workspace.ts";
 import { commitTree, coAuthorLine, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
@@ -60,6 +60,7 @@ export async function bringBase(ctx: RunnerContext, handle: RunHandle, options: 
     if (left !== null) await goOnAt(ctx, handle, { ...options, commit: left });
     return told(handle, wanted, { outcome: "nothing", from, head: from, conflicts: [] });
   }
+  await handle.commit({ change: { state: { ...attemptState(row), merging: from } satisfies AttemptState } });
   return told(handle, wanted, await merge(ctx, handle, { ...options, wanted, from, isForward: relation === "behind" }));
 }
 

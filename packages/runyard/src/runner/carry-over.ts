@@ -25,9 +25,9 @@ export function carryOver(run: Ended): Carry {
   };
 }
 
-/** Files conflict, and nobody has resolved that. */
-function unresolved({ rebase, made }: AttemptState): boolean {
-  return rebase?.outcome === "conflicts" && made === undefined;
+/** The base branch is being merged, or files of it conflict, and nobody has resolved that. */
+function unresolved({ merging, rebase, made }: AttemptState): boolean {
+  return merging !== undefined || (rebase?.outcome === "conflicts" && made === undefined);
 }
 
 /** What of the base branch that is in. */
@@ -39,7 +39,8 @@ function baseOf({ carry }: Ended, state: AttemptState): Pick<Carry, "base"> {
 
 /** What a turn that made nothing had gone on from. */
 function headBefore({ carry }: Ended, state: AttemptState): string | null {
-  const { rebase, headLost } = state;
+  const { merging, rebase, headLost } = state;
+  if (merging !== undefined) return merging;
   if (rebase !== undefined) return unresolved(state) ? rebase.from : rebase.head;
   return headLost === true ? null : (carry?.head ?? null);
 }

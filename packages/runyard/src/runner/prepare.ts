@@ -51,7 +51,7 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const report = { granted: made.granted, egress: egressOf(row, handle.secrets), way: isOverlay(dirs) ? "overlay" : made.way } as const;
   const sandbox = await sandboxReport(ctx, row, report);
   const answers = await answersFor(ctx, row);
-  const before = attemptState(handle.row);
+  const { merging: _, ...before } = attemptState(handle.row);
   const rebase = brought?.rebase ?? before.rebase;
   const alone = rebase === undefined ? null : withoutAgent(row, rebase);
   const state = { ...before, cachePath, ...(answers.length > 0 && { answers }), ...(rebase && { rebase }), ...alone?.said };
@@ -192,7 +192,7 @@ async function keepHead(
     if (options.mustHave || !RunyardError.is(error)) throw error;
     const base = handle.row.base_commit.slice(0, 10);
     const message = `${error.message}, because another runner made it and it was never published: this turn begins with the commit ${base}, where the run began.`;
-    const { rebase: _, ...before } = attemptState(handle.row);
+    const { rebase: _, merging: __, ...before } = attemptState(handle.row);
     const state: AttemptState = { ...before, headLost: true };
     await handle.commit({ events: [{ type: "notice", data: { level: "warning", code: "commit-lost", message } }], change: { state } });
     return null;
