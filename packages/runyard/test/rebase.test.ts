@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { Run, RunEvent } from "@runyard/sdk/contract";
+import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
@@ -22,7 +22,11 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase 
   async function endedRun(
     name: string,
     script: Readonly<Record<string, readonly ModelStep[]>> = {},
-    { driver = "bwrap", verify }: { readonly driver?: "bwrap" | "process"; readonly verify?: readonly string[] } = {},
+    {
+      driver = "bwrap",
+      verify,
+      how = {},
+    }: { readonly driver?: "bwrap" | "process"; readonly verify?: readonly string[]; readonly how?: Partial<CreateRunRequest> } = {},
   ): Promise<{ id: string; repository: string; first: Run }> {
     const client = await line.serve({ first: FIRST, ...script });
     const repository = makeRepository(line.home.root, FILES, name);
@@ -30,7 +34,8 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase 
       task: "[[first]] Write",
       repositoryUrl: repository,
       permissionPolicy: { ask: [] },
-      settings: { sandboxDriver: driver },
+      ...how,
+      settings: { sandboxDriver: driver, ...how.settings },
       ...(verify && { verify: verify.map((run) => ({ run, kind: "test" as const })) }),
     });
     const first = await client.runs.waitForEnd(id);
@@ -290,36 +295,44 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase 
     expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}~1`)).toBe(`${first.result?.headCommit} ${base}`);
   }, 90_000);
 
-  test("what does not pass its checks goes back to the agent in the middle of the merge; protected files are those of the run", async () => {
-    const second: readonly ModelStep[] = [
-      { run: "git status --porcelain; test ! -f OWNERS || cat OWNERS" },
-      { write: ["a.txt", "one\nboth\nthree\n"] },
-      { write: ["CODEOWNERS", "* @ann\n"] },
-      { say: "Resolved." },
-    ];
-    const { id, repository, first } = await endedRun(
-      "attempts",
-      { second },
-      { verify: ["test ! -f base.txt || test -f .git/seen || { touch .git/seen; exit 1; }"] },
-    );
-    const base = moveBase(repository, { "a.txt": "one\ntheirs\nthree\n", "base.txt": "from the base\n", OWNERS: "none\n" });
-    await line.client.runs.continue(id, "[[second]]", { rebase: true });
-    for await (const event of line.client.runs.events(id, { after: first.lastSeq })) if (event.type === "result.held") break;
-    const held = await line.client.runs.get(id);
-    expect(held.waitingFor[0]?.files?.map((file) => file.path)).toEqual(["CODEOWNERS"]);
-    expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(first.result?.headCommit);
-    await line.client.runs.approve(id);
-    const run = await line.client.runs.waitForEnd(id);
-    expect(run).toMatchObject({
-      status: "completed",
-      error: null,
-      result: { baseCommit: base, filesChanged: 3, headCommit: held.result?.headCommit },
-    });
-    expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}`)).toBe(`${first.result?.headCommit} ${base}`);
-    const log = await logOf(id, 2);
-    expect(log.filter(({ type }) => type === "base.updated")).toHaveLength(1);
-    expect(log.flatMap((event) => (event.type === "verify.finished" ? [event.data.passed] : []))).toEqual([false, true]);
-  }, 90_000);
+  test.each([
+    ["its agent", { verifyRetries: 1 }],
+    ["another attempt", { verifyRetries: 0, settings: { maxRetries: 1, retryableErrors: ["test-failure" as const] } }],
+  ])(
+    "what does not pass its checks goes back to %s in the middle of the merge; protected files are those of the run",
+    async (to, how) => {
+      const second: readonly ModelStep[] = [
+        { run: "git status --porcelain; test ! -f OWNERS || cat OWNERS" },
+        { write: ["a.txt", "one\nboth\nthree\n"] },
+        { write: ["CODEOWNERS", "* @ann\n"] },
+        { say: "Resolved." },
+      ];
+      const { id, repository, first } = await endedRun(
+        `checks-${how.verifyRetries}`,
+        { second },
+        { verify: ["test ! -f base.txt || test -f .git/seen || { touch .git/seen; exit 1; }"], how },
+      );
+      const base = moveBase(repository, { "a.txt": "one\ntheirs\nthree\n", "base.txt": "from the base\n", OWNERS: "none\n" });
+      await line.client.runs.continue(id, "[[second]]", { rebase: true });
+      for await (const event of line.client.runs.events(id, { after: first.lastSeq })) if (event.type === "result.held") break;
+      const held = await line.client.runs.get(id);
+      expect(held.waitingFor[0]?.files?.map((file) => file.path)).toEqual(["CODEOWNERS"]);
+      expect(gitIn(repository, "rev-parse", `runyard/${id}`)).toBe(first.result?.headCommit);
+      await line.client.runs.approve(id);
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({
+        status: "completed",
+        error: null,
+        result: { baseCommit: base, filesChanged: 3, headCommit: held.result?.headCommit },
+      });
+      expect(gitIn(repository, "log", "-1", "--format=%P", `runyard/${id}`)).toBe(`${first.result?.headCommit} ${base}`);
+      const log = await logOf(id, 2);
+      expect(log.filter(({ type }) => type === "base.updated")).toHaveLength(1);
+      expect(run.attempt).toBe(to === "its agent" ? 3 : 4);
+      expect(log.flatMap((event) => (event.type === "verify.finished" ? [event.data.passed] : []))).toEqual([false, true]);
+    },
+    90_000,
+  );
 
   test("what cannot be merged leaves the branch, and the next turn has nothing of it", async () => {
     const name = "tab\there.txt";
