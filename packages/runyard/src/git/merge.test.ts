@@ -112,6 +112,42 @@ describe.each(DRIVERS)("a workspace that its agent prepared for the merge (%s)",
     }
   });
 
+  it.runIf(full)("a repository in the place of a submodule is not asked for anything, where plain git asks it", async () => {
+    const repository = lab.newRepository({ "a.txt": "a\n" });
+    const other = lab.newRepository({ "s.txt": "s\n" });
+    plainGit(repository, "update-index", "--add", "--cacheinfo", `160000,${plainGit(other, "rev-parse", "HEAD").trim()},sub`);
+    plainGit(repository, "commit", "--quiet", "--message", "With a submodule");
+    const run = await lab.prepare(repository, { driver });
+    plainGit(lab.root, "clone", "--quiet", other, path.join(run.workspace, "sub"));
+    plainGit(path.join(run.workspace, "sub"), "config", "core.fsmonitor", `${program("sub")}; false`);
+    writeFiles(run.workspace, { "b.txt": "b\n" });
+    plainGit(repository, "commit", "--quiet", "--allow-empty", "--message", "Nothing");
+    const moved = plainGit(
+      repository,
+      "commit-tree",
+      plainShell(repository, treeWith("1".repeat(40))).trim(),
+      "-p",
+      "HEAD",
+      "-m",
+      "Moved",
+    ).trim();
+    plainGit(repository, "update-ref", "refs/heads/main", moved);
+    const found = await inspectRepository(lab.host, repository);
+    await updateCache(lab.host, { cacheDir: lab.cacheDir, repository: found, commit: moved, runId: run.runId, ref: ontoRef(run.runId) });
+    takeMarkers();
+    const merged = await merge(run, moved);
+    expect([takeMarkers(), merged.files]).toEqual([[], []]);
+    // What the base says of the submodule is what the merge says.
+    expect(plainGit(run.cachePath, "ls-tree", merged.merged, "sub")).toBe(`160000 commit ${"1".repeat(40)}\tsub\n`);
+    plainGitMayFail(run.workspace, "status");
+    expect(takeMarkers()).toEqual(["sub"]);
+  });
+
+  /** A script that makes the tree of what is staged, with another commit as submodule. */
+  function treeWith(commit: string): string {
+    return `export GIT_INDEX_FILE=$PWD/.git/other-index; cp .git/index "$GIT_INDEX_FILE"; git update-index --cacheinfo 160000,${commit},sub; git write-tree`;
+  }
+
   async function planted(of: PlainDriverName, plants: readonly Plant[]): Promise<TestRun> {
     const run = await lab.prepare(lab.newRepository(PLANTED_FILES), { driver: of });
     writeFiles(run.workspace, { "a.merge": "c\n", "a.smudge": "c\n", "a.process": "c\n", "a.txt": "c\n", "new.clean": "new\n" });
