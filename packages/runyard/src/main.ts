@@ -35,7 +35,7 @@ import { openRepositoryProxy } from "./gateway/repository-proxy.ts";
 import type { GitHost } from "./git/host-git.ts";
 import { inspectRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
-import { removeLeftCredentials } from "./git/remote-git.ts";
+import { removeLeftFolders } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
 import { fetchByWay } from "./integrations/fetch-by-way.ts";
 import { checksPerformer } from "./integrations/github/checks-performer.ts";
@@ -141,7 +141,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       if (living === 0) await stopHost(home);
     };
     const spawner = await openSpawner({ dir: home.spawnerDir, spawnerProgram: runtime.spawnerProgram, shimProgram: runtime.shimProgram });
-    await removeLeftCredentials(home.stepsDir);
+    await removeLeftFolders(home.stepsDir);
     const repositoryProxy = await openRepositoryProxy({ allowed: config.repositoryHosts });
     closing.push(() => repositoryProxy.close());
     const relay = await relayWakes({

@@ -160,6 +160,7 @@ describe("a result on another machine", () => {
       const bare = lab.newPath("bare");
       plainGit(repository, "clone", "--quiet", "--no-local", "--bare", repository, bare);
       expect(await pulled(bare)).toMatchObject({ how: "made", repository: bare });
+      expect(await pull(bare, "--apply")).toMatchObject({ code: 3, stderr: expect.stringContaining("without a working tree") });
       expect(await home.cli(["pull", id, "--into", path.join(clone, "nothing")])).toMatchObject({
         code: 3,
         stderr: expect.stringContaining("is in no git repository"),

@@ -107,29 +107,33 @@ describe("a server that is to stop", () => {
     await cancelQueued(later);
   }, 60_000);
 
-  test("waits for so long and no longer, and not at all when it is asked again: its run lives on; `down --drain` waits as well", async () => {
-    const { server: first, id } = await serveOne("--on-stop", "stop", "--stop-timeout", "1");
-    process.kill(first.pid, "SIGTERM");
-    await expectGone(first);
-    expect(first.said()).toContain("1 run and what they need live on");
+  test.skipIf(!full)(
+    "waits for so long and no longer, and not at all when it is asked again: its run lives on; `down --drain` waits as well",
+    async () => {
+      const { server: first, id } = await serveOne("--on-stop", "stop", "--stop-timeout", "1");
+      process.kill(first.pid, "SIGTERM");
+      await expectGone(first);
+      expect(first.said()).toContain("1 run and what they need live on");
 
-    const second = await home.up("--on-stop", "stop");
-    process.kill(second.pid, "SIGTERM");
-    await expectDraining(second);
-    process.kill(second.pid, "SIGINT");
-    await expectGone(second);
-    expect(second.said()).toContain("1 run and what they need live on");
-    expect(await runOf(id)).toMatchObject({ status: "running", attempt: 1 });
+      const second = await home.up("--on-stop", "stop");
+      process.kill(second.pid, "SIGTERM");
+      await expectDraining(second);
+      process.kill(second.pid, "SIGINT");
+      await expectGone(second);
+      expect(second.said()).toContain("1 run and what they need live on");
+      expect(await runOf(id)).toMatchObject({ status: "running", attempt: 1 });
 
-    const third = await home.up();
-    const down = home.cli(["down", "--drain", "--json"]);
-    await expectDraining(third);
-    expect(await runOf(id)).toMatchObject({ status: "running" });
-    writeFileSync(go, "");
-    expect(JSON.parse((await down).stdout)).toEqual({ server: third.pid, drained: true, cancelledRuns: 0, killedRuns: 0 });
-    expect(isAlive(third.pid)).toBe(false);
-    expect(await runOf(id)).toMatchObject({ status: "completed", attempt: 1 });
-  }, 60_000);
+      const third = await home.up();
+      const down = home.cli(["down", "--drain", "--json"]);
+      await expectDraining(third);
+      expect(await runOf(id)).toMatchObject({ status: "running" });
+      writeFileSync(go, "");
+      expect(JSON.parse((await down).stdout)).toEqual({ server: third.pid, drained: true, cancelledRuns: 0, killedRuns: 0 });
+      expect(isAlive(third.pid)).toBe(false);
+      expect(await runOf(id)).toMatchObject({ status: "completed", attempt: 1 });
+    },
+    60_000,
+  );
 
   test("with --on-stop kill ends its run, with the reason in its log", async () => {
     const { server, id } = await serveOne("--on-stop", "kill");

@@ -20,47 +20,51 @@ const burn = (mebibytes: number, cpuMs: number): string =>
 describe.skipIf(unavailable !== null)(unavailable === null ? "metrics" : `metrics cannot be tested: ${unavailable}`, () => {
   const line = useLine();
   const repository = (name: string): string => makeRepository(line.home.root, { "README.md": "# x\n" }, name);
-  test("agent and verifying commands are measured, each for itself, and shown with their peaks", async ({ skip }) => {
-    const client = await line.serve([{ run: `${burn(80, 400)}; head -c ${3 * MIB} /dev/zero > big.bin` }, { say: "Done." }]);
-    const { id } = await client.runs.create({
-      task: "Do it",
-      repositoryUrl: repository("burns"),
-      verify: [{ run: burn(120, 200), kind: "test" }],
-    });
-    const run = await client.runs.waitForEnd(id);
-    expect(run).toMatchObject({ status: "completed", result: { filesChanged: 1 } });
-    const metrics = await client.runs.metrics(id);
-    const { data, totals, peaks } = metrics;
-    // What lies on the disk is measured everywhere.
-    expect(peaks.diskBytes).toBeGreaterThanOrEqual(3 * MIB);
-    const shown = await line.home.cli(["metrics", id, "--json"]);
-    expect(JSON.parse(shown.stdout)).toEqual(metrics);
-    if (!hasGroups) skip("this machine lets this user make no control groups");
+  test.skipIf(!full)(
+    "agent and verifying commands are measured, each for itself, and shown with their peaks",
+    async ({ skip }) => {
+      const client = await line.serve([{ run: `${burn(80, 400)}; head -c ${3 * MIB} /dev/zero > big.bin` }, { say: "Done." }]);
+      const { id } = await client.runs.create({
+        task: "Do it",
+        repositoryUrl: repository("burns"),
+        verify: [{ run: burn(120, 200), kind: "test" }],
+      });
+      const run = await client.runs.waitForEnd(id);
+      expect(run).toMatchObject({ status: "completed", result: { filesChanged: 1 } });
+      const metrics = await client.runs.metrics(id);
+      const { data, totals, peaks } = metrics;
+      // What lies on the disk is measured everywhere.
+      expect(peaks.diskBytes).toBeGreaterThanOrEqual(3 * MIB);
+      const shown = await line.home.cli(["metrics", id, "--json"]);
+      expect(JSON.parse(shown.stdout)).toEqual(metrics);
+      if (!hasGroups) skip("this machine lets this user make no control groups");
 
-    const last = (step: string): MetricsSample | undefined => data.findLast((sample) => sample.step === step);
-    const [agent, verify] = [last("agent"), last("verify-1-0")];
-    expect([agent, verify]).toMatchObject([
-      { turn: 1, attempt: 1 },
-      { turn: 1, attempt: 1, processes: 0, threads: 0 },
-    ]);
-    expect(agent?.cpuMs).toBeGreaterThanOrEqual(400);
-    expect(agent?.memoryPeakBytes).toBeGreaterThanOrEqual(80 * MIB);
-    expect(verify?.cpuMs).toBeGreaterThanOrEqual(200);
-    expect(verify?.memoryPeakBytes).toBeGreaterThanOrEqual(120 * MIB);
-    expect(totals.cpuMs).toBe((agent?.cpuMs ?? 0) + (verify?.cpuMs ?? 0));
-    expect(peaks.memoryBytes).toBe(Math.max(...data.map((sample) => Math.max(sample.memoryBytes ?? 0, sample.memoryPeakBytes ?? 0))));
-    // The agent was alive when its turn was over, with those that watch over it.
-    expect(peaks.processes).toBeGreaterThanOrEqual(3);
-    expect(peaks.threads).toBeGreaterThan(peaks.processes ?? 0);
+      const last = (step: string): MetricsSample | undefined => data.findLast((sample) => sample.step === step);
+      const [agent, verify] = [last("agent"), last("verify-1-0")];
+      expect([agent, verify]).toMatchObject([
+        { turn: 1, attempt: 1 },
+        { turn: 1, attempt: 1, processes: 0, threads: 0 },
+      ]);
+      expect(agent?.cpuMs).toBeGreaterThanOrEqual(400);
+      expect(agent?.memoryPeakBytes).toBeGreaterThanOrEqual(80 * MIB);
+      expect(verify?.cpuMs).toBeGreaterThanOrEqual(200);
+      expect(verify?.memoryPeakBytes).toBeGreaterThanOrEqual(120 * MIB);
+      expect(totals.cpuMs).toBe((agent?.cpuMs ?? 0) + (verify?.cpuMs ?? 0));
+      expect(peaks.memoryBytes).toBe(Math.max(...data.map((sample) => Math.max(sample.memoryBytes ?? 0, sample.memoryPeakBytes ?? 0))));
+      // The agent was alive when its turn was over, with those that watch over it.
+      expect(peaks.processes).toBeGreaterThanOrEqual(3);
+      expect(peaks.threads).toBeGreaterThan(peaks.processes ?? 0);
 
-    const table = await line.home.cli(["metrics", id]);
-    expect(table).toMatchObject({ code: 0, stderr: "" });
-    expect(table.stdout).toMatch(
-      /^\d+\.\d s of processor time; at most \d+\.\d MB of memory, \d+ processes, \d+ threads, \d+\.\d MB of disk\n/,
-    );
-    expect(table.stdout).toMatch(/\n\S+Z +verify-1-0 +\d/);
-    expect((await line.home.cli(["show", id])).stdout).toMatch(/machine +\d+\.\d s of processor time; at most/);
-  }, 60_000);
+      const table = await line.home.cli(["metrics", id]);
+      expect(table).toMatchObject({ code: 0, stderr: "" });
+      expect(table.stdout).toMatch(
+        /^\d+\.\d s of processor time; at most \d+\.\d MB of memory, \d+ processes, \d+ threads, \d+\.\d MB of disk\n/,
+      );
+      expect(table.stdout).toMatch(/\n\S+Z +verify-1-0 +\d/);
+      expect((await line.home.cli(["show", id])).stdout).toMatch(/machine +\d+\.\d s of processor time; at most/);
+    },
+    60_000,
+  );
 
   test("a run that never had an agent has no samples, which is said", async () => {
     const client = await line.serve([{ say: "Done." }]);

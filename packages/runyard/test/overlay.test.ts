@@ -134,6 +134,26 @@ describe.skipIf(unavailable !== null)(title, () => {
   );
 
   test.skipIf(!isFull)(
+    "a run that was being prepared when the machine was started again goes on upon its checkout, though nobody else begins with that one",
+    async () => {
+      await line.serve([{ run: "ls src | wc -l > seen.txt" }, { say: "Done." }]);
+      const repository = largeRepository();
+      const id = await create(repository);
+      while (!existsSync(home("runs", id, "1", "steps", "holder-1", "spec.json"))) await sleep(1);
+      await line.server.kill();
+      const layers = home("runs", id, "1", "overlay", "layers.json");
+      const [base = ""] = /(?<=bases\/)\w+/.exec(readFileSync(layers, "utf8")) ?? [];
+      renameSync(home("bases", base), home("bases", "of-before"));
+      writeFileSync(layers, readFileSync(layers, "utf8").replace(base, "of-before"));
+      await line.restart();
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 1, sandbox: { workspace: "overlay" } });
+      expect(gitIn(repository, "show", `runyard/${id}:seen.txt`)).toBe("10");
+      expect((await ended(repository)).run).toMatchObject({ status: "completed", sandbox: { workspace: "overlay" } });
+    },
+    60_000,
+  );
+
+  test.skipIf(!isFull)(
     "where there are none: checkouts and copies as before, and a workspace that is one says why nobody gets in",
     async () => {
       await line.serve([{ say: "Done." }]);

@@ -9,6 +9,8 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
 
+const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
+
 /** Asks once, and hears nothing else: neither that its turn is cancelled nor that its stdin is closed. */
 const DEAF = `
 import { createInterface } from "node:readline";
@@ -98,18 +100,22 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     ]);
   }, 60_000);
 
-  test("a permission: the agent is told, and is not asked about the same call again", async () => {
-    await line.serve([{ run: "touch asked.txt" }, { run: "touch asked.txt" }, { run: "touch denied.txt" }, { say: "Done." }]);
-    const { run: created, repository } = await create({ permissionPolicy: { ask: ["execute"] } });
-    const waiting = await released(created.id);
-    await line.client.runs.answerPermission(created.id, waiting.waitingFor[0]?.id ?? "", "allow");
-    const second = await releasedAgain(created.id, waiting.waitingFor[0]?.id ?? "");
-    expect(second.waitingFor).toMatchObject([{ title: "touch denied.txt" }]);
-    await line.client.runs.answerPermission(created.id, second.waitingFor[0]?.id ?? "", "deny");
-    const run = await line.client.runs.waitForEnd(created.id);
-    expect(run).toMatchObject({ status: "completed", attempt: 3 });
-    expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`).split("\n")).toEqual(["README.md", "asked.txt"]);
-  }, 60_000);
+  test.skipIf(isShort)(
+    "a permission: the agent is told, and is not asked about the same call again",
+    async () => {
+      await line.serve([{ run: "touch asked.txt" }, { run: "touch asked.txt" }, { run: "touch denied.txt" }, { say: "Done." }]);
+      const { run: created, repository } = await create({ permissionPolicy: { ask: ["execute"] } });
+      const waiting = await released(created.id);
+      await line.client.runs.answerPermission(created.id, waiting.waitingFor[0]?.id ?? "", "allow");
+      const second = await releasedAgain(created.id, waiting.waitingFor[0]?.id ?? "");
+      expect(second.waitingFor).toMatchObject([{ title: "touch denied.txt" }]);
+      await line.client.runs.answerPermission(created.id, second.waitingFor[0]?.id ?? "", "deny");
+      const run = await line.client.runs.waitForEnd(created.id);
+      expect(run).toMatchObject({ status: "completed", attempt: 3 });
+      expect(gitIn(repository, "ls-tree", "-r", "--name-only", `runyard/${run.id}`).split("\n")).toEqual(["README.md", "asked.txt"]);
+    },
+    60_000,
+  );
 
   /** The run once its agent was let go while it waits for something else than `before`. */
   async function releasedAgain(id: string, before: string): Promise<Run> {
@@ -122,19 +128,23 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     }
   }
 
-  test("a run that waits without an agent waits through `runyard down`, too; one whose agent waits with it ends", async () => {
-    await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
-    const { run: created } = await create();
-    const { run: other } = await create({ settings: { agentWait: 600_000 } });
-    const waiting = await released(created.id);
-    await line.waiting(other.id);
-    expect(await line.home.cli(["down"])).toMatchObject({ code: 0, stderr: expect.stringContaining("ended 1 living run") as string });
-    await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
-    expect(await line.client.runs.get(created.id)).toMatchObject({ status: "awaiting_input", waitingFor: waiting.waitingFor });
-    expect(await line.client.runs.get(other.id)).toMatchObject({ status: "cancelled" });
-    await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "4600");
-    expect(await line.client.runs.waitForEnd(created.id)).toMatchObject({ status: "completed", attempt: 2 });
-  }, 60_000);
+  test.skipIf(isShort)(
+    "a run that waits without an agent waits through `runyard down`, too; one whose agent waits with it ends",
+    async () => {
+      await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
+      const { run: created } = await create();
+      const { run: other } = await create({ settings: { agentWait: 600_000 } });
+      const waiting = await released(created.id);
+      await line.waiting(other.id);
+      expect(await line.home.cli(["down"])).toMatchObject({ code: 0, stderr: expect.stringContaining("ended 1 living run") as string });
+      await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
+      expect(await line.client.runs.get(created.id)).toMatchObject({ status: "awaiting_input", waitingFor: waiting.waitingFor });
+      expect(await line.client.runs.get(other.id)).toMatchObject({ status: "cancelled" });
+      await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "4600");
+      expect(await line.client.runs.waitForEnd(created.id)).toMatchObject({ status: "completed", attempt: 2 });
+    },
+    60_000,
+  );
 
   test("a run that waits without an agent is cancelled at once", async () => {
     await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
@@ -149,7 +159,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
   }, 60_000);
 
   // The agent is given ten seconds to leave.
-  test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+  test.skipIf(isShort)(
     "who cancels or answers while an agent that does not listen is parted with, is heard",
     async () => {
       await line.serve([]);
@@ -185,7 +195,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
   );
 
   // Five seconds until the agent is ended.
-  test.skipIf(!process.env["RUNYARD_TEST_FULL"])(
+  test.skipIf(isShort)(
     "an answer that comes while an agent is parted with is kept when the server is killed just then",
     async () => {
       await line.serve([]);
@@ -209,17 +219,21 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     90_000,
   );
 
-  test("an agent that waits while it plans goes on planning", async () => {
-    await line.serve([{ ask: "Which port?" }, { say: "The plan: port 4600." }, { write: ["port.txt", "4600\n"] }, { say: "Done." }]);
-    const { run: created, repository } = await create({ plan: true });
-    const waiting = await released(created.id);
-    expect(waiting).toMatchObject({ status: "awaiting_input", planFirst: true });
-    await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "4600");
-    for await (const event of line.client.runs.events(created.id)) if (event.type === "plan.proposed") break;
-    await line.client.runs.confirmPlan(created.id);
-    const run = await line.client.runs.waitForEnd(created.id);
-    expect(run).toMatchObject({ status: "completed", attempt: 3, plan: { version: 1, state: "approved" } });
-    expect(gitIn(repository, "show", `runyard/${run.id}:port.txt`)).toBe("4600");
-    expect(asked()[1]).toContain("The answer: 4600");
-  }, 60_000);
+  test.skipIf(isShort)(
+    "an agent that waits while it plans goes on planning",
+    async () => {
+      await line.serve([{ ask: "Which port?" }, { say: "The plan: port 4600." }, { write: ["port.txt", "4600\n"] }, { say: "Done." }]);
+      const { run: created, repository } = await create({ plan: true });
+      const waiting = await released(created.id);
+      expect(waiting).toMatchObject({ status: "awaiting_input", planFirst: true });
+      await line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "4600");
+      for await (const event of line.client.runs.events(created.id)) if (event.type === "plan.proposed") break;
+      await line.client.runs.confirmPlan(created.id);
+      const run = await line.client.runs.waitForEnd(created.id);
+      expect(run).toMatchObject({ status: "completed", attempt: 3, plan: { version: 1, state: "approved" } });
+      expect(gitIn(repository, "show", `runyard/${run.id}:port.txt`)).toBe("4600");
+      expect(asked()[1]).toContain("The answer: 4600");
+    },
+    60_000,
+  );
 });

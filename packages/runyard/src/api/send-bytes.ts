@@ -1,4 +1,3 @@
-import { Readable } from "node:stream";
 import type { ApiContext } from "./context.ts";
 
 /** Bytes that are read once. */
@@ -20,12 +19,30 @@ export async function sendBytes(
     ...(size !== null && { "Content-Length": String(size) }),
   };
   if (c.req.method === "HEAD") {
-    await bytes.next();
-    await bytes.return();
+    await giveBack(bytes, false);
     return c.body(null, 200, headers);
   }
-  // As a web stream it takes its first piece at once, and is given back what it holds where its reader goes away.
-  return c.body(Readable.toWeb(Readable.from(bytes, { objectMode: false })) as ReadableStream<Uint8Array>, 200, headers);
+  return c.body(streamOf(bytes), 200, headers);
+}
+
+/** Whoever reads may be gone before the first piece, which was long in the making. */
+function streamOf(bytes: AsyncGenerator<Uint8Array, void>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let hasBegun = false;
+  return new ReadableStream({
+    async pull(controller) {
+      hasBegun = true;
+      const { value, done } = await bytes.next();
+      if (done === true) controller.close();
+      else controller.enqueue(value as Uint8Array<ArrayBuffer>);
+    },
+    cancel: () => giveBack(bytes, hasBegun),
+  });
+}
+
+/** Has it close what it holds: a generator that has not begun knows nothing of that yet. */
+async function giveBack(bytes: AsyncGenerator<Uint8Array, void>, hasBegun: boolean): Promise<void> {
+  if (!hasBegun) await bytes.next();
+  await bytes.return();
 }
 
 /** A name goes into a header as RFC 6266 writes it: plain for old readers, and exact. */

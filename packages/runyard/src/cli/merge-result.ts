@@ -33,8 +33,10 @@ export async function mergeResult(merging: Merging, how: "commits" | "changes"):
   const changed = split(await mustGit(top, "diff", "--name-only", "--no-renames", "-z", base === "" ? before : base, commit));
   await refuseOverwriting(top, changed);
   const asCommits = how === "commits";
-  const merged = await git(top, "merge", asCommits ? "--no-edit" : "--squash", name);
-  if (merged.code !== 0) throw await notMerged(merging, { asCommits, why: lastWords(merged) });
+  const unfinished = await mergeHead(top);
+  // Some have `merge.ff` set, with which git makes no squash.
+  const merged = await git(top, "merge", ...(asCommits ? ["--no-edit"] : ["--squash", "--ff"]), name);
+  if (merged.code !== 0) throw await notMerged(merging, { asCommits, isOurs: unfinished === "", why: lastWords(merged) });
   const after = (await mustGit(top, "rev-parse", "HEAD")).trim();
   return {
     how: asCommits ? (after === commit ? "fast-forward" : "merge") : "changes",
@@ -51,8 +53,11 @@ async function refuseOverwriting(top: string, changed: readonly string[]): Promi
   const unstaged = split(await mustGit(top, "diff", "--name-only", "--no-renames", "-z"));
   const untracked = split(await mustGit(top, "ls-files", "--others", "-z"));
   const touched = new Set([...unstaged, ...untracked]);
+  // A file in the place of a folder is in its way, and the other way round. There may be very many of both.
+  const others = new Set(untracked.map((other) => other.replace(/\/$/, "")));
+  const folders = new Set(untracked.flatMap(foldersOf));
   const overwritten = changed.filter(
-    (file) => touched.has(file) || untracked.some((other) => file.startsWith(`${other}/`) || other.startsWith(`${file}/`)),
+    (file) => touched.has(file) || folders.has(file) || foldersOf(file).some((folder) => others.has(folder)),
   );
   const list = (files: readonly string[]): string =>
     files
@@ -73,15 +78,33 @@ async function refuseOverwriting(top: string, changed: readonly string[]): Promi
   }
 }
 
-/** A conflict is left for the person to resolve; for anything else git has touched nothing. */
-async function notMerged(merging: Merging, { asCommits, why }: { readonly asCommits: boolean; readonly why: string }): Promise<CliError> {
+/** What a merge is under way with; empty: there is none. */
+async function mergeHead(top: string): Promise<string> {
+  return (await git(top, "rev-parse", "--verify", "--quiet", "MERGE_HEAD")).stdout.trim();
+}
+
+/** A conflict is left for the person to resolve; for anything else nothing is touched. */
+async function notMerged(
+  merging: Merging,
+  { asCommits, isOurs, why }: { readonly asCommits: boolean; readonly isOurs: boolean; readonly why: string },
+): Promise<CliError> {
   const conflicts = split(await mustGit(merging.top, "diff", "--name-only", "--diff-filter=U", "-z"));
-  if (conflicts.length === 0) return new CliError(`git did not merge ${merging.name}: ${why}`, { exitCode: EXIT.refused });
+  if (conflicts.length === 0) {
+    // It has merged, and could not make the commit: a key that signs was not to be had, for example.
+    if (isOurs && (await mergeHead(merging.top)) !== "") await mustGit(merging.top, "merge", "--abort");
+    return new CliError(`git did not merge ${merging.name}: ${why}`, { exitCode: EXIT.refused });
+  }
   const files = conflicts.map((file) => `\n    ${file}`).join("");
   const undo = asCommits ? "git merge --abort" : "git reset --merge HEAD";
   return new CliError(`The run's change and yours touch the same lines in ${plural(conflicts.length, "file")}:${files}`, {
     advice: `Resolve them, then \`git add\`${asCommits ? " and `git commit`" : ""}. Or undo it with: ${undo}`,
   });
+}
+
+/** The folders that a file is in, from the top. */
+function foldersOf(file: string): string[] {
+  const parts = file.split("/");
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join("/"));
 }
 
 function split(list: string): string[] {

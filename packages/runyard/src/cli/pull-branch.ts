@@ -20,11 +20,15 @@ export async function pullBranch(folder: string, branch: string, commit: string)
   if (before !== null) await requireMovable(folder, { branch, before, commit });
   // Git makes sure that it still stands where it was looked at.
   const update = await git(folder, "update-ref", "-m", "runyard: pull", ref, commit, before ?? "0".repeat(commit.length));
-  if (update.code !== 0)
+  if (update.code !== 0) {
+    // Somebody else, perhaps another pull, was faster.
+    const now = await git(folder, "rev-parse", "--verify", "--quiet", `${ref}^{commit}`);
+    if (now.stdout.trim() === commit) return { how: "there", undo: null };
     throw new CliError(`The branch ${branch} could not be made: ${lastWords(update)}`, {
       advice: `The commits are here: git branch <another name> ${commit.slice(0, 12)}`,
       exitCode: EXIT.refused,
     });
+  }
   if (before === null) return { how: "made", undo: `git branch -D ${branch}` };
   return { how: "moved", undo: `git branch -f ${branch} ${before.slice(0, 12)}` };
 }
@@ -51,7 +55,8 @@ export async function checkOut(top: string, branch: string): Promise<string | nu
   const symbolic = await git(top, "symbolic-ref", "--quiet", "--short", "HEAD");
   const before = symbolic.code === 0 ? symbolic.stdout.trim() : (await mustGit(top, "rev-parse", "HEAD")).trim().slice(0, 12);
   if (before === branch) return null;
-  const done = await git(top, "checkout", "--quiet", branch, "--");
+  // Git overwrites what is ignored without asking, which may be somebody's only copy.
+  const done = await git(top, "checkout", "--quiet", "--no-overwrite-ignore", branch, "--");
   if (done.code === 0) return `git checkout ${before}`;
   throw new CliError(`The branch ${branch} is here, and git did not check it out: ${lastWords(done)}`, {
     advice: "Commit what you have changed, or put it aside with `git stash --include-untracked`, and pull again.",

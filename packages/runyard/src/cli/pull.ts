@@ -59,7 +59,7 @@ export const pull = command("pull", {
     const further = options.patch === undefined ? await furtherHere(run, options.into ?? ".") : null;
     const { branch, commit } = resultOf(run, further, options);
     if (options.patch !== undefined) return writePatch(client, run, { file: options.patch, json: options.json === true });
-    const top = await repositoryAt(options.into ?? ".", run);
+    const top = await repositoryAt(options.into ?? ".", run, options);
     const isFetched = await bringCommits(client, top, {
       runId: run.id,
       commit,
@@ -125,11 +125,16 @@ function whyNoFurther(run: Run, { name, headCommit, problem }: FurtherHere): str
 }
 
 /** The top of the working tree, or the folder of a repository without one. */
-async function repositoryAt(folder: string, run: Run): Promise<string> {
+async function repositoryAt(folder: string, run: Run, { checkout, merge, apply }: PullOptions): Promise<string> {
   const place = path.resolve(folder);
   const top = await git(place, "rev-parse", "--show-toplevel").catch(() => null);
   if (top?.code === 0) return top.stdout.replace(/\n$/, "");
   const bare = top === null ? null : await git(place, "rev-parse", "--absolute-git-dir");
+  if (bare?.code === 0 && (checkout ?? merge ?? apply) === true)
+    throw new CliError(`${place} is a repository without a working tree, into which nothing can be brought but the branch.`, {
+      advice: `Make the branch: runyard pull ${run.id}`,
+      exitCode: EXIT.refused,
+    });
   if (bare?.code === 0) return bare.stdout.replace(/\n$/, "");
   throw new CliError(`${place} is in no git repository.`, {
     advice: run.repositoryUrl.startsWith("/")

@@ -1,7 +1,7 @@
 import { RunyardApiError, RunyardConnectionError } from "@runyard/sdk";
 import { CommanderError } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
-import { paintFor, say } from "./output.ts";
+import { paintFor, printable, say } from "./output.ts";
 import { proseWidthOf } from "./screen.ts";
 import { explainSystemError } from "./system-error.ts";
 import { wrap } from "./text.ts";
@@ -43,8 +43,11 @@ export function report(error: unknown): number {
 
 function complain(message: string, advice: string | null, exitCode: number): number {
   const width = proseWidthOf(process.stderr);
-  say(`${paintFor(process.stderr)(["bold", "red"], "error:")} ${wrap(message, { width: width - "error: ".length, indent: "" })}`);
-  if (advice !== null) say(wrap(advice, { width, indent: "  " }));
+  // It may name files of an agent, or hold words of a server.
+  say(
+    `${paintFor(process.stderr)(["bold", "red"], "error:")} ${wrap(printable(message), { width: width - "error: ".length, indent: "" })}`,
+  );
+  if (advice !== null) say(wrap(printable(advice), { width, indent: "  " }));
   return exitCode;
 }
 

@@ -24,6 +24,7 @@ import { CliError, EXIT } from "./exit-codes.ts";
 import { handOver, type HandOverOptions } from "./hand-over.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { count, duration, plural, print, printJson } from "./output.ts";
+import { groupOptions, type OptionGroups } from "./option-groups.ts";
 import { parseCommand } from "./parse-command.ts";
 import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
@@ -121,6 +122,19 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
   .addOption(permissions.ask)
   .addOption(permissions.deny);
 
+const GROUPS: OptionGroups = {
+  "Task and repositories": ["repo", "branch", "context", "file", "add-repo", "read-repo"],
+  "Agent and model": ["agent", "agent-command", "own-login", "model", "mcp-servers"],
+  Sandbox: ["sandbox", "image", "sandbox-type", "machine-type", "egress", "isolation-floor", "env", "secret"],
+  "Set-up": ["setup", "setup-cache-key", "setup-timeout"],
+  Permissions: ["permissions", "allow", "ask", "deny"],
+  Plan: ["plan", "strict-plan", "plan-timeout", "on-plan-timeout"],
+  Cost: ["budget", "budget-tokens", "budget-advisory", "approval-above", "estimate"],
+  "Time and retries": ["timeout", "agent-wait", "retries", "retry-on", "recover"],
+  Verification: ["verify", "verify-build", "verify-lint", "verify-retries"],
+  Result: ["publish", "draft", "title", "label", "reviewer", "allow-references", "watch-checks"],
+};
+
 export const run = addSetupOptions(
   addWatchOptions(
     addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(addRepositoryOptions(base), "the run"))))),
@@ -142,6 +156,7 @@ export const run = addSetupOptions(
     const created = await client.runs.create(request);
     await handOver(client, created, { ...options, after: 0 });
   });
+groupOptions(run, GROUPS);
 
 const WAITS = {
   approval: "it would wait for somebody to approve what it costs",

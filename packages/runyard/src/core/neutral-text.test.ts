@@ -46,6 +46,20 @@ test("the message of a commit refers to nothing, and says who wrote it", () => {
   expect(neutralMessage("Nothing of it 👨‍👩‍👧\n")).toBe("Nothing of it 👨‍👩‍👧\n");
 });
 
+test("the message of a commit mentions nobody, whatever byte an agent has put there in place of the sign", () => {
+  expect(neutralMessage("Fix it\n\n\u0000octocat, a@b.example\n")).toBe("Fix it\n\n\u0000octocat, a@b.example\n");
+});
+
+test.each([
+  ["Fix it [skip ci]", `Fix it [${Z}skip ci]`],
+  ["[No CI] [actions skip] Fix it", `[${Z}No CI] [${Z}actions skip] Fix it`],
+  ["Fix it\n\n\nskip-checks: true\n", `Fix it\n\n\nskip-checks${Z}: true\n`],
+  ["Say what skip-checks: does, and [skip] ci\n", "Say what skip-checks: does, and [skip] ci\n"],
+])("the message of a commit does not keep it from being checked: %j", (message, shown) => {
+  expect(neutralMessage(message)).toBe(shown);
+  expect(neutralMessage(shown)).toBe(shown);
+});
+
 test("a title is one line without references", () => {
   expect(neutralLine("Fixes #1\nfor @octocat", { allowReferences: false, longest: 100 })).toBe(`Fixes #${Z}1 for @${Z}octocat`);
   expect(neutralLine("Fixes #1", { allowReferences: true, longest: 100 })).toBe("Fixes #1");

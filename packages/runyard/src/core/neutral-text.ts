@@ -23,17 +23,26 @@ export function plainLine(text: string, longest: number): string {
  * addresses of issues. Nothing that can be read is lost.
  */
 export function withoutReferences(text: string): string {
+  return withoutMentions(text, /@(?=[^\s\u200b])/g);
+}
+
+function withoutMentions(text: string, mention: RegExp): string {
   return text
-    .replaceAll(/@(?=[^\s\u200b])/g, `@${BREAK}`)
+    .replaceAll(mention, `@${BREAK}`)
     .replaceAll(/#(?=\d)/g, `#${BREAK}`)
     .replaceAll(/(GH)-(?=\d)/gi, `$1-${BREAK}`)
     .replaceAll(/\/(issues|pull|pulls|discussions|commit)\/(?=[0-9a-f])/gi, `/$1/${BREAK}`);
 }
 
-/** The message of a commit without references. Addresses of mail are no mentions there, and who wrote it stays as it is. */
+/** By these words in a commit's message GitHub leaves out the checks of it. */
+const NO_CHECKS = /\[(?=(?:skip ci|ci skip|no ci|skip actions|actions skip)\])|^skip-checks(?=:)/gim;
+
+/**
+ * The message of a commit without references, and without words that keep it from being checked. Addresses of mail are no
+ * mentions there, and who wrote it stays as it is.
+ */
 export function neutralMessage(text: string): string {
-  const mail = /(?<=\w)@/g;
-  return withoutReferences(text.replaceAll(mail, "\u0000")).replaceAll("\u0000", "@");
+  return withoutMentions(text, /(?<!\w)@(?=[^\s\u200b])/g).replaceAll(NO_CHECKS, `$&${BREAK}`);
 }
 
 /**

@@ -102,13 +102,15 @@ test("neither the journal nor the recording has the login, though the maker echo
   await ask(at, {}, { body: { ...QUESTION, input: `My login is ${TOKEN}` } });
   await expect.poll(() => at.host.closes(at.run.runId).length).toBe(1);
   const dir = path.join(at.host.home.gatewayDir, "runs", at.run.runId);
-  const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  await expect
-    .poll(() => files.map((entry) => readFileSync(path.join(entry.parentPath, entry.name), "utf8")).join("\n"))
-    .toContain("My login is [redacted]");
-  const texts = files.map((entry) => readFileSync(path.join(entry.parentPath, entry.name), "utf8")).join("\n");
-  expect(texts).toContain("Bearer [redacted]");
-  expect(texts).not.toContain(TOKEN);
+  const texts = (): string =>
+    readdirSync(dir, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(path.join(entry.parentPath, entry.name), "utf8"))
+      .join("\n");
+  await expect.poll(texts).toContain("My login is [redacted]");
+  // What was answered is written down later than what was asked.
+  await expect.poll(texts).toContain("Bearer [redacted]");
+  expect(texts()).not.toContain(TOKEN);
 });
 
 test.each<[string, Record<string, string>]>([

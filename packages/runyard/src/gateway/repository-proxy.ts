@@ -178,7 +178,9 @@ export async function openRepositoryProxy(options: {
       response.writeHead(answer.statusCode ?? 502, endToEndHeaders(answer.headers));
       await pipeline(answer, response);
     } catch (error) {
-      admission.trouble ??= { kind: "unreachable", detail: (error as NodeJS.ErrnoException).code ?? "the connection broke" };
+      const { code = "the connection broke" } = error as NodeJS.ErrnoException;
+      // So it is called where the command left before the end, for reasons of its own.
+      if (code !== "ERR_STREAM_PREMATURE_CLOSE") admission.trouble ??= { kind: "unreachable", detail: code };
       response.destroy();
     } finally {
       upstream.destroy();

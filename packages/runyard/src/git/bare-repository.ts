@@ -1,8 +1,9 @@
 import { copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { git, type GitHost } from "./host-git.ts";
+import { git, GitError, type GitHost } from "./host-git.ts";
 
-const DAY_MS = 24 * 3_600_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const DRAFT = ".draft-";
 
 /**
@@ -26,13 +27,36 @@ async function makeDraft(parentDir: string): Promise<string> {
   return mkdtemp(path.join(parentDir, DRAFT));
 }
 
-/** Removes entries of a directory that nobody has touched for a day. */
-export async function removeOld(dir: string, isCandidate: (name: string) => boolean): Promise<void> {
+/** Removes entries of a directory that nobody has touched for so long. */
+async function removeOld(dir: string, isCandidate: (name: string) => boolean, ageMs = DAY_MS): Promise<void> {
   for (const name of (await readdir(dir)).filter(isCandidate)) {
     const file = path.join(dir, name);
     const found = await stat(file).catch(() => null);
-    if (found !== null && Date.now() - found.mtimeMs > DAY_MS) await rm(file, { recursive: true, force: true });
+    if (found !== null && Date.now() - found.mtimeMs > ageMs) await rm(file, { recursive: true, force: true });
   }
+}
+
+/**
+ * Has git bring packs into a repository of ours, and removes what it does not finish: at once where there was no room for
+ * it, since the room is needed; else once it is older than any command of git may be. As large as a repository, these are.
+ */
+export async function bringingPacks<T>(gitDir: string, work: () => Promise<T>): Promise<T> {
+  const dir = path.join(gitDir, "objects", "pack");
+  const isUnfinished = (name: string): boolean => name.startsWith("tmp_");
+  await removeOld(dir, isUnfinished, HOUR_MS);
+  const before = new Set(await readdir(dir));
+  try {
+    return await work();
+  } catch (error) {
+    if (isDiskFull(error))
+      for (const name of (await readdir(dir)).filter(isUnfinished)) if (!before.has(name)) await rm(path.join(dir, name), { force: true });
+    throw error;
+  }
+}
+
+/** Whether a disk of this machine was full, and not one of whoever git talked to. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof GitError && /^(?!remote:).*(?:No space left on device|Disk quota exceeded)/m.test(error.stderr);
 }
 
 /** Makes a bare repository at `target`, whole or not at all; does nothing where there is one. */

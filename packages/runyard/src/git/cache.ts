@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
-import { ensureBare, removeOld } from "./bare-repository.ts";
+import { bringingPacks, ensureBare } from "./bare-repository.ts";
 import { git, GitError, type GitHost, runGitScript, tryGit } from "./host-git.ts";
 import { findRepository, isRemote, lastSeen, type LocalPlace, type RepositoryPlace } from "./local-repository.ts";
 import { withLocks } from "./locks.ts";
@@ -28,15 +28,35 @@ export function repositoryCachePath(cacheDir: string, repository: RepositoryPlac
 /** The last work of each cache in this process: one writer at a time is faster than many that wait for locks. */
 const lastWork = new Map<string, Promise<unknown>>();
 
-async function inTurn<T>(cachePath: string, work: () => Promise<T>): Promise<T> {
+async function inTurn<T>(cachePath: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   const before = lastWork.get(cachePath) ?? Promise.resolve();
-  const mine = before.then(work, work);
+  const begin = (): Promise<T> => {
+    signal?.throwIfAborted();
+    return work();
+  };
+  const mine = before.then(begin, begin);
   lastWork.set(cachePath, mine);
-  try {
-    return await mine;
-  } finally {
+  const forget = (): void => {
     if (lastWork.get(cachePath) === mine) lastWork.delete(cachePath);
-  }
+  };
+  mine.then(forget, forget);
+  // What another one fetches may take its time: whoever has to end does not wait for that.
+  await turnOf(before, signal);
+  return mine;
+}
+
+/** Resolves once `before` is over, however it ends; rejects with the signal's reason. */
+function turnOf(before: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal?.reason as Error);
+    const begin = (): void => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    };
+    before.then(begin, begin);
+    signal?.addEventListener("abort", leave, { once: true });
+    if (signal?.aborted) leave();
+  });
 }
 
 /** Says what a user can do about a fetch that failed because of their repository; other errors stay as they are. */
@@ -83,14 +103,14 @@ belongs() {
  */
 export async function updateCache(host: GitHost, options: CacheUpdate): Promise<{ cachePath: string }> {
   const cachePath = repositoryCachePath(options.cacheDir, options.repository);
-  await inTurn(cachePath, async () => {
-    options.signal?.throwIfAborted();
-    await ensureBare(host, cachePath, requireObjectName(options.commit));
-    const { repository, commit, runId, signal } = options;
+  const { repository, commit, runId, signal } = options;
+  const bring = async (): Promise<void> => {
+    await ensureBare(host, cachePath, requireObjectName(commit));
     if (isRemote(repository))
       await fetchRemote(host, { place: repository, cachePath, commit, refs: [options.ref ?? baseRef(runId), LATEST], signal });
     else await bringBase(host, cachePath, { ...options, repository });
-  });
+  };
+  await inTurn(cachePath, bring, signal);
   return { cachePath };
 }
 
@@ -103,12 +123,11 @@ async function bringBase(
   const { repository, folder = "", signal } = options;
   const commit = requireObjectName(options.commit);
   const ref = options.ref ?? baseRef(options.runId);
-  await removeOld(path.join(cachePath, "objects", "pack"), (name) => name.startsWith("tmp_"));
   const source = ["--upload-pack", "git upload-pack --strict", "--", repository.gitDir];
   const fetch = [...QUIET_FETCH, "--update-shallow", ...source, `+${commit}:${ref}`, `+${commit}:${LATEST}`];
   let held = commit;
-  try {
-    return await withLocks(cachePath, [ref, LATEST, "shallow"], async () => {
+  const bring = (): Promise<boolean> =>
+    withLocks(cachePath, [ref, LATEST, "shallow"], async () => {
       const words = [repository.gitDir, folder, cachePath, ref, held, ...fetch];
       // A fetch that met a lock may have written the one ref and not the other.
       held = "never";
@@ -116,6 +135,8 @@ async function bringBase(
       if (result.code !== 0) throw new GitError(fetch, result);
       return result.stdout === "";
     });
+  try {
+    return await bringingPacks(cachePath, bring);
   } catch (error) {
     throw explained(error, repository);
   }
@@ -140,7 +161,8 @@ export async function findAndCache(
   if (seen !== undefined) {
     const cachePath = repositoryCachePath(options.cacheDir, seen);
     const known = { ...options, repository: seen, folder: repositoryUrl };
-    if (existsSync(cachePath) && (await inTurn(cachePath, () => bringBase(host, cachePath, known)))) return { repository: seen, cachePath };
+    const isThere = existsSync(cachePath) && (await inTurn(cachePath, () => bringBase(host, cachePath, known), options.signal));
+    if (isThere) return { repository: seen, cachePath };
   }
   const repository = await findRepository(host, repositoryUrl);
   return { repository, ...(await updateCache(host, { ...options, repository })) };

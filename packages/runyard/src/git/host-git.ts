@@ -56,8 +56,11 @@ const SAFE_CONFIG = [
  */
 const GLOBAL_CONFIG = "[safe]\n\tdirectory = *\n";
 
+/** Beside the folders of commands. */
+export const GIT_HOME = "git-home";
+
 function gitHome(host: GitHost): string {
-  const home = path.join(host.stepsDir, "git-home");
+  const home = path.join(host.stepsDir, GIT_HOME);
   const file = path.join(home, ".gitconfig");
   if (!existsSync(file)) {
     mkdirSync(home, { recursive: true, mode: 0o700 });

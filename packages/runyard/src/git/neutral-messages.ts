@@ -1,18 +1,18 @@
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { neutralMessage } from "../core/neutral-text.ts";
+import { type CommitContent, readCommitContents } from "./commit-contents.ts";
 import { GitError, type GitHost, runGitScript } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
 
 const TIMEOUT_MS = 10 * 60_000;
+/** How much is gone through before others have their turn. */
+const TURN_BYTES = 256 * 1024;
 
-/** The commits between two, parents first, and their contents behind each other: $1 cache, $2 range, $3 folder. */
-const READ_SCRIPT = `umask 077
-git --git-dir "$1" rev-list --reverse --topo-order "$2" >"$3/names" && git --git-dir "$1" cat-file --batch --buffer <"$3/names" >"$3/commits"
-`;
 /** Stores new commits, and holds the last one: $1 cache, $2 ref, $3 its commit, $4 folder. */
 const WRITE_SCRIPT = `for file in "$4"/new-*; do git --git-dir "$1" hash-object -t commit -w --stdin <"$file" >/dev/null || exit; done
 git --git-dir "$1" update-ref --no-deref "$2" "$3"
@@ -45,8 +45,8 @@ export async function neutralizeMessages(
     if (result.code !== 0) throw new GitError(args, result);
   };
   try {
-    await run(READ_SCRIPT, [cachePath, `${base}..${head}`, dir]);
-    const { renewed, changed } = renew(splitBatch(await readFile(path.join(dir, "commits"))), head.length === 64 ? "sha256" : "sha1");
+    const commits = await readCommitContents(host, { cachePath, base, head, dir, signal });
+    const { renewed, changed } = await renew(commits, head.length === 64 ? "sha256" : "sha1");
     const last = renewed.get(head);
     if (last === undefined) return { head, changed: 0 };
     let at = 0;
@@ -60,33 +60,20 @@ export async function neutralizeMessages(
   }
 }
 
-interface Commit {
-  readonly name: string;
-  readonly content: Buffer;
-}
-
-/** What `cat-file --batch` says: a line with name, kind and size, the content, and a line end. */
-function splitBatch(bytes: Buffer): Commit[] {
-  const commits: Commit[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const end = bytes.indexOf(10, at);
-    const [name = "", kind, size] = bytes.toString("latin1", at, end).split(" ");
-    if (end === -1 || kind !== "commit" || !/^\d+$/.test(size ?? ""))
-      throw new Error(`git gave ${JSON.stringify(bytes.toString("latin1", at, at + 80))}`);
-    commits.push({ name, content: bytes.subarray(end + 1, end + 1 + Number(size)) });
-    at = end + 1 + Number(size) + 1;
-  }
-  return commits;
-}
-
 /** New commits in the place of those that say something else, or go on from one that does, by the names that they replace. */
-function renew(
-  commits: readonly Commit[],
+async function renew(
+  commits: readonly CommitContent[],
   algorithm: "sha1" | "sha256",
-): { readonly renewed: Map<string, Commit>; readonly changed: number } {
-  const renewed = new Map<string, Commit>();
+): Promise<{ readonly renewed: Map<string, CommitContent>; readonly changed: number }> {
+  const renewed = new Map<string, CommitContent>();
   let changed = 0;
+  let held = 0;
   for (const { name, content } of commits) {
+    // What an agent has written, however much, does not keep everybody else waiting.
+    if ((held += content.length) > TURN_BYTES) {
+      held = 0;
+      await setImmediate();
+    }
     const text = content.toString("latin1");
     const cut = text.indexOf("\n\n");
     const [head, message] = cut === -1 ? [text.replace(/\n$/, ""), ""] : [text.slice(0, cut), text.slice(cut + 2)];

@@ -1,8 +1,7 @@
 import { RunyardError } from "@runyard/sdk/contract";
-import { removeOld } from "./bare-repository.ts";
+import { bringingPacks, isDiskFull } from "./bare-repository.ts";
 import { git, type GitError, type GitHost, tryGit } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
-import path from "node:path";
 import { QUIET_FETCH } from "./quiet-fetch.ts";
 import { RemoteGitError, remoteNotUsable } from "./remote-error.ts";
 import { remoteGit } from "./remote-git.ts";
@@ -26,17 +25,18 @@ export async function fetchRemote(
 ): Promise<void> {
   const { place, cachePath, commit, refs, signal } = options;
   const inCache = (...words: string[]): string[] => ["--git-dir", cachePath, ...words];
-  await removeOld(path.join(cachePath, "objects", "pack"), (name) => name.startsWith("tmp_"));
   const isThere = (await tryGit(host, inCache("cat-file", "-e", `${commit}^{commit}`), { signal })).code === 0;
-  await withLocks(cachePath, [...refs, "shallow"], async () => {
-    if (isThere) {
-      for (const ref of refs) await git(host, inCache("update-ref", "--no-deref", ref, commit), { signal });
-      return;
-    }
-    const args = inCache(...QUIET_FETCH, "--", place.remote.href, ...refs.map((ref) => `+${commit}:${ref}`));
-    await remoteGit(host, { url: place.remote, args, timeoutMs: FETCH_TIMEOUT_MS, signal });
-  }).catch((error: unknown) => {
-    throw error instanceof RemoteGitError ? explainedFetch(error, { place, commit }) : error;
+  const bring = (): Promise<void> =>
+    withLocks(cachePath, [...refs, "shallow"], async () => {
+      if (isThere) {
+        for (const ref of refs) await git(host, inCache("update-ref", "--no-deref", ref, commit), { signal });
+        return;
+      }
+      const args = inCache(...QUIET_FETCH, "--", place.remote.href, ...refs.map((ref) => `+${commit}:${ref}`));
+      await remoteGit(host, { url: place.remote, args, timeoutMs: FETCH_TIMEOUT_MS, signal });
+    });
+  await bringingPacks(cachePath, bring).catch((error: unknown) => {
+    throw error instanceof RemoteGitError && !isDiskFull(error) ? explainedFetch(error, { place, commit }) : error;
   });
 }
 

@@ -6,7 +6,7 @@ import { whyNotCalled } from "../core/repository-hosts.ts";
 import type { RemoteUrl } from "../core/repository-url.ts";
 import { createRedactor } from "../redact.ts";
 import { harmless } from "./commit-result.ts";
-import { GitError, type GitHost, type GitResult, tryGit } from "./host-git.ts";
+import { GIT_HOME, GitError, type GitHost, type GitResult, tryGit } from "./host-git.ts";
 import type { RemoteAccess, RemoteWay } from "./remote-access.ts";
 import { RemoteGitError } from "./remote-error.ts";
 
@@ -93,7 +93,8 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
   const way = access.openWay({ protocol: url.protocol, host: url.host, port: url.port, maxBytes: command.maxBytes ?? MAX_BYTES });
   const failed = (result: Omit<GitResult, "stdout"> & { readonly stdout?: string }, cause?: unknown): RemoteGitError => {
     const masked = { ...result, stderr: redactor.text(result.stderr), stdout: redactor.text(result.stdout ?? "") };
-    return new RemoteGitError(args, { ...masked, trouble: way.trouble, href: url.href, hasCredential: credential !== null }, { cause });
+    const trouble = way.trouble && { ...way.trouble, detail: redactor.text(way.trouble.detail) };
+    return new RemoteGitError(args, { ...masked, trouble, href: url.href, hasCredential: credential !== null }, { cause });
   };
   try {
     const { env, config } = await lay(dir, { url, way, credential, access });
@@ -103,8 +104,9 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
     });
     if (result.code !== 0) throw failed(result);
     const pinned = credential?.kind === "ssh-key" && credential.knownHosts === null ? await pin(dir, access, credential) : [];
-    const stderr = redactor.text(result.stderr);
-    return { ...result, stderr, notices: [...pinned, ...movedNotices(stderr, url)] };
+    // Names of branches are a server's words, too.
+    const [stdout, stderr] = [redactor.text(result.stdout), redactor.text(result.stderr)];
+    return { ...result, stdout, stderr, notices: [...pinned, ...movedNotices(stderr, url)] };
   } finally {
     way.close();
     await rm(dir, { recursive: true, force: true });
@@ -257,8 +259,12 @@ function movedNotices(stderr: string, url: RemoteUrl): RemoteNotice[] {
   return [{ code: "repository-moved", message }];
 }
 
-/** Folders of commands whose server was killed hold credentials: whoever starts the next server removes them. */
-export async function removeLeftCredentials(stepsDir: string): Promise<void> {
+/**
+ * Folders of commands whose server was killed hold credentials, bundles and patches: whoever starts the next server removes
+ * them. A command that is still at work goes on without its folder.
+ */
+export async function removeLeftFolders(stepsDir: string): Promise<void> {
   const names = await readdir(stepsDir).catch(() => []);
-  for (const name of names.filter((one) => one.startsWith(FOLDER))) await rm(path.join(stepsDir, name), { recursive: true, force: true });
+  for (const name of names.filter((one) => one !== GIT_HOME))
+    await rm(path.join(stepsDir, name), { recursive: true, force: true, maxRetries: 5 });
 }

@@ -13,7 +13,7 @@ import { findAndCache, keepResult, repositoryCachePath } from "./cache.ts";
 import type { GitHost } from "./host-git.ts";
 import { findRepository, inspectRepository } from "./local-repository.ts";
 import { branchObstacle, publishBranch, remoteOutcome } from "./publish.ts";
-import { removeLeftCredentials } from "./remote-git.ts";
+import { removeLeftFolders } from "./remote-git.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -233,11 +233,20 @@ describe("the credential", () => {
   });
 
   test("that a killed server left behind is removed by the next one", async () => {
-    const dir = path.join(lab.host.stepsDir, "remote-left");
-    mkdirSync(dir, { recursive: true });
-    writeFileSync(path.join(dir, "credential"), LOGIN.password);
-    await removeLeftCredentials(lab.host.stepsDir);
-    expect(existsSync(dir)).toBe(false);
+    const stepsDir = lab.newPath("steps");
+    // Beside it what bundles, patches and commands had come to.
+    for (const [name, file] of [
+      ["remote-left", "credential"],
+      ["bundle-left", "result.bundle"],
+      ["step-left", "args"],
+      ["git-home", ".gitconfig"],
+    ] as const) {
+      mkdirSync(path.join(stepsDir, name), { recursive: true });
+      writeFileSync(path.join(stepsDir, name, file), LOGIN.password);
+    }
+    await removeLeftFolders(stepsDir);
+    expect(readdirSync(stepsDir)).toEqual(["git-home"]);
+    await removeLeftFolders(path.join(stepsDir, "nowhere"));
   });
 
   test.each(["https://somebody:secretpw@git.example/a", "http://tokentoken@git.example/a", "ssh://git:secretpw@git.example/a"])(

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { runHostCommand } from "../sandbox/step.ts";
+import { readCommitContents } from "./commit-contents.ts";
 import { git, GitError, type GitHost, hostGitEnvironment } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
@@ -26,18 +27,14 @@ export interface SignOptions {
  */
 export async function signCommits(host: GitHost, options: SignOptions): Promise<string> {
   const { cachePath, signal } = options;
-  const [base, head] = [requireObjectName(options.base), requireObjectName(options.head)];
-  const behind = [base, requireObjectName(options.onto ?? base)].map((commit) => `^${commit}`);
-  const listed = await git(host, ["--git-dir", cachePath, "rev-list", "--topo-order", "--reverse", head, ...behind], { signal });
-  const names = listed.split("\n").filter((name) => name !== "");
+  const head = requireObjectName(options.head);
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(path.join(host.stepsDir, "sign-"));
   try {
-    const commits = await readCommits(host, options, dir, names);
     const renamed = new Map<string, string>();
     const files: string[] = [];
-    for (const [index, name] of names.entries()) {
-      const signed = signedCommit(commits[index] ?? Buffer.alloc(0), { renamed, sign: options.sign, isSha256: name.length === 64 });
+    for (const [index, { name, content }] of (await readCommitContents(host, { ...options, dir })).entries()) {
+      const signed = signedCommit(content, { renamed, sign: options.sign, isSha256: name.length === 64 });
       renamed.set(name, objectName(signed, name.length === 64));
       files.push(path.join(dir, String(index)));
       await writeFile(files.at(-1) ?? "", signed, { mode: 0o600 });
@@ -57,23 +54,6 @@ export async function signCommits(host: GitHost, options: SignOptions): Promise<
   }
 }
 
-/** By way of a file: messages need not be UTF-8. */
-async function readCommits(host: GitHost, options: SignOptions, dir: string, names: readonly string[]): Promise<Buffer[]> {
-  const [asked, content] = [path.join(dir, "names"), path.join(dir, "content")];
-  await writeFile(asked, names.map((name) => `${name}\n`).join(""), { mode: 0o600 });
-  await shell(host, options, 'umask 077; exec git --git-dir="$1" cat-file --batch --buffer <"$2" >"$3"', [asked, content]);
-  const bytes = await readFile(content);
-  let at = 0;
-  return names.map((name) => {
-    const end = bytes.indexOf("\n", at);
-    const [found, type, size] = bytes.toString("latin1", at, end).split(" ");
-    if (found !== name || type !== "commit") throw new GitError(["cat-file"], { code: null, stderr: `${name} is no commit of the cache` });
-    const commit = bytes.subarray(end + 1, end + 1 + Number(size));
-    at = end + 1 + Number(size) + 1;
-    return commit;
-  });
-}
-
 async function shell(host: GitHost, { cachePath, signal }: SignOptions, script: string, words: readonly string[]): Promise<string> {
   const result = await runHostCommand({
     spawner: host.spawner,
@@ -83,7 +63,7 @@ async function shell(host: GitHost, { cachePath, signal }: SignOptions, script: 
     timeoutMs: TIMEOUT_MS,
     ...(signal === undefined ? {} : { signal }),
   });
-  if (result.code !== 0) throw new GitError([script.includes("hash-object") ? "hash-object" : "cat-file"], result);
+  if (result.code !== 0) throw new GitError(["hash-object"], result);
   return result.stdout;
 }
 

@@ -5,7 +5,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -15,8 +14,10 @@ import {
 } from "node:fs";
 import path from "node:path";
 import type { Home } from "../home.ts";
+import { identifyProcess } from "../process-identity.ts";
 import { diskUsage } from "../sandbox/disk-usage.ts";
-import { removeLower } from "./layers.ts";
+import { readIfThere } from "../sandbox/run-directory.ts";
+import { finishRemovals, removeLower } from "./layers.ts";
 import { ASIDE, removeSlowly } from "./snapshot-disk.ts";
 
 type Place = Pick<Home, "basesDir" | "runsDir">;
@@ -26,7 +27,7 @@ const LARGE_FILES = 1_000;
 /** Checkouts that are kept, whatever their age: each is as large as the repository's files. */
 const MOST_KEPT = 16;
 /** Goes up with every change of what a base is made of. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** A checkout of a commit that workspaces lie upon: nobody has worked in it, and nobody writes in it. */
 export interface BaseCheckout {
@@ -43,8 +44,9 @@ export interface BaseOf {
   readonly commit: string;
 }
 
-export function baseId({ cachePath, commit }: BaseOf): string {
-  return createHash("sha256").update(`${FORMAT}\n${cachePath}\n${commit}`).digest("hex").slice(0, 32);
+/** Of this boot only: nobody waits for a checkout to be on the disk, so that of one that was made before, a machine without power may have lost parts. */
+export function baseId({ cachePath, commit }: BaseOf, boot = identifyProcess(process.pid)?.bootId): string {
+  return createHash("sha256").update(`${FORMAT}\n${boot}\n${cachePath}\n${commit}`).digest("hex").slice(0, 32);
 }
 
 /** The base of a commit; null: there is none. From now on it counts as used. */
@@ -54,7 +56,17 @@ export function findBase(home: Place, of: BaseOf): BaseCheckout | null {
   if (!existsSync(path.join(dir, "tree"))) return null;
   const now = new Date();
   utimesSync(dir, now, now);
-  return { id, tree: treeOf(home, id), said: readFileSync(path.join(dir, "said"), "utf8") };
+  return baseAt(home, id);
+}
+
+function baseAt(home: Place, id: string): BaseCheckout {
+  return { id, tree: treeOf(home, id), said: readIfThere(path.join(home.basesDir, id, "said")) ?? "" };
+}
+
+/** The base among layers that a workspace was begun upon, whether others would still begin with it or not. */
+export function baseAmong(home: Place, lowers: readonly string[]): BaseCheckout | null {
+  const id = lowers.map((lower) => path.basename(path.dirname(lower))).find((each, at) => lowers[at] === treeOf(home, each));
+  return id === undefined ? null : baseAt(home, id);
 }
 
 function treeOf(home: Place, id: string): string {
@@ -93,7 +105,11 @@ export async function becomeBase(home: Place, workspace: string, { said, ...of }
     renameSync(workspace, path.join(dir, "tree"));
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    await removeSlowly(workspace);
+    // At once: what a server that was killed had half removed would be taken for a checkout.
+    const aside = `${workspace}${ASIDE}`;
+    renameSync(workspace, aside);
+    mkdirSync(workspace, { mode: 0o700 });
+    return removeSlowly(aside);
   }
   mkdirSync(workspace, { mode: 0o700 });
 }
@@ -129,8 +145,8 @@ export async function sweepBases(
   home: Place,
   { signal, measures }: { readonly signal: AbortSignal; readonly measures: boolean },
 ): Promise<HeldBase[]> {
+  await finishRemovals(home, home.basesDir);
   const names = existsSync(home.basesDir) ? readdirSync(home.basesDir) : [];
-  for (const name of names.filter((each) => each.startsWith(ASIDE))) await removeUnused(home, name.slice(ASIDE.length));
   const held = names
     .filter((each) => !each.startsWith(ASIDE))
     .map((id) => ({ id, usedMs: statSync(path.join(home.basesDir, id), { throwIfNoEntry: false })?.mtimeMs ?? 0 }))

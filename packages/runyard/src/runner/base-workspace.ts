@@ -5,10 +5,11 @@ import { prepareWorkspaceArgv } from "../git/workspace.ts";
 import type { OverlayMeans } from "../sandbox/overlay.ts";
 import type { PreparedSandbox } from "../sandbox/driver.ts";
 import { pathsInside } from "./agent-launch.ts";
-import { becomeBase, type BaseCheckout, branchFiles, findBase, isKnownToFit, isLarge, noteFit } from "./base-checkout.ts";
+import { baseAmong, becomeBase, type BaseCheckout, branchFiles, findBase, isKnownToFit, isLarge, noteFit } from "./base-checkout.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
+import { readLayers } from "./layers.ts";
 import { dropOverlay, makeOverlay } from "./overlay-workspace.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { grantedInSandbox, runRepeatably, type SandboxStep } from "./sandbox-step.ts";
@@ -104,8 +105,8 @@ function isThere(ctx: RunnerContext, place: string): boolean {
 type Begun = { readonly base: BaseCheckout; readonly checkout: null } | { readonly base: null; readonly checkout: MadeWorkspace };
 
 /**
- * Finds a base, or makes a checkout in the workspace, which becomes one where that is `wanted`. A checkout that a server has begun is gone on with,
- * whoever else has made a base meanwhile.
+ * Finds a base, or makes a checkout in the workspace, which becomes one where that is `wanted`. What a server has begun, a checkout or a workspace
+ * upon a base, is gone on with, whoever else has made a base meanwhile.
  */
 async function baseFor(
   ctx: RunnerContext,
@@ -114,6 +115,9 @@ async function baseFor(
 ): Promise<Begun> {
   const { row } = handle;
   const dirs = attemptDirs(ctx.home, row);
+  const layers = wanted === "never" ? null : readLayers(dirs.overlay);
+  const begunUpon = layers === null ? null : baseAmong(ctx.home, layers.lowers);
+  if (begunUpon !== null) return { base: begunUpon, checkout: null };
   const isBegun = namesOf("prepare").some((name) => existsSync(dirs.step(name)));
   const found = isBegun || wanted === "never" ? null : findBase(ctx.home, into);
   if (found !== null) return { base: found, checkout: null };

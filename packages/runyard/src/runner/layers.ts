@@ -49,6 +49,7 @@ export async function removeLower(
 ): Promise<boolean> {
   const place = path.join(dir, id);
   const aside = path.join(dir, `${ASIDE}${id}`);
+  await removeRemains({ dir, id });
   if (existsSync(place)) renameSync(place, aside);
   const prefix = `${path.basename(dir)}/${id}/`;
   if (existsSync(aside) && lowersInUse(home).some((lower) => lower.startsWith(prefix))) {
@@ -57,6 +58,20 @@ export async function removeLower(
   }
   await removeSlowly(aside);
   return true;
+}
+
+/** Removes what a server that was killed had moved aside, where that was made anew since: nobody lies upon it. */
+async function removeRemains({ dir, id }: { readonly dir: string; readonly id: string }): Promise<void> {
+  if (existsSync(path.join(dir, id))) await removeSlowly(path.join(dir, `${ASIDE}${id}`));
+}
+
+/** Goes on with removals that a server was killed in: what was moved aside goes, or is put back where a workspace lies upon it. */
+export async function finishRemovals(home: Pick<Home, "runsDir">, dir: string): Promise<void> {
+  const ids = (existsSync(dir) ? readdirSync(dir) : []).filter((name) => name.startsWith(ASIDE)).map((name) => name.slice(ASIDE.length));
+  for (const id of ids) {
+    await removeRemains({ dir, id });
+    if (!existsSync(path.join(dir, id))) await removeLower(home, { dir, id });
+  }
 }
 
 /**

@@ -7,13 +7,14 @@ import type { RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, stepsOf } from "./directories.ts";
 import { killAttempt } from "./let-go.ts";
+import { isHeld } from "./overlay-workspace.ts";
 
 /** The roots of all attempts of this home that have processes. */
 export function livingAttempts(home: Pick<Home, "runsDir">): string[] {
   const below = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir).map((name) => path.join(dir, name)) : []);
   return below(home.runsDir)
     .flatMap(below)
-    .filter((root) => stepsOf(root).some(isShimAlive));
+    .filter((root) => stepsOf(root).some(isShimAlive) || isHeld(root));
 }
 
 /**

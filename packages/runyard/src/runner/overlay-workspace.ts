@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { RunyardError } from "@runyard/sdk/contract";
 import type { Home } from "../home.ts";
@@ -49,10 +49,11 @@ export async function overlayMeans(ctx: Pick<RunnerContext, "home">, row: Pick<R
 /** Whether a home can have overlays, and why not. */
 export async function overlaysOf(home: Pick<Home, "root" | "runsDir" | "snapshotsDir" | "basesDir">): ReturnType<typeof overlaySupport> {
   const root = realpathSync(home.root);
-  const moved = [home.runsDir, home.snapshotsDir, home.basesDir].find(
-    (dir) => existsSync(dir) && realpathSync(dir) !== path.join(root, path.basename(dir)),
-  );
-  if (moved !== undefined) return { available: false, reason: `${moved} leads to another place` };
+  const { dev } = statSync(root);
+  for (const dir of [home.runsDir, home.snapshotsDir, home.basesDir].filter((each) => existsSync(each))) {
+    if (realpathSync(dir) !== path.join(root, path.basename(dir))) return { available: false, reason: `${dir} leads to another place` };
+    if (statSync(dir).dev !== dev) return { available: false, reason: `${dir} lies on another file system than ${root}` };
+  }
   return overlaySupport(root);
 }
 
@@ -141,7 +142,8 @@ async function startHolder(
     const message = "The process that holds the workspace died while something was at work in it.";
     throw new RunFailure({ type: "lost", message }, null, true);
   }
-  for (const lower of layers.lowers) if (!existsSync(path.join(ctx.home.root, lower))) throw gone(lower);
+  const missing = missingLower(ctx.home, layers);
+  if (missing !== undefined) throw new RunFailure({ type: "lost", message: goneMessage(missing) });
   const copies = layers.homeFrom === null ? null : { from: layers.homeFrom, to: path.relative(ctx.home.root, dirs.home) };
   const dir = dirs.step(`${HOLDER}-${steps.filter(isHolder).length + 1}`);
   makeRunDirectory(dir, holderLaunch(means, overlay, copies), { step: path.basename(dir) });
@@ -155,11 +157,13 @@ async function startHolder(
   }
 }
 
-function gone(lower: string): RunFailure {
-  return new RunFailure({
-    type: "lost",
-    message: `The workspace lies upon ${lower}, which was removed by somebody else. Start the run again.`,
-  });
+/** A layer that is not there any more. */
+function missingLower(home: Pick<Home, "root">, { lowers }: Pick<Layers, "lowers">): string | undefined {
+  return lowers.find((lower) => !existsSync(path.join(home.root, lower)));
+}
+
+function goneMessage(lower: string): string {
+  return `The workspace lies upon ${lower}, which was removed by somebody else. Start the run again.`;
 }
 
 function untilHeld(
@@ -195,8 +199,14 @@ export async function leaveOverlay(root: string): Promise<void> {
   await inTurn(root, async () => {
     const steps = stepsOf(root);
     if (steps.some((dir) => !isHolder(dir) && isWanted(dir))) return;
-    for (const dir of steps.filter(isHolder)) if (isShimAlive(dir)) await killRunDirectory(dir);
+    const held = isHeld(root);
+    for (const dir of steps.filter(isHolder)) if (held || isShimAlive(dir)) await killRunDirectory(dir);
   });
+}
+
+/** Whether somebody holds the overlay of an attempt, by its root: who does may live longer than its shim. */
+export function isHeld(root: string): boolean {
+  return livingHolder({ root, dir: "overlay" }) !== null;
 }
 
 /** Takes an overlay away in which nothing was done yet. */
@@ -223,6 +233,8 @@ export async function readingWorkspace<T>(home: Home, run: Pick<RunRow, "id" | "
     const message = `The workspace is an overlay that cannot be mounted here any more: ${support.reason}. \`runyard doctor\` says what it takes.`;
     throw new RunyardError("sandbox_not_available", message);
   }
+  const missing = missingLower(home, layers);
+  if (missing !== undefined) throw new RunyardError("sandbox_not_available", goneMessage(missing));
   return whileShown(support.means, overlay, use);
 }
 

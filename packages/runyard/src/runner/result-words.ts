@@ -15,7 +15,7 @@ export async function withNeutralMessages(
   if (head === null || publishOf(row) !== "pull_request" || row.spec.pullRequest?.allowReferences === true) return imported;
   const { head: last, changed } = await neutralizeMessages(ctx.git, { cachePath, base, head, runId: row.id });
   if (changed === 0) return imported;
-  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned or referred to something, and were changed so that they do not (--allow-references lets them be).`;
+  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned or referred to something, or asked for no checks, and were changed so that they do not (--allow-references lets them be).`;
   return { ...imported, head: last, notices: [...notices, { code: "commit-messages-changed", message }] };
 }
 

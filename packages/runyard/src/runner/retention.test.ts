@@ -167,6 +167,24 @@ test("what a workspace lies upon goes behind it: by age, by the budget, and by n
   expect(home.bases()).toEqual(expect.arrayContaining(["oldest", "base-4", "base-19"]));
 });
 
+test("what a server that was killed had half removed goes, also where runs have made it anew meanwhile; what lies upon that keeps it", async () => {
+  const home = openHome();
+  await ended("run_half", 2);
+  home.leave("run_half");
+  home.lay("run_half", "again");
+  for (const id of ["again", ".gone-again", "unused", ".gone-unused", ".gone-alone"]) home.keep(id);
+  await home.look({});
+  expect(home.bases()).toEqual(["again", "unused"]);
+  home.keep(".gone-unused");
+  await home.look({ snapshotMs: DAY_MS, workspaceMs: DAY_MS });
+  expect([home.bases(), readdirSync(home.runsDir)]).toEqual([["again"], []]);
+  // Moved aside by a server that was killed before it had looked who lies upon it.
+  home.lay("run_half", "used");
+  home.keep(".gone-used");
+  await home.look({});
+  expect(home.bases()).toEqual(["again", "used"]);
+});
+
 test("whoever continues a run in the meantime keeps its workspace", async () => {
   await ended("run_continued", 1);
   const [run] = await endedRuns(test_.db, ["run_continued", "run_unknown"]);

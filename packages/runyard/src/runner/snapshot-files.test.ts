@@ -41,6 +41,21 @@ test("a copy measures the same, and whatever is gone, changed or added does not"
   }
 });
 
+test("names that are no text are names like others: measured, looked through, and never taken for one another", async () => {
+  const redactor = createRedactor([], [{ name: "TOKEN", value: "cnry-7Xq9Zt-Vb3kLm8" }]);
+  const named = (last: number): Buffer => Buffer.concat([Buffer.from(at("dir", "na")), Buffer.from([last, 0x6d, 0x65])]);
+  for (const last of [0xfe, 0xff]) mkdirSync(named(last));
+  const inside = (last: number): Buffer => Buffer.concat([named(last), Buffer.from("/file")]);
+  for (const last of [0xff, 0xfe]) writeFileSync(inside(last), "12345");
+  const before = await measure(top);
+  expect(before.files).toBe(8);
+  expect(await findSecret(top, redactor)).toBeNull();
+  truncateSync(inside(0xff), 4);
+  expect((await measure(top)).fingerprint).not.toBe(before.fingerprint);
+  writeFileSync(inside(0xff), "cnry-7Xq9Zt-Vb3kLm8");
+  expect(await findSecret(top, redactor)).toEqual({ label: "[secret TOKEN]", file: "dir/na\uFFFDme/file" });
+});
+
 test("what is no file, folder or link is not looked at", async () => {
   execFileSync("mkfifo", [at("fifo")]);
   await expect(measure(top)).rejects.toThrow("fifo is neither a file nor a folder nor a link");

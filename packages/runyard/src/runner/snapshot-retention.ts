@@ -4,7 +4,7 @@ import type { Home } from "../home.ts";
 import type { Database } from "../store/database.ts";
 import { forgetSnapshot, type HeldSnapshot, removeSnapshot, snapshotsOf } from "../store/snapshots.ts";
 import type { RunnerContext } from "./context.ts";
-import { removeSnapshotDir } from "./layers.ts";
+import { finishRemovals, removeSnapshotDir } from "./layers.ts";
 import { ASIDE } from "./snapshot-disk.ts";
 
 /** What nobody knows is left alone for so long: whoever made it may be about to make it known. */
@@ -26,10 +26,11 @@ export async function sweepSnapshots({ db, home, runnerId, now }: SnapshotRetent
   for (const one of held.filter((each) => each.removed_at !== null)) {
     if (await removeSnapshotDir(home, one.id)) await forgetSnapshot(db, one.org_id, one.id);
   }
+  await finishRemovals(home, home.snapshotsDir);
   for (const name of names) {
     const dir = path.join(home.snapshotsDir, name);
-    if (name.startsWith(ASIDE)) await removeSnapshotDir(home, name.slice(ASIDE.length));
-    else if (!held.some(({ id }) => id === name) && isOlderThan(dir, now() - UNKNOWN_MS)) await removeSnapshotDir(home, name);
+    if (!name.startsWith(ASIDE) && !held.some(({ id }) => id === name) && isOlderThan(dir, now() - UNKNOWN_MS))
+      await removeSnapshotDir(home, name);
   }
   return held.filter((each) => each.removed_at === null);
 }

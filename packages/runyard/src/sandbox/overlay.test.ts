@@ -1,5 +1,16 @@
-import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -42,6 +53,17 @@ END
 python3 attack.py
 mount -o remount,rw /workspace; umount /workspace
 exit 0`;
+
+/** Processes that stand in a folder. */
+function holdersIn(dir: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/cwd`) === dir;
+    } catch {
+      return false; // gone, or another user's
+    }
+  });
+}
 
 /** Everything below a folder: names, kinds, rights, times, links and contents. */
 function portrait(dir: string): string {
@@ -188,6 +210,37 @@ describe("whether there are overlays", () => {
       expect(await overlaySupport(root)).toMatchObject({ available: true });
       expect(readdirSync(root)).toEqual(before);
       expect(await overlaySupport(path.join(root, "nowhere"))).toMatchObject({ available: false });
+    } finally {
+      await lab.close();
+    }
+  });
+
+  it("leaves nothing behind for long where who finds it out is killed in the middle", async ({ skip }) => {
+    skip(reason !== null, reason ?? "");
+    const lab = await openLab("overlay-probe");
+    try {
+      const module = new URL("overlay.ts", import.meta.url).href;
+      const program = `import(${JSON.stringify(module)}).then(({ overlaySupport }) => overlaySupport(${JSON.stringify(lab.root)}))`;
+      const isOver = (node: ChildProcess): boolean => node.exitCode !== null || node.signalCode !== null;
+      const begun = (): string | null =>
+        readdirSync(lab.root).find((name) => processesWith(path.join(lab.root, name)).length > 0 && name.startsWith(".overlay-")) ?? null;
+      const stopInTheMiddle = async (): Promise<string> => {
+        const node = spawn(process.execPath, ["--import", "tsx", "--conditions=runyard-source", "-e", program], { stdio: "ignore" });
+        const left = await waitFor(() => begun() ?? (isOver(node) ? "" : null));
+        node.kill("SIGSTOP");
+        const isHeld = (): boolean => existsSync(path.join(lab.root, left, "ready"));
+        await waitFor(() => left === "" || isHeld() || !existsSync(path.join(lab.root, left)));
+        const held = holdersIn(path.join(lab.root, left)).length;
+        node.kill("SIGKILL");
+        await waitFor(() => isOver(node));
+        return held === 1 ? left : stopInTheMiddle(); // it was over before it was stopped
+      };
+      const left = await stopInTheMiddle();
+      await waitFor(() => holdersIn(path.join(lab.root, left)).length === 0);
+      const long = new Date(Date.now() - 3_600_000);
+      utimesSync(path.join(lab.root, left), long, long);
+      expect(await overlaySupport(lab.root)).toMatchObject({ available: true });
+      expect(readdirSync(lab.root)).not.toContain(left);
     } finally {
       await lab.close();
     }

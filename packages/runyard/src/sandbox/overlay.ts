@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { access } from "node:fs/promises";
 import path from "node:path";
 import type { Launch } from "./driver.ts";
@@ -36,15 +36,17 @@ export type OverlaySupport =
 const UPPER = "upper";
 /** Who holds an overlay: pid, start time and boot, as a shim's `pid`. Left behind by one that is dead. */
 const HOLDER = "holder";
+/** The folders in which it is tried out whether there are overlays. */
+const PROBE = ".overlay-";
 const PROBE_TIMEOUT_MS = 10_000;
 const PROBE_AGAIN_MS = 60_000;
 const PATH_OF_PROGRAMS = SYSTEM_PATH.join(":");
 
 /**
  * Mounts an overlay and holds it: $1 root, $2 options, $3 target, $4 folder of the overlay, $5 and $6 a folder that is copied
- * into another one first, once, or two empty words. The folder `work` is a new one each time: the kernel refuses one that was
- * used without syncing (`volatile`, so that whoever unmounts does not wait for a whole disk to be written). Short of memory, the kernel
- * takes a command and not this.
+ * into another one first, once, or two empty words, $7 the words of the command that it becomes. The folder `work` is a new one each time:
+ * the kernel refuses one that was used without syncing (`volatile`, so that whoever unmounts does not wait for a whole disk to be
+ * written). Short of memory, the kernel takes a command and not this.
  */
 const HOLD = `run=$(pwd -P) && cd -- "$1" || exit 96
 read -r boot </proc/sys/kernel/random/boot_id && read -r stat </proc/$$/stat || exit 96
@@ -52,11 +54,11 @@ read -r boot </proc/sys/kernel/random/boot_id && read -r stat </proc/$$/stat || 
 umask 077
 if [ -n "$5" ] && [ ! -e "$4/copied" ]; then cp -a -- "$5/." "$6/" && : >"$4/copied" || exit 96; fi
 rm -rf -- "$4/work" && mkdir -- "$4/work" && mount -t overlay -o "$2" overlay "$3" || exit 96
-dir=$4
+dir=$4 wait=$7
 set -- \${stat##*) }
 shift 19
 echo "$$ $1 $boot" >"$dir/${HOLDER}.new" && mv -- "$dir/${HOLDER}.new" "$dir/${HOLDER}" && cd -- "$run" && : >ready || exit 96
-exec sleep 2147483647
+exec $wait
 `;
 
 /**
@@ -100,9 +102,16 @@ function optionsOf({ notes }: OverlayMeans, layers: { readonly lowers: readonly 
 
 /** How a holder is started, in a run directory of its own. `copies`: a folder whose content is copied into another one first, once; names as those of the overlay. */
 export function holderLaunch(means: OverlayMeans, overlay: Overlay, copies: { readonly from: string; readonly to: string } | null): Launch {
-  const { root, dir, target, lowers } = overlay;
+  return launchThatHolds(means, overlay, { copies, wait: "sleep 2147483647" });
+}
+
+function launchThatHolds(
+  means: OverlayMeans,
+  { root, dir, target, lowers }: Overlay,
+  { copies, wait }: { readonly copies: { readonly from: string; readonly to: string } | null; readonly wait: string },
+): Launch {
   const copied = copies === null ? ["", ""] : [copies.from, copies.to];
-  const words = ["/bin/sh", "-c", HOLD, "runyard-holder", root, optionsOf(means, { lowers, dir }), target, dir, ...copied];
+  const words = ["/bin/sh", "-c", HOLD, "runyard-holder", root, optionsOf(means, { lowers, dir }), target, dir, ...copied, wait];
   return { argv: [...ownMounts(means), ...words], env: { PATH: PATH_OF_PROGRAMS }, args: [], join: [] };
 }
 
@@ -178,7 +187,8 @@ async function probe(root: string): Promise<OverlaySupport> {
   }
   const { unshare = "", nsenter = "", env = "" } = programs;
   const means: OverlayMeans = { unshare, nsenter, env, notes: process.getuid?.() === 0 ? "trusted" : "user" };
-  const dir = mkdtempSync(path.join(root, ".overlay-"));
+  for (const left of leftInTheMiddle(root)) removeTree(left);
+  const dir = mkdtempSync(path.join(root, PROBE));
   try {
     for (const name of ["lower/folder", "overlay/upper", "target"]) mkdirSync(path.join(dir, name), { recursive: true, mode: 0o700 });
     writeFileSync(path.join(dir, "lower/folder/file"), "below");
@@ -195,12 +205,21 @@ async function probe(root: string): Promise<OverlaySupport> {
   }
 }
 
+/** What was left by those who were killed while they tried it out, long enough ago that nobody is at it. */
+function leftInTheMiddle(root: string): string[] {
+  const dirs = readdirSync(root).filter((name) => name.startsWith(PROBE));
+  return dirs
+    .map((name) => path.join(root, name))
+    .filter((dir) => Date.now() - (lstatSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > PROBE_AGAIN_MS);
+}
+
 /** Null, or why it did not work. */
 async function tryOut(means: OverlayMeans, overlay: Overlay): Promise<string | null> {
-  const { argv, env } = holderLaunch(means, overlay, null);
+  // It ends with its input, so that it does not outlive this process.
+  const { argv, env } = launchThatHolds(means, overlay, { copies: null, wait: "cat" });
   const [program = "", ...words] = argv;
   const options = { env, cwd: overlay.root, timeout: PROBE_TIMEOUT_MS } as const;
-  const holder = spawn(program, words, { ...options, stdio: ["ignore", "ignore", "pipe"] });
+  const holder = spawn(program, words, { ...options, stdio: ["pipe", "ignore", "pipe"] });
   let said = "";
   holder.stderr.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-300)));
   try {

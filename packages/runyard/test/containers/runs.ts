@@ -131,6 +131,46 @@ export function testRuns(kind: EngineKind): void {
         expect(await containers()).toEqual([]);
       });
 
+      test("further repositories lie beside the first one, in every turn: one to change, one that may only be read", async () => {
+        const client = await line.serve([
+          { write: ["../repositories/lib/made.txt", "made\n"] },
+          { run: "cat ../repositories/*/*.txt; git -C ../repositories/lib log --format=%s; echo no >>../repositories/docs/docs.txt" },
+          { say: "Done." },
+          {
+            run: "git -C ../repositories/lib status --porcelain; cat ../repositories/lib/made.txt >again.txt; echo more >>../repositories/lib/made.txt",
+          },
+          { say: "Done again." },
+        ]);
+        const [app, lib, docs] = ["app", "lib", "docs"].map((name) => repositoryOf({ [`${name}.txt`]: `${name}\n` })) as [
+          string,
+          string,
+          string,
+        ];
+        const { id } = await client.runs.create({
+          task: "Change both",
+          repositoryUrl: app,
+          repositories: [
+            { repositoryUrl: lib, name: "lib" },
+            { repositoryUrl: docs, name: "docs", access: "read" },
+          ],
+          verify: [{ kind: "test", run: "test -e ../repositories/lib/made.txt && git -C ../repositories/docs log" }],
+          permissionPolicy: { ask: [] },
+          settings,
+        });
+        expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed", error: null });
+        const said = JSON.stringify(await readLog(client, id));
+        expect(said).toContain("docs\\nlib\\nmade\\nFirst\\n");
+        expect(said).toContain("docs.txt: Read-only file system");
+        const shown = await line.home.cli(["shell", id, "--", "cat", "../repositories/lib/made.txt"]);
+        expect(shown).toMatchObject({ code: 0, stdout: "made\n" });
+        await client.runs.continue(id, "Go on");
+        expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed", turn: 2, error: null });
+        expect(gitIn(lib, "show", `runyard/${id}:made.txt`)).toBe("made\nmore");
+        expect(gitIn(app, "show", `runyard/${id}:again.txt`)).toBe("made");
+        expect(gitIn(docs, "branch", "--list", "runyard/*")).toBe("");
+        expect(await containers()).toEqual([]);
+      });
+
       test("a cancel leaves nothing of it, whatever the agent has started", async () => {
         const client = await line.serve([
           { say: "Wait.", plan: { Wait: "in_progress" } },

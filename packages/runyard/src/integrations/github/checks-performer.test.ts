@@ -96,6 +96,14 @@ test("without a right, or a token, how they stand is not known, and the sentence
   expect(JSON.stringify(refused)).not.toContain(TOKEN);
 });
 
+test("a commit that GitHub does not know yet is asked for again, for a while", async () => {
+  const answer = { status: 422, message: `No commit found for SHA: ${HEAD}` };
+  fake.fail({ on: "GET /check-runs", answer, times: 2 });
+  expect((await look({ ageMs: 0 })).result).toMatchObject({ type: "later", retryAfterMs: 10_000 });
+  const late = await look({ ageMs: 90_000 });
+  expect(late.verdict?.finished).toMatchObject({ outcome: "unknown", message: expect.stringContaining("No commit found") as unknown });
+});
+
 test("a look that is broken off because the server leaves decides nothing, but at the end of the time it does", async () => {
   const signal = AbortSignal.abort();
   fake.fail({ on: "GET /check-runs", answer: "cut", times: 2 });

@@ -62,7 +62,7 @@ export function checksPerformer(options: ChecksPerformerOptions): Performer {
         return end({ finished, feedback: { text, soFar: soFarWith(before, commit, decided.checks) } });
       } catch (error) {
         if (signal.aborted && !isTimeOver) throw error;
-        const never = error instanceof GithubError && error.verdict.type === "never" ? whyNever(error, checks.place) : null;
+        const never = error instanceof GithubError && !mayBeTooEarly(error, ageMs < pace.graceMs) ? whyNever(error, checks.place) : null;
         if (never !== null || isTimeOver) return unknown(`How its checks stand is not known. ${never ?? String(error)}`);
         const asked = error instanceof GithubError && error.verdict.type === "later" ? error.verdict.retryAfterMs : null;
         const delayMs = Math.max(pace.firstMs, asked ?? 0);
@@ -72,8 +72,15 @@ export function checksPerformer(options: ChecksPerformerOptions): Performer {
   };
 }
 
-function whyNever({ verdict, message }: GithubError, place: GithubPlace): string {
-  if (verdict.type !== "never" || verdict.problem.code !== "not-allowed") return message;
+/** A commit that was pushed a moment ago is not known to all of GitHub at once, which then says that there is no such one. */
+function mayBeTooEarly({ verdict }: GithubError, isEarly: boolean): boolean {
+  return isEarly && verdict.type === "never" && verdict.problem.code === "refused";
+}
+
+/** Null: it may pass. */
+function whyNever({ verdict, message }: GithubError, place: GithubPlace): string | null {
+  if (verdict.type !== "never") return null;
+  if (verdict.problem.code !== "not-allowed") return message;
   return `The token for ${place.tokenUrl} may not read them: give it the right to read checks and commit statuses.`;
 }
 

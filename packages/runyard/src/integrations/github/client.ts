@@ -1,5 +1,6 @@
 import { request } from "@octokit/request";
 import { z } from "zod";
+import { createRedactor, type Redactor } from "../../redact.ts";
 import { AddressRefused } from "../fetch-by-way.ts";
 import type { GithubPlace } from "../../core/github-place.ts";
 import type { FoundPullRequest } from "../../core/pull-request.ts";
@@ -80,6 +81,7 @@ const PAGE = 100;
 /** The way to one repository's part of GitHub's API: `ask` does one call of `call`. Rejects with GithubError; nothing is tried again. */
 export function githubCalls({ repository: { apiUrl }, token, fetch, now }: GithubClientOptions) {
   const { host } = new URL(apiUrl);
+  const redactor = createRedactor([], [{ name: "credential", value: token }]);
   const call = request.defaults({
     baseUrl: apiUrl,
     headers: { authorization: `Bearer ${token}`, "x-github-api-version": VERSION, "user-agent": "runyard" },
@@ -92,7 +94,7 @@ export function githubCalls({ repository: { apiUrl }, token, fetch, now }: Githu
     calling: Promise<{ readonly status: number; readonly headers: object; readonly data: unknown }>,
   ): Promise<T> {
     const answer = await calling.catch((error: unknown) => {
-      throw failureOf(error, { host, nowMs: now() });
+      throw failureOf(error, { host, nowMs: now(), redactor });
     });
     if (answer.status >= 300)
       throw new GithubError(judgeAnswer({ status: answer.status, headers: {}, message: "", errors: [] }, { host, nowMs: now() }));
@@ -101,7 +103,7 @@ export function githubCalls({ repository: { apiUrl }, token, fetch, now }: Githu
     return parsed.data;
   }
 
-  return { call, ask };
+  return { call, ask, masked: (text: string): string => redactor.text(text) };
 }
 
 export type GithubClient = ReturnType<typeof createGithubClient>;
@@ -111,7 +113,7 @@ export function createGithubClient(options: GithubClientOptions) {
   const { apiUrl, owner, name: repo } = options.repository;
   const { host } = new URL(apiUrl);
   const { now } = options;
-  const { call, ask } = githubCalls(options);
+  const { call, ask, masked } = githubCalls(options);
   const pull = pullSchema.transform(fromPull);
   return {
     /** All pull requests, open and closed, of a branch of this repository. */
@@ -146,7 +148,7 @@ export function createGithubClient(options: GithubClientOptions) {
       const url = `${apiUrl.replace(/\/v3$/, "")}/graphql`;
       const { data, errors } = await ask(graphqlSchema, call("POST /graphql", { url, query, variables: { id: nodeId } }));
       if (data?.[act]) return;
-      const message = errors[0]?.message ?? "It was not done";
+      const message = masked(errors[0]?.message ?? "It was not done");
       throw new GithubError(
         judgeAnswer({ status: errors[0]?.type === "NOT_FOUND" ? 404 : 403, headers: {}, message, errors: [] }, { host, nowMs: now() }),
       );
@@ -187,7 +189,11 @@ const refusalSchema = z.object({
     .catch([]),
 });
 
-function failureOf(error: unknown, at: { readonly host: string; readonly nowMs: number }): GithubError {
+/** In a server's words the token is masked, which was shown to it. */
+function failureOf(
+  error: unknown,
+  { redactor, ...at }: { readonly host: string; readonly nowMs: number; readonly redactor: Redactor },
+): GithubError {
   const response = responseOf(error);
   if (response === undefined) {
     const inner = innermost(error);
@@ -198,7 +204,8 @@ function failureOf(error: unknown, at: { readonly host: string; readonly nowMs: 
   const { message, errors } = said.success ? said.data : { message: "", errors: [] };
   const words = errors.map((one) => (typeof one === "string" ? one : (one.message ?? [one.field, one.code].filter(Boolean).join(" "))));
   // The request stays behind: nobody is to come by the token.
-  return new GithubError(judgeAnswer({ status: response.status, headers: response.headers, message, errors: words }, at));
+  const masked = { message: redactor.text(message), errors: words.map((one) => redactor.text(one)) };
+  return new GithubError(judgeAnswer({ status: response.status, headers: response.headers, ...masked }, at));
 }
 
 /** What the client puts into its errors where there was an answer. */

@@ -157,6 +157,15 @@ test.each(faults)("%s has a meaning of its own, and does not tell the token", as
   expect(fake.pulls).toEqual([]);
 });
 
+test("a server that says the token again is not quoted with it", async () => {
+  const [message, errors] = [`Bad credentials: ${TOKEN}`, [{ message: `base64 ${Buffer.from(TOKEN).toString("base64")}` }, TOKEN]];
+  fake.fail({ on: "POST /pulls", answer: { status: 422, message, errors } });
+  const error = await performPullRequest(client, wishOf(1)).catch((failure: unknown) => failure);
+  expect(error).toMatchObject({ verdict: { problem: { code: "refused" } } });
+  expect(String(error)).toMatch(/Bad credentials: \[secret credential\]; base64 .*\[secret credential\].*; \[secret credential\]/);
+  expect(JSON.stringify([error, String(error)])).not.toContain(TOKEN);
+});
+
 test("a token that is not known, a repository that is not there, and a branch with nothing in it", async () => {
   await expect(performPullRequest(clientWith("wrong"), wishOf(1))).rejects.toMatchObject({
     verdict: { problem: { code: "not-authenticated" } },
