@@ -96,7 +96,7 @@ export function mergeArgv(options: MergeOptions): string[] {
 // oxlint-disable-next-line no-control-regex -- control characters are what it must find
 const UNFIT = /[\u0000-\u001f\u007f\ufffd]/;
 /** More files than that are for people. */
-export const MAX_CONFLICTS = 500;
+const MAX_CONFLICTS = 500;
 
 /** Files that conflict, as paths from the top of the repository; none: the merge is clean. Throws an Error that says why they are too many or cannot be named. */
 export function readConflicts(stdout: string): string[] {

@@ -9,4 +9,4 @@ export { treeOf } from "./tree-of.ts";
 export { mayPass, remoteOutcome } from "./remote-error.ts";
 export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";
 export { isTakenBack, mergeWithFilesOf, relationOf, unresolvedFiles } from "./merge.ts";
-export { MAX_CONFLICTS, mergeArgv, readConflicts } from "./merge-script.ts";
+export { mergeArgv, readConflicts } from "./merge-script.ts";
