@@ -12,6 +12,7 @@ import { type ModelProvider, parseSecretsKey, type ServerConfiguration } from ".
 import { CHECKS_EFFECT, checksPace } from "./core/checks.ts";
 import { defaultMemoryBudget } from "./core/memory.ts";
 import { PULL_REQUEST_EFFECT } from "./core/pull-request.ts";
+import { REVIEW_EFFECT } from "./core/review.ts";
 import { concludeChecks } from "./engine/checks.ts";
 import { credentialFor } from "./engine/credentials.ts";
 import { watchDuePlans } from "./engine/due-plans.ts";
@@ -42,6 +43,7 @@ import { checksPerformer } from "./integrations/github/checks-performer.ts";
 import { createGithubClient } from "./integrations/github/client.ts";
 import { editPullRequest } from "./integrations/github/edit-pull-request.ts";
 import { pullRequestPerformer } from "./integrations/github/performer.ts";
+import { readPullRequest, reviewPerformer } from "./integrations/github/reviews.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import { defaultModel } from "./providers.ts";
@@ -178,6 +180,11 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
             await notePullRequest(tx, run, pullRequest);
           },
       }),
+      [REVIEW_EFFECT]: reviewPerformer({
+        tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
+        fetchWith,
+        now: Date.now,
+      }),
       [CHECKS_EFFECT]: checksPerformer({
         tokenFor: (orgId, place) => tokenFor({ db, vault }, orgId, place),
         fetchWith,
@@ -255,6 +262,8 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
           number,
           change,
         ),
+      readPullRequest: ({ place, token: shown, number }) =>
+        readPullRequest({ repository: place, token: shown, fetch: fetchWith(leaving.signal), now: Date.now }, number),
       missingFiles: (repository, files) => missingFiles(git, repository, files),
       ...there,
       isPriced: (model) => isPriced(config.providers, model),

@@ -224,6 +224,58 @@ describe.skipIf(unavailable !== null)(title, () => {
     60_000,
   );
 
+  const steps = [
+    { step: "agent", from: "holder-1/pid", becomes: { status: "completed", attempt: 2 } },
+    { step: "verify-1-0", from: "agent/out", becomes: { status: "completed", attempt: 2 } },
+    { step: "commit", from: "agent/out", becomes: { status: "completed", attempt: 1 } },
+    { step: "setup-0", from: "holder-1/pid", becomes: { status: "failed", error: { type: "lost" } } },
+  ];
+  test.skipIf(!isFull).each(steps)(
+    "a holder that is killed before the step $step can enter its workspace: nothing is told of that step that it did not do",
+    async ({ step, from, becomes }) => {
+      const repository = largeRepository();
+      await line.serve([{ say: "Done." }]);
+      await ended(repository);
+      const waits = step === "agent" || step === "setup-0" ? "" : WAIT;
+      const script = [{ run: `echo mine > mine; ${waits}` }, { say: "Done." }, { run: "true" }, { say: "Done again." }];
+      const request = {
+        ...(step === "verify-1-0" && { verify: [{ run: "test -e mine", kind: "test" as const }] }),
+        ...(step === "setup-0" && { setup: { commands: ["true"] } }),
+      };
+      const spawners = (): number[] => processesWith("spawner.sh").filter((pid) => readProc(pid, "cmdline").includes(home()));
+      const signal = (name: "SIGSTOP" | "SIGCONT"): void => spawners().forEach((pid) => process.kill(pid, name));
+      /** A run of which the step is to be started and cannot be, since what starts it stands still. */
+      const begin = async (): Promise<string> => {
+        await line.serve(script);
+        const id = await create(repository, request);
+        const there = async (name: string): Promise<void> => {
+          while (!existsSync(home("runs", id, "1", name))) await sleep(1);
+        };
+        await there(`steps/${from}`);
+        if (waits !== "") await there("overlay/upper/mine");
+        signal("SIGSTOP");
+        if (waits !== "") writeFileSync(path.join(`/proc/${agentIn(id)}/root/workspace`, "go"), "");
+        await there(`steps/${step}/spec.json`);
+        if (!existsSync(home("runs", id, "1", "steps", step, "started"))) return id;
+        signal("SIGCONT");
+        await line.client.runs.cancel(id);
+        await line.client.runs.waitForEnd(id);
+        return begin();
+      };
+      const id = await begin();
+      process.kill(readPidFile(home("runs", id, "1", "overlay", "holder"))?.pid ?? 0, "SIGKILL");
+      signal("SIGCONT");
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject(becomes);
+      if (step !== "setup-0") expect(gitIn(repository, "show", `runyard/${id}:mine`)).toBe("mine");
+      const log = await readLog(line.client, id);
+      expect(log.filter(({ type }) => type === "verify.finished").map(({ data }) => data)).toEqual(
+        step === "verify-1-0" ? [expect.objectContaining({ passed: true })] : [],
+      );
+      await expect.poll(holders, { timeout: 20_000 }).toBe(0);
+    },
+    60_000,
+  );
+
   /** A process of an agent's sandbox. */
   function agentIn(id: string): number {
     const pid = processesWith(WAIT).find((each) => !readProc(each, "cmdline").includes(id));

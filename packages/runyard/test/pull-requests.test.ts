@@ -195,6 +195,27 @@ describe.skipIf(unavailable !== null)(
     }, 60_000);
 
     describe.skipIf(!full)("in the full tests", () => {
+      test("a run that says nothing is published as its repository and its organization have it", async () => {
+        const client = await line.serve([...write("defaults.txt"), ...write("none.txt")]);
+        const { cli } = line.home;
+        expect((await cli(["organization", "--reviewer", "ann", "--publish", "none"])).stdout).toContain("reviewers ann");
+        const set = await cli(["repositories", repositoryUrl, "--publish", "pull_request", "--draft", "--label", "by-agent", "--json"]);
+        expect(JSON.parse(set.stdout)).toMatchObject({ publish: "pull_request", pullRequest: { draft: true, labels: ["by-agent"] } });
+        try {
+          const made = await run();
+          expect(made).toMatchObject({ status: "completed", responseType: "pr", githubPullRequests: [{ draft: true }] });
+          expect(lab.github.pulls).toMatchObject([{ labels: ["by-agent"], reviewers: ["ann"] }]);
+          expect((await cli(["show", made.id])).stdout).toContain(
+            "pull_request (repository), draft (repository), labels by-agent (repository), reviewers ann (organization)",
+          );
+          expect((await cli(["repositories", repositoryUrl, "--publish-default", "--pull-request-default", "--json"])).code).toBe(0);
+          expect(await run()).toMatchObject({ publish: "none", result: { headBranch: null }, publishFrom: { publish: "organization" } });
+          expect(lab.github.pulls).toHaveLength(1);
+        } finally {
+          await client.organization.update({ publish: null, pullRequest: null });
+        }
+      }, 60_000);
+
       test("what may pass is waited for, and told", async () => {
         const client = await line.serve(write("five.txt"));
         lab.github.fail({ on: "POST /pulls", answer: { status: 503, message: "Unicorn" }, times: 2 });

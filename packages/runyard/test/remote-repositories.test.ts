@@ -67,6 +67,31 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "remote" : `remote 
     await expect(client.runs.create(twice)).rejects.toThrow(`is the same repository as ${url}: a run has each repository once`);
   });
 
+  test.runIf(FULL)("a push to a further one is tried again, and broken off with the run", async () => {
+    const client = await line.serve([{ write: ["../repositories/lib/new.txt", "new\n"] }, { say: "Done." }]);
+    const app = makeRepository(line.home.root, { "README.md": "# x\n" }, `first-${serial}`);
+    const wish = { task: "Change it", repositoryUrl: app, repositories: [{ repositoryUrl: url, name: "lib" }] };
+    const create = (): Promise<Run> => client.runs.create({ ...wish, settings: { sandboxDriver: "bwrap" } });
+    let pushes = 0;
+    served.ways.answer = (request, response) => {
+      if (!request.url?.includes("git-receive-pack") || (pushes += 1) > 2) return false;
+      response.writeHead(503).end();
+      return true;
+    };
+    const { run } = await ended((await create()).id);
+    expect(run.result?.repositories).toMatchObject([{ name: "lib", headBranch: `runyard/${run.id}`, problem: null }]);
+    expect(pushes).toBeGreaterThan(2);
+
+    let isPushing = false;
+    served.ways.answer = (request) =>
+      request.method === "POST" && request.url?.endsWith("/git-receive-pack") === true && (isPushing = true);
+    const { id } = await create();
+    await expect.poll(() => isPushing, { timeout: 60_000 }).toBe(true);
+    await client.runs.cancel(id);
+    expect((await ended(id)).run.status).toBe("cancelled");
+    expect(served.requests.at(-1)?.url).toContain("git-receive-pack");
+  });
+
   test("a private one is fetched with a credential that is seen by its server and by nobody else, and each turn is pushed", async () => {
     served.ways.login = LOGIN;
     const client = await line.serve({ first: FIRST, second: SECOND });

@@ -25,8 +25,10 @@ import type {
   OpenedShell,
   openShellSchema,
   Organization,
+  namePullRequestSchema,
   PlanList,
   PullRequest,
+  PullRequestState,
   RateLimit,
   ReadinessCheck,
   rejectPlanSchema,
@@ -122,6 +124,9 @@ export interface ApiEngine {
   rejectRun(principal: Principal, id: string, input: z.output<typeof rejectRunSchema>): Promise<Run>;
   /** How the run's pull request is at GitHub, once it is as the change says. */
   changePullRequest(principal: Principal, id: string, change: z.output<typeof changePullRequestSchema>): Promise<PullRequest>;
+  /** Cancels all runs of a pull request, and lets none go on; the other takes that back. */
+  stopPullRequest(principal: Principal, named: z.output<typeof namePullRequestSchema>): Promise<PullRequestState>;
+  allowPullRequest(principal: Principal, named: z.output<typeof namePullRequestSchema>): Promise<PullRequestState>;
   /** Runs again what a run did, on its recording. */
   replayRun(principal: Principal, id: string): Promise<Run>;
   exchanges(principal: Principal, id: string): Promise<ExchangeList>;

@@ -98,7 +98,7 @@ describe("the document", () => {
       for (const scheme of security.flatMap(Object.keys)) expect(document.components.securitySchemes).toHaveProperty(scheme);
       expect([name, operation.requestBody !== undefined]).toEqual([
         name,
-        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise|openShell)/.test(name),
+        /^(create|estimate|change|set|continue|resume|answer|confirm|reject|revise|openShell|stop|allow)/.test(name),
       ]);
     }
   });
@@ -214,6 +214,8 @@ describe("real answers", () => {
     expect((await look("runEvents", { id: waits })).status).toBe(200);
     expect((await look("rejectRun", { id: waits })).status).toBe(202);
     expect((await look("changePullRequest", { id })).status).toBe(409);
+    expect((await look("stopPullRequest", {}, { body: { pullRequest: id } })).status).toBe(409);
+    expect((await look("allowPullRequest", {}, { body: { pullRequest: id } })).status).toBe(409);
     expect((await look("openShell", { id }, { body: { command: ["ls"] } })).status).toBe(409);
     expect((await look("runWorkspace", { id })).status).toBe(409);
     expect((await look("workspaceFile", { id, path: "a" })).status).toBe(409);

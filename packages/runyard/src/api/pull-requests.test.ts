@@ -100,3 +100,70 @@ test("a pull request is looked at and changed by whoever may write, and shown as
   expect((await served.ask("POST", path, { token: "token-b" })).status).toBe(404);
   expect(edits).toHaveLength(1);
 });
+
+test("what a run does not say, its repository does, and else its organization; what it got and from whom is kept", async () => {
+  const { organization, repositories } = served.client;
+  const { id } = await repositories.create(URL_);
+  expect(await organization.get()).toMatchObject({ publish: null, pullRequest: null });
+  const set = { publish: "branch", pullRequest: { draft: true, labels: ["org"], reviewers: ["ann"] } } as const;
+  expect(await organization.update({ ...set, pullRequest: { ...set.pullRequest, labels: ["org"], reviewers: ["ann"] } })).toMatchObject(
+    set,
+  );
+  try {
+    expect(await create()).toMatchObject({ publish: "branch", publishFrom: { publish: "organization" }, pullRequest: null });
+    expect(await repositories.update(id, { publish: "pull_request", pullRequest: { labels: ["repo"] } })).toMatchObject({
+      publish: "pull_request",
+      pullRequest: { labels: ["repo"] },
+    });
+    // What is left out stays.
+    expect(await repositories.update(id, { plan: null })).toMatchObject({ publish: "pull_request", pullRequest: { labels: ["repo"] } });
+    const run = await create({ pullRequest: { draft: false } });
+    expect(run).toMatchObject({ publish: "pull_request", pullRequest: { draft: false, labels: ["repo"], reviewers: ["ann"] } });
+    expect(run.publishFrom).toEqual({ publish: "run", draft: "run", labels: "repository", reviewers: "organization" });
+    expect((await create()).publishFrom).toEqual({
+      publish: "repository",
+      draft: "organization",
+      labels: "repository",
+      reviewers: "organization",
+    });
+    // Runs that are there keep what they have.
+    await repositories.update(id, { publish: "none", pullRequest: null });
+    expect(await served.client.runs.get(run.id)).toEqual(run);
+    expect(await create()).toMatchObject({ publish: "none", publishFrom: { publish: "repository" } });
+    expect(await create({ publish: "branch" })).toMatchObject({ publish: "branch", publishFrom: { publish: "run" } });
+    // Another organization has its own.
+    expect((await served.ask("GET", "/organization", { token: "token-b" })).body).toMatchObject({ publish: null, pullRequest: null });
+  } finally {
+    await organization.update({ publish: null, pullRequest: null });
+    await repositories.update(id, { publish: null, pullRequest: null });
+  }
+  expect(await create()).toMatchObject({ publish: "pull_request", publishFrom: {}, pullRequest: {} });
+});
+
+test("a default that cannot be had becomes a branch and a notice, and the run's own word is refused", async () => {
+  const { id } = await served.client.repositories.create("/no-github");
+  await served.client.repositories.update(id, { publish: "pull_request", pullRequest: { draft: true } });
+  const run = await create({ repositoryUrl: "/no-github" });
+  expect(run).toMatchObject({ publish: "branch", publishFrom: {}, pullRequest: null });
+  const log = JSON.stringify((await served.ask("GET", `/agent-runs/${run.id}/logs`)).body);
+  expect(log).toContain(
+    "Its repository has publish: pull_request for runs that say nothing, and this one gets a branch. A pull request needs",
+  );
+  await expect(create({ repositoryUrl: "/no-github", publish: "pull_request" })).rejects.toMatchObject({ code: "publish_not_possible" });
+  await expect(create({ repositoryUrl: "/no-github", pullRequest: { draft: true } })).rejects.toMatchObject({
+    code: "publish_not_possible",
+  });
+});
+
+test.each([
+  [{ publish: "all" }, "publish"],
+  [{ pullRequest: { title: "x" } }, "pullRequest.title"],
+  [{ pullRequest: { labels: ["a\nb"] } }, "pullRequest.labels[0]"],
+  [{ pullRequest: { reviewers: ["a b"] } }, "pullRequest.reviewers[0]"],
+])("the default %j is refused, and said where", async (body, at) => {
+  for (const place of ["/organization", `/repositories/${(await served.client.repositories.create("/bad")).id}`]) {
+    const answer = await served.ask("PATCH", place, { body });
+    expect(answer).toMatchObject({ status: 422, body: { code: "invalid_request" } });
+    expect(JSON.stringify(answer.body["errors"])).toContain(`"path":"${at}"`);
+  }
+});

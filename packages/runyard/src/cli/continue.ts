@@ -29,21 +29,32 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or its plan rejected, 13
 /** `continue` is no name that JavaScript lets a variable have. */
 export const continueRun = addBudgetOptions(base)
   .option("--rebase", "bring in what the base branch is by now, as a merge; the agent resolves what conflicts")
+  .option("--allow-pull-request", "let agents go on with its pull request again, where they were stopped (pr stop)")
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
   .addOption(jsonOption())
   .addOption(ndjsonOption())
-  .action(async (name: string, text: string | undefined, options: HandOverOptions & BudgetOptions & { plan?: boolean; rebase?: true }) => {
-    const { rebase } = options;
-    if (text === undefined && rebase !== true)
-      throw new CliError("Say what to do next.", { advice: 'Give it as an argument; "-" reads it from stdin.', exitCode: EXIT.usage });
-    const prompt = text === undefined ? null : await taskOf(text);
-    const client = connect();
-    const { id, lastSeq } = await client.runs.get(await findRunId(client, name));
-    const turn = { ...(options.plan === undefined ? {} : { plan: options.plan }), ...budgetRequest(options) };
-    const continued =
-      prompt === null
-        ? await client.runs.continue(id, null, { ...turn, rebase: true })
-        : await client.runs.continue(id, prompt, { ...turn, ...(rebase === true && { rebase }) });
-    await handOver(client, continued, { ...options, after: lastSeq });
-  });
+  .action(
+    async (
+      name: string,
+      text: string | undefined,
+      options: HandOverOptions & BudgetOptions & { plan?: boolean; rebase?: true; allowPullRequest?: boolean },
+    ) => {
+      const { rebase } = options;
+      if (text === undefined && rebase !== true)
+        throw new CliError("Say what to do next.", { advice: 'Give it as an argument; "-" reads it from stdin.', exitCode: EXIT.usage });
+      const prompt = text === undefined ? null : await taskOf(text);
+      const client = connect();
+      const { id, lastSeq } = await client.runs.get(await findRunId(client, name));
+      const turn = {
+        ...(options.plan === undefined ? {} : { plan: options.plan }),
+        ...(options.allowPullRequest === undefined ? {} : { allowPullRequest: options.allowPullRequest }),
+        ...budgetRequest(options),
+      };
+      const continued =
+        prompt === null
+          ? await client.runs.continue(id, null, { ...turn, rebase: true })
+          : await client.runs.continue(id, prompt, { ...turn, ...(rebase === true && { rebase }) });
+      await handOver(client, continued, { ...options, after: lastSeq });
+    },
+  );

@@ -5,6 +5,12 @@ import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
+import {
+  addPublishDefaultsOptions,
+  type PublishDefaultsOptions,
+  publishDefaultsRequest,
+  renderPublishDefaults,
+} from "./publish-defaults-options.ts";
 import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { renderVariables } from "./render-variables.ts";
@@ -12,7 +18,7 @@ import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
-interface OrganizationOptions extends VariableOptions, OrganizationBounds, PublishingOptions {
+interface OrganizationOptions extends VariableOptions, OrganizationBounds, PublishingOptions, PublishDefaultsOptions {
   readonly plan?: boolean;
   /** False: none any more, here and below. */
   readonly dailyCap?: number | false;
@@ -32,7 +38,7 @@ const FLOOR_WORDS = {
 export const organization = command("organization", {
   summary: "See or change what holds for the organization's runs",
   group: GROUP.settings,
-  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env, --secret, --egress, --egress-allowed and --protect replace all that there was of their kind.",
+  more: "A run that says --plan or --no-plan itself, and a repository that has a setting of its own, come first; of limits for --approval-above the lowest counts. What is changed holds for runs that are created from then on. --env, --secret, --egress, --egress-allowed and --protect replace all that there was of their kind, and so do --draft, --label and --reviewer, together.",
   examples: [
     "runyard organization",
     "runyard organization --plan",
@@ -40,6 +46,7 @@ export const organization = command("organization", {
     "runyard organization --approval-above 5",
     "runyard organization --env NODE_ENV=test",
     "runyard organization --protect '**/package-lock.json' --protect 'refuse:secrets/**'",
+    "runyard organization --publish branch",
     "runyard organization --isolation-floor strict --egress-allowed npm,pypi,*.example.com",
   ],
 })
@@ -54,6 +61,7 @@ addOrganizationBounds(organization);
 addPublishingOptions(organization, "runs")
   .option("--signing-key <file>", 'a private key that signs commits of runs, Ed25519 as ssh-keygen makes it; "-" reads it from stdin')
   .option("--no-signing-key", "they are not signed");
+addPublishDefaultsOptions(organization, "runs", "as where nobody says anything");
 addNoVariableOptions(addVariableOptions(organization, "each run"));
 organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ...others }: OrganizationOptions) => {
   const { organization: settings } = connect();
@@ -64,6 +72,7 @@ organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ..
     ...(signingKey === undefined ? {} : { signingKey: signingKey === false ? null : await readText(signingKey) }),
     ...boundsRequest(others),
     ...publishingRequest(others),
+    ...publishDefaultsRequest(others),
     ...variableRequest(others),
   };
   const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
@@ -89,6 +98,6 @@ organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ..
       print(
         row("signed", `${found.signingKey.publicKey}${found.signingKey.usable ? "" : ", which this server cannot read: store it again"}`),
       );
-    for (const line of [...renderPublishing(found, row), ...renderVariables(found, row)]) print(line);
+    for (const line of [...renderPublishing(found, row), ...renderPublishDefaults(found, row), ...renderVariables(found, row)]) print(line);
   }
 });

@@ -2,55 +2,76 @@ import {
   type CreateRunRequest,
   PUBLISH_MODES,
   type PublishMode,
+  type PullRequestDefaults,
   type PullRequestSettings,
   pullRequestSettingsSchema,
 } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError, Option } from "commander";
 
 /** What options say of what becomes of a run's result. */
-export interface PublishOptions {
+export interface PublishOptions extends PullRequestOptions {
   readonly publish?: PublishMode;
-  readonly draft?: boolean;
   readonly title?: string;
-  readonly label?: string[];
-  readonly reviewer?: string[];
   readonly allowReferences?: boolean;
 }
 
+/** Of pull requests; false: none. */
+export interface PullRequestOptions {
+  readonly draft?: boolean;
+  readonly label?: string[] | false;
+  readonly reviewer?: string[] | false;
+}
+
 export function addPublishOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        "--publish <what>",
-        "what becomes of the result (default: a pull_request, where the repository is at GitHub and there is a token for it, else a branch)",
-      ).choices(PUBLISH_MODES),
-    )
-    .option("--draft", "make the pull request a draft")
+  command.addOption(
+    new Option(
+      "--publish <what>",
+      "what becomes of the result (default: as the repository or the organization has it, else a pull_request, where the repository is at GitHub and there is a token for it, else a branch)",
+    ).choices(PUBLISH_MODES),
+  );
+  return addPullRequestOptions(command, "the pull request")
     .option("--title <text>", "the title of the pull request (default: the first line of the task)", (text) => checked("title", text))
-    .option("--label <name>", "a label of the pull request; may be repeated", collectLabel)
-    .option("--reviewer <name>", "who is asked to review it: a user, or organization/team; may be repeated", collectReviewer)
     .option("--allow-references", "let mentions, references and closing keywords in what the agent says be what they are");
+}
+
+/** `which` is what they are about. */
+export function addPullRequestOptions(command: Command, which: string): Command {
+  return command
+    .option("--draft", `${which}: a draft`)
+    .option("--no-draft", `${which}: no draft`)
+    .option("--label <name>", `${which}: a label; may be repeated`, collectLabel)
+    .option("--no-label", `${which}: no labels`)
+    .option("--reviewer <name>", `${which}: who is asked to review, a user, or organization/team; may be repeated`, collectReviewer)
+    .option("--no-reviewer", `${which}: nobody is asked to review`);
 }
 
 /** The part of a request that these options make. */
 export function publishRequest(options: PublishOptions): Pick<CreateRunRequest, "publish" | "pullRequest"> {
-  const { publish, draft, title, label: labels, reviewer: reviewers, allowReferences } = options;
+  const { publish, title, allowReferences } = options;
   const pullRequest: PullRequestSettings = {
-    ...(draft !== undefined && { draft }),
+    ...pullRequestWords(options),
     ...(title !== undefined && { title }),
-    ...(labels !== undefined && { labels }),
-    ...(reviewers !== undefined && { reviewers }),
     ...(allowReferences !== undefined && { allowReferences }),
   };
   return { ...(publish !== undefined && { publish }), ...(Object.keys(pullRequest).length > 0 && { pullRequest }) };
 }
 
-function collectLabel(name: string, before: string[] = []): string[] {
-  return checked("labels", [...before, name]);
+/** What `addPullRequestOptions` has added, as a request has it. */
+export function pullRequestWords({ draft, label, reviewer }: PullRequestOptions): PullRequestDefaults {
+  return {
+    ...(draft !== undefined && { draft }),
+    ...(label !== undefined && { labels: label === false ? [] : label }),
+    ...(reviewer !== undefined && { reviewers: reviewer === false ? [] : reviewer }),
+  };
 }
 
-function collectReviewer(name: string, before: string[] = []): string[] {
-  return checked("reviewers", [...before, name]);
+// With an option that takes them away, what was there before is what commander has made of that one.
+function collectLabel(name: string, before?: unknown): string[] {
+  return checked("labels", [...(Array.isArray(before) ? (before as string[]) : []), name]);
+}
+
+function collectReviewer(name: string, before?: unknown): string[] {
+  return checked("reviewers", [...(Array.isArray(before) ? (before as string[]) : []), name]);
 }
 
 /** The server would refuse it in other words. */

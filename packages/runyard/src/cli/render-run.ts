@@ -1,5 +1,7 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
+import { renderPublish, renderStop } from "./render-publish.ts";
+import { renderReview, renderReviewEnd } from "./render-review.ts";
 import { renderRunChecks } from "./render-checks.ts";
 import { renderRepositories, renderRepositoryResults } from "./render-repositories.ts";
 import { renderSetup } from "./render-setup.ts";
@@ -50,6 +52,9 @@ export function renderGiven(
     ...renderRepositories(given, row),
     ...renderVariables(given, row),
     ...renderSetup(setup, row),
+    ...renderPublish(given, row),
+    ...renderStop(given, row),
+    ...renderReview(given, row),
     ...renderRunChecks(checks, row),
     ...(settings?.egress === undefined || settings.egress.length === 0 ? [] : [row("egress", egressWords(settings))]),
     ...(egressDenied === undefined || egressDenied.length === 0 ? [] : [row("refused", deniedWords(egressDenied))]),
@@ -102,6 +107,8 @@ export function renderEnd(run: Run, { paint, width, hints }: EndOptions): string
 }
 
 function renderResult(run: Run, result: NonNullable<Run["result"]>, paint: Paint): string[] {
+  const review = renderReviewEnd(result, (text) => `  ${paint("dim", "review")}  ${text}`);
+  if (review.length > 0) return review;
   if (result.headCommit === null) return [`  ${paint("dim", "change")}  none: the agent changed no file`];
   const change = `${plural(result.filesChanged, "file")} changed, ${paint("green", `+${result.insertions}`)} ${paint("red", `−${result.deletions}`)}`;
   const branch = result.headBranch === null ? paint("dim", `none: ${whyNoBranch(run)}`) : paint("bold", result.headBranch);

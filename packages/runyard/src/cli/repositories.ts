@@ -8,6 +8,12 @@ import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
+import {
+  addPublishDefaultsOptions,
+  type PublishDefaultsOptions,
+  publishDefaultsRequest,
+  renderPublishDefaults,
+} from "./publish-defaults-options.ts";
 import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -19,7 +25,7 @@ import { renderVariables } from "./render-variables.ts";
 import { repositoryArgument } from "./repository-argument.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 
-interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions, ChecksOptions {
+interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions, PublishDefaultsOptions, ChecksOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -34,7 +40,7 @@ interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind, and so do the options of checks, together.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind, and so do the options of checks, together, and --draft, --label and --reviewer.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
@@ -43,6 +49,7 @@ export const repositories = command("repositories", {
     "runyard repositories . --egress npm,api.example.com",
     "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
     "runyard repositories . --protect 'deploy/**' --commit-author 'Jane Doe <jane@example.com>'",
+    "runyard repositories . --publish pull_request --draft --label by-agent",
     "runyard repositories . --setup 'npm ci' --setup-cache-key node-modules-v1",
     "runyard repositories https://github.com/acme/app.git --watch-checks --ignore-check 'deploy / *'",
   ],
@@ -62,6 +69,7 @@ addEgressOptions(repositories, "the sandbox of each of its runs");
 addPublishingOptions(repositories, "its runs").addOption(
   new Option("--co-author-default", "they do as the organization has it").conflicts("coAuthor"),
 );
+addPublishDefaultsOptions(repositories, "its runs", "as the organization has it");
 addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
 addChecksOptions(repositories);
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
@@ -90,6 +98,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...(approvalAbove === undefined ? {} : { approvalAboveUsd: approvalAbove === false ? null : approvalAbove }),
     ...egressRequest(options),
     ...publishingRequest(options),
+    ...publishDefaultsRequest(options),
     ...(options.coAuthorDefault === true ? { coAuthor: null } : {}),
     ...variableRequest(options),
     ...setupRequest(options),
@@ -155,6 +164,7 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     row("statement", planningStatement === null ? "none" : printable(planningStatement)),
     ...(repository.egress.length === 0 ? [] : [row("egress", `${repository.egress.join(", ")}, for its runs`)]),
     ...renderPublishing(repository, row),
+    ...renderPublishDefaults(repository, row),
     ...renderVariables(repository, row),
     ...renderSetup(repository.setup, row),
     ...renderChecks(repository.checks, row),

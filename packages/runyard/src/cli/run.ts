@@ -32,6 +32,7 @@ import { addPlanOptions, type PlanOptions, planRequest } from "./plan-options.ts
 import { addPublishOptions, type PublishOptions, publishRequest } from "./publish-options.ts";
 import { repositoryArgument } from "./repository-argument.ts";
 import { addRepositoryOptions, type RepositoryOptions, repositoryRequest } from "./repository-options.ts";
+import { addReviewOptions, type ReviewOptions, reviewedRepository, reviewRequest } from "./review-options.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 import { addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
 
@@ -45,6 +46,7 @@ interface RunOptions
     SetupOptions,
     PublishOptions,
     RepositoryOptions,
+    ReviewOptions,
     WatchOptions {
   readonly repo?: string;
   readonly branch?: string;
@@ -81,6 +83,7 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
     'runyard run "move the parser to its own package" --plan',
     'runyard run "fix the failing test" --repo https://git.example.com/acme/app.git --branch next',
     'runyard run "fix the failing test" --repo https://github.com/acme/app.git --draft --label by-agent',
+    'runyard run "look for races" --review https://github.com/acme/app/pull/7',
     'runyard run "update the docs" --repo ../site --agent opencode --ask execute',
     'runyard run "rename the type everywhere" --add-repo ../lib --read-repo ../docs#main',
     'runyard run "fix it" --context \'{"issue": "LIN-123"}\' --file src/login.ts --file src/auth.ts',
@@ -132,12 +135,14 @@ const GROUPS: OptionGroups = {
   Cost: ["budget", "budget-tokens", "budget-advisory", "approval-above", "estimate"],
   "Time and retries": ["timeout", "agent-wait", "retries", "retry-on", "recover"],
   Verification: ["verify", "verify-build", "verify-lint", "verify-retries"],
-  Result: ["publish", "draft", "title", "label", "reviewer", "allow-references", "watch-checks"],
+  Result: ["publish", "draft", "title", "label", "reviewer", "allow-references", "watch-checks", "review", "review-event"],
 };
 
 export const run = addSetupOptions(
-  addWatchOptions(
-    addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(addRepositoryOptions(base), "the run"))))),
+  addReviewOptions(
+    addWatchOptions(
+      addPublishOptions(addAttemptOptions(addPlanOptions(addBudgetOptions(addVariableOptions(addRepositoryOptions(base), "the run"))))),
+    ),
   ),
   "the run",
   "no set-up, whatever the repository has",
@@ -196,7 +201,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
   };
   return {
     task: await taskOf(task),
-    repositoryUrl: repositoryArgument(options.repo ?? "."),
+    repositoryUrl: repositoryArgument(options.repo ?? reviewedRepository(options) ?? "."),
     ...(options.branch === undefined ? {} : { branch: options.branch }),
     ...repositoryRequest(options),
     ...agentRequest(options),
@@ -213,6 +218,7 @@ async function requestOf(task: string, options: RunOptions): Promise<CreateRunRe
     ...budgetRequest(options),
     ...variableRequest(options),
     ...publishRequest(options),
+    ...reviewRequest(options),
     ...watchRequest(options),
   };
 }

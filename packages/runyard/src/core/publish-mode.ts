@@ -1,4 +1,4 @@
-import type { PublishMode, RunPermission } from "@runyard/sdk/contract";
+import type { PublishMode, PublishSource, RunPermission } from "@runyard/sdk/contract";
 
 /** What is known when it is decided what becomes of a run's result. */
 export interface PublishWish {
@@ -6,6 +6,8 @@ export interface PublishWish {
   readonly asked: PublishMode | null;
   /** Whether it says how its pull request is to be. */
   readonly asksForPullRequest: boolean;
+  /** What holds for runs that ask for nothing; null: nothing was said of them. */
+  readonly byDefault: { readonly mode: PublishMode; readonly from: PublishSource } | null;
   readonly granted: readonly RunPermission[];
   /** Where its repository is: at a GitHub server, on another machine, or on this one. */
   readonly place: "github" | "remote" | "local";
@@ -13,22 +15,39 @@ export interface PublishWish {
   readonly hasToken: boolean;
 }
 
-/** Decides what becomes of a run's result, or says why it cannot be as it was asked for. */
-export function decidePublish(wish: PublishWish): { readonly mode: PublishMode } | { readonly refusal: string } {
-  const { asked, granted } = wish;
+export interface PublishDecision {
+  readonly mode: PublishMode;
+  /** Who said so; null: nobody. */
+  readonly from: PublishSource | null;
+  /** Why it is not what the default says; null: it is, or there is none. */
+  readonly notice: string | null;
+}
+
+/** Decides what becomes of a run's result, or says why it cannot be as the run itself asks for it. */
+export function decidePublish(wish: PublishWish): PublishDecision | { readonly refusal: string } {
+  const { asked, granted, asksForPullRequest, byDefault } = wish;
   const mayWrite = granted.includes("repository:write");
   if (asked === "none" || asked === "branch") {
-    if (wish.asksForPullRequest)
+    if (asksForPullRequest)
       return { refusal: `The run is to have no pull request (publish: ${asked}), and says how it is to be: leave one of them out.` };
     if (asked === "branch" && !mayWrite)
       return { refusal: "A run without the permission repository:write makes no branch: grant it, or ask for publish: none." };
-    return { mode: asked };
+    return { mode: asked, from: "run", notice: null };
   }
   const why = whyNoPullRequest(wish, mayWrite);
-  if (why === null) return { mode: "pull_request" };
-  if (asked === "pull_request" || wish.asksForPullRequest) return { refusal: why };
-  return { mode: mayWrite ? "branch" : "none" };
+  if (asked === "pull_request" || asksForPullRequest)
+    return why === null ? { mode: "pull_request", from: "run", notice: null } : { refusal: why };
+  const most = why === null ? "pull_request" : mayWrite ? "branch" : "none";
+  if (byDefault === null) return { mode: most, from: null, notice: null };
+  const { mode, from } = byDefault;
+  if (RANK[mode] <= RANK[most]) return { mode, from, notice: null };
+  // The run's own words come first, and what it is granted is one of them.
+  const reason = mode === "branch" ? "It is not granted repository:write." : why;
+  const gets = most === "none" ? "publishes nothing" : "gets a branch";
+  return { mode: most, from: null, notice: `Its ${from} has publish: ${mode} for runs that say nothing, and this one ${gets}. ${reason}` };
 }
+
+const RANK = { none: 0, branch: 1, pull_request: 2 } as const;
 
 function whyNoPullRequest({ granted, place, hasToken }: PublishWish, mayWrite: boolean): string | null {
   if (place === "local")

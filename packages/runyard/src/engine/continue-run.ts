@@ -5,12 +5,14 @@ import { type RunFact, transition } from "../core/run-machine.ts";
 import { readBounds } from "../store/bounds.ts";
 import { hasOwnLogin, machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
+import { findStopOf } from "../store/pull-request-stops.ts";
 import { continueRun } from "../store/turns.ts";
 import { approvalRuleFor, requestedFact } from "./approvals.ts";
 import { requireAllowed, requireFloor } from "./bounds.ts";
 import type { EngineOptions } from "./engine.ts";
 import { lookAtBase, rebasePrompt } from "./rebase.ts";
 import { missingModel, modelFor, requireLogin, requirePrice } from "./model.ts";
+import { stoppedError } from "./pull-request-stops.ts";
 
 /** Begins the next turn of a run. Throws RunyardError `run_not_ended` where the last one goes on, or somebody else was faster. */
 export async function continueTurn(options: EngineOptions, run: RunRow, input: z.output<typeof continueRunSchema>): Promise<RunRow> {
@@ -21,6 +23,7 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
       `Run ${run.id} is a replay, which has one turn. Continue the run that it replays: ${run.replay.of}.`,
     );
   if (!isTerminal(run.status)) throw notEnded(run);
+  if (input.allowPullRequest !== true) await requireNotStopped(options, run);
   const rebase = input.rebase ? await lookAtBase(options, run, { plans, hasTask: input.prompt !== undefined }) : null;
   const prompt = input.prompt ?? rebasePrompt(rebase?.branch ?? "");
   const { sandboxDriver: driver, isolationFloor: before, egress = [], egressFrom } = run.spec;
@@ -53,6 +56,7 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     plans,
     error,
     ...(approval !== null && { approval }),
+    ...(input.allowPullRequest !== undefined && { allowsPullRequest: input.allowPullRequest }),
     events: eventsOf(run, [
       { type: "continued", prompt, plans },
       ...(error === null ? [] : [{ type: "broke", error } as const]),
@@ -60,7 +64,14 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     ]),
   });
   if (continued !== undefined) return continued;
+  await requireNotStopped(options, run);
   throw notEnded((await findRun(options.db, run.org_id, run.id))?.run ?? run);
+}
+
+/** Throws RunyardError `pull_request_stopped`. */
+async function requireNotStopped({ db }: EngineOptions, { org_id: orgId, id }: RunRow): Promise<void> {
+  const stop = await findStopOf(db, orgId, id);
+  if (stop !== null) throw stoppedError(id, stop);
 }
 
 function notEnded(run: RunRow): RunyardError {

@@ -61,6 +61,7 @@ import { listModels, modelLookUp } from "./models.ts";
 import { createPlans } from "./plans.ts";
 import { resolveChecks } from "./checks.ts";
 import { resolvePublish } from "./publishing.ts";
+import { createPullRequestStops } from "./pull-request-stops.ts";
 import { createPullRequests, type PullRequestEditor } from "./pull-requests.ts";
 import { lookAtReadiness, type ReadinessSources } from "./readiness.ts";
 import { createMetrics } from "./metrics.ts";
@@ -76,6 +77,7 @@ import { createSecrets, requireSecrets } from "./secrets.ts";
 import { commitOf } from "./commit-author.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { createSettings } from "./settings.ts";
+import { inspectFor, type PullRequestReader } from "./reviews.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { createUsage } from "./usage.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -98,6 +100,7 @@ export interface EngineOptions {
   /** Those of them that are GitHub servers, beside GitHub's own. */
   readonly githubHosts: AllowedHosts;
   readonly editPullRequest: PullRequestEditor;
+  readonly readPullRequest: PullRequestReader;
   /** Those of the paths that the commit does not have. */
   readonly missingFiles: (repository: InspectedRepository, files: readonly string[]) => Promise<readonly string[]>;
   readonly model: () => ModelState;
@@ -222,7 +225,8 @@ export function createEngine(options: EngineOptions) {
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
     const { orgId } = principal;
-    const inspected = await options.inspectRepository(input.repositoryUrl, input.branch, orgId);
+    const { inspected, spec: reviewing } = await inspectFor(options, input, { orgId, granted });
+    const isReview = reviewing.review !== undefined;
     const further = await inspectFurther(options, input.repositories ?? [], { orgId, first: inspected, isolation: sandbox.isolation });
     const bounds = await readBounds(db, principal.orgId, inspected.root);
     const [ofAgent, ofRun] = [definition.settings, input.settings ?? {}];
@@ -237,29 +241,31 @@ export function createEngine(options: EngineOptions) {
     if (callsOwn) requireLogin(options, definition.profile, asked.budget);
     const named = connection.connected && !connection.simulated && !callsOwn ? asked.model : undefined;
     const notices = named === undefined ? [] : await lookUpModel(named);
-    const repository = { ...inspected, notices: [...inspected.notices, ...further.notices, ...notices] };
     const model = asked.model ?? (callsOwn ? null : modelFor(connection, agent.needs).model);
     const { publish, pullRequest } = input;
     const publishing = await resolvePublish(options, {
       orgId: principal.orgId,
-      repositoryUrl: repository.root,
+      repositoryUrl: inspected.root,
       granted,
-      publish,
+      publish: isReview ? "none" : publish,
       pullRequest,
     });
+    const repository = { ...inspected, notices: [...inspected.notices, ...further.notices, ...notices, ...publishing.notices] };
     const checks = await resolveChecks(options, {
       orgId: principal.orgId,
       repositoryUrl: repository.root,
-      publishes: publishing.publish !== "none",
-      watch: input.watchChecks,
+      publishes: publishing.spec.publish !== "none",
+      watch: isReview ? false : input.watchChecks,
       settings: await checksDefault(db, principal.orgId, repository.root),
     });
-    const given = resolveVariables([...(await variableDefaults(db, principal.orgId, repository.root)), definition, input]);
+    // Somebody else decides what a review has in its workspace: it is given what it names itself, and runs no set-up.
+    const byDefault = isReview ? [] : await variableDefaults(db, principal.orgId, repository.root);
+    const given = resolveVariables([...byDefault, definition, input]);
     const names = given.secrets ?? [];
     const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
     await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id, ...within });
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
-    const setup = input.setup === undefined ? await setupDefault(db, principal.orgId, repository.root) : input.setup;
+    const setup = isReview ? null : input.setup === undefined ? await setupDefault(db, principal.orgId, repository.root) : input.setup;
     const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
@@ -288,7 +294,8 @@ export function createEngine(options: EngineOptions) {
       ...given,
       ...(await commitOf(db, principal, repository.root)),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
-      ...publishing,
+      ...publishing.spec,
+      ...reviewing,
       ...checks,
     };
     const error = callsOwn ? null : missingModel(connection, { agent: { profile: definition.profile, ...agent.needs }, model });
@@ -364,6 +371,7 @@ export function createEngine(options: EngineOptions) {
     ...createRecordings(options.recordings, load),
     ...createPlans(options, load),
     ...createPullRequests(options, load),
+    ...createPullRequestStops(options, load),
     ...createApprovals(options, load),
     ...createUsage(db, load),
     ...createMetrics(db, load),

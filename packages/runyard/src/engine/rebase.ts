@@ -18,6 +18,7 @@ export async function lookAtBase(
 ): Promise<NonNullable<Carry["rebase"]>> {
   const { id, branch, org_id: orgId, repository_url: url } = run;
   const refused = (message: string): RunyardError => new RunyardError("rebase_not_possible", message);
+  if (run.spec.review !== undefined) throw refused(`Run ${id} reviews a pull request, and has no branch that could be brought up to date.`);
   if (branch === null)
     throw refused(`Run ${id} began from no branch (detached head), so there is nothing that it could be brought up to date with.`);
   if ((run.spec.repositories ?? []).length > 0)

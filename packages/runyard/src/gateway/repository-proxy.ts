@@ -66,6 +66,12 @@ export async function openRepositoryProxy(options: {
   const server = http.createServer();
   // A pack that somebody sends may take its time.
   server.requestTimeout = 0;
+  /** What has become a tunnel, or was refused one, is no request to the server any more. */
+  const clients = new Set<Socket>();
+  server.on("connection", (client) => {
+    clients.add(client);
+    client.once("close", () => clients.delete(client));
+  });
   server.on("connect", (request: IncomingMessage, client: Duplex, head: Buffer) => {
     client.on("error", () => undefined);
     const admission = admissionOf(request);
@@ -102,10 +108,15 @@ export async function openRepositoryProxy(options: {
         lookup: isAllowed ? guardedLookup : publicLookup(undefined, options.resolve),
       });
       admission.sockets.add(upstream);
-      upstream.once("close", () => admission.sockets.delete(upstream));
+      const gone = new AbortController();
+      upstream.once("close", () => {
+        admission.sockets.delete(upstream);
+        // The way may be closed before there is a connection.
+        gone.abort();
+      });
       upstream.setTimeout(IDLE_TIMEOUT_MS, () => upstream.destroy());
       const timer = setTimeout(() => upstream.destroy(new Error("it took too long to connect")), CONNECT_TIMEOUT_MS);
-      await once(upstream, "connect").finally(() => clearTimeout(timer));
+      await once(upstream, "connect", { signal: gone.signal }).finally(() => clearTimeout(timer));
       upstream.on("error", () => undefined);
       upstream.on("data", (bytes: Buffer) => count(admission, bytes.length));
       return upstream;
@@ -141,9 +152,9 @@ export async function openRepositoryProxy(options: {
     const { client, head, text } = wanted;
     const place = parseHost(text, 0);
     if (place === null || isElsewhere(admission, place, true)) return void client.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+    hold(admission, client);
     const upstream = await dial(admission, place);
     if (upstream === null) return void client.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
-    hold(admission, client);
     client.write("HTTP/1.1 200 Connection established\r\n\r\n");
     if (head.length > 0) upstream.write(head);
     await Promise.all([pipeline(client, upstream), pipeline(upstream, client)]).catch(() => undefined);
@@ -160,9 +171,9 @@ export async function openRepositoryProxy(options: {
     const [, authority = "", path = ""] = /^http:\/\/([^/?#@]*)(.*)$/is.exec(request.url ?? "") ?? [];
     const place = parseHost(authority, 80);
     if (place === null || isElsewhere(admission, place, false)) return void response.writeHead(403).end();
+    hold(admission, response as unknown as Duplex);
     const upstream = await dial(admission, place);
     if (upstream === null) return void response.writeHead(502).end();
-    hold(admission, response as unknown as Duplex);
     const outgoing = http.request({
       path: path.startsWith("/") ? path : `/${path}`,
       method: request.method,
@@ -206,7 +217,7 @@ export async function openRepositoryProxy(options: {
     async close() {
       for (const { sockets } of admissions) for (const socket of sockets) socket.destroy();
       admissions.clear();
-      server.closeAllConnections();
+      for (const client of clients) client.destroy();
       server.close();
       await once(server, "close");
     },

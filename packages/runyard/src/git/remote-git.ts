@@ -70,6 +70,8 @@ export interface RemoteCommand {
 export interface RemoteResult extends GitResult {
   /** What a user is to know of it. */
   readonly notices: readonly RemoteNotice[];
+  /** What is shown of `stdout` without the credential: names of branches are a server's words, too. */
+  masked(text: string): string;
 }
 
 export interface RemoteNotice {
@@ -104,9 +106,8 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
     });
     if (result.code !== 0) throw failed(result);
     const pinned = credential?.kind === "ssh-key" && credential.knownHosts === null ? await pin(dir, access, credential) : [];
-    // Names of branches are a server's words, too.
-    const [stdout, stderr] = [redactor.text(result.stdout), redactor.text(result.stderr)];
-    return { ...result, stdout, stderr, notices: [...pinned, ...movedNotices(stderr, url)] };
+    const stderr = redactor.text(result.stderr);
+    return { ...result, stderr, notices: [...pinned, ...movedNotices(stderr, url)], masked: (text) => redactor.text(text) };
   } finally {
     way.close();
     await rm(dir, { recursive: true, force: true });

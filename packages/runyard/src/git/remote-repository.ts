@@ -58,18 +58,19 @@ interface Refs {
   /** The default branch. */
   readonly head: string | null;
   readonly notices: readonly RemoteNotice[];
+  readonly masked: (text: string) => string;
 }
 
 async function listRefs(host: GitHost, place: RemotePlace, patterns: readonly string[]): Promise<Refs> {
   const args = ["ls-remote", "--symref", "--", place.remote.href, ...patterns];
-  const { stdout, notices } = await explained(place, () =>
+  const { stdout, notices, masked } = await explained(place, () =>
     remoteGit(host, { url: place.remote, args, timeoutMs: LOOK_TIMEOUT_MS, maxBytes: MAX_ANSWER_BYTES }),
   );
   const lines = stdout.split("\n").map((line) => line.split("\t") as [string, string?]);
   const symbolic = lines.find(([what, name]) => what.startsWith("ref: refs/heads/") && name === "HEAD")?.[0];
-  const head = symbolic?.slice("ref: refs/heads/".length) ?? null;
+  const head = symbolic === undefined ? null : masked(symbolic.slice("ref: refs/heads/".length));
   const refs = new Map(lines.flatMap(([commit, name = ""]) => (isObjectName(commit) ? [[name, commit] as const] : [])));
-  return { refs, head: head !== null && isBranchName(head) ? head : null, notices };
+  return { refs, head: head !== null && isBranchName(head) ? head : null, notices, masked };
 }
 
 /** Where a branch points to there; null: there is no such branch. */
@@ -79,10 +80,10 @@ export async function remoteBranch(host: GitHost, place: RemotePlace, branch: st
 }
 
 async function someBranches(host: GitHost, place: RemotePlace): Promise<string> {
-  const { refs } = await listRefs(host, place, ["refs/heads/*"]);
+  const { refs, masked } = await listRefs(host, place, ["refs/heads/*"]);
   const names = [...refs.keys()].map((name) => name.replace(/^refs\/heads\//, "")).filter(isBranchName);
   const more = names.length - MAX_NAMED_BRANCHES;
-  return `${names.slice(0, MAX_NAMED_BRANCHES).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  return `${masked(names.slice(0, MAX_NAMED_BRANCHES).join(", "))}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 async function unknownBranch(host: GitHost, place: RemotePlace, branch: string): Promise<RunyardError> {

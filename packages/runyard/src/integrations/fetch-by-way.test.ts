@@ -60,6 +60,23 @@ test("an address that is not public is refused unless somebody allowed it", asyn
   expect(calls).toBe(0);
 });
 
+test.each(["https", "http"])("a call by %s that is broken off before anybody was reached leaves no connection", async (scheme) => {
+  // Its name is asked for, and nobody ever answers.
+  const asked: string[] = [];
+  const proxy = await openRepositoryProxy({ allowed: [], resolve: (name) => void asked.push(name) });
+  closing.push(() => proxy.close());
+  const open = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+  await expect.poll(open).toBe(0);
+  const leaving = new AbortController();
+  const call = fetchByWay({ openWay: (target) => proxy.admit(target), extraCertificates: null, signal: leaving.signal });
+  const failed = call(`${scheme}://slow.example/`).catch(String);
+  await expect.poll(() => asked).toEqual(["slow.example"]);
+  expect(open()).toBeGreaterThan(0);
+  leaving.abort();
+  expect(await failed).toContain("it took too long");
+  await expect.poll(open).toBe(0);
+});
+
 test("by https the certificate must be the host's", async () => {
   const port = await serve((_, response) => void response.end("private"), TEST_SERVER);
   const url = `https://localhost:${port}/`;

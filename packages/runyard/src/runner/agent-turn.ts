@@ -17,6 +17,7 @@ import { termsFor } from "./current-policy.ts";
 import { digest } from "./digest.ts";
 import { openAtGateway } from "./gateway-run.ts";
 import { leaveAsking, questionsOf } from "./leave-asking.ts";
+import { hasLostHolder } from "./overlay-workspace.ts";
 import { renewalOf } from "./own-login.ts";
 import { requireAnswers } from "./replay.ts";
 import { answerAsRecorded } from "./replay-answers.ts";
@@ -71,9 +72,11 @@ export async function workToEnd(
   // Whatever the agent left running goes before its work is committed; of a lost one everything.
   if (!stays) await killRunDirectory(dir);
   requireAnswers(handle.row);
+  // One that could not enter its workspace says nothing of itself by how it ended.
+  const code = ending.code !== 0 && hasLostHolder(ctx.home, row) ? null : ending.code;
   requireSuccess(handle.row, {
     dir,
-    ending: { ...ending, oomKills },
+    ending: { ...ending, code, oomKills },
     redact: redactor(ctx, row, handle.secrets),
     secrets: handle.secrets,
     renewLogin: renewalOf(ctx, row),

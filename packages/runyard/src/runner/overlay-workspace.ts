@@ -209,6 +209,12 @@ export function isHeld(root: string): boolean {
   return livingHolder({ root, dir: "overlay" }) !== null;
 }
 
+/** Whether what holds an attempt's workspace is dead: a step that fails then may not have begun. */
+export function hasLostHolder(home: Home, run: Pick<RunRow, "id" | "attempt">): boolean {
+  const dirs = attemptDirs(home, run);
+  return isOverlay(dirs) && !isHeld(dirs.root);
+}
+
 /** Takes an overlay away in which nothing was done yet. */
 export async function dropOverlay(dirs: AttemptDirs): Promise<void> {
   await leaveOverlay(dirs.root);

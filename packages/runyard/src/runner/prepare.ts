@@ -43,6 +43,9 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const { repository, cachePath } = await caching;
   if (isNew) await forgetMerge(handle);
   const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: !isNew });
+  // What a pull request changes is seen beside the branch that it is to go to.
+  const { review } = row.spec;
+  if (review !== undefined) await keepResult(ctx.git, { ...update, repository, cachePath, commit: review.baseCommit });
   const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
   const made =
     early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head: isInMerge(handle) ? null : head }));

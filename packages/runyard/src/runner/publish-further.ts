@@ -11,6 +11,7 @@ import { attemptDirs, resultBranch } from "./directories.ts";
 import { about, noteRepository } from "./prepare-further.ts";
 import { furtherOf, repositoryDir, repositoryInside } from "./repository-places.ts";
 import { whyItStays } from "./protected-files.ts";
+import { triedAgain } from "./pushed.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
 import { signResult } from "./sign-result.ts";
 
@@ -124,6 +125,7 @@ async function publishOne(
   const onto = [before?.commit, repositoryHead(row, name)].filter((commit) => typeof commit === "string");
   const events: NewEvent[] = [];
   const publish = async (): Promise<Published> => {
+    events.length = 0;
     const base = before !== null && before.commit === repositoryHead(row, name) ? before.commit : repository.baseCommit;
     const problem = await whyItStays(ctx, row, { repositoryUrl, name, cachePath: cacheOf(row, name), base, head });
     if (problem !== null) return { problem };
@@ -132,10 +134,10 @@ async function publishOne(
     const obstacle = onto.length === 0 ? null : await branchObstacle(ctx.git, { repository: place, head, branch: wanted, onto });
     const branch = obstacle === null ? wanted : `${resultBranch(row.id)}-${row.turn}`;
     if (obstacle !== null) events.push(branchInTheWay(name, { wanted, obstacle, branch }));
-    await publishBranch(ctx.git, { repository: place, cachePath: cacheOf(row, name), head, branch, onto });
+    await publishBranch(ctx.git, { repository: place, cachePath: cacheOf(row, name), head, branch, onto, signal: end });
     return { branch, commit: head };
   };
-  const published = await publish().catch((error: unknown): Published => {
+  const published = await triedAgain(publish, end).catch((error: unknown): Published => {
     if (!RunyardError.is(error) || end.aborted) throw error;
     return { problem: `${error.message}.` };
   });

@@ -14,6 +14,7 @@ import { commitFurther, publishFurther, withOthersPublished } from "./publish-fu
 import { concludeReplay } from "./replay.ts";
 import { pushed, type Published } from "./pushed.ts";
 import { secretsFailure, withNeutralMessages } from "./result-words.ts";
+import { seeToReview } from "./review.ts";
 import type { RunHandle } from "./run-handle.ts";
 import { signResult } from "./sign-result.ts";
 
@@ -79,10 +80,11 @@ async function publishFirst(
 
   async function finish(done: RunResult, events: readonly NewEvent[], opened?: PullRequest | null): Promise<void> {
     const others = await publishFurther(ctx, handle, { publishes, end });
+    const review = await seeToReview(ctx, handle, end);
     await finishPublished(handle, {
-      result: { ...done, ...others.result },
+      result: { ...done, ...others.result, ...review.result },
       pullRequest: opened ?? null,
-      events: [...events, ...others.events],
+      events: [...events, ...others.events, ...review.events],
     });
   }
 

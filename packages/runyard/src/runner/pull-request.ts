@@ -40,15 +40,15 @@ export async function seeToPullRequest(
   const asked = await requestEffect(ctx.db, { run: row, id: newId("effect"), kind: PULL_REQUEST_EFFECT, key, payload });
   if (asked === undefined) throw new FencedError(`Run ${row.id} is not this runner's any more`);
   ctx.wakes.notify(OUTBOX);
-  const ended = await waitFor(ctx, handle, { effect: asked, end });
+  const ended = await waitForEffect(ctx, handle, { effect: asked, end, what: "pull request" });
   return ended === null ? endOf(OUT_OF_TIME) : conclude(ended);
 }
 
-/** The effect once it has ended; null: the run has used up its time. */
-async function waitFor(
+/** The effect once it has ended; null: the run has used up its time. `what` it is to bring. */
+export async function waitForEffect(
   ctx: RunnerContext,
   handle: RunHandle,
-  { effect, end }: { readonly effect: EffectRow; readonly end: AbortSignal },
+  { effect, end, what }: { readonly effect: EffectRow; readonly end: AbortSignal; readonly what: "pull request" | "review" },
 ): Promise<EffectRow | null> {
   let pause = new AbortController();
   const wake = (): void => pause.abort();
@@ -61,7 +61,7 @@ async function waitFor(
       if (ctx.leaving.aborted) throw new Detached();
       if (now === undefined || now.status !== "due") return now ?? null;
       if (end.aborted) return await withdraw(ctx, effect, end);
-      await tellOfDelay(handle, now);
+      await tellOfDelay(handle, now, what);
       await sleep(ctx.pollMs, undefined, { signal: pause.signal }).catch(() => undefined);
       now = await findEffect(ctx.db, effect.org_id, effect.id);
     }
@@ -81,11 +81,12 @@ async function withdraw(ctx: RunnerContext, effect: EffectRow, end: AbortSignal)
 }
 
 /** Says of a try that failed that there will be another one: once, and of several that came between two looks only of the last. */
-async function tellOfDelay(handle: RunHandle, { tries, problem }: EffectRow): Promise<void> {
+async function tellOfDelay(handle: RunHandle, { tries, problem }: EffectRow, what: "pull request" | "review"): Promise<void> {
   const state = attemptState(handle.row);
   if (problem === null || tries <= (state.pullRequestTries ?? 0)) return;
-  const message = `There is no pull request yet, and it is tried again: ${(problem as PullRequestProblem).message}`;
-  const notice: NewEvent = { type: "notice", data: { level: "warning", code: "pull-request-delayed", message } };
+  const message = `There is no ${what} yet, and it is tried again: ${(problem as PullRequestProblem).message}`;
+  const code = what === "review" ? "review-delayed" : "pull-request-delayed";
+  const notice: NewEvent = { type: "notice", data: { level: "warning", code, message } };
   await handle.commit({ events: [notice], change: { state: { ...state, pullRequestTries: tries } satisfies AttemptState } });
 }
 

@@ -12,21 +12,30 @@ export interface Published {
   readonly notices: readonly NewEvent[];
 }
 
+/** Does something with another machine, and again, within seconds, where nobody was reached. */
+export async function triedAgain<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const outcome = signal.aborted || !RunyardError.is(error) ? null : remoteOutcome(error);
+      const waitMs = outcome !== null && mayPass(outcome) ? WAITS_MS[tries] : undefined;
+      if (waitMs === undefined) throw error;
+      await sleep(waitMs, undefined, { signal });
+    }
+  }
+}
+
 /**
  * Tries to push a run's branch to another machine. What stands in the way takes nothing from the run, whose commit is in
  * the cache: it is told in the log, and the next turn tries again.
  */
 export async function pushed(put: () => Promise<Published>, signal: AbortSignal): Promise<Published> {
-  for (let tries = 0; ; tries += 1) {
-    try {
-      return await put();
-    } catch (error) {
-      if (signal.aborted || !RunyardError.is(error)) throw error;
-      const outcome = remoteOutcome(error);
-      const waitMs = outcome !== null && mayPass(outcome) ? WAITS_MS[tries] : undefined;
-      if (waitMs === undefined) return { branch: null, notices: [notPushed(error.message)] };
-      await sleep(waitMs, undefined, { signal });
-    }
+  try {
+    return await triedAgain(put, signal);
+  } catch (error) {
+    if (signal.aborted || !RunyardError.is(error)) throw error;
+    return { branch: null, notices: [notPushed(error.message)] };
   }
 }
 

@@ -10,7 +10,7 @@ import { attemptSettings, triesOf } from "../store/attempts-shown.ts";
 import { permissionsOf, type RunRow } from "../store/run-row.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, namesOf, type RepeatableStep, type StepName } from "./directories.ts";
-import { enterOverlay } from "./overlay-workspace.ts";
+import { enterOverlay, hasLostHolder } from "./overlay-workspace.ts";
 import { repositoryMounts } from "./repository-places.ts";
 import { RunFailure } from "./run-handle.ts";
 import { watchAttemptDisk } from "./watch-disk.ts";
@@ -122,7 +122,7 @@ interface StepRun {
 }
 
 /**
- * Runs a step that can be repeated, again where the process that watched over it died; fails the run as `lost` where
+ * Runs a step that can be repeated, again where the process that watched over it or held its workspace died; fails the run as `lost` where
  * that happens three times. Resolves with the result and what was granted.
  */
 export async function runRepeatably(
@@ -138,8 +138,12 @@ export async function runRepeatably(
       const step = { ...options.step, name };
       const prepared = await prepareSandbox(ctx, row, step);
       const result = await runSandboxStep(ctx, row, { ...options, signal, step, prepared }).catch(nothingStarted);
-      if (result !== null && result.code !== null) return { result: { ...result, code: result.code }, prepared };
-      ctx.log("warn", "The process that watched over a step of a run died; the step is done again", { run: row.id, step: name });
+      const isKnown = result !== null && (result.code === 0 || !hasLostHolder(ctx.home, row));
+      if (isKnown && result.code !== null) return { result: { ...result, code: result.code }, prepared };
+      ctx.log("warn", "The process that watched over a step of a run or held its workspace died; the step is done again", {
+        run: row.id,
+        step: name,
+      });
     }
   } finally {
     disk.close();

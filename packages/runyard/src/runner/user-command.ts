@@ -8,6 +8,7 @@ import { redactor } from "./agent-session.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs } from "./directories.ts";
 import { lastBytes, tailMargin } from "./hide-in-lines.ts";
+import { hasLostHolder } from "./overlay-workspace.ts";
 import { RunFailure } from "./run-handle.ts";
 import type { RunSecrets } from "./run-secrets.ts";
 import { prepareSandbox, runSandboxStep, type SandboxStep } from "./sandbox-step.ts";
@@ -53,6 +54,7 @@ export async function runUserCommand(
   let ended: Ended;
   try {
     const { code } = await runSandboxStep(ctx, row, { step, prepared, timeoutMs, signal, maxOutputBytes: KEPT_BYTES });
+    if (code !== 0 && hasLostHolder(ctx.home, row)) throw withoutHolder(step);
     ended = { code, timedOut: false };
   } catch (error) {
     const timedOut = error instanceof StepTimeoutError;
@@ -72,6 +74,12 @@ export async function runUserCommand(
     output: lastBytes(output, KEPT_BYTES),
     truncated: truncated || Buffer.byteLength(output) > KEPT_BYTES,
   };
+}
+
+/** Whether it had begun is not known. What an agent has made is gone on with; what set-up has may be half of it. */
+function withoutHolder({ isOwn }: SandboxStep): RunFailure {
+  const message = "The process that holds the workspace died before a command of the run had ended, so its outcome is not known.";
+  return new RunFailure({ type: "lost", message }, null, isOwn === false);
 }
 
 interface Ended {

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -114,6 +114,14 @@ describe("the certain kill", () => {
     await killRunDirectory(path.join(lab.root, "nothing"));
   });
 
+  it("is done where somebody else ends the same and removes it meanwhile, as who watches a shell does", async () => {
+    const dir = await lab.start(launchOf(":"));
+    await waitFor(() => readExitCode(dir) !== null);
+    const killing = killRunDirectory(dir);
+    rmSync(dir, { recursive: true });
+    await killing;
+    expect(existsSync(dir)).toBe(false);
+  });
   it("does not touch who only reads, nor runs whose directory has a longer name", async () => {
     const tag = `10${process.pid}`;
     const base = path.join(lab.newDir(), "x");

@@ -113,6 +113,15 @@ function isWhollyInGroups(dir: string): boolean {
  * the engine of its container; then it can be done again.
  */
 export async function killRunDirectory(dir: string): Promise<void> {
+  try {
+    await endAll(dir);
+  } catch (error) {
+    // Whoever removes a run directory has ended all of it before, as one who watches a shell does.
+    if (existsSync(dir) || (error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}
+
+async function endAll(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
   if (!forestall(dir)) {
     await awaitContainer(dir);

@@ -1,8 +1,9 @@
 import type { PullRequest } from "@runyard/sdk/contract";
 import type { Database, Tx } from "./database.ts";
+import { STOP_SHOWN } from "./pull-request-stops-shown.ts";
 
-/** The pull requests of a run as json, the oldest first, of a row `r` of runs. */
-export const PULL_REQUESTS_SHOWN = `(select json_agg(p.document order by p.num) from runyard.pull_requests p where p.run_id = r.id) as pull_requests`;
+/** The pull requests of a run as json, the oldest first, and which is stopped, of a row `r` of runs. */
+export const PULL_REQUESTS_SHOWN = `(select json_agg(p.document order by p.num) from runyard.pull_requests p where p.run_id = r.id) as pull_requests, ${STOP_SHOWN}`;
 
 /** Stores a run's pull request, or how it is now. */
 export async function notePullRequest(

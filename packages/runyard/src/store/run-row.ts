@@ -12,6 +12,7 @@ import {
   type PermissionPolicy,
   type PlanSummary,
   type ProtectedFile,
+  type PublishFrom,
   type PublishMode,
   type PullRequest,
   type PullRequestSettings,
@@ -21,6 +22,7 @@ import {
   type RunPermission,
   type RunPhase,
   type RunResult,
+  type RunReview,
   type RunStatus,
   type SandboxDriverName,
   type SandboxReport,
@@ -36,6 +38,8 @@ import type { AskedCall } from "../core/permission-decision.ts";
 import { normalizePolicy } from "../core/permission-policy.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { firstPrompt } from "../core/prompt.ts";
+import { reviewWords } from "../core/review-prompt.ts";
+import type { ReviewSpec } from "../core/review.ts";
 import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
 import { grantedPermissions } from "../core/run-permissions.ts";
@@ -43,6 +47,7 @@ import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spen
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
 import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
 import { type PlanShown, timesOf } from "./plans-shown.ts";
+import { showStop, type StopRow } from "./pull-request-stops-shown.ts";
 import { showSetup } from "./setup-shown.ts";
 import { showReplay, type StoredReplay } from "./replays.ts";
 
@@ -93,8 +98,12 @@ export interface RunSpec {
   readonly approvalAboveUsd?: number;
   /** Not there in runs of earlier versions: a branch. */
   readonly publish?: PublishMode;
+  /** Who said so. Not there in runs of earlier versions. */
+  readonly publishFrom?: PublishFrom;
   /** Of its pull request, and where that is made; left out: there is to be none. */
   readonly pullRequest?: PullRequestSettings & { readonly place: GithubPlace };
+  /** The pull request that it reviews; left out: none. */
+  readonly review?: ReviewSpec;
   /** How the checks of what it publishes are waited for, and where they are asked for; left out: they are not. */
   readonly checks?: WatchedChecks;
 }
@@ -226,6 +235,8 @@ export interface RunRow {
   readonly egress_denied?: Run["egressDenied"] | null;
   /** What its turns have made, the oldest first. Only where a run is read to be shown. */
   readonly pull_requests?: readonly PullRequest[] | null;
+  /** Which of them is stopped. Only where a run is read to be shown. */
+  readonly pull_request_stop?: StopRow | null;
   /** The newest plan of its turn. Only where a run is read to be shown. */
   readonly plan_shown?: PlanShown | null;
 }
@@ -313,7 +324,8 @@ export function promptOf(row: Pick<RunRow, "task" | "prompt">): string {
 /** The first prompt of the run, with all that stands around its task. */
 export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): string {
   const { instructions = null, repositories = [], context = null, files = [] } = spec;
-  return firstPrompt({ instructions, task, repositories, context, files });
+  const prompt = firstPrompt({ instructions, task, repositories, context, files });
+  return spec.review === undefined ? prompt : `${prompt}\n\n${reviewWords(spec.review)}`;
 }
 
 /** The run as the native API shows it. */
@@ -370,6 +382,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     responseType: responseTypeOf(row, plan),
     result: row.result,
     ...showPullRequests(row),
+    review: showReview(row.spec),
     checks: showChecks(row),
     error: row.error,
     usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
@@ -445,15 +458,25 @@ function showPlanSettings(row: RunRow): Pick<Run["settings"], "strictPlan" | "pl
   return { strictPlan: strict, planTimeout: timeoutMs, onPlanTimeout: onTimeout };
 }
 
-function showPullRequests(row: RunRow): Pick<Run, "publish" | "pullRequest" | "pullRequestUrl" | "githubPullRequests"> {
+function showPullRequests(
+  row: RunRow,
+): Pick<Run, "publish" | "publishFrom" | "pullRequest" | "pullRequestUrl" | "githubPullRequests" | "pullRequestStop"> {
   const { result, spec, pull_requests: made } = row;
   const { place: _, ...pullRequest } = spec.pullRequest ?? {};
   return {
     publish: publishOf(row),
+    publishFrom: { ...spec.publishFrom },
     pullRequest: spec.pullRequest === undefined ? null : pullRequest,
     pullRequestUrl: result?.pullRequestUrl ?? made?.at(-1)?.url ?? null,
     githubPullRequests: [...(made ?? [])],
+    pullRequestStop: showStop(row.pull_request_stop),
   };
+}
+
+function showReview({ review }: RunSpec): RunReview | null {
+  if (review === undefined) return null;
+  const { url, number, title, event, baseBranch, headCommit, fork } = review;
+  return { url, number, title, event, baseBranch, headCommit, fork };
 }
 
 function showChecks({ spec: { checks }, carry, status, owner }: RunRow): RunChecks | null {

@@ -11,12 +11,13 @@ import type {
 import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
+import { type PublishDefaultColumns, publishDefaultsChanged, showPublishDefaults } from "./publish-defaults.ts";
 import { type PublishingColumns, publishingChanged, showPublishing } from "./publishing.ts";
 import type { StoredSigningKey } from "./signing-key.ts";
 import { setupShown } from "./setup-shown.ts";
 
 /** A row of `repositories`, as PostgreSQL gives it. */
-export interface RepositoryRow extends PublishingColumns {
+export interface RepositoryRow extends PublishingColumns, PublishDefaultColumns {
   readonly id: string;
   readonly num: number;
   readonly url: string;
@@ -33,7 +34,7 @@ export interface RepositoryRow extends PublishingColumns {
   readonly created_at: string;
 }
 
-interface OrganizationRow extends PublishingColumns {
+interface OrganizationRow extends PublishingColumns, PublishDefaultColumns {
   readonly org_id: string;
   readonly name: string;
   readonly plan_first: boolean;
@@ -105,7 +106,9 @@ export async function changeRepository(
        checks = case when $14 then $15::json else checks end,
        commit_author = case when $16 then $17::json else commit_author end,
        co_author = case when $18 then $19 else co_author end,
-       protected_paths = coalesce($20::json, protected_paths)
+       protected_paths = coalesce($20::json, protected_paths),
+       publish = case when $21 then $22 else publish end,
+       pull_request = case when $23 then $24::json else pull_request end
      where id = $1 returning *`,
     [
       id,
@@ -123,6 +126,7 @@ export async function changeRepository(
       change.checks !== undefined,
       change.checks ? JSON.stringify(change.checks) : null,
       ...publishingChanged(change),
+      ...publishDefaultsChanged(change),
     ],
   );
   return rows[0];
@@ -159,7 +163,9 @@ export async function changeOrganization(
       protected_paths = coalesce($17::json, protected_paths),
       signing_public = case when $18 then $19 else signing_public end,
       signing_key_id = case when $18 then $20 else signing_key_id end,
-      signing_sealed = case when $18 then $21::bytea else signing_sealed end
+      signing_sealed = case when $18 then $21::bytea else signing_sealed end,
+      publish = case when $22 then $23 else publish end,
+      pull_request = case when $24 then $25::json else pull_request end
     where org_id = runyard.current_org() returning *, runyard.spent_today_nano(org_id)`;
   const cap = dailyCapUsd === undefined || dailyCapUsd === null ? null : nanoUsdOf(dailyCapUsd);
   const values = [
@@ -179,6 +185,7 @@ export async function changeOrganization(
     signing?.publicKey ?? null,
     signing?.sealed.keyId ?? null,
     signing?.sealed.bytes ?? null,
+    ...publishDefaultsChanged(change),
   ];
   return organizationOf(await db.queryInOrganization<OrganizationRow>(orgId, sql, values), orgId);
 }
@@ -232,6 +239,7 @@ function organizationOf([row]: readonly OrganizationRow[], orgId: string): Store
     isolationFloor: row.isolation_floor,
     egress: [...row.egress],
     ...showPublishing(row),
+    ...showPublishDefaults(row),
     coAuthor: row.co_author,
     signing:
       row.signing_public === null || row.signing_key_id === null ? null : { publicKey: row.signing_public, keyId: row.signing_key_id },
@@ -253,6 +261,7 @@ export function toRepository(row: RepositoryRow): Repository {
     approvalAboveUsd: row.approval_above_usd,
     egress: [...row.egress],
     ...showPublishing(row),
+    ...showPublishDefaults(row),
     coAuthor: row.co_author,
     environment: row.environment,
     secrets: [...row.secret_names],

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type GitServer, startGitServer } from "./git-server.ts";
@@ -26,6 +26,8 @@ export interface GithubLab {
   filesAt(commit: string): string[];
   /** The subjects of its commits, the newest first. */
   subjects(branch: string): string[];
+  /** Makes the head of a pull request there: a commit of these files on `main`, which no branch has. */
+  propose(number: number, files: Readonly<Record<string, string>>): { readonly base: string; readonly head: string };
   /** Branches of runs that are there. */
   branches(): string[];
   close(): Promise<void>;
@@ -60,6 +62,15 @@ export async function openGithubLab({ more = [] }: { readonly more?: readonly Fa
     fileAt: (commit, file) => gitIn(bare, "show", `${commit}:${file}`),
     filesAt: (commit) => gitIn(bare, "ls-tree", "--name-only", commit).split("\n"),
     subjects: (branch) => gitIn(bare, "log", "--format=%s", branch).split("\n"),
+    propose(number, files) {
+      const clone = mkdtempSync(path.join(root, "proposal-"));
+      gitIn(clone, "clone", "--quiet", bare, ".");
+      for (const [file, content] of Object.entries(files)) writeFileSync(path.join(clone, file), content);
+      gitIn(clone, "add", "--all");
+      gitIn(clone, "commit", "--quiet", "--message", "A proposal");
+      gitIn(clone, "push", "--quiet", "origin", `HEAD:refs/pull/${number}/head`);
+      return { base: gitIn(bare, "rev-parse", "main"), head: gitIn(clone, "rev-parse", "HEAD") };
+    },
     branches: () => gitIn(bare, "for-each-ref", "--format=%(refname:short)", "refs/heads/runyard").split("\n").filter(Boolean),
     async close() {
       await github?.close();

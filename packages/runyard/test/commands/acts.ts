@@ -2,7 +2,15 @@
 // gives back how the model explains what was seen; acts that happen at once are explained in some order.
 // To add a command: one more function here, and its place in `anyAct`.
 import { createHash } from "node:crypto";
-import { checksSettingsSchema, type EventData, isTerminal, type NewEvent, type RunError, type RunResult } from "@runyard/sdk/contract";
+import {
+  checksSettingsSchema,
+  type EventData,
+  isTerminal,
+  type NewEvent,
+  type PullRequest,
+  type RunError,
+  type RunResult,
+} from "@runyard/sdk/contract";
 import fc from "fast-check";
 import { canHappen, QUEUED, type RunFact, transition } from "../../src/core/run-machine.ts";
 import { NO_USAGE } from "../../src/core/usage.ts";
@@ -17,6 +25,8 @@ import { decideApproval } from "../../src/store/approvals.ts";
 import { type ChecksEnd, endChecks } from "../../src/store/checks.ts";
 import { decideHeld } from "../../src/store/holds.ts";
 import { decidePlan } from "../../src/store/plans.ts";
+import { allowPullRequest, stopPullRequest } from "../../src/store/pull-request-stops.ts";
+import { notePullRequest } from "../../src/store/pull-requests.ts";
 import { type Carry, machineState, type NewApproval, type RunRow, type RunSpec } from "../../src/store/run-row.ts";
 import { allRunners, endLostAttempt, markRunnerLost } from "../../src/store/runners.ts";
 import { adoptRuns, answerRequest, cancelRun, claimRun, type NewRun, reloadRun } from "../../src/store/runs.ts";
@@ -154,6 +164,7 @@ function create({ org, key, body, fault }: Create): Act {
         in: 0,
         requests: new Map(),
         log: [],
+        pulls: new Set(),
       };
       say(made, [said("created")]);
       for (const fact of first) happen(made, fact);
@@ -522,6 +533,76 @@ function cancel(index: number, fault: Fault): Act {
   });
 }
 
+const addressOf = (number: number): string => `https://github.example/acme/app/pull/${number}`;
+
+function pullOf(number: number): PullRequest {
+  const words = { title: "x", headBranchName: "b", baseBranchName: "main", createdAt: "2026-01-01T00:00:00.000Z" };
+  return { id: number, number, url: addressOf(number), state: "open", merged: false, draft: false, ...words };
+}
+
+/** A run is told of a pull request that was opened for it. */
+function open(index: number, number: number, fault: Fault): Act {
+  return act(["open", `pull${number}`, `of run${index}`, fault], async (world, model) => {
+    const run = runAt(model, index);
+    if (run === undefined) return NOTHING;
+    const { id, orgId } = run;
+    const { done } = await withFault(world, fault, (db) =>
+      db.inOrganization(orgId, (tx) => notePullRequest(tx, { id, orgId }, pullOf(number))),
+    );
+    if (done === undefined) return NOTHING;
+    return (now) => {
+      const mine = now.runs.get(id) as ModelRun;
+      const isNew = !mine.pulls.has(number);
+      mine.pulls.add(number);
+      if (isNew && now.stopped.has(`${orgId} ${number}`)) beCancelled(mine);
+      return null;
+    };
+  });
+}
+
+const STOPPED = { type: "cancelled", reason: "stopped" } as const;
+
+/** False: it has ended, or is to be cancelled already. */
+function beCancelled(run: ModelRun): boolean {
+  if (isTerminal(run.state.status) || run.cancelWanted) return false;
+  run.cancelWanted = true;
+  if (!isLiving(run)) happen(run, STOPPED);
+  return true;
+}
+
+function stop(org: number, number: number, fault: Fault): Act {
+  return act(["stop", `pull${number}`, `of org${org}`, fault], async (world) => {
+    const orgId = at(world.orgIds, org) ?? "";
+    const words = {
+      orgId,
+      key: addressOf(number),
+      url: addressOf(number),
+      userId: "u",
+      reason: STOPPED.reason,
+      events: factsOf(QUEUED, [STOPPED]),
+    };
+    const { done } = await withFault(world, fault, (db) => stopPullRequest(db, words));
+    if (done === undefined) return NOTHING;
+    return (model) => {
+      model.stopped.add(`${orgId} ${number}`);
+      const ended = runsOf(model, orgId).flatMap((run) => (run.pulls.has(number) && beCancelled(run) ? run.id : []));
+      return done.answer.join() === ended.toSorted().join() ? null : wrong(`a stop of ${done.answer.join()}`, `one of ${ended.join()}`);
+    };
+  });
+}
+
+function allow(org: number, number: number, fault: Fault): Act {
+  return act(["allow", `pull${number}`, `of org${org}`, fault], async (world) => {
+    const orgId = at(world.orgIds, org) ?? "";
+    const { done } = await withFault(world, fault, (db) => allowPullRequest(db, orgId, addressOf(number)));
+    if (done === undefined) return NOTHING;
+    return (model) => {
+      model.stopped.delete(`${orgId} ${number}`);
+      return null;
+    };
+  });
+}
+
 function decide(options: {
   readonly run: number;
   readonly how: "approve" | "edit" | "revise" | "reject";
@@ -661,18 +742,20 @@ function endOfChecks(options: {
 
 function goOn(options: {
   readonly approval: boolean;
+  readonly allows: boolean;
   readonly plans: boolean;
   readonly run: number;
   readonly isStale: boolean;
   readonly noModel: boolean;
   readonly fault: Fault;
 }): Act {
-  const { plans, isStale, noModel, fault } = options;
+  const { plans, allows, isStale, noModel, fault } = options;
   const waits = options.approval && !noModel;
   return act(
     [
       "continue",
       plans && "with a plan",
+      allows && "and allow it",
       waits && "to be approved",
       `run${options.run}`,
       isStale && "from a turn before",
@@ -698,13 +781,17 @@ function goOn(options: {
         plans,
         error: noModel ? ERROR : null,
         ...(waits && { approval: approvalOf(turn + 1) }),
+        allowsPullRequest: allows,
         events,
       };
       const { done } = await withFault(world, fault, (db) => continueRun(db, next));
       if (done === undefined) return NOTHING;
       return (now) => {
         const mine = now.runs.get(id) as ModelRun;
-        const may = isTerminal(mine.state.status) && mine.state.turn === turn;
+        const isOver = isTerminal(mine.state.status) && mine.state.turn === turn;
+        const stops = [...mine.pulls].map((number) => `${orgId} ${number}`);
+        if (isOver && allows) for (const name of stops) now.stopped.delete(name);
+        const may = isOver && !stops.some((name) => now.stopped.has(name));
         if (may !== (done.answer !== undefined)) return wrong(may ? "a refusal" : "a next turn", may ? "a next turn" : "a refusal");
         if (may) for (const fact of facts) happen(mine, fact);
         return null;
@@ -739,6 +826,9 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ run: few, fault }).map(lose) },
   { weight: 6, arbitrary: fc.record({ run: few, request: few, fault }).map(answer) },
   { weight: 3, arbitrary: fc.tuple(few, fault).map(([run, how]) => cancel(run, how)) },
+  { weight: 3, arbitrary: fc.tuple(few, fc.nat({ max: 1 }), fault).map((words) => open(...words)) },
+  { weight: 1, arbitrary: fc.tuple(fc.nat({ max: 1 }), fc.nat({ max: 1 }), fault).map((words) => stop(...words)) },
+  { weight: 1, arbitrary: fc.tuple(fc.nat({ max: 1 }), fc.nat({ max: 1 }), fault).map((words) => allow(...words)) },
   {
     weight: 4,
     arbitrary: fc
@@ -748,7 +838,15 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc
-      .record({ run: few, plans: fc.boolean(), approval: fc.boolean(), isStale: fc.boolean(), noModel: fc.boolean(), fault })
+      .record({
+        run: few,
+        plans: fc.boolean(),
+        approval: fc.boolean(),
+        allows: fc.boolean(),
+        isStale: fc.boolean(),
+        noModel: fc.boolean(),
+        fault,
+      })
       .map(goOn),
   },
   { weight: 4, arbitrary: fc.record({ run: few, grants: fc.boolean(), isStale: fc.boolean(), fault }).map(approve) },

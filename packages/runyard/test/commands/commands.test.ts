@@ -87,6 +87,14 @@ describe("a broken rule is caught:", () => {
     ["a run that goes back to its agent queues", "end_checks", "set queued = s.queued + 1", "set queued = s.queued"],
     ["a lost runner's run is taken from its owner once", "end_lost_attempt", "and x.owner = p_owner and x.attempt = p_attempt", ""],
     ["a lost run gives its place back", "end_lost_attempt", "set active = s.active - 1", "set active = s.active"],
+    ["no turn of a stopped pull request begins", "keep_stopped", "case when", "case when false and"],
+    [
+      "all runs of a stopped pull request are cancelled",
+      "stop_pull_request",
+      "perform runyard.cancel_run(run_id, p_reason, p_types, p_data);",
+      "",
+    ],
+    ["a run that opens a stopped pull request is cancelled", "cancel_if_stopped", "if stop.url is not null", "if false"],
     ["whoever adopts is the owner", "adopt_runs", "set owner = p_owner", "set owner = owner"],
   ] as const;
 
@@ -132,7 +140,7 @@ async function failureOf(options: { sequences: number; limitMs: number; shrink?:
 }
 
 async function play(world: World, moments: readonly (readonly Act[])[]): Promise<void> {
-  let model: Model = { runs: new Map(), keys: new Map() };
+  let model: Model = { runs: new Map(), keys: new Map(), stopped: new Set() };
   const told: string[] = [];
   for (const acts of moments) {
     told.push(acts.join(" | "));

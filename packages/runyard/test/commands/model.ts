@@ -25,6 +25,8 @@ export interface ModelRun {
   readonly requests: Map<string, "open" | "answered" | "closed">;
   /** One word for each event, in order. */
   readonly log: string[];
+  /** Its pull requests, by their numbers. */
+  readonly pulls: Set<number>;
 }
 
 /** What must be true of everything that the acts of one sequence have made. */
@@ -32,6 +34,8 @@ export interface Model {
   readonly runs: Map<string, ModelRun>;
   /** What each idempotency key, by organization and key, stands for. */
   readonly keys: Map<string, { readonly body: string; readonly runId: string }>;
+  /** Pull requests that are stopped, by organization and number. */
+  readonly stopped: Set<string>;
 }
 
 export const MAX_ACTIVE = 2;

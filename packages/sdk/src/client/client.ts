@@ -5,6 +5,7 @@ import { createCredentials, type Credentials } from "./credentials.ts";
 import { IDLE_MS } from "./event-stream.ts";
 import { createModels, type Models } from "./models.ts";
 import { pathOf } from "./paths.ts";
+import { createPullRequestStops, type PullRequests } from "./pull-request-stops.ts";
 import { createRuns, type Runs } from "./runs.ts";
 import { createSecrets, type Secrets } from "./secrets.ts";
 import { createSnapshots, type Snapshots } from "./snapshots.ts";
@@ -49,6 +50,8 @@ const MAX_RETRIES = 2;
 export class RunyardClient {
   /** Runs: create, read, follow, answer, cancel. */
   readonly runs: Runs;
+  /** Pull requests that runs have to do with. */
+  readonly pullRequests: PullRequests;
   /** Saved agents. */
   readonly agents: Agents;
   /** Repositories, and what holds for their runs. */
@@ -79,6 +82,7 @@ export class RunyardClient {
       retryDelayMs: options.retryDelayMs ?? FIRST_DELAY_MS,
     });
     this.runs = createRuns(this.#transport, options.idleTimeoutMs ?? IDLE_MS);
+    this.pullRequests = createPullRequestStops(this.#transport);
     this.agents = createAgents(this.#transport);
     this.repositories = createRepositories(this.#transport);
     this.secrets = createSecrets(this.#transport);

@@ -6,6 +6,7 @@ export { RunyardApiError, RunyardConnectionError } from "./errors.ts";
 export { type EventsOptions, isKnownEvent, type UnknownEvent } from "./event-stream.ts";
 export type { Models } from "./models.ts";
 export type { ChangeOptions, LogsOptions, RunResults } from "./results.ts";
+export type { PullRequests } from "./pull-request-stops.ts";
 export type { RunPlans } from "./plans.ts";
 export type { RunList, Runs } from "./runs.ts";
 export type { SecretList, Secrets } from "./secrets.ts";

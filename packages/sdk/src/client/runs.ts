@@ -92,11 +92,15 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
    * for await (const event of client.runs.events(run.id, { after: ended.lastSeq })) console.log(event.type);
    * ```
    */
-  continue(id: string, prompt: string, options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "rebase">): Promise<Run>;
+  continue(
+    id: string,
+    prompt: string,
+    options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "rebase" | "allowPullRequest">,
+  ): Promise<Run>;
   continue(
     id: string,
     prompt: null,
-    options: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget"> & { readonly rebase: true },
+    options: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "allowPullRequest"> & { readonly rebase: true },
   ): Promise<Run>;
 
   /**
@@ -176,13 +180,14 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
-      const { plan, budget, rebase } = options ?? {};
+      const { plan, budget, rebase, allowPullRequest } = options ?? {};
       const words = prompt === null ? {} : { prompt };
       const body: ContinueRunRequest = {
         ...words,
         ...(rebase === undefined ? {} : { rebase }),
         ...(plan === undefined ? {} : { plan }),
         ...(budget === undefined ? {} : { budget }),
+        ...(allowPullRequest === undefined ? {} : { allowPullRequest }),
       };
       return post("continueRun", { id }, { body, repeatable: false, options });
     },

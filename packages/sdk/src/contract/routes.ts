@@ -170,6 +170,18 @@ export const ROUTES = {
     policy: { scope: "agent:write" },
     summary: "Look at a run's pull request, close or reopen it, make it a draft or ready",
   },
+  stopPullRequest: {
+    method: "POST",
+    path: "/v1/pull-requests/stop",
+    policy: { scope: "agent:write" },
+    summary: "Cancel all runs of a pull request, and let none go on",
+  },
+  allowPullRequest: {
+    method: "POST",
+    path: "/v1/pull-requests/allow",
+    policy: { scope: "agent:write" },
+    summary: "Let runs of a pull request go on again that was stopped",
+  },
   runPlan: {
     method: "GET",
     path: "/v1/agent-runs/{id}/plan",

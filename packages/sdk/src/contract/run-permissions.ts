@@ -13,8 +13,8 @@ const isOfWorkspace = (permission: RunPermission): boolean => (WORKSPACE_PERMISS
 
 /**
  * What a run is granted: of each of the two groups what is named, or all of a group of which nothing is named. Without
- * `write` its workspace is read-only, without `execute` commands are refused, without `repository:write` no branch is made, and without
- * `pull_request:create` no pull request.
+ * `write` its workspace is read-only, without `execute` commands are refused, without `repository:write` no branch is made, without
+ * `pull_request:create` no pull request, and without `pull_request:review` no review.
  */
 export const runPermissionsSchema = z
   .array(z.enum(RUN_PERMISSIONS))

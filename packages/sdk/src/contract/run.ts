@@ -14,9 +14,12 @@ import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
+import { publishFromSchema } from "./publish-defaults.ts";
 import { protectedFileSchema } from "./publishing.ts";
+import { pullRequestStopSchema } from "./pull-request-stops.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
+import { reviewSchema, runReviewSchema } from "./reviews.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
 import { runSetupSchema, setupSchema } from "./setup.ts";
@@ -124,14 +127,16 @@ export const createRunSchema = z
     /** What its model calls may use at most, in all of its turns together. */
     budget: budgetSchema.optional(),
     /**
-     * What becomes of its result. Default: a pull request, where the repository is at a GitHub server for which there is a token and
-     * the run is granted `pull_request:create`; else a branch.
+     * What becomes of its result. Default: as its repository or its organization has it; else a pull request, where the repository is
+     * at a GitHub server for which there is a token and the run is granted `pull_request:create`; else a branch.
      */
     publish: publishModeSchema.optional(),
-    /** Of its pull request. */
+    /** Of its pull request. Default of each field: as its repository or its organization has it. */
     pullRequest: pullRequestSettingsSchema.optional(),
     /** Whether it waits for the checks of what it publishes, and puts right what fails; default: as the repository has it. */
     watchChecks: z.boolean().optional(),
+    /** A pull request that it looks at: it starts from its head, and its final answer is posted there as one review. */
+    review: reviewSchema.optional(),
     /** The same as the header `Idempotency-Key`. */
     idempotencyKey: idempotencyKeySchema.optional(),
   })
@@ -149,6 +154,8 @@ export const continueRunSchema = z
     plan: z.boolean().optional(),
     /** In place of the run's budget; what was spent before counts. Default: as it was. */
     budget: budgetSchema.optional(),
+    /** Allows agents to go on with its pull requests again where a person has stopped them. */
+    allowPullRequest: z.boolean().optional(),
   })
   .refine(({ prompt, rebase }) => prompt !== undefined || rebase, { path: ["prompt"], message: "say what to do next, or set rebase" });
 export type ContinueRunRequest = z.input<typeof continueRunSchema>;
@@ -240,6 +247,9 @@ export const runResultSchema = z.object({
   pullRequestUrl: z.string().nullable().optional(),
   /** Why there is none, where there should be one; the branch is there all the same. */
   pullRequestProblem: pullRequestProblemSchema.nullable().optional(),
+  /** Of a run that reviews: where its answer was posted; null: it was not, and `reviewProblem` says why. */
+  reviewUrl: z.string().nullable().optional(),
+  reviewProblem: pullRequestProblemSchema.optional(),
   /** Of the run's further repositories; left out where it has none. */
   repositories: z.array(furtherResultSchema).optional(),
 });
@@ -342,10 +352,16 @@ export const runSchema = z.object({
   publish: publishModeSchema,
   /** How its pull request is made; null: it is to have none. */
   pullRequest: pullRequestSettingsSchema.nullable(),
+  /** Who said so; runs of older servers do not tell. */
+  publishFrom: publishFromSchema,
   /** The newest of its pull requests; null: it has none. */
   pullRequestUrl: z.string().nullable(),
   /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */
   githubPullRequests: z.array(pullRequestSchema),
+  /** Which of them a person has stopped all agents of, so that the run does not go on; null: none. */
+  pullRequestStop: pullRequestStopSchema.nullable(),
+  /** The pull request that it reviews; null: it reviews none. */
+  review: runReviewSchema.nullable(),
   /** Of the checks of what it publishes; null: it does not wait for them. */
   checks: runChecksSchema.nullable(),
   error: runErrorSchema.nullable(),

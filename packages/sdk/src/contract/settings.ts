@@ -5,6 +5,7 @@ import { egressSchema } from "./egress.ts";
 import { environmentSchema, environmentShownSchema, isNamedOnce, NAMED_TWICE, secretNamesSchema } from "./environment.ts";
 import { repositoryIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
+import { publishDefaultsOfRuns, publishDefaultsShown } from "./publish-defaults.ts";
 import { publishingOfRuns, publishingShown, signingKeySchema, signingKeyShownSchema } from "./publishing.ts";
 import { setupSchema, setupShownSchema } from "./setup.ts";
 
@@ -52,6 +53,7 @@ export const changeRepositorySchema = z
     approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
     ...egressOfRuns,
     ...publishingOfRuns,
+    ...publishDefaultsOfRuns,
     /** Whether commits name the person who asked, as a co-author; null: as the organization has it. */
     coAuthor: z.boolean().nullable().optional(),
     /** Set-up of its runs, where they do not say themselves; null: none. */
@@ -75,6 +77,7 @@ export const repositorySchema = z.object({
   approvalAboveUsd: z.number().nullable(),
   egress: z.array(z.string()),
   ...publishingShown,
+  ...publishDefaultsShown,
   /** Null: as the organization has it. */
   coAuthor: z.boolean().nullable(),
   environment: environmentShownSchema,
@@ -118,6 +121,7 @@ export const changeOrganizationSchema = z
     isolationFloor: isolationFloorSchema.nullable().optional(),
     ...egressOfRuns,
     ...publishingOfRuns,
+    ...publishDefaultsOfRuns,
     /** Whether commits name the person who asked, as a co-author. */
     coAuthor: z.boolean().optional(),
     /** A private key that signs commits of runs, in place of the one that there was; null: none. It is never given out. */
@@ -144,6 +148,7 @@ export const organizationSchema = z.object({
   isolationFloor: isolationFloorSchema.nullable(),
   egress: z.array(z.string()),
   ...publishingShown,
+  ...publishDefaultsShown,
   coAuthor: z.boolean(),
   /** Null: commits are not signed. */
   signingKey: signingKeyShownSchema.nullable(),

@@ -105,6 +105,12 @@ export function createLogEngine(): LogEngine {
     changePullRequest: async (principal, id) => {
       throw new RunyardError("no_pull_request", `Run ${find(principal, id).run.id} has no pull request.`);
     },
+    stopPullRequest: async () => {
+      throw new RunyardError("pull_request_not_found", "There is no such pull request.");
+    },
+    allowPullRequest: async () => {
+      throw new RunyardError("pull_request_not_found", "There is no such pull request.");
+    },
     listRuns: async (principal, query) => {
       const before = query.cursor === undefined ? Number.POSITIVE_INFINITY : Number(query.cursor);
       const mine = [...entries.values()].filter(({ orgId, run }) => orgId === principal.orgId && run.number < before).toReversed();
@@ -285,9 +291,12 @@ function blankRun(number: number): Run {
     egressDenied: [],
     progress: { percentage: null, currentStep: "queued" },
     publish: "branch",
+    publishFrom: {},
     pullRequest: null,
     pullRequestUrl: null,
     githubPullRequests: [],
+    pullRequestStop: null,
+    review: null,
     checks: null,
     responseType: null,
     result: null,

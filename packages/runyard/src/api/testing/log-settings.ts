@@ -29,7 +29,7 @@ type Settings = Pick<
 >;
 
 const AT = "2026-11-20T10:00:00.000Z";
-const NO_PUBLISHING = { commitAuthor: null, protectedPaths: [] };
+const NO_PUBLISHING = { commitAuthor: null, protectedPaths: [], publish: null, pullRequest: null };
 const NO_VARIABLES = { environment: {}, secrets: [] as string[] };
 
 /** The one that each organization has until it deletes it. */

@@ -1,0 +1,79 @@
+import { money, type RunReview } from "@runyard/sdk/contract";
+import type { GithubPlace } from "./github-place.ts";
+import { neutralLine, neutralMarkdown } from "./neutral-text.ts";
+
+/** Longest review that is sent; GitHub takes 65,536 characters. */
+const MAX_ANSWER_CHARS = 50_000;
+
+/** A file that a pull request changes. */
+export interface ReviewedFile {
+  readonly path: string;
+  readonly insertions: number;
+  readonly deletions: number;
+}
+
+/** A pull request as it is looked at before a run reviews it. */
+export interface PullRequestToReview extends Omit<RunReview, "event"> {
+  /** What its author wrote about it. */
+  readonly body: string;
+  /** The commit of the branch that it is to go to. */
+  readonly baseCommit: string;
+  readonly filesChanged: number;
+  readonly insertions: number;
+  readonly deletions: number;
+  /** The first 100. */
+  readonly files: readonly ReviewedFile[];
+}
+
+/** The same as a run keeps it. */
+export type ReviewSpec = PullRequestToReview & Pick<RunReview, "event"> & { readonly place: GithubPlace };
+
+/** The kind of effect that posts a review. */
+export const REVIEW_EFFECT = "github-review";
+
+/** Its payload. */
+export interface ReviewEffect {
+  readonly place: GithubPlace;
+  readonly number: number;
+  readonly commit: string;
+  readonly event: RunReview["event"];
+  /** With the mark. */
+  readonly body: string;
+  /** By which it is found again: whoever finds it need not post it again. */
+  readonly mark: string;
+}
+
+/** What a review tells of its run. */
+export interface ReviewStory {
+  readonly runId: string;
+  readonly turn: number;
+  /** The agent's last words. */
+  readonly answer: string;
+  readonly commit: string;
+  readonly agent: string;
+  readonly model: string | null;
+  /** In US dollars; null: nobody knows. */
+  readonly costUsd: number | null;
+  readonly simulated: boolean;
+  /** Where the run is looked at; null: the server has no address that others could follow. */
+  readonly link: string | null;
+}
+
+/** A turn has one review, whichever of its attempts posts it. */
+export function reviewMark({ runId, turn }: Pick<ReviewStory, "runId" | "turn">): string {
+  return `<!-- runyard:${runId}:review-${turn} -->`;
+}
+
+/** The agent's answer, which does nothing but be read, and who gave it. */
+export function reviewBody(story: ReviewStory): string {
+  const { answer, commit, runId, turn, agent, model, costUsd, simulated, link } = story;
+  const text =
+    answer.length <= MAX_ANSWER_CHARS ? answer : `${answer.slice(0, MAX_ANSWER_CHARS).replace(/[\ud800-\udbff]$/, "")}\n\n… (cut)`;
+  const shown = neutralMarkdown(text, { allowReferences: false }).trim();
+  const name = (words: string): string => neutralLine(words, { allowReferences: false, longest: 200 }).replaceAll("`", "'");
+  const who = model === null ? name(agent) : `${name(agent)} with ${name(model)}`;
+  const cost = simulated ? "simulated, no AI" : costUsd === null ? "cost unknown" : money(costUsd);
+  const run = link === null ? `\`${runId}\`` : `[${runId}](${link})`;
+  const about = `An agent's review of ${commit.slice(0, 10)}, by run ${run}, turn ${turn}: ${who}, ${cost}.`;
+  return [reviewMark(story), shown === "" ? "The agent had nothing to say." : shown, "---", about].join("\n\n");
+}

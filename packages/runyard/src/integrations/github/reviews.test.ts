@@ -1,0 +1,71 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { ReviewEffect } from "../../core/review.ts";
+import type { TryResult } from "../../engine/outbox.ts";
+import type { EffectRow } from "../../store/outbox.ts";
+import { type FakeGithub, startFakeGithub } from "../../testing/github.ts";
+import { type FakeReviews, fakeReviews } from "../../testing/github-reviews.ts";
+import { readPullRequest, reviewPerformer } from "./reviews.ts";
+
+const TOKEN = "ghp_canary";
+const MARK = "<!-- runyard:run_1:review-1 -->";
+const pull = { number: 700, title: "T", body: null, base: "b".repeat(40), head: "c".repeat(40), fork: false, files: [] };
+let fake: FakeGithub;
+let reviews: FakeReviews;
+beforeEach(async () => {
+  reviews = fakeReviews();
+  reviews.proposals.push(pull);
+  fake = await startFakeGithub({ token: TOKEN, repository: "acme/app", more: reviews.routes });
+});
+afterEach(() => fake.close());
+
+const place = () => ({ apiUrl: `${fake.url}/api/v3`, owner: "acme", name: "app", tokenUrl: `${fake.url}/acme/app` });
+const read = (number: number) => readPullRequest({ repository: place(), token: TOKEN, fetch, now: Date.now }, number);
+
+function attempt(token: string | null = TOKEN): Promise<TryResult> {
+  const payload: ReviewEffect = { place: place(), number: 700, commit: pull.head, event: "comment", body: `${MARK}\n\nFine.`, mark: MARK };
+  const effect = { org_id: "org_a", run_id: "run_1", payload } as unknown as EffectRow;
+  const performer = reviewPerformer({ tokenFor: async () => token, fetchWith: () => fetch, now: Date.now });
+  return performer.perform(effect, new AbortController().signal);
+}
+
+test("a pull request is read with what it changes, and whose it is", async () => {
+  const files = [{ filename: "a", additions: 2, deletions: 1 }];
+  reviews.proposals.push({ ...pull, number: 701, fork: true, files, body: "B" }, { ...pull, number: 702, fork: null });
+  expect(await read(701)).toEqual({
+    url: "https://github.example/acme/app/pull/701",
+    number: 701,
+    title: "T",
+    body: "B",
+    baseBranch: "main",
+    baseCommit: pull.base,
+    headCommit: pull.head,
+    fork: true,
+    filesChanged: 1,
+    insertions: 2,
+    deletions: 1,
+    files: [{ path: "a", insertions: 2, deletions: 1 }],
+  });
+  expect(await read(700)).toMatchObject({ fork: false, body: "" });
+  expect(await read(702)).toMatchObject({ fork: true });
+  await expect(read(799)).rejects.toMatchObject({
+    code: "review_not_possible",
+    message: expect.stringContaining("Pull request 799") as string,
+  });
+  fake.fail({ on: "GET /pulls/700", answer: { status: 502 } });
+  await expect(read(700)).rejects.toMatchObject({ code: "unavailable" });
+});
+
+test("it is posted once, however many others there are", async () => {
+  for (let id = 1; id <= 130; id += 1) reviews.reviews.push({ id, number: 700, event: "COMMENT", commit: pull.head, body: `says ${MARK}` });
+  expect(await attempt()).toEqual({ type: "done", outcome: { url: "https://github.example/acme/app/pull/700#pullrequestreview-131" } });
+  expect(await attempt()).toEqual({ type: "done", outcome: { url: "https://github.example/acme/app/pull/700#pullrequestreview-131" } });
+  expect(reviews.reviews).toHaveLength(131);
+});
+
+test("what cannot be had is told by its kind", async () => {
+  expect(await attempt(null)).toMatchObject({ type: "never", problem: { code: "no-credential" } });
+  fake.fail({ on: "POST /reviews", answer: { status: 403, message: "Resource not accessible by personal access token" } });
+  expect(await attempt()).toMatchObject({ type: "never", problem: { code: "not-allowed" } });
+  fake.fail({ on: "POST /reviews", answer: { status: 502 } });
+  expect(await attempt()).toMatchObject({ type: "later" });
+});

@@ -1,0 +1,118 @@
+import { type PullRequestProblem, type ReviewEvent, RunyardError } from "@runyard/sdk/contract";
+import { z } from "zod";
+import type { PullRequestToReview, ReviewEffect } from "../../core/review.ts";
+import type { Performer } from "../../engine/outbox.ts";
+import { type GithubClientOptions, GithubError, githubCalls } from "./client.ts";
+
+/** Of what GitHub says of pull requests and reviews, what is used here (REST, version 2022-11-28). */
+const commitSchema = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/);
+const repositorySchema = z.object({ full_name: z.string() });
+const pullSchema = z.object({
+  number: z.number().int(),
+  html_url: z.string(),
+  title: z.string(),
+  body: z.string().nullable(),
+  // Of a fork that is gone by now nothing is known.
+  head: z.object({ sha: commitSchema, repo: repositorySchema.nullable() }),
+  base: z.object({ sha: commitSchema, ref: z.string(), repo: repositorySchema }),
+  changed_files: z.number().int(),
+  additions: z.number().int(),
+  deletions: z.number().int(),
+});
+const filesSchema = z.array(z.object({ filename: z.string(), additions: z.number().int(), deletions: z.number().int() }));
+const reviewSchema = z.object({ id: z.number().int(), html_url: z.string(), body: z.string().nullish() });
+
+const PAGE = 100;
+/** Most pages of reviews that are looked through. */
+const MOST_PAGES = 50;
+const EVENTS: Readonly<Record<ReviewEvent, string>> = { comment: "COMMENT", approve: "APPROVE", request_changes: "REQUEST_CHANGES" };
+
+type At = { readonly number: number };
+
+/** The calls of GitHub's API that reviews take. Each rejects with GithubError. */
+function createGithubReviews(options: GithubClientOptions) {
+  const { owner, name: repo } = options.repository;
+  const { call, ask } = githubCalls(options);
+  return {
+    async read({ number }: At): Promise<PullRequestToReview> {
+      const at = { owner, repo, pull_number: number };
+      const pull = await ask(pullSchema, call("GET /repos/{owner}/{repo}/pulls/{pull_number}", at));
+      const files = await ask(filesSchema, call("GET /repos/{owner}/{repo}/pulls/{pull_number}/files", { ...at, per_page: PAGE }));
+      return {
+        url: pull.html_url,
+        number: pull.number,
+        title: pull.title,
+        body: pull.body ?? "",
+        baseBranch: pull.base.ref,
+        baseCommit: pull.base.sha,
+        headCommit: pull.head.sha,
+        fork: pull.head.repo?.full_name !== pull.base.repo.full_name,
+        filesChanged: pull.changed_files,
+        insertions: pull.additions,
+        deletions: pull.deletions,
+        files: files.map(({ filename: path, additions: insertions, deletions }) => ({ path, insertions, deletions })),
+      };
+    },
+    /** The review with this mark; undefined: there is none. */
+    async find({ number, mark }: At & { readonly mark: string }): Promise<{ readonly url: string } | undefined> {
+      const route = "GET /repos/{owner}/{repo}/pulls/{pull_number}/reviews";
+      for (let page = 1; page <= MOST_PAGES; page += 1) {
+        const found = await ask(z.array(reviewSchema), call(route, { owner, repo, pull_number: number, per_page: PAGE, page }));
+        const mine = found.find(({ body }) => body?.startsWith(mark));
+        if (mine !== undefined) return { url: mine.html_url };
+        if (found.length < PAGE) return undefined;
+      }
+      return undefined;
+    },
+    async post({ number, commit, event, body }: Omit<ReviewEffect, "place" | "mark">): Promise<{ readonly url: string }> {
+      const route = "POST /repos/{owner}/{repo}/pulls/{pull_number}/reviews";
+      const wish = { owner, repo, pull_number: number, commit_id: commit, event: EVENTS[event] as "COMMENT", body };
+      return { url: (await ask(reviewSchema, call(route, wish))).html_url };
+    },
+  };
+}
+
+/** A pull request before it is reviewed. Throws RunyardError `review_not_possible` or `unavailable`. */
+export async function readPullRequest(options: GithubClientOptions, number: number): Promise<PullRequestToReview> {
+  return createGithubReviews(options)
+    .read({ number })
+    .catch((error: unknown) => {
+      if (!(error instanceof GithubError)) throw error;
+      const isForGood = error.verdict.type === "never";
+      throw new RunyardError(isForGood ? "review_not_possible" : "unavailable", `Pull request ${number} cannot be read: ${error.message}`);
+    });
+}
+
+/** As for pull requests: a run waits for it. */
+const POLICY = { firstMs: 1_000, longestMs: 60_000, patienceMs: 10 * 60_000 };
+
+/** Does effects of the kind `REVIEW_EFFECT`: looks before it posts, so that a turn has one review. */
+export function reviewPerformer(
+  options: Pick<GithubClientOptions, "now"> & {
+    /** Null: there is none any more. */
+    readonly tokenFor: (orgId: string, place: ReviewEffect["place"]) => Promise<string | null>;
+    readonly fetchWith: (signal: AbortSignal) => typeof fetch;
+  },
+): Performer {
+  return {
+    policy: POLICY,
+    async perform({ org_id: orgId, payload }, signal) {
+      const { place, mark, ...wish } = payload as ReviewEffect;
+      const token = await options.tokenFor(orgId, place);
+      if (token === null) {
+        const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
+        return { type: "never", problem: { code: "no-credential", message } satisfies PullRequestProblem };
+      }
+      const client = createGithubReviews({ repository: place, token, fetch: options.fetchWith(signal), now: options.now });
+      try {
+        return { type: "done", outcome: (await client.find({ ...wish, mark })) ?? (await client.post(wish)) };
+      } catch (error) {
+        if (!(error instanceof GithubError)) throw error;
+        const { verdict } = error;
+        if (verdict.type === "exists")
+          return { type: "later", retryAfterMs: null, problem: { code: "unavailable", message: error.message } };
+        return verdict;
+      }
+    },
+  };
+}

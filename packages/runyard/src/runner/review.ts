@@ -1,0 +1,63 @@
+import type { NewEvent, PullRequestProblem, RunResult } from "@runyard/sdk/contract";
+import { REVIEW_EFFECT, reviewBody, type ReviewEffect, reviewMark } from "../core/review.ts";
+import { usageTotals, usdOrNull } from "../core/usage.ts";
+import { newId } from "../engine/ids.ts";
+import { OUTBOX } from "../engine/wakes.ts";
+import { requestEffect } from "../store/outbox.ts";
+import { attemptState } from "./attempt-state.ts";
+import type { RunnerContext } from "./context.ts";
+import { waitForEffect } from "./pull-request.ts";
+import { FencedError, type RunHandle } from "./run-handle.ts";
+
+/** What came of a run's review, with what is to be told of it. */
+export interface ReviewEnd {
+  readonly result: Pick<RunResult, "reviewUrl" | "reviewProblem">;
+  readonly events: readonly NewEvent[];
+}
+
+const OUT_OF_TIME: PullRequestProblem = {
+  code: "out-of-time",
+  message: "The run used up its active time before its review was posted. Its answer is kept; continue the run to try again.",
+};
+
+/**
+ * Has the outbox post the agent's answer as a review, and waits for that in the phase `publishing`, as for a pull request. What
+ * cannot be had does not end the run: its answer is kept. Throws as all work of a runner does.
+ */
+export async function seeToReview(ctx: RunnerContext, handle: RunHandle, end: AbortSignal): Promise<ReviewEnd> {
+  const { row } = handle;
+  const { review } = row.spec;
+  if (review === undefined || row.replay !== null) return { result: {}, events: [] };
+  const { costNanoUsd, unpricedCalls } = usageTotals(row.usage);
+  const story = {
+    runId: row.id,
+    turn: row.turn,
+    answer: attemptState(row).summary ?? "",
+    commit: review.headCommit,
+    agent: row.spec.agent.name ?? row.spec.agent.profile,
+    model: row.spec.model,
+    costUsd: unpricedCalls === 0 ? usdOrNull(costNanoUsd) : null,
+    simulated: row.simulated,
+    link: ctx.publicUrl === null ? null : `${ctx.publicUrl}/v1/agent-runs/${row.id}`,
+  };
+  const payload: ReviewEffect = {
+    place: review.place,
+    number: review.number,
+    commit: review.headCommit,
+    event: review.event,
+    body: reviewBody(handle.secrets.redactor.json(story)),
+    mark: reviewMark(story),
+  };
+  const key = `${row.id}:${row.attempt}`;
+  const asked = await requestEffect(ctx.db, { run: row, id: newId("effect"), kind: REVIEW_EFFECT, key, payload });
+  if (asked === undefined) throw new FencedError(`Run ${row.id} is not this runner's any more`);
+  ctx.wakes.notify(OUTBOX);
+  const ended = await waitForEffect(ctx, handle, { effect: asked, end, what: "review" });
+  if (ended?.status === "done") return { result: { reviewUrl: (ended.outcome as { readonly url: string }).url }, events: [] };
+  const problem = ended === null ? OUT_OF_TIME : (ended.outcome as { readonly problem: PullRequestProblem }).problem;
+  const message = `The review was not posted. ${problem.message}`;
+  return {
+    result: { reviewUrl: null, reviewProblem: problem },
+    events: [{ type: "notice", data: { level: "warning", code: "review-not-posted", message } }],
+  };
+}
