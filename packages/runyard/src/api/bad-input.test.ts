@@ -172,6 +172,25 @@ describe("an answer", () => {
   });
 });
 
+test("a turn without words is refused, unless it brings in its base; and so is a base that there is not", async () => {
+  const id = await ended();
+  const { runs } = served.client;
+  const post = (body: unknown): Promise<Response> =>
+    fetch(`${served.door.url}/v1/agent-runs/${id}/continue`, {
+      method: "POST",
+      headers: { ...headers, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  for (const body of [{}, { rebase: false }, { rebase: "yes" }, { prompt: " ", rebase: true }]) {
+    const answer = await post(body);
+    expect([answer.status, problemSchema.parse(await answer.json()).code]).toEqual([422, "invalid_request"]);
+  }
+  const refused = { status: 422, code: "rebase_not_possible" };
+  await expect(runs.continue(id, null, { rebase: true, plan: true })).rejects.toMatchObject(refused);
+  await expect(runs.continue(id, "Go on", { rebase: true, plan: true })).rejects.toMatchObject(refused);
+  expect(await runs.continue(id, null, { rebase: true })).toMatchObject({ turn: 2, prompt: "Bring the branch up to date with main" });
+});
+
 test("a turn that is not over is not continued: queued, running or waiting for somebody", async () => {
   const { runs } = served.client;
   const refused = { status: 409, code: "run_not_ended" };

@@ -148,7 +148,8 @@ const json = (schema: z.ZodType): Operation["answers"] => ({ "application/json":
 
 const continueRun: Operation = {
   tag: "Runs",
-  description: "The next turn: the same workspace, conversation and log. The branch goes on from the commit of the turn before.",
+  description:
+    "The next turn: the same workspace, conversation and log. The branch goes on from the commit of the turn before; with `rebase` what the base branch is by now is merged first.",
   body: continueRunSchema,
   status: 202,
   answers: json(runSchema),
@@ -156,6 +157,8 @@ const continueRun: Operation = {
     "run_not_ended",
     "pull_request_stopped",
     "not_for_replays",
+    "rebase_not_possible",
+    "repository_not_usable",
     "sandbox_not_available",
     "below_isolation_floor",
     "egress_not_allowed",

@@ -2,6 +2,7 @@ import { decidedBy, type EventData, type RunEvent, ruleWords, secretUsedWords, s
 import { oneLine, type Paint, printable } from "./output.ts";
 import { renderApprovalEvent } from "./render-approval.ts";
 import { renderAttemptEvent } from "./render-attempts.ts";
+import { renderBaseEvent } from "./render-base.ts";
 import { renderChecksEvent } from "./render-checks.ts";
 import { renderSetupEvent } from "./render-setup.ts";
 import { renderPlanEvent } from "./render-plan.ts";
@@ -104,6 +105,7 @@ function renderLine(event: RunEvent, paint: Paint, options: RenderOptions): stri
     default:
       return (
         renderAttemptEvent(event, paint, options.width) ??
+        renderBaseEvent(event, paint, options.width) ??
         renderChecksEvent(event, paint, options.width) ??
         renderSetupEvent(event, paint, options.width) ??
         renderPlanEvent(event, paint, options.width) ??

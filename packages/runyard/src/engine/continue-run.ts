@@ -10,12 +10,12 @@ import { continueRun } from "../store/turns.ts";
 import { approvalRuleFor, requestedFact } from "./approvals.ts";
 import { requireAllowed, requireFloor } from "./bounds.ts";
 import type { EngineOptions } from "./engine.ts";
+import { lookAtBase, rebasePrompt } from "./rebase.ts";
 import { missingModel, modelFor, requireLogin, requirePrice } from "./model.ts";
 import { stoppedError } from "./pull-request-stops.ts";
 
 /** Begins the next turn of a run. Throws RunyardError `run_not_ended` where the last one goes on, or somebody else was faster. */
 export async function continueTurn(options: EngineOptions, run: RunRow, input: z.output<typeof continueRunSchema>): Promise<RunRow> {
-  const { prompt } = input;
   const plans = input.plan ?? planSettings(run).wanted;
   if (run.replay !== null)
     throw new RunyardError(
@@ -24,6 +24,8 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     );
   if (!isTerminal(run.status)) throw notEnded(run);
   if (input.allowPullRequest !== true) await requireNotStopped(options, run);
+  const rebase = input.rebase ? await lookAtBase(options, run, { plans, hasTask: input.prompt !== undefined }) : null;
+  const prompt = input.prompt ?? rebasePrompt(rebase?.branch ?? "");
   const { sandboxDriver: driver, isolationFloor: before, egress = [], egressFrom } = run.spec;
   const sandbox = await options.probeSandbox(driver);
   if (!sandbox.available)
@@ -50,7 +52,7 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
     run,
     prompt,
     spec,
-    carry: options.carryOver(run),
+    carry: { ...options.carryOver(run), ...(rebase !== null && { rebase }) },
     plans,
     error,
     ...(approval !== null && { approval }),

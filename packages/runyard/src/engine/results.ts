@@ -59,11 +59,18 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
     const head = made?.headCommit ?? newestCommit(stored.run, name);
     return head ? { ...place, head } : null;
   };
+  /** The same against the base that was brought into it last: what came from there is no change of the run's. */
+  const ownChange = (stored: StoredRun, name: string | undefined): Change | null => {
+    const change = changeOf(stored, name);
+    if (change === null || name !== undefined) return change;
+    const { result, carry } = stored.run;
+    return { ...change, base: (result?.headCommit ? result.baseCommit : carry?.base) ?? change.base };
+  };
 
   return {
     /** The change of a run as a patch; empty when it has none (yet). */
     async patch(principal: Principal, runId: string, repository?: string): Promise<ResultBytes> {
-      const change = changeOf(await load(principal.orgId, runId), repository);
+      const change = ownChange(await load(principal.orgId, runId), repository);
       const found = change === null ? { size: 0, bytes: nothing() } : await changes.patch(change);
       if ("bytes" in found) return found;
       throw new RunyardError(
@@ -91,15 +98,15 @@ export function createResults(changes: ChangeReader, load: (orgId: string, runId
     },
 
     async files(principal: Principal, runId: string, repository?: string): Promise<FileList> {
-      const change = changeOf(await load(principal.orgId, runId), repository);
+      const change = ownChange(await load(principal.orgId, runId), repository);
       return { data: change === null ? [] : await changes.files(change) };
     },
 
     async diff(principal: Principal, runId: string, repository?: string): Promise<RunDiff> {
       const stored = await load(principal.orgId, runId);
-      const change = changeOf(stored, repository);
+      const change = ownChange(stored, repository);
       const { files, truncated } = change === null ? { files: [], truncated: false } : await changes.diff(change);
-      return { baseCommit: placeOf(stored, repository).base, headCommit: change?.head ?? null, files, truncated };
+      return { baseCommit: (change ?? placeOf(stored, repository)).base, headCommit: change?.head ?? null, files, truncated };
     },
 
     /** A file as the run left it; as it began, while it has no change. */

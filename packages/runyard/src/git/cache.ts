@@ -6,7 +6,7 @@ import { bringingPacks, ensureBare } from "./bare-repository.ts";
 import { git, GitError, type GitHost, runGitScript, tryGit } from "./host-git.ts";
 import { findRepository, isRemote, lastSeen, type LocalPlace, type RepositoryPlace } from "./local-repository.ts";
 import { withLocks } from "./locks.ts";
-import { baseRef, requireObjectName, resultRef } from "./names.ts";
+import { baseRef, ontoRef, requireObjectName, resultRef } from "./names.ts";
 import { QUIET_FETCH } from "./quiet-fetch.ts";
 import { fetchRemote } from "./remote-fetch.ts";
 
@@ -79,6 +79,8 @@ export interface CacheUpdate {
   readonly repository: RepositoryPlace;
   readonly commit: string;
   readonly runId: string;
+  /** What holds it there; default: the ref of the commit that the run starts from. */
+  readonly ref?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -104,7 +106,8 @@ export async function updateCache(host: GitHost, options: CacheUpdate): Promise<
   const { repository, commit, runId, signal } = options;
   const bring = async (): Promise<void> => {
     await ensureBare(host, cachePath, requireObjectName(commit));
-    if (isRemote(repository)) await fetchRemote(host, { place: repository, cachePath, commit, refs: [baseRef(runId), LATEST], signal });
+    if (isRemote(repository))
+      await fetchRemote(host, { place: repository, cachePath, commit, refs: [options.ref ?? baseRef(runId), LATEST], signal });
     else await bringBase(host, cachePath, { ...options, repository });
   };
   await inTurn(cachePath, bring, signal);
@@ -119,7 +122,7 @@ async function bringBase(
 ): Promise<boolean> {
   const { repository, folder = "", signal } = options;
   const commit = requireObjectName(options.commit);
-  const ref = baseRef(options.runId);
+  const ref = options.ref ?? baseRef(options.runId);
   const source = ["--upload-pack", "git upload-pack --strict", "--", repository.gitDir];
   const fetch = [...QUIET_FETCH, "--update-shallow", ...source, `+${commit}:${ref}`, `+${commit}:${LATEST}`];
   let held = commit;
@@ -189,7 +192,7 @@ export async function keepResult(host: GitHost, options: CacheUpdate & { readonl
 export async function dropRunRefs(host: GitHost, options: { readonly cachePath: string; readonly runId: string }): Promise<void> {
   const { cachePath, runId } = options;
   if (!existsSync(cachePath)) return;
-  for (const ref of [baseRef(runId), resultRef(runId)]) {
+  for (const ref of [baseRef(runId), ontoRef(runId), resultRef(runId)]) {
     await withLocks(cachePath, [ref, "packed-refs"], () => git(host, ["--git-dir", cachePath, "update-ref", "--no-deref", "-d", ref]));
   }
 }

@@ -9,18 +9,20 @@ const MAX_COMMIT_BYTES = 1024 ** 2;
 const MAX_COMMITS_BYTES = 128 * 1024 ** 2;
 
 /**
- * The commits between two, parents first, and their contents behind each other: $1 git directory, $2 range, $3 folder, $4 and
- * $5 the limits. Says so, and reads none of them, where they are too large: an agent's commit may have any size.
+ * The commits that rev-list gives, parents first, and their contents behind each other: $1 git directory, $2 folder, $3 and
+ * $4 the limits, and the words of rev-list. Says so, and reads none of them, where they are too large: an agent's commit may have any size.
  */
 const SCRIPT = `umask 077
-git --git-dir "$1" rev-list --reverse --topo-order "$2" >"$3/names" || exit
-git --git-dir "$1" cat-file --batch-check='%(objectsize)' --buffer <"$3/names" >"$3/sizes" || exit
+repository=$1 folder=$2 most=$3 most_of_all=$4
+shift 4
+git --git-dir "$repository" rev-list --reverse --topo-order "$@" >"$folder/names" || exit
+git --git-dir "$repository" cat-file --batch-check='%(objectsize)' --buffer <"$folder/names" >"$folder/sizes" || exit
 all=0
 while read -r size; do
   all=$((all + size))
-  [ "$size" -le "$4" ] && [ "$all" -le "$5" ] || { echo large; exit 0; }
-done <"$3/sizes"
-git --git-dir "$1" cat-file --batch --buffer <"$3/names" >"$3/commits"
+  [ "$size" -le "$most" ] && [ "$all" -le "$most_of_all" ] || { echo large; exit 0; }
+done <"$folder/sizes"
+git --git-dir "$repository" cat-file --batch --buffer <"$folder/names" >"$folder/commits"
 `;
 
 export interface CommitContent {
@@ -29,21 +31,22 @@ export interface CommitContent {
   readonly content: Buffer;
 }
 
-/** The commits behind `base` up to `head`, parents first. What is written on the way is left in `dir`. Throws GitError. */
+/** The commits behind `base`, and behind `onto` where there is one, up to `head`, parents first. What is written on the way is left in `dir`. Throws GitError. */
 export async function readCommitContents(
   host: GitHost,
   place: {
     readonly cachePath: string;
     readonly base: string;
+    readonly onto?: string | undefined;
     readonly head: string;
     readonly dir: string;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<CommitContent[]> {
-  const { cachePath, dir, signal } = place;
-  const range = `${requireObjectName(place.base)}..${requireObjectName(place.head)}`;
+  const { cachePath, dir, signal, base, onto = base } = place;
+  const commits = [requireObjectName(place.head), `^${requireObjectName(base)}`, `^${requireObjectName(onto)}`];
   const args = ["cat-file"];
-  const words = [cachePath, range, dir, String(MAX_COMMIT_BYTES), String(MAX_COMMITS_BYTES)];
+  const words = [cachePath, dir, String(MAX_COMMIT_BYTES), String(MAX_COMMITS_BYTES), ...commits];
   const result = await runGitScript(host, { script: SCRIPT, words, args }, { signal, timeoutMs: TIMEOUT_MS });
   if (result.code !== 0) throw new GitError(args, result);
   if (result.stdout !== "") {

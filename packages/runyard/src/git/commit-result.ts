@@ -36,6 +36,8 @@ const resultSchema = z.object({
   changed: z.boolean(),
   head: z.string().refine(isObjectName, "is not the name of a commit"),
   notices: z.array(noticeSchema).max(50),
+  /** Files that the agent's repository has as unmerged, where that was asked for. */
+  unmerged: z.array(z.string().max(5_000)).max(1_000).default([]),
 });
 /** `result.json`: what the commit script says about a workspace. */
 export type CommitResult = z.infer<typeof resultSchema>;

@@ -2,8 +2,8 @@ import { BOT_IDENTITY, environmentLines, SAY_AT_THE_END } from "./git-environmen
 
 /**
  * Turns the files of a workspace into a bundle. Arguments: $1 cache, $2 workspace, $3 base commit, $4 branch,
- * $5 results directory, $6 message, $7 `yes` where the agent's own commits may be read (never on the host),
- * $8 and $9 name and address of who the commit is by (empty: Runyard).
+ * $5 results directory, $6 message, $7 `yes` where the agent's own commits may be read (never on the host), `merge` where only
+ * what it has left unmerged may, which is then told, $8 and $9 name and address of who the commit is by (empty: Runyard).
  * A file `nested` in the results directory names the nested repositories of a tree that came without them.
  *
  * It works in a repository of its own, so nothing that the agent configured, staged, hid or broke matters:
@@ -128,7 +128,7 @@ stage() {  # puts all files into a tree, going out from commit $1
   ours ls-files -s -z | lines | sed -n "s/^160000 [0-9a-f]* 0$(printf '\\t')//p" | sort | comm -13 "$work/submodules.base" - >"$work/nested.refused"
   names <"$work/nested.refused" | ours update-index --force-remove -z --stdin || return 1
   [ ! -s "$work/nested.refused" ] || note notes.files nested-repository-left-out "$work/nested.refused"
-  if [ "$history" = yes ]; then  # what the agent added although it is ignored
+  if [ "$history" != no ]; then  # what the agent added although it is ignored
     theirs ls-files -z --cached --ignored --exclude-standard >"$work/forced" && ours update-index --add --remove -z --stdin <"$work/forced" 2>/dev/null
   fi
   keep_untouched "$1" || return 1
@@ -193,6 +193,11 @@ if [ "$parent" = "$base" ] || ! { stage "$parent" && commit_tree "$parent" && is
   stage "$base" && commit_tree "$base" || fail "the files could not be committed: \${full:-$(sed -n '/^fatal: /{s///;p;q;}' "$work/add.err" 2>/dev/null)}"
 fi
 
+unmerged=
+if [ "$history" = merge ]; then
+  unmerged=$(theirs ls-files --unmerged -z | lines | sed "s/^[^$(printf '\\t')]*$(printf '\\t')//" | sort -u | head -n 1000 | tr -d '\\000-\\011\\013-\\037\\177' | sed 's/[\\\\"]/\\\\&/g; s/.*/"&"/' | paste -s -d , -)
+fi
+
 changed=true
 if [ "$tree" = "$(ours rev-parse "$base^{tree}")" ]; then
   [ "$head" = "$base" ] || note notes.history commits-without-effect "$work/none"
@@ -202,7 +207,7 @@ else
     ours bundle create --quiet "$results/result.bundle.draft" "refs/heads/$branch" "^$base" &&
     mv "$results/result.bundle.draft" "$results/result.bundle" || fail 'the result could not be packed'
 fi
-printf '{"changed":%s,"head":"%s","notices":[%s]}\\n' "$changed" "$head" "$(cat "$work/notes.history" "$work/notes.files" | paste -s -d , -)" >"$work/result.json" &&
+printf '{"changed":%s,"head":"%s","unmerged":[%s],"notices":[%s]}\\n' "$changed" "$head" "$unmerged" "$(cat "$work/notes.history" "$work/notes.files" | paste -s -d , -)" >"$work/result.json" &&
   mv "$work/result.json" "$results/result.json" || fail 'the result could not be written'
 }
 ${SAY_AT_THE_END}`;

@@ -28,8 +28,8 @@ function messageWord(message: string): string {
   return cut.trim() === "" ? "Changes of an agent\n" : `${cut.trimEnd()}\n`;
 }
 
-/** `history`: whether the agent's own repository may be read, which is for sandboxes only. */
-export function commitWords(options: CommitOptions, history: "yes" | "no"): string[] {
+/** `history`: whether the agent's own repository may be read, which is for sandboxes only; `merge`: no commits of it, but what it has unmerged. */
+export function commitWords(options: CommitOptions, history: "yes" | "no" | "merge"): string[] {
   const { workspace, commit, branch, message, resultsDir, cachePath, author } = options;
   const words = [cachePath, workspace, requireObjectName(commit), requireBranchName(branch), resultsDir, messageWord(message), history];
   const by = [author?.name ?? "", author?.email ?? ""];
@@ -41,6 +41,6 @@ export function commitWords(options: CommitOptions, history: "yes" | "no"): stri
  * anything changed, `result.bundle` to `resultsDir`. Runs inside the sandbox, without a network; never run
  * it outside of one. Can be repeated.
  */
-export function commitArgv(options: CommitOptions): string[] {
-  return commitWords(options, "yes");
+export function commitArgv(options: CommitOptions, history: "yes" | "merge" = "yes"): string[] {
+  return commitWords(options, history);
 }

@@ -18,6 +18,8 @@ export interface ImportOptions {
   /** Where the commit step left its files, on the host. */
   readonly resultsDir: string;
   readonly base: string;
+  /** The other side, where the result is a merge with something that the cache has. */
+  readonly onto?: string | undefined;
   readonly runId: string;
   /** Largest bundle that is taken, in bytes; default 2 GiB. */
   readonly maxBytes?: number;
@@ -30,6 +32,8 @@ export interface ImportedResult {
   /** The commit that the run made, now in the cache; null when it changed nothing. */
   readonly head: string | null;
   readonly notices: readonly ResultNotice[];
+  /** Files that the agent's repository has as unmerged, where that was asked for; nobody has checked that. */
+  readonly unmerged: readonly string[];
 }
 
 /** A result holds secrets of its run: it was not taken. The message says where, and no value. */
@@ -59,18 +63,19 @@ export async function requireBundle(file: string, maxBytes = MAX_BUNDLE_BYTES): 
 export async function unpack(
   host: GitHost,
   quarantine: string,
-  options: { bundle: string; base: string; head: string; signal: AbortSignal | undefined },
+  options: { bundle: string; base: string; onto?: string | undefined; head: string; signal: AbortSignal | undefined },
 ): Promise<void> {
-  const { bundle, base, head, signal } = options;
+  const { bundle, base, onto = base, head, signal } = options;
   const inside = (...words: string[]): string[] => ["--git-dir", quarantine, ...words];
   const commands = [
     inside("update-ref", "refs/heads/base", base),
+    inside("update-ref", "refs/heads/onto", onto),
     inside(...QUIET_FETCH, "--", bundle, "+refs/heads/*:refs/bundle/*"),
     inside("for-each-ref", "--format=%(objecttype) %(objectname)", "refs/bundle"),
     inside("merge-base", "--is-ancestor", base, head),
   ];
   const results = await tryGitSeries(host, commands, { signal, timeoutMs: FETCH_TIMEOUT_MS });
-  const [, , tips, order] = results;
+  const [, , , tips, order] = results;
   if (tips?.code === 0 && !tips.stdout.split("\n").includes(`commit ${head}`))
     throw malformed("its bundle does not hold the commit that it names");
   if (order?.code === 1) throw malformed("it does not go on from the commit that the run started from");
@@ -88,14 +93,15 @@ export async function importResult(host: GitHost, options: ImportOptions): Promi
   const base = requireObjectName(options.base);
   const result = await readCommitResult(resultsDir);
   const notices = result.notices.map((notice) => ({ code: notice.code, message: noticeText(notice) }));
-  if (!result.changed) return { head: null, notices };
+  const { unmerged } = result;
+  if (!result.changed) return { head: null, notices, unmerged };
 
   const { head } = result;
   const bundle = path.join(resultsDir, "result.bundle");
   const ref = resultRef(runId);
   await requireBundle(bundle, options.maxBytes ?? MAX_BUNDLE_BYTES);
   await withQuarantine(host, { lender: cachePath, example: base }, async (quarantine) => {
-    await unpack(host, quarantine, { bundle, base, head, signal });
+    await unpack(host, quarantine, { bundle, base, onto: options.onto, head, signal });
     if (options.redactor !== undefined) {
       const found = await scanCommits(host, { gitDir: quarantine, base, head, redactor: options.redactor, signal });
       if (found.length > 0) throw new SecretsInResultError(found);
@@ -109,5 +115,5 @@ export async function importResult(host: GitHost, options: ImportOptions): Promi
     await withQuarantine(host, { lender: cachePath, example: base }, take);
     await withLocks(cachePath, [ref], () => take(cachePath));
   });
-  return { head, notices };
+  return { head, notices, unmerged };
 }

@@ -37,6 +37,11 @@ export function baseRef(runId: string): string {
   return `refs/runyard/base/${requireRunId(runId)}`;
 }
 
+/** In the cache: what the base of a run's branch was when it was last brought in. */
+export function ontoRef(runId: string): string {
+  return `refs/runyard/onto/${requireRunId(runId)}`;
+}
+
 /** In the cache: what a run has made. */
 export function resultRef(runId: string): string {
   return `refs/runyard/result/${requireRunId(runId)}`;

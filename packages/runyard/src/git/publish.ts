@@ -9,3 +9,5 @@ export { treeOf } from "./tree-of.ts";
 export { mayPass, remoteOutcome } from "./remote-error.ts";
 export { branchProblemOf } from "./branch-problem.ts";
 export { branchObstacle, publishBranch, type PublishOptions } from "./publish-branch.ts";
+export { isTakenBack, mergeWithFilesOf, relationOf, unresolvedFiles } from "./merge.ts";
+export { mergeArgv, readConflicts } from "./merge-script.ts";

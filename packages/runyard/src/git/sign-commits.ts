@@ -14,6 +14,8 @@ export interface SignOptions {
   readonly runId: string;
   readonly base: string;
   readonly head: string;
+  /** Another commit behind which they are: the other side of a merge. */
+  readonly onto?: string | undefined;
   /** Signs the content of a commit, in armour. */
   readonly sign: (content: Buffer) => string;
   readonly signal?: AbortSignal | undefined;
@@ -25,13 +27,13 @@ export interface SignOptions {
  */
 export async function signCommits(host: GitHost, options: SignOptions): Promise<string> {
   const { cachePath, signal } = options;
-  const [base, head] = [requireObjectName(options.base), requireObjectName(options.head)];
+  const head = requireObjectName(options.head);
   await mkdir(host.stepsDir, { recursive: true, mode: 0o700 });
   const dir = await mkdtemp(path.join(host.stepsDir, "sign-"));
   try {
     const renamed = new Map<string, string>();
     const files: string[] = [];
-    for (const [index, { name, content }] of (await readCommitContents(host, { cachePath, base, head, dir, signal })).entries()) {
+    for (const [index, { name, content }] of (await readCommitContents(host, { ...options, dir })).entries()) {
       const signed = signedCommit(content, { renamed, sign: options.sign, isSha256: name.length === 64 });
       renamed.set(name, objectName(signed, name.length === 64));
       files.push(path.join(dir, String(index)));

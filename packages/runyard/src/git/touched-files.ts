@@ -12,3 +12,12 @@ export async function touchedFiles(host: GitHost, { cachePath, base, head }: Com
   const listed = await git(host, ["--git-dir", cachePath, ...words, "--ignore-submodules=none", range, "--"], { timeoutMs: TIMEOUT_MS });
   return [...new Set(listed.split("\0").filter((name) => name !== ""))].toSorted();
 }
+
+/** Paths of the files in which two commits differ, as above. */
+export async function differingFiles(host: GitHost, { cachePath, base, head }: CommitPair): Promise<string[]> {
+  const words = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff"];
+  const listed = await git(host, ["--git-dir", cachePath, ...words, requireObjectName(base), requireObjectName(head)], {
+    timeoutMs: TIMEOUT_MS,
+  });
+  return listed.split("\0").filter((name) => name !== "");
+}

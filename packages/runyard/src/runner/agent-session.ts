@@ -1,6 +1,7 @@
 import type { ConversationSpec } from "../agents/acp/conversation.ts";
 import { retell } from "../agents/acp/retell.ts";
 import { answersPrompt, interruptedPrompt } from "../core/answers.ts";
+import { baseWords } from "../core/base-words.ts";
 import { buildingPrompt, planningPrompt, revisionPrompt, stillPlanning } from "../core/plan.ts";
 import { firstPromptOf, type GoingOn, planSettings, type RunRow } from "../store/run-row.ts";
 import { pathsInside, profileOf } from "./agent-launch.ts";
@@ -45,8 +46,16 @@ function workOf(row: RunRow, next: GoingOn["next"] | null): string {
   if (next?.type === "build") return buildingPrompt(next);
   if (next?.type === "checks") return next.text;
   if (next?.type === "revise") return revisionPrompt(next.version, next.feedback);
-  const asked = row.prompt ?? firstPromptOf(row);
+  const asked = askedOf(row);
   return row.plans ? planningPrompt(asked, planSettings(row).statement) : asked;
+}
+
+/** What the turn was asked; where it brought in its base branch, with what the agent finds of that. */
+function askedOf(row: RunRow): string {
+  const asked = row.prompt ?? firstPromptOf(row);
+  const { rebase } = attemptState(row);
+  const wanted = row.carry?.rebase;
+  return rebase === undefined || wanted === undefined ? asked : baseWords({ ...wanted, ...rebase }, wanted.hasTask ? asked : null);
 }
 
 /** What the conversation goes on with, where it is not the run's first. */

@@ -1,5 +1,5 @@
 import type { ConversationState } from "../agents/acp/conversation.ts";
-import type { VerifyResult } from "@runyard/sdk/contract";
+import type { BaseOutcome, VerifyResult } from "@runyard/sdk/contract";
 import type { Outage } from "../core/outages.ts";
 import type { Tries } from "../core/attempts.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -23,6 +23,10 @@ export interface AttemptState {
   readonly workspace?: "taken" | "fresh";
   /** The commit of the turns before is nowhere to be had: this turn began from the run's first one. */
   readonly headLost?: true;
+  /** The commit that the base branch is being merged into: what is in the workspace meanwhile is nothing to go on from. Set until it was. */
+  readonly merging?: string;
+  /** What came of bringing in the base branch, in a turn that is to. Set once it was done. */
+  readonly rebase?: RebaseState;
   /** How far set-up has come. Set once it was decided what the workspace begins with. */
   readonly setup?: SetupState;
   /** The bare repository that the workspace borrows objects from. Set once there is a workspace. */
@@ -45,6 +49,17 @@ export interface AttemptState {
   readonly pullRequestTries?: number;
   /** How far its further repositories have come, by name. Set with the first of them. */
   readonly repositories?: Readonly<Record<string, RepositoryState>>;
+}
+
+/** The base branch, brought into what a run has made. */
+export interface RebaseState {
+  readonly outcome: BaseOutcome;
+  /** The commit of the turns before, with what they left uncommitted. */
+  readonly from: string;
+  /** What the turn goes on from: `from`, the merge, or the base itself; where files conflict, the merge with the markers in them, which nobody gets to see. */
+  readonly head: string;
+  /** Files that conflict. */
+  readonly conflicts: readonly string[];
 }
 
 /** The same of one further repository. */
@@ -85,10 +100,16 @@ export function freshState(): AttemptState {
   return { format: FORMAT };
 }
 
+/** What the next attempt of a turn is to know of the base branch that this one brought in. */
+export function baseInHand(row: Pick<RunRow, "state">): Pick<AttemptState, "merging" | "rebase"> {
+  const { merging, rebase } = knownState(row);
+  return { ...(merging !== undefined && { merging }), ...(rebase && { rebase }) };
+}
+
 /** What stays of an attempt's state while its run waits for people without it. */
 export function stateWithoutAttempt(row: Pick<RunRow, "state">): AttemptState {
   const { tries } = attemptState(row);
-  return { ...freshState(), ...(tries && { tries }) };
+  return { ...freshState(), ...(tries && { tries }), ...baseInHand(row) };
 }
 
 /**
@@ -114,7 +135,15 @@ export function knownState(row: Pick<RunRow, "state">): AttemptState {
 
 /** The commit of the turns before that this one goes on from; null: it begins where the run began. */
 export function turnHead(row: Pick<RunRow, "state" | "carry">): string | null {
-  return attemptState(row).headLost === true ? null : (row.carry?.head ?? null);
+  const { rebase, merging, headLost } = attemptState(row);
+  return rebase?.head ?? merging ?? (headLost === true ? null : (row.carry?.head ?? null));
+}
+
+/** The commit of the base branch that what the run makes goes on from: where it began, or what was brought in since. */
+export function branchBase(row: Pick<RunRow, "state" | "carry" | "base_commit">): string {
+  const { rebase } = attemptState(row);
+  const brought = rebase === undefined || rebase.outcome === "nothing" ? undefined : row.carry?.rebase?.commit;
+  return brought ?? row.carry?.base ?? row.base_commit;
 }
 
 /** What is known of a further repository in this attempt. */

@@ -18,6 +18,8 @@ const BEFORE: Carry = {
 };
 const first: Ended = { attempt: 1, task: "Build it", prompt: null, carry: null, result: null, state: {}, plans: false };
 const later: Ended = { ...first, attempt: 2, prompt: "Paint it", carry: BEFORE };
+const [BASE, MERGE, LEFT] = ["b", "c", "d"].map((digit) => digit.repeat(40)) as [string, string, string];
+const rebased: Ended = { ...later, carry: { ...BEFORE, rebase: { branch: "main", commit: BASE, hasTask: true } } };
 const NOTHING: Carry = { attempts: [], head: null, published: null, sessionId: null, prompt: "Build it", lastWords: null };
 
 function resultAt(headCommit: string | null): RunResult {
@@ -53,6 +55,45 @@ test.each<[string, Ended, Partial<Carry>]>([
       },
     },
     { ...NOTHING, attempts: [1], sessionId: "s1", lastWords: "I begin." },
+  ],
+  [
+    "a turn that merged its base and was broken off",
+    { ...rebased, state: { format: 1, cachePath: "/c", rebase: { outcome: "merged", from: HEAD, head: MERGE, conflicts: [] } } },
+    { attempts: [2], head: MERGE, base: BASE, published: BEFORE.published },
+  ],
+  [
+    "a turn that left conflicts with its base",
+    { ...rebased, state: { format: 1, cachePath: "/c", rebase: { outcome: "conflicts", from: LEFT, head: MERGE, conflicts: ["a"] } } },
+    { attempts: [], homes: [2, 1], head: LEFT, published: BEFORE.published },
+  ],
+  [
+    "a turn that was broken off while it merged its base",
+    { ...rebased, state: { format: 1, workspace: "taken", merging: LEFT } },
+    { attempts: [], homes: [2, 1], head: LEFT, published: BEFORE.published },
+  ],
+  [
+    "a turn that resolved conflicts with its base",
+    {
+      ...rebased,
+      state: {
+        format: 1,
+        cachePath: "/c",
+        made: { head: MERGE },
+        rebase: { outcome: "conflicts", from: LEFT, head: "e".repeat(40), conflicts: ["a"] },
+      },
+      result: resultAt(MERGE),
+    },
+    { attempts: [2], head: MERGE, base: BASE, published: { branch: "runyard/run_x", commit: MERGE, base: BASE } },
+  ],
+  [
+    "a turn whose base had nothing new",
+    { ...rebased, state: { format: 1, cachePath: "/c", rebase: { outcome: "nothing", from: HEAD, head: HEAD, conflicts: [] } } },
+    { attempts: [2], head: HEAD, published: BEFORE.published },
+  ],
+  [
+    "a turn behind one that had brought in its base",
+    { ...later, carry: { ...BEFORE, base: BASE }, state: { format: 1, cachePath: "/c" } },
+    { attempts: [2], head: HEAD, base: BASE },
   ],
   ["a later turn that never began", later, { ...BEFORE, prompt: "Paint it" }],
   [

@@ -9,17 +9,40 @@ export function carryOver(run: Ended): Carry {
   const state = knownState(run);
   const before = run.carry;
   const { result } = run;
+  const isUnresolved = unresolved(state);
   return {
-    attempts: attemptsOf(run, state),
-    head: state.made?.head ?? (state.headLost === true ? null : (before?.head ?? null)),
-    published: publishedOf(result) ?? before?.published ?? null,
+    // Half of a merge is nothing to go on from: the next turn begins with what there was before it.
+    attempts: isUnresolved ? [] : attemptsOf(run, state),
+    head: state.made?.head ?? headBefore(run, state),
+    published: publishedOf(result, baseOf(run, state)) ?? before?.published ?? null,
     sessionId: sessionOf(run, state),
     prompt: promptOf(run),
     lastWords: state.summary ?? state.turn?.conversation.lastText ?? before?.lastWords ?? null,
     // The workspace of a plan phase is thrown away, and the conversation goes on all the same.
-    ...((run.plans || before?.homes !== undefined) && { homes: homesOf(run) }),
+    ...((run.plans || isUnresolved || before?.homes !== undefined) && { homes: homesOf(run) }),
     ...repositoriesOf(run, state),
+    ...baseOf(run, state),
   };
+}
+
+/** The base branch is being merged, or files of it conflict, and nobody has resolved that. */
+function unresolved({ merging, rebase, made }: AttemptState): boolean {
+  return merging !== undefined || (rebase?.outcome === "conflicts" && made === undefined);
+}
+
+/** What of the base branch that is in. */
+function baseOf({ carry }: Ended, state: AttemptState): Pick<Carry, "base"> {
+  const brought = state.rebase === undefined || state.rebase.outcome === "nothing" || unresolved(state) ? undefined : carry?.rebase?.commit;
+  const base = brought ?? carry?.base;
+  return base === undefined ? {} : { base };
+}
+
+/** What a turn that made nothing had gone on from. */
+function headBefore({ carry }: Ended, state: AttemptState): string | null {
+  const { merging, rebase, headLost } = state;
+  if (merging !== undefined) return merging;
+  if (rebase !== undefined) return unresolved(state) ? rebase.from : rebase.head;
+  return headLost === true ? null : (carry?.head ?? null);
 }
 
 /**
@@ -39,6 +62,8 @@ export function carryPlanned(run: Ended, next: GoingOn["next"]): Carry {
     homes: homesOf(run),
     ...(before?.repositories && { repositories: before.repositories }),
     goesOn: { attempt: run.attempt, next },
+    ...(before?.base !== undefined && { base: before.base }),
+    ...(before?.rebase && { rebase: before.rebase }),
     ...(before?.checks && { checks: before.checks }),
   };
 }
@@ -67,8 +92,12 @@ export function carryChecked(
   { text, soFar, branch }: { readonly text: string; readonly soFar: ChecksSoFar; readonly branch: string },
 ): { readonly carry: Carry; readonly state: AttemptState } {
   const { commit } = soFar;
-  const within = { ...carryWithin(run, { type: "checks", text }), ...repositoriesOf(run, knownState(run)) };
-  return { carry: { ...within, head: commit, published: { branch, commit }, checks: soFar }, state: stateWithoutAttempt(run) };
+  const state = knownState(run);
+  const base = baseOf(run, state);
+  const { rebase: _, ...within } = { ...carryWithin(run, { type: "checks", text }), ...repositoriesOf(run, state), ...base };
+  // What was brought in is in what was published.
+  const { rebase: __, ...next } = stateWithoutAttempt(run);
+  return { carry: { ...within, head: commit, published: { branch, commit, ...base }, checks: soFar }, state: next };
 }
 
 function carryWithin(run: Ended, next: GoingOn["next"]): Carry {
@@ -100,8 +129,8 @@ function repositoriesOf({ carry }: Ended, state: AttemptState): Pick<Carry, "rep
   return { repositories: Object.fromEntries(carried) };
 }
 
-function publishedOf(result: RunRow["result"]): Carry["published"] {
-  return result?.headBranch && result.headCommit ? { branch: result.headBranch, commit: result.headCommit } : null;
+function publishedOf(result: RunRow["result"], base: Pick<Carry, "base">): Carry["published"] {
+  return result?.headBranch && result.headCommit ? { branch: result.headBranch, commit: result.headCommit, ...base } : null;
 }
 
 /** Where the workspace is: a server that died in the middle of taking it over may have moved it, or not. */

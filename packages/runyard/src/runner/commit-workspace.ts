@@ -2,7 +2,7 @@ import { commitArgv, copyTreeForCommit } from "../git/publish.ts";
 import type { Redactor } from "../redact.ts";
 import { promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
-import { cachePathOf, turnHead } from "./attempt-state.ts";
+import { attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, type RepeatableStep, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
@@ -63,7 +63,8 @@ export async function commitTree(ctx: RunnerContext, row: RunRow, options: Commi
   }
   const step: SandboxStep & { readonly name: RepeatableStep } = {
     name,
-    argv: commitArgv({ ...what, workspace: inside, commit: base }),
+    // Of a merge with conflicts only the files count: it becomes one commit upon both sides.
+    argv: commitArgv({ ...what, workspace: inside, commit: base }, isInMerge(row) ? "merge" : "yes"),
     env: {},
     mounts: [
       ...options.mounts,
@@ -79,6 +80,10 @@ export async function commitTree(ctx: RunnerContext, row: RunRow, options: Commi
   throw new RunFailure(diskFullError(committed.stderr, dirs.root) ?? { type: "agent-error", message });
 }
 
+function isInMerge(row: RunRow): boolean {
+  return attemptState(row).rebase?.outcome === "conflicts";
+}
+
 /** First line of what was asked as the subject, cut at 72 characters as git's tools expect it. */
 function commitMessage(row: RunRow): string {
   const first = promptOf(row).split("\n")[0] ?? "";
@@ -89,7 +94,7 @@ function commitMessage(row: RunRow): string {
 }
 
 /** What a commit of a run says of who made it, line by line. */
-export function commitClaims(row: RunRow): string[] {
+export function commitClaims(row: Pick<RunRow, "id" | "spec">): string[] {
   const coAuthor = row.spec.commit?.coAuthor;
   return [`Runyard-Run: ${row.id}`, ...(coAuthor === undefined ? [] : [`Co-authored-by: ${coAuthor}`])];
 }

@@ -69,7 +69,7 @@ export async function enterPublishing(handle: RunHandle): Promise<void> {
 export function concludedState(row: Pick<RunRow, "state">): AttemptState {
   const { turn, ...rest } = attemptState(row);
   const { sessionId = null, lastText = null } = turn?.conversation ?? {};
-  return { ...rest, sessionId, summary: lastText ?? "" };
+  return { ...rest, sessionId, summary: lastText ?? rest.summary ?? "" };
 }
 
 /** On a full disk an agent breaks off without being able to say why: neither its journal nor its complaints can be written. */

@@ -11,6 +11,10 @@ export type RepeatableStep =
   | "settle"
   | "keep"
   | "commit"
+  /** Around bringing in the base branch: what was left is committed, it is merged, the repository is set to what came of that. */
+  | "left"
+  | "merge"
+  | "onward"
   | "plan-before"
   | "plan-after"
   /** The same of a further repository, by its place in the run's list. */

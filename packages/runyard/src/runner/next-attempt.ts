@@ -10,7 +10,7 @@ import { holdMemory } from "../store/memory.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { reloadRun } from "../store/runs.ts";
 import { openExchanges } from "./agent-output.ts";
-import { type AttemptState, freshState, knownState } from "./attempt-state.ts";
+import { type AttemptState, baseInHand, freshState, knownState } from "./attempt-state.ts";
 import { budgetEvents } from "./budget.ts";
 import type { RunnerContext } from "./context.ts";
 import { carryLost } from "./carry-over.ts";
@@ -63,7 +63,7 @@ export async function beginNext(
   await settleCalls(ctx, handle);
   const { memoryBytes } = SANDBOX_LIMITS[typeInForce(attemptSettings(handle.row), next.tries)];
   if (memoryBytes !== handle.row.memory_bytes) await holdMemory(ctx.db, handle.row, memoryBytes);
-  const state: AttemptState = { ...freshState(), tries: next.tries };
+  const state: AttemptState = { ...freshState(), tries: next.tries, ...baseInHand(handle.row) };
   const carry = next.goesOn ? carryLost(handle.row) : null;
   const told = carry === null ? events : [...events, GOES_ON];
   await handle.retry({ fact: { type: "retried", retry: next.retry }, events: told, state, delayMs: next.retry.delayMs, carry });
@@ -131,6 +131,6 @@ export async function awaitAttempt(ctx: RunnerContext, handle: RunHandle, end: A
   await sleep(leftToWaitMs(tries.notBeforeMs, ctx.now()), undefined, { signal: waits }).catch(() => undefined);
   if (end.aborted) throw end.reason;
   if (ctx.leaving.aborted) return;
-  const state: AttemptState = { ...freshState(), tries: { ...tries, notBeforeMs: null } };
+  const state: AttemptState = { ...freshState(), tries: { ...tries, notBeforeMs: null }, ...baseInHand(handle.row) };
   await handle.happen({ type: "entered", phase: "preparing" }, { change: { state } });
 }

@@ -8,6 +8,7 @@ import { type AttemptState, attemptState, type GivenAnswer, turnHead } from "./a
 import { findBase } from "./base-checkout.ts";
 import type { RunnerContext } from "./context.ts";
 import { type MadeWorkspace, type NewWorkspace, checkOut, runPrepare } from "./base-workspace.ts";
+import { bringBase, withoutAgent } from "./bring-base.ts";
 import { type AttemptDirs, attemptDirs, resultBranch } from "./directories.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { egressOf } from "./header-secrets.ts";
@@ -40,23 +41,42 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   const caching = findAndCache(ctx.git, { ...update, repositoryUrl: row.repository_url, commit: row.base_commit });
   const early = isNew ? await beginEarly(ctx, handle, { branch: resultBranch(row.id), end, caching }) : null;
   const { repository, cachePath } = await caching;
+  if (isNew) await forgetMerge(handle);
   const head = await keepHead(ctx, handle, { ...update, repository, cachePath, mustHave: !isNew });
   // What a pull request changes is seen beside the branch that it is to go to.
   const { review } = row.spec;
   if (review !== undefined) await keepResult(ctx.git, { ...update, repository, cachePath, commit: review.baseCommit });
   const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
-  const made = early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head }));
+  const made =
+    early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head: isInMerge(handle) ? null : head }));
+  const brought = await bringBase(ctx, handle, { repository, cachePath, isNew, end });
   await prepareFurther(ctx, handle, { copyOf: copyOf?.workspace ?? null, end });
   const report = { granted: made.granted, egress: egressOf(row, handle.secrets), way: isOverlay(dirs) ? "overlay" : made.way } as const;
   const sandbox = await sandboxReport(ctx, row, report);
   const answers = await answersFor(ctx, row);
+  const { merging: _, ...before } = attemptState(handle.row);
+  const rebase = brought?.rebase ?? before.rebase;
+  const alone = rebase === undefined ? null : withoutAgent(row, rebase);
+  const state = { ...before, cachePath, ...(answers.length > 0 && { answers }), ...(rebase && { rebase }), ...alone?.said };
   await handle.happen(
-    { type: "entered", phase: row.plans ? "planning" : "building" },
+    { type: "entered", phase: alone?.phase ?? (row.plans ? "planning" : "building") },
     {
-      events: [...beganAnew(row), ...workspaceNotices(made), { type: "sandbox.ready", data: { sandbox } }],
-      change: { sandbox, state: { ...attemptState(handle.row), cachePath, ...(answers.length > 0 && { answers }) } satisfies AttemptState },
+      events: [...beganAnew(row), ...workspaceNotices(made), ...(brought?.events ?? []), { type: "sandbox.ready", data: { sandbox } }],
+      change: { sandbox, state: state satisfies AttemptState },
     },
   );
+}
+
+/** Whether the workspace is in the middle of a merge whose conflicts the agent resolves. */
+function isInMerge({ row }: RunHandle): boolean {
+  return attemptState(row).rebase?.outcome === "conflicts";
+}
+
+/** A workspace that begins anew has nothing of such a merge: it is made again. */
+async function forgetMerge(handle: RunHandle): Promise<void> {
+  if (!isInMerge(handle)) return;
+  const { rebase: _, ...state } = attemptState(handle.row);
+  await handle.commit({ change: { state } });
 }
 
 /** What was made waits for nothing any more but to be published: no agent begins. */
@@ -175,7 +195,8 @@ async function keepHead(
     if (options.mustHave || !RunyardError.is(error)) throw error;
     const base = handle.row.base_commit.slice(0, 10);
     const message = `${error.message}, because another runner made it and it was never published: this turn begins with the commit ${base}, where the run began.`;
-    const state: AttemptState = { ...attemptState(handle.row), headLost: true };
+    const { rebase: _, merging: __, ...before } = attemptState(handle.row);
+    const state: AttemptState = { ...before, headLost: true };
     await handle.commit({ events: [{ type: "notice", data: { level: "warning", code: "commit-lost", message } }], change: { state } });
     return null;
   }

@@ -1,12 +1,12 @@
 import { MAX_PROTECTED_FILES, type ProtectedFile, type RunResult } from "@runyard/sdk/contract";
 import { protectedFiles, protectedTitle } from "../core/protected-paths.ts";
 import { harmless } from "../git/commit-result.ts";
-import { touchedFiles } from "../git/touched-files.ts";
+import { differingFiles, touchedFiles } from "../git/touched-files.ts";
 import type { Answerer } from "../store/answer-permission.ts";
 import { approverOf, holdId } from "../store/holds.ts";
 import { findProtectedPaths } from "../store/publishing.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { type AttemptState, attemptState, cachePathOf, stateWithoutAttempt, turnHead } from "./attempt-state.ts";
+import { type AttemptState, attemptState, branchBase, cachePathOf, stateWithoutAttempt } from "./attempt-state.ts";
 import { carryHeld } from "./carry-over.ts";
 import type { RunnerContext } from "./context.ts";
 import type { RunHandle } from "./run-handle.ts";
@@ -26,7 +26,7 @@ export async function mayLeave(
 ): Promise<MayLeave> {
   const { row } = handle;
   const commit = result.headCommit;
-  const files = await touchedFiles(ctx.git, { cachePath: cachePathOf(row), base: publishedBefore(row), head: commit });
+  const files = await touchedByRun(ctx, row, commit);
   const touched = protectedFiles(files, await findProtectedPaths(ctx.db, row.org_id, row.repository_url));
   const refused = touched.filter(({ policy }) => policy === "refuse");
   if (refused.length > 0) {
@@ -70,10 +70,31 @@ function shown<T extends Pick<ProtectedFile, "path">>(file: T): T {
   return { ...file, path: harmless(file.path) };
 }
 
+/**
+ * What a result touches. Of one into which the base was merged, what came from there is none of it: it is what the run touched on both sides of the
+ * merge, and what is not as the base has it.
+ */
+async function touchedByRun(ctx: RunnerContext, row: RunRow, head: string): Promise<string[]> {
+  const cachePath = cachePathOf(row);
+  const { rebase, made } = attemptState(row);
+  if (rebase === undefined || rebase.outcome === "nothing") return touchedFiles(ctx.git, { cachePath, base: publishedBefore(row), head });
+  const base = branchBase(row);
+  const merge = rebase.outcome === "conflicts" ? (made?.head ?? head) : rebase.head;
+  return [
+    ...new Set([
+      ...(await touchedFiles(ctx.git, { cachePath, base: publishedBefore(row), head: rebase.from })),
+      ...(await touchedFiles(ctx.git, { cachePath, base: merge, head })),
+      ...(await differingFiles(ctx.git, { cachePath, base, head })),
+    ]),
+  ].toSorted();
+}
+
 /** What the repository has of the run: what came before was looked at when it was published. */
 function publishedBefore(row: RunRow): string {
   const published = row.carry?.published?.commit;
-  return published !== undefined && published === turnHead(row) ? published : row.base_commit;
+  return published !== undefined && published === (attemptState(row).headLost === true ? null : row.carry?.head)
+    ? published
+    : (row.carry?.base ?? row.base_commit);
 }
 
 /** With what was made, the next attempt has nothing to do but to publish it. */

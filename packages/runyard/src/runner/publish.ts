@@ -1,28 +1,21 @@
 import type { NewEvent, PullRequest, RunResult } from "@runyard/sdk/contract";
 import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
-import {
-  branchObstacle,
-  diffStat,
-  importResult,
-  publishBranch,
-  type ImportedResult,
-  neutralizeMessages,
-  SecretsInResultError,
-} from "../git/publish.ts";
+import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
 import { publishOf, type RunRow } from "../store/run-row.ts";
-import { type AttemptState, attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
-import { commitClaims, commitWorkspace, turnBase } from "./commit-workspace.ts";
+import { type AttemptState, attemptState, branchBase, cachePathOf, turnHead } from "./attempt-state.ts";
+import { commitWorkspace, turnBase } from "./commit-workspace.ts";
+import { concludeMerge } from "./conclude-merge.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { finishPublished } from "./finish-published.ts";
 import { mayLeave } from "./protected-files.ts";
 import { seeToPullRequest } from "./pull-request.ts";
-import { writtenIn } from "./overlay-workspace.ts";
 import { commitFurther, publishFurther } from "./publish-further.ts";
 import { concludeReplay } from "./replay.ts";
 import { pushed, type Published } from "./pushed.ts";
+import { secretsFailure, withNeutralMessages } from "./result-words.ts";
 import { seeToReview } from "./review.ts";
-import { type RunHandle, RunFailure } from "./run-handle.ts";
+import type { RunHandle } from "./run-handle.ts";
 import { signResult } from "./sign-result.ts";
 
 /**
@@ -42,12 +35,14 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   const { head } = await makeCommits();
   const summary = state.summary ?? "";
   const figures = { filesChanged: 0, insertions: 0, deletions: 0 };
-  const unchanged: RunResult = { summary, headBranch: null, headCommit: null, baseCommit: row.base_commit, ...figures };
-  // A turn that changed nothing leaves what the turns before have made.
-  const commit = head ?? turnHead(row);
+  const base = branchBase(row);
+  const unchanged: RunResult = { summary, headBranch: null, headCommit: null, baseCommit: base, ...figures };
+  // A turn that changed nothing leaves what the turns before have made; all of it may be in the base by now.
+  const left = head ?? turnHead(row);
+  const commit = left === base ? null : left;
   const diverged = await concludeReplay(ctx, handle, { status: "completed", head });
   if (commit === null) return finish(unchanged, diverged);
-  const stat = await diffStat(ctx.git, { cachePath, base: row.base_commit, head: commit });
+  const stat = await diffStat(ctx.git, { cachePath, base, head: commit });
   if (!publishes) return finish({ ...unchanged, headCommit: commit, ...stat }, diverged);
   // Held back before anybody has anything of it: no branch, no push, no pull request, in none of the repositories.
   const { result: further } = await publishFurther(ctx, handle, { publishes: false, end });
@@ -118,36 +113,23 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
       runId: row.id,
       redactor: handle.secrets.redactor,
     }).catch((error: unknown) => {
-      throw error instanceof SecretsInResultError ? notPublished(error, writtenIn(attemptDirs(ctx.home, row))) : error;
+      throw error instanceof SecretsInResultError ? secretsFailure(ctx, row, error) : error;
     });
-    const taken = await withNeutralMessages(ctx, row, imported);
+    const worded = await withNeutralMessages(ctx, row, { imported, cachePath, base: turnBase(row) });
+    const taken = await concludeMerge(ctx, row, { imported: worded, cachePath, end });
     const events: NewEvent[] = taken.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     // Last, so that it is of what is published.
-    const made = { head: await signResult(ctx, handle.row, { head: taken.head, cachePath, base: turnBase(row), end }) };
+    const { rebase } = state;
+    const sides = rebase?.outcome === "conflicts" ? { base: rebase.from, onto: branchBase(row) } : { base: turnBase(row) };
+    const made = { head: await signResult(ctx, handle.row, { head: taken.head, cachePath, ...sides, end }) };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;
   }
 }
 
-/** Of a result that goes into a pull request, where what a commit says has effects. */
-async function withNeutralMessages(ctx: RunnerContext, row: RunRow, imported: ImportedResult): Promise<ImportedResult> {
-  const { head, notices } = imported;
-  if (head === null || publishOf(row) !== "pull_request" || row.spec.pullRequest?.allowReferences === true) return imported;
-  const made = { cachePath: cachePathOf(row), base: turnBase(row), head, runId: row.id, claims: commitClaims(row) };
-  const { head: last, changed } = await neutralizeMessages(ctx.git, made);
-  if (changed === 0) return imported;
-  const message = `The messages of ${changed === 1 ? "one commit" : `${changed} commits`} mentioned, referred to or claimed something, or asked for no checks, and were changed so that they do not (--allow-references lets them be).`;
-  return { head: last, notices: [...notices, { code: "commit-messages-changed", message }] };
-}
-
-function notPublished(found: SecretsInResultError, workspace: string): RunFailure {
-  const message = `The result holds what the run was given as a secret: ${found.message}. Nothing was published; what the agent left is in ${workspace}. Tell the agent to take it out of its files, and out of the commits that it made itself, with \`runyard continue\`; and replace the secret if somebody may have seen it.`;
-  return new RunFailure({ type: "policy-violation", message });
-}
-
 /** The commits of the turns before, on one of which the run's branch stands unless somebody moved it. */
 function ourCommits(row: RunRow): string[] {
-  return [row.carry?.published?.commit, turnHead(row)].filter((commit) => typeof commit === "string");
+  return [row.carry?.published?.commit, row.carry?.head, turnHead(row)].filter((commit) => typeof commit === "string");
 }
 
 /** The run's branch; one of the turn's own where that cannot be moved on without taking something from its owner. */

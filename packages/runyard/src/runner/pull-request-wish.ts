@@ -4,7 +4,7 @@ import { changedFiles } from "../git/changed-files.ts";
 import type { DiffStat } from "../git/publish.ts";
 import { listPlans } from "../store/plans.ts";
 import { promptOf, type RunRow } from "../store/run-row.ts";
-import { attemptState } from "./attempt-state.ts";
+import { attemptState, branchBase } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -55,7 +55,7 @@ async function storyOf(ctx: RunnerContext, row: RunRow, { cachePath, head, stat 
     summary: state.summary ?? "",
     agent: row.spec.agent.name ?? row.spec.agent.profile,
     model: row.spec.model,
-    changed: { ...stat, files: await changedFiles(ctx.git, { cachePath, base: row.base_commit, head }) },
+    changed: { ...stat, files: await changedFiles(ctx.git, { cachePath, base: branchBase(row), head }) },
     verified: results.flatMap(({ round, command, kind, passed }) => (round === lastRound ? [{ run: command, kind, passed }] : [])),
     costUsd: costOf(row),
     simulated: row.simulated,

@@ -12,7 +12,13 @@ import { RunFailure } from "./run-handle.ts";
 export async function signResult(
   ctx: RunnerContext,
   row: RunRow,
-  made: { readonly head: string | null; readonly cachePath: string; readonly base: string; readonly end: AbortSignal },
+  made: {
+    readonly head: string | null;
+    readonly cachePath: string;
+    readonly base: string;
+    readonly onto?: string;
+    readonly end: AbortSignal;
+  },
 ): Promise<string | null> {
   if (made.head === null || row.replay !== null) return made.head;
   const key = await findSigningKey(ctx.db, ctx.vault, row.org_id).catch((error: unknown) => {
@@ -21,6 +27,6 @@ export async function signResult(
     throw new RunFailure({ type: "sandbox-unavailable", message });
   });
   if (key === null) return made.head;
-  const { head, cachePath, base, end } = made;
-  return signCommits(ctx.git, { cachePath, runId: row.id, base, head, signal: end, sign: (content) => key.sign(content) });
+  const { head, cachePath, base, onto, end } = made;
+  return signCommits(ctx.git, { cachePath, runId: row.id, base, onto, head, signal: end, sign: (content) => key.sign(content) });
 }

@@ -139,12 +139,30 @@ test("what lives of the attempt before is ended first", async () => {
   expect(await ended).toEqual([null, "SIGKILL"]);
 });
 
-test.each<[string, string, string | null]>([
-  ["had it", "0", "left"],
-  ["was still making it", "none", null],
-])("an attempt of the same turn that broke gives the workspace on where it %s", async (_, exit, left) => {
+const BASE: NonNullable<Carry["rebase"]> = { branch: "main", commit: "b".repeat(40), hasTask: true };
+
+test.each<[string, { exit: string; rebase?: Carry["rebase"]; step?: "merge"; state?: unknown }, string | null]>([
+  ["had it", { exit: "0" }, "left"],
+  ["was still making it", { exit: "none" }, null],
+  ["had not yet begun to merge the base", { exit: "0", rebase: BASE }, "left"],
+  ["was lost while it merged the base", { exit: "0", rebase: BASE, step: "merge" }, null],
+  [
+    "had merged the base",
+    {
+      exit: "0",
+      rebase: BASE,
+      step: "merge",
+      state: { format: 1, rebase: { outcome: "merged", from: "a".repeat(40), head: "c".repeat(40), conflicts: [] } },
+    },
+    "left",
+  ],
+])("an attempt of the same turn that broke gives the workspace on where it %s", async (_, { exit, rebase, step, state = {} }, left) => {
   const { id } = await laterTurn(database.db, { id: `run_${(serial += 1)}`, attempts: [7] });
-  await database.db.inOrganization(ORG, (tx) => tx.query("update runyard.runs set attempt = 9 where id = $1", [id]));
+  const carry = { attempts: [7], head: null, published: null, sessionId: null, prompt: "x", lastWords: null, ...(rebase && { rebase }) };
+  const values = [id, JSON.stringify(carry), JSON.stringify(state)];
+  await database.db.inOrganization(ORG, (tx) =>
+    tx.query("update runyard.runs set attempt = 9, carry = $2, state = $3 where id = $1", values),
+  );
   const row = await reloadRun(database.db, { id, org_id: ORG });
   if (row === undefined) throw new Error("no row");
   handle = runHandle({ db: database.db, wakes: createWakes() }, row);
@@ -153,6 +171,7 @@ test.each<[string, string, string | null]>([
   writeFileSync(path.join(broken.workspace, "left.txt"), "left");
   writeFileSync(path.join(broken.step("prepare"), "exit"), `${exit.padEnd(15)}\n`);
   writeFileSync(path.join(broken.step("prepare"), "started"), "");
+  if (step !== undefined) mkdirSync(broken.step(step));
   expect(await takeOver()).toBe(left !== null);
   expect(leftIn(attemptDirs(home, row).workspace)).toBe(left);
 });

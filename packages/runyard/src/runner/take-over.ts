@@ -71,9 +71,18 @@ function brokenAttempts(ctx: Pick<RunnerContext, "home">, row: RunRow, carry: Ca
   const found: AttemptDirs[] = [];
   for (let attempt = row.attempt - 1; attempt > last; attempt -= 1) {
     const dirs = attemptDirs(ctx.home, { id: row.id, attempt });
-    if (hadWorkspace(dirs)) found.push(dirs);
+    if (hadWorkspace(dirs) && !isHalfMerged(row, dirs)) found.push(dirs);
   }
   return found;
+}
+
+/** Whether an attempt was lost while it brought in the base branch: nobody knows what of that is in its files. */
+function isHalfMerged(row: RunRow, dirs: AttemptDirs): boolean {
+  return (
+    row.carry?.rebase !== undefined &&
+    attemptState(row).rebase === undefined &&
+    namesOf("merge").some((name) => existsSync(dirs.step(name)))
+  );
 }
 
 /** Whether an attempt came to have its workspace, and not only a part of it: set-up may have failed in the middle. */

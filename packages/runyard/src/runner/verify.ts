@@ -42,7 +42,8 @@ export async function verifyWork(ctx: RunnerContext, handle: RunHandle, end: Abo
       change: { state: withVerify(handle, { ...verify, index: index + 1, begun: false, results: resultsWith(verify, finished) }) },
     });
   }
-  await dismissAgent(ctx, handle, end);
+  // A turn that only brought in its base branch had none.
+  if (attemptState(handle.row).turn !== undefined) await dismissAgent(ctx, handle, end);
   await enterPublishing(handle);
 }
 
@@ -75,6 +76,7 @@ async function goBack(ctx: RunnerContext, handle: RunHandle, finished: EventData
 /** Why a failure does not go back to the agent, or null. */
 function whyNotBack(ctx: RunnerContext, handle: RunHandle, { round }: VerifyState): string | null {
   const { verifyRetries } = attemptSettings(handle.row);
+  if (attemptState(handle.row).turn === undefined) return "No agent was at work that could be told; `runyard continue` gives it to one.";
   if (verifyRetries === 0) return "It was not to be given back to the agent.";
   if (round > verifyRetries)
     return `The agent was told ${verifyRetries === 1 ? "once" : `${verifyRetries} times`} and could not put it right.`;

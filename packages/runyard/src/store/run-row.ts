@@ -114,8 +114,8 @@ export interface Carry {
   readonly attempts: readonly number[];
   /** The commit that the turns before made, which the workspace goes on from; null: none was made. */
   readonly head: string | null;
-  /** What the user's repository was given; null: nothing yet. */
-  readonly published: { readonly branch: string; readonly commit: string } | null;
+  /** What the user's repository was given; null: nothing yet. `base`: the commit of the base branch that it goes on from; left out: the run's own. */
+  readonly published: { readonly branch: string; readonly commit: string; readonly base?: string } | null;
   /** The agent's own id of the conversation; null: there was none. */
   readonly sessionId: string | null;
   /** For an agent that cannot take up its conversation: what it was asked last, and what it said last. */
@@ -127,6 +127,10 @@ export interface Carry {
   readonly repositories?: Readonly<Record<string, Pick<Carry, "head" | "published">>>;
   /** Set between two attempts of a turn that are no retries. */
   readonly goesOn?: GoingOn;
+  /** What the base branch was at that the turn brings in, and whether it has a task besides. Set for a turn that is to. */
+  readonly rebase?: { readonly branch: string; readonly commit: string; readonly hasTask: boolean };
+  /** The commit of the base branch that `head` goes on from, once one was brought in; left out: the run's own. */
+  readonly base?: string;
   /** What checks failed in this turn. Set once the agent was told of some. */
   readonly checks?: ChecksSoFar;
 }

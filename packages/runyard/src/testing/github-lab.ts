@@ -16,6 +16,8 @@ export interface GithubLab {
   readonly github: FakeGithub;
   readonly token: string;
   readonly repositoryUrl: string;
+  /** The folder of the repository. */
+  readonly bare: string;
   /** For a server that is to reach it. */
   readonly env: Readonly<Record<string, string>>;
   /** Forgets all pull requests and faults. */
@@ -65,6 +67,7 @@ export async function openGithubLab({ more = [], app }: GithubLabOptions = {}): 
     },
     token,
     repositoryUrl: `${git.url}/acme/app.git`,
+    bare,
     env: { RUNYARD_GITHUB_HOSTS: host, RUNYARD_REPOSITORY_HOSTS: host },
     begin,
     commitOf: (branch) => gitIn(bare, "rev-parse", branch),

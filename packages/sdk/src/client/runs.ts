@@ -81,7 +81,8 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
 
   /**
    * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
-   * next turn; with `plan` it makes a plan first, or does not; with `budget` it has another one. It is not tried again after an error, because it
+   * next turn; with `plan` it makes a plan first, or does not; with `budget` it has another one; with `rebase` what the base branch is by now is brought in
+   * first, and the prompt may be null. It is not tried again after an error, because it
    * may have begun.
    *
    * @example
@@ -94,7 +95,12 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
   continue(
     id: string,
     prompt: string,
-    options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "allowPullRequest">,
+    options?: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "rebase" | "allowPullRequest">,
+  ): Promise<Run>;
+  continue(
+    id: string,
+    prompt: null,
+    options: RequestOptions & Pick<ContinueRunRequest, "plan" | "budget" | "allowPullRequest"> & { readonly rebase: true },
   ): Promise<Run>;
 
   /**
@@ -174,9 +180,11 @@ export function createRuns(transport: Transport, idleMs: number): Runs {
       listFrom<RunPage, Run>(transport, "listRuns", { query: { limit: limit as number, status, cursor }, check: asRun, options }),
     cancel: (id, options) => post("cancelRun", { id }, { repeatable: true, options }),
     continue: (id, prompt, options) => {
-      const { plan, budget, allowPullRequest } = options ?? {};
+      const { plan, budget, rebase, allowPullRequest } = options ?? {};
+      const words = prompt === null ? {} : { prompt };
       const body: ContinueRunRequest = {
-        prompt,
+        ...words,
+        ...(rebase === undefined ? {} : { rebase }),
         ...(plan === undefined ? {} : { plan }),
         ...(budget === undefined ? {} : { budget }),
         ...(allowPullRequest === undefined ? {} : { allowPullRequest }),

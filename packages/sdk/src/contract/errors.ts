@@ -49,6 +49,7 @@ export const API_ERRORS = {
   checks_not_watchable: { status: 422, retryable: false, title: "The checks of the result cannot be watched" },
   pull_request_refused: { status: 422, retryable: false, title: "The pull request cannot be changed that way" },
   publish_not_possible: { status: 422, retryable: false, title: "The result cannot be published that way" },
+  rebase_not_possible: { status: 422, retryable: false, title: "The base branch cannot be brought in" },
   review_not_possible: { status: 422, retryable: false, title: "The pull request cannot be reviewed that way" },
   unknown_agent: { status: 422, retryable: false, title: "No such agent" },
   unknown_secret: { status: 422, retryable: false, title: "No such secret for this run" },

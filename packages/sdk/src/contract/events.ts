@@ -9,6 +9,7 @@ import { permissionPolicySchema, permissionRuleViewSchema, toolKindSchema } from
 import { planEventSchemas } from "./plan.ts";
 import { publishingEventSchemas } from "./publishing.ts";
 import { pullRequestSchema } from "./pull-requests.ts";
+import { rebaseEventSchemas } from "./rebase.ts";
 import { replayEventSchemas } from "./recordings.ts";
 import { runResultSchema, sandboxSchema } from "./run.ts";
 import { setupEventSchemas } from "./setup.ts";
@@ -147,6 +148,7 @@ export const eventDataSchemas = {
   ...attemptEventSchemas,
   ...planEventSchemas,
   ...checksEventSchemas,
+  ...rebaseEventSchemas,
   ...replayEventSchemas,
   ...budgetEventSchemas,
   ...approvalEventSchemas,

@@ -27,6 +27,7 @@ export * from "./publishing.ts";
 export * from "./branch-problem.ts";
 export * from "./pull-request-stops.ts";
 export * from "./pull-requests.ts";
+export * from "./rebase.ts";
 export * from "./recordings.ts";
 export * from "./results.ts";
 export * from "./reviews.ts";

@@ -27,6 +27,7 @@ const TOOL: Omit<EventData<"tool.finished">, "status"> = {
   diffs: [],
   locations: [],
 };
+const BASE = { branch: "next", commit: "0123456789abcdef", before: "0", head: null, conflicts: [] };
 const RESULT: RunResult = {
   summary: "",
   headBranch: null,
@@ -255,6 +256,22 @@ const TABLE: readonly (readonly [NewEvent, readonly [string, string, string] | n
       },
     },
     ["warning", "runyard", "waits for an approval before it is published: It touches a protected file: CODEOWNERS"],
+  ],
+  [
+    { type: "base.updated", data: { ...BASE, outcome: "merged", head: "abc" } },
+    ["info", "runyard", "base: merged next (0123456789), without conflicts"],
+  ],
+  [
+    { type: "base.updated", data: { ...BASE, outcome: "forwarded", head: "abc" } },
+    ["info", "runyard", "base: went on to next (0123456789)"],
+  ],
+  [
+    { type: "base.updated", data: { ...BASE, outcome: "nothing" } },
+    ["info", "runyard", "base: nothing to bring in: next (0123456789) is in already"],
+  ],
+  [
+    { type: "base.updated", data: { ...BASE, outcome: "conflicts", conflicts: "a b c d e f g h i j k l m".split(" ") } },
+    ["warning", "runyard", "base: merges next (0123456789): the agent resolves conflicts in a, b, c, d, e, f, g, h, i, j and 3 more"],
   ],
   [
     { type: "checks.started", data: { commit: "0123456789abcdef", branch: "b", timeout: 60_000 } },

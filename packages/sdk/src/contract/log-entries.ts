@@ -2,6 +2,7 @@ import { spentWords } from "./budget.ts";
 import type { EventData, RunEvent } from "./events.ts";
 import { ruleWords } from "./permission-policy.ts";
 import type { PlanDecider } from "./plan.ts";
+import { baseUpdatedWords } from "./rebase.ts";
 import type { LogEntry } from "./results.ts";
 import { shellWords } from "./workspaces.ts";
 
@@ -190,6 +191,12 @@ function stageWords(event: RunEvent): Words | null {
         level: event.data.outcome === "passed" || event.data.outcome === "none" ? "info" : "warning",
         source: "runyard",
         message: `checks: ${event.data.message}`,
+      };
+    case "base.updated":
+      return {
+        level: event.data.outcome === "conflicts" ? "warning" : "info",
+        source: "runyard",
+        message: `base: ${baseUpdatedWords(event.data)}`,
       };
     case "run.cancelled":
       return { level: "warning", source: "runyard", message: `cancelled: ${event.data.reason}` };

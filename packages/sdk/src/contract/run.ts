@@ -145,16 +145,20 @@ export const createRunSchema = z
 export type CreateRunRequest = z.input<typeof createRunSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/continue`. */
-export const continueRunSchema = z.strictObject({
-  /** What to do next, in the same workspace and conversation. */
-  prompt: taskSchema,
-  /** As when the run was created; default: as it was then. */
-  plan: z.boolean().optional(),
-  /** In place of the run's budget; what was spent before counts. Default: as it was. */
-  budget: budgetSchema.optional(),
-  /** Allows agents to go on with its pull requests again where a person has stopped them. */
-  allowPullRequest: z.boolean().optional(),
-});
+export const continueRunSchema = z
+  .strictObject({
+    /** What to do next, in the same workspace and conversation; may be left out with `rebase`. */
+    prompt: taskSchema.optional(),
+    /** Brings in what the run's base branch is by now, before anything else is done. */
+    rebase: z.boolean().default(false),
+    /** As when the run was created; default: as it was then. */
+    plan: z.boolean().optional(),
+    /** In place of the run's budget; what was spent before counts. Default: as it was. */
+    budget: budgetSchema.optional(),
+    /** Allows agents to go on with its pull requests again where a person has stopped them. */
+    allowPullRequest: z.boolean().optional(),
+  })
+  .refine(({ prompt, rebase }) => prompt !== undefined || rebase, { path: ["prompt"], message: "say what to do next, or set rebase" });
 export type ContinueRunRequest = z.input<typeof continueRunSchema>;
 
 /** Body of `POST /v1/agent-runs/{id}/permissions/{pid}`. */

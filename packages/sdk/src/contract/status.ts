@@ -39,6 +39,7 @@ export const RUN_ERROR_TYPES = [
   "budget-exceeded",
   "policy-violation",
   "setup-failed",
+  "merge-failed",
   "agent-error",
   "compilation-error",
   "test-failure",

@@ -124,7 +124,7 @@ export function createLogEngine(): LogEngine {
       append(id, "run.cancelled", { reason: "asked" });
       return entry.run;
     },
-    continueRun: async (principal, id, { prompt }) => {
+    continueRun: async (principal, id, { prompt = "" }) => {
       const entry = find(principal, id);
       if (!isTerminal(entry.run.status)) throw new RunyardError("run_not_ended", `Its turn is not over: run ${id}.`);
       append(id, "message.user", { text: prompt });

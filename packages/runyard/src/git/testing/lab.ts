@@ -92,7 +92,7 @@ export interface GitLab {
   /** From a repository to a workspace, as the runner does it. */
   prepare(repository: string, options?: { driver?: PlainDriverName; branch?: string }): Promise<TestRun>;
   /** Runs words where the agent of a run runs. */
-  runInside(run: TestRun, argv: readonly string[]): Promise<StepResult>;
+  runInside(run: TestRun, argv: readonly string[], mounts?: readonly Mount[]): Promise<StepResult>;
   /** The commit step alone, as the runner does it. */
   /** Returns the folder with the result. */
   commit(run: TestRun, message?: string): Promise<string>;
@@ -184,8 +184,8 @@ export async function openGitLab(): Promise<GitLab> {
     return run;
   };
 
-  const runInside: GitLab["runInside"] = (run, argv) =>
-    runSandboxed(place, run, { argv, mounts: [{ source: run.cachePath, target: run.cachePath, mode: "ro" }] });
+  const runInside: GitLab["runInside"] = (run, argv, mounts = []) =>
+    runSandboxed(place, run, { argv, mounts: [{ source: run.cachePath, target: run.cachePath, mode: "ro" }, ...mounts] });
 
   const commit: GitLab["commit"] = async (run, message = `Do it\n\nRunyard-Run: ${run.runId}\n`) => {
     const { workspace, resultsDir, cachePath, base, branch } = run;
