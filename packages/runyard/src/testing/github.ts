@@ -117,9 +117,10 @@ function invalid(error: Record<string, string>): Refusal {
   return new Refusal(422, "Validation Failed", { errors: [{ resource: "PullRequest", ...error }] });
 }
 
-/** GitHub knows conclusions that its description does not name, and may learn others. */
+/** GitHub knows conclusions that its description does not name, and may learn others; the repository of a head is null once it is deleted. */
 const knowsBetter = ({ instancePath, keyword }: { readonly instancePath: string; readonly keyword: string }): boolean =>
-  /\/check_runs\/\d+\/conclusion$/.test(instancePath) && ["enum", "type", "anyOf"].includes(keyword);
+  (/\/check_runs\/\d+\/conclusion$/.test(instancePath) && ["enum", "type", "anyOf"].includes(keyword)) ||
+  (instancePath === "/head/repo" && keyword === "type");
 
 /**
  * A server on the loopback that answers as GitHub's REST API does, for the routes that are used, and keeps what it is told. What

@@ -128,7 +128,7 @@ const faults: readonly [string, Fault["answer"], object][] = [
   [
     "422",
     { status: 422, message: "Validation Failed", errors: [{ resource: "PullRequest", field: "base", code: "invalid" }] },
-    { type: "never", problem: { code: "refused", message: expect.stringContaining("base invalid") as unknown } },
+    { type: "never", problem: { code: "base-gone", message: expect.stringContaining("base invalid") as unknown } },
   ],
   [
     "422 in words",
