@@ -10,8 +10,8 @@ import { ms, ratioAtLeast, type Row } from "./lib/report.ts";
 import { createRun, followRun, trivialRun } from "./lib/runs.ts";
 import { interleave, medianOf } from "./lib/stats.ts";
 
-/** As large as the one that the targets were set with: 68 MB of files. */
-const HISTORY = { commits: 17_750, files: 3_093, bytes: 22_000 };
+/** As long as the one that the targets were set with, which has as many commits and 68 MB of files, too. */
+const HISTORY = { commits: 17_750, files: 3_093, bytes: 22_000, changed: 6 };
 /** Files of the package that set-up installs, and bytes of each: a usual folder of dependencies. */
 const PACKAGE = { files: 6_900, bytes: 17_000 };
 

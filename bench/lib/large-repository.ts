@@ -6,17 +6,22 @@ import { fileURLToPath } from "node:url";
 
 const AGENT = fileURLToPath(new URL("../programs/agent.sh", import.meta.url));
 
+/** Of a file, by one commit. */
+const CHANGED_BYTES = 400;
+
 export interface LargeRepository {
   readonly commits: number;
   readonly files: number;
   /** Of each file. */
   readonly bytes: number;
-  /** Files that the last commit has besides. */
+  /** Files that each commit changes, at most. */
+  readonly changed: number;
+  /** Files that all commits have besides. */
   readonly more?: Readonly<Record<string, Buffer | string>>;
 }
 
 /** A repository with a long history of a large tree, made without a network; it holds the least agent. */
-export async function makeLargeRepository(root: string, { commits, files, bytes, more = {} }: LargeRepository): Promise<string> {
+export async function makeLargeRepository(root: string, { commits, files, bytes, changed, more = {} }: LargeRepository): Promise<string> {
   const repository = path.join(root, "large");
   mkdirSync(repository, { recursive: true });
   execFileSync("git", ["init", "-q", "-b", "main", repository]);
@@ -25,25 +30,42 @@ export async function makeLargeRepository(root: string, { commits, files, bytes,
   const write = async (piece: Buffer | string): Promise<void> => {
     if (!child.stdin.write(piece)) await once(child.stdin, "drain");
   };
-  const file = async (name: string, content: Buffer | string, mode = "100644"): Promise<void> => {
-    await write(`M ${mode} inline ${name}\ndata ${Buffer.byteLength(content)}\n`);
+  const data = async (content: Buffer | string): Promise<void> => {
+    await write(`data ${Buffer.byteLength(content)}\n`);
     await write(content);
     await write("\n");
   };
-  const texts = Array.from({ length: files }, () => textOf(next, bytes));
-  for (let at = 0; at < commits; at += 1) {
-    await write(`commit refs/heads/main\ncommitter B <b@bench.invalid> ${1_700_000_000 + at} +0000\ndata 2\nx\n`);
-    if (at === 0) {
-      for (const [index, text] of texts.entries()) await file(nameOf(index), text);
-      await file("agent.sh", readFileSync(AGENT), "100755");
-      for (const [name, content] of Object.entries(more)) await file(name, content);
-      continue;
+  // Which files each commit changes, and how often each is changed in all.
+  const changes = Array.from({ length: commits - 1 }, () => new Set(Array.from({ length: changed }, () => next() % files)));
+  const versions = Array.from({ length: files }, () => 1);
+  for (const file of changes.flatMap((touched) => [...touched])) versions[file] = (versions[file] ?? 0) + 1;
+  // One file behind the other, since git keeps what comes behind its like as a difference.
+  const first: number[] = [];
+  let mark = 1;
+  for (const count of versions) {
+    first.push(mark);
+    const text = textOf(next, bytes);
+    for (let version = 0; version < count; version += 1) {
+      if (version > 0) textOf(next, CHANGED_BYTES).copy(text, next() % (bytes - CHANGED_BYTES));
+      await write(`blob\nmark :${mark++}\n`);
+      await data(text);
     }
-    const index = next() % files;
-    const changed = Buffer.from(texts[index] ?? "");
-    textOf(next, 400).copy(changed, next() % (bytes - 400));
-    texts[index] = changed;
-    await file(nameOf(index), changed);
+  }
+  const commit = (at: number): Promise<void> =>
+    write(`commit refs/heads/main\ncommitter B <b@bench.invalid> ${1_700_000_000 + at} +0000\ndata 2\nx\n`);
+  const newest = [...first];
+  await commit(0);
+  for (const [index, version] of first.entries()) await write(`M 100644 :${version} ${nameOf(index)}\n`);
+  for (const [name, content] of [["agent.sh", readFileSync(AGENT)] as const, ...Object.entries(more)]) {
+    await write(`M ${name === "agent.sh" ? "100755" : "100644"} inline ${name}\n`);
+    await data(content);
+  }
+  for (const [at, touched] of changes.entries()) {
+    await commit(at + 1);
+    for (const index of touched) {
+      newest[index] = (newest[index] ?? 0) + 1;
+      await write(`M 100644 :${newest[index]} ${nameOf(index)}\n`);
+    }
   }
   child.stdin.end();
   const [code] = (await once(child, "close")) as [number];
