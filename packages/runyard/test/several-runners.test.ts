@@ -159,7 +159,11 @@ describe("several servers on one database", () => {
       const mine = await startBeating();
       gitIn(repository, "branch", `runyard/${mine.id}`);
       mine.go();
-      expect(await served.client.runs.waitForEnd(mine.id)).toMatchObject({ status: "failed", attempt: 1 });
+      expect(await served.client.runs.waitForEnd(mine.id)).toMatchObject({
+        status: "completed",
+        attempt: 1,
+        result: { headBranch: null, branchProblem: { code: "branch-in-the-way" } },
+      });
       gitIn(repository, "branch", "-D", `runyard/${mine.id}`);
       await runnerAt(mine.runner).home.cli(["down"]);
       const another = [...runners].find(([name]) => name !== mine.runner)?.[1] ?? never();
