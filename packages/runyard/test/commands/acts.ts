@@ -227,6 +227,7 @@ const STEPS = [
   "end cancelled",
   "retry",
   "propose",
+  "propose",
   "let go",
   "leave asking",
   // Often: one comes behind the other.
@@ -813,7 +814,17 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
       .record({
         org: fc.nat({ max: 1 }),
         key: fc.constantFrom(null, "key1", "key2"),
-        body: fc.constantFrom("task", "task", "plan first", "other task", "no model", "for one runner", "to be approved", "much memory"),
+        body: fc.constantFrom(
+          "task",
+          "task",
+          "plan first",
+          "plan first",
+          "other task",
+          "no model",
+          "for one runner",
+          "to be approved",
+          "much memory",
+        ),
         fault,
       })
       .map((words) => create(words as Create)),
