@@ -40,6 +40,8 @@ const { values: args } = parseArgs({
   },
 });
 const wantedKills = Number(args.kills);
+/** What is done in two steps there would be caught by luck alone on a fast machine. */
+const points = args.break === "cursor" ? [...POINTS, "between"] : POINTS;
 let seed = Number(args.seed);
 const random = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff) / 0x7fffffff;
 const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
@@ -188,7 +190,7 @@ async function answerRequests(stop: AbortSignal): Promise<void> {
 /** One life of the server while runs are under way. */
 async function liveAndDie(): Promise<void> {
   const afterSleeper = asleep !== null;
-  const point = !afterSleeper && random() < (args.break === "owner" ? 0 : 0.55) ? pick(POINTS) : null;
+  const point = !afterSleeper && random() < (args.break === "owner" ? 0 : 0.55) ? pick(points) : null;
   const life = startLife(point === null ? null : `${point}:${1 + Math.floor(random() * random() * 12)}`);
   if (afterSleeper) {
     await life.ready;
