@@ -153,7 +153,7 @@ describe.skipIf(unavailable !== null)(
         expect(lab.branches().toSorted()).toEqual(made.toSorted());
         expect(lab.github.pulls).toHaveLength(made.length);
       },
-      isFull ? 900_000 : 60_000,
+      isFull ? 1_800_000 : 60_000,
     );
   },
 );
