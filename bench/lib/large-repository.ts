@@ -39,17 +39,22 @@ export async function makeLargeRepository(root: string, { commits, files, bytes,
   const changes = Array.from({ length: commits - 1 }, () => new Set(Array.from({ length: changed }, () => next() % files)));
   const versions = Array.from({ length: files }, () => 1);
   for (const file of changes.flatMap((touched) => [...touched])) versions[file] = (versions[file] ?? 0) + 1;
-  // One file behind the other, since git keeps what comes behind its like as a difference.
+  // One file behind the other, the newest first: git keeps what comes behind its like as a difference to it, as its own packs do.
   const first: number[] = [];
-  let mark = 1;
+  let mark = 0;
   for (const count of versions) {
-    first.push(mark);
-    const text = textOf(next, bytes);
-    for (let version = 0; version < count; version += 1) {
-      if (version > 0) textOf(next, CHANGED_BYTES).copy(text, next() % (bytes - CHANGED_BYTES));
-      await write(`blob\nmark :${mark++}\n`);
+    first.push(mark + 1);
+    const texts = [textOf(next, bytes)];
+    for (let version = 1; version < count; version += 1) {
+      const text = Buffer.from(texts[version - 1] ?? "");
+      textOf(next, CHANGED_BYTES).copy(text, next() % (bytes - CHANGED_BYTES));
+      texts.push(text);
+    }
+    for (const [version, text] of [...texts.entries()].toReversed()) {
+      await write(`blob\nmark :${mark + 1 + version}\n`);
       await data(text);
     }
+    mark += count;
   }
   const commit = (at: number): Promise<void> =>
     write(`commit refs/heads/main\ncommitter B <b@bench.invalid> ${1_700_000_000 + at} +0000\ndata 2\nx\n`);
