@@ -1,4 +1,5 @@
 import type { Check, ChecksSettings } from "@runyard/sdk/contract";
+import { codeBlock, cutText } from "./markdown.ts";
 import { plainLine, plainText } from "./neutral-text.ts";
 
 /** What is known of a check that failed. */
@@ -54,7 +55,7 @@ function partOf(check: FailedCheck, prompts: ChecksSettings["prompts"]): string 
     `## ${plainLine(name, 200)}: ${conclusion}`,
     ...(words === undefined ? [] : [words]),
     ...(url === null ? [] : [`Its page: ${plainLine(url, 500)}`]),
-    ...quoted("It says:", headOf(check.summary)),
+    ...quoted("It says:", cutText(plainText(check.summary).trim(), MAX_SUMMARY_CHARS)),
     ...quoted("It remarks:", more > 0 ? `${remarks}\n… (${more} more)` : remarks),
     ...quoted("The end of its log:", endOf(check.log)),
   ].join("\n\n");
@@ -64,28 +65,14 @@ function remarkOf({ path, line, level, message }: CheckAnnotation): string {
   return `${plainLine(path, 200)}:${line}: ${plainLine(level, 20)}: ${plainLine(message, MAX_ANNOTATION_CHARS)}`;
 }
 
-function headOf(text: string): string {
-  const plain = plainText(text).trim();
-  return plain.length <= MAX_SUMMARY_CHARS ? plain : `${whole(plain.slice(0, MAX_SUMMARY_CHARS))}\n… (cut)`;
-}
-
 // oxlint-disable-next-line no-control-regex -- a terminal's colours begin with one
 const COLOURS = /\u001b\[[0-9;]*[A-Za-z]/g;
 
 function endOf(log: string): string {
   const plain = plainText(log.replaceAll(COLOURS, "")).trimEnd();
-  return plain.length <= MAX_LOG_CHARS ? plain.trimStart() : `…${whole(plain.slice(-MAX_LOG_CHARS))}`;
+  return plain.length <= MAX_LOG_CHARS ? plain.trimStart() : `…${plain.slice(-MAX_LOG_CHARS).replace(/^[\udc00-\udfff]/, "")}`;
 }
 
-/** Without the half of a character that a cut has left at either end. */
-function whole(text: string): string {
-  return text.replace(/^[\udc00-\udfff]|[\ud800-\udbff]$/g, "");
-}
-
-/** A block that nothing in it can end: its fence is longer than any row of backticks inside. */
 function quoted(head: string, text: string): string[] {
-  if (text === "") return [];
-  const longest = Math.max(2, ...Array.from(text.matchAll(/`+/g), ([row]) => row.length));
-  const fence = "`".repeat(longest + 1);
-  return [`${head}\n\n${fence}text\n${text}\n${fence}`];
+  return text === "" ? [] : [`${head}\n\n${codeBlock(text)}`];
 }

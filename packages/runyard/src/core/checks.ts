@@ -1,6 +1,7 @@
 import type { Check, CheckConclusion, ChecksSettings, EventData, PullRequest, RunError, RunResult } from "@runyard/sdk/contract";
 import type { GithubPlace } from "./github-place.ts";
 import { escapeGlob, matchesGlob } from "./glob.ts";
+import { plural } from "./markdown.ts";
 import { plainLine } from "./neutral-text.ts";
 
 /** A check run or a commit status, as a GitHub server tells of it. */
@@ -200,7 +201,7 @@ export function checksFinished(
   });
   switch (decided.type) {
     case "passed":
-      return finished("passed", `${count(checks.length, "check")} of the commit ${short} succeeded.`);
+      return finished("passed", `${plural(checks.length, "check")} of the commit ${short} succeeded.`);
     case "none":
       return finished("none", `The commit ${short} has no checks that count, so there is nothing to wait for.`);
     case "feed-back":
@@ -229,10 +230,6 @@ function failureOf(what: {
 /** The error of a run whose checks have failed for good. */
 export function checksError({ message }: EventData<"checks.finished">): RunError {
   return { type: "test-failure", message: `${message} What was published stays as it is; go on with \`runyard continue\`.` };
-}
-
-function count(many: number, what: string): string {
-  return `${many} ${what}${many === 1 ? "" : "s"}`;
 }
 
 function times(rounds: number): string {

@@ -1,5 +1,7 @@
-import { money, type PullRequest } from "@runyard/sdk/contract";
+import type { PullRequest } from "@runyard/sdk/contract";
+import { type Byline, bylineWords } from "./byline.ts";
 import type { GithubPlace } from "./github-place.ts";
+import { codeText, cutText, plural, quoteText } from "./markdown.ts";
 import { neutralLine, neutralMarkdown, plainLine } from "./neutral-text.ts";
 
 /** Longest body that is sent; GitHub takes 65,536 characters. */
@@ -45,9 +47,7 @@ export interface PerformedPullRequest {
 export const PULL_REQUEST_EFFECT = "pull-request";
 
 /** What a pull request tells of its run. */
-export interface PullRequestStory {
-  readonly runId: string;
-  readonly turn: number;
+export interface PullRequestStory extends Byline {
   readonly attempt: number;
   /** The title that was wished for; null: it is made of what was asked. */
   readonly title: string | null;
@@ -57,8 +57,6 @@ export interface PullRequestStory {
   readonly plan: { readonly text: string; readonly version: number; readonly by: string | null } | null;
   /** The agent's last words. */
   readonly summary: string;
-  readonly agent: string;
-  readonly model: string | null;
   readonly changed: {
     readonly filesChanged: number;
     readonly insertions: number;
@@ -66,11 +64,6 @@ export interface PullRequestStory {
     readonly files: readonly { readonly path: string; readonly insertions: number | null; readonly deletions: number | null }[];
   };
   readonly verified: readonly { readonly run: string; readonly kind: string | null; readonly passed: boolean }[];
-  /** In US dollars; null: nobody knows. */
-  readonly costUsd: number | null;
-  readonly simulated: boolean;
-  /** Where the run is looked at; null: the server has no address that others could follow. */
-  readonly link: string | null;
   readonly allowReferences: boolean;
 }
 
@@ -98,32 +91,32 @@ export function pullRequestTitle({ title, asked, runId, allowReferences }: PullR
 export function pullRequestBody(story: PullRequestStory): string {
   const { runId, attempt } = story;
   const parts = [askedPart(story), planPart(story), summaryPart(story), changedPart(story), verifiedPart(story), aboutPart(story)];
-  const text = cut(parts.filter((part) => part !== null).join("\n\n"), MAX_BODY_CHARS);
+  const text = cutText(parts.filter((part) => part !== null).join("\n\n"), MAX_BODY_CHARS);
   return [BEGIN, runMark(runId), attemptMark(runId, attempt), "", text, END].join("\n");
 }
 
 function askedPart(story: PullRequestStory): string {
   const head = story.turn === 1 ? "### What was asked" : `### What was asked in turn ${story.turn}`;
-  return `${head}\n\n${quote(shown(story, story.asked, MAX_ASKED_CHARS))}`;
+  return `${head}\n\n${quoteText(shown(story, story.asked, MAX_ASKED_CHARS))}`;
 }
 
 function planPart(story: PullRequestStory): string | null {
   const { plan } = story;
   if (plan === null) return null;
   const by = plan.by === null ? "by the run's policy" : `by ${neutralMarkdown(plainLine(plan.by, 100), { allowReferences: false })}`;
-  return `### The plan, version ${plan.version}, approved ${by}\n\n${quote(shown(story, plan.text, MAX_PLAN_CHARS))}`;
+  return `### The plan, version ${plan.version}, approved ${by}\n\n${quoteText(shown(story, plan.text, MAX_PLAN_CHARS))}`;
 }
 
 function summaryPart(story: PullRequestStory): string | null {
   const text = shown(story, story.summary, MAX_SUMMARY_CHARS).trim();
-  return text === "" ? null : `### What the agent says\n\n${quote(text)}`;
+  return text === "" ? null : `### What the agent says\n\n${quoteText(text)}`;
 }
 
 function changedPart({ changed }: PullRequestStory): string {
   const { files, filesChanged, insertions, deletions } = changed;
-  const rows = files.slice(0, MAX_FILES).map((file) => `- ${code(file.path)} ${figures(file)}`);
+  const rows = files.slice(0, MAX_FILES).map((file) => `- ${codeText(file.path)} ${figures(file)}`);
   const more = files.length > MAX_FILES ? [`- and ${files.length - MAX_FILES} more`] : [];
-  return [`### What changed`, "", `${count(filesChanged, "file")}, +${insertions} −${deletions}`, "", ...rows, ...more].join("\n");
+  return [`### What changed`, "", `${plural(filesChanged, "file")}, +${insertions} −${deletions}`, "", ...rows, ...more].join("\n");
 }
 
 function figures({ insertions, deletions }: PullRequestStory["changed"]["files"][number]): string {
@@ -132,39 +125,17 @@ function figures({ insertions, deletions }: PullRequestStory["changed"]["files"]
 
 function verifiedPart({ verified }: PullRequestStory): string {
   const rows = verified.map(
-    ({ run, kind, passed }) => `- ${code(run)}${kind === null ? "" : ` (${kind})`}: ${passed ? "passed" : "failed"}`,
+    ({ run, kind, passed }) => `- ${codeText(run)}${kind === null ? "" : ` (${kind})`}: ${passed ? "passed" : "failed"}`,
   );
   return ["### What was verified", "", ...(rows.length === 0 ? ["Nothing: the run had no commands to verify with."] : rows)].join("\n");
 }
 
-function aboutPart({ runId, turn, agent, model, costUsd, simulated, link }: PullRequestStory): string {
-  const cost = simulated ? "simulated, no AI" : costUsd === null ? "cost unknown" : money(costUsd);
-  const run = link === null ? code(runId) : `[${runId}](${link})`;
-  const who = model === null ? code(agent) : `${code(agent)} with ${code(model)}`;
-  return `Made by run ${run}, turn ${turn}: ${who}, ${cost}. \`runyard show ${runId}\` tells more.`;
+function aboutPart(story: PullRequestStory): string {
+  return `Made by ${bylineWords(story)}. \`runyard show ${story.runId}\` tells more.`;
 }
 
 function shown({ allowReferences }: PullRequestStory, text: string, longest: number): string {
-  return neutralMarkdown(cut(text, longest), { allowReferences });
-}
-
-function quote(text: string): string {
-  return text.replaceAll(/^/gm, "> ");
-}
-
-/** A name or a command as code on one line: nothing of it is Markdown, whatever it holds. */
-function code(text: string): string {
-  const line = neutralLine(text, { allowReferences: true, longest: 200 });
-  const fence = "`".repeat(1 + Math.max(0, ...[...line.matchAll(/`+/g)].map(([ticks]) => ticks.length)));
-  return `${fence} ${line} ${fence}`;
-}
-
-function cut(text: string, longest: number): string {
-  return text.length <= longest ? text : `${text.slice(0, longest).replace(/[\ud800-\udbff]$/, "")}\n\n… (cut)`;
-}
-
-function count(many: number, what: string): string {
-  return `${many} ${what}${many === 1 ? "" : "s"}`;
+  return neutralMarkdown(cutText(text, longest), { allowReferences });
 }
 
 /** A pull request as a list of them shows it. */

@@ -21,11 +21,11 @@ test("a review begins with its mark, says what the agent said without effects, a
       "<!-- runyard:run_1:review-2 -->",
       `Fine, @${Z}ann: closes #${Z}3.`,
       "---",
-      "An agent's review of cccccccccc, by run `run_1`, turn 2: builtin with m'x, $0.25.",
+      "An agent's review of cccccccccc, by run ` run_1 `, turn 2: ` builtin ` with `` m`x ``, $0.25.",
     ].join("\n\n"),
   );
   expect(reviewBody({ ...story, answer: " ", model: null, costUsd: null, link: "https://x/v1/agent-runs/run_1" })).toMatch(
-    /The agent had nothing to say\.\n\n---\n\n.*by run \[run_1\]\(https:\/\/x\/v1\/agent-runs\/run_1\), turn 2: builtin, cost unknown\.$/,
+    /The agent had nothing to say\.\n\n---\n\n.*by run \[run_1\]\(https:\/\/x\/v1\/agent-runs\/run_1\), turn 2: ` builtin `, cost unknown\.$/,
   );
   expect(reviewBody({ ...story, simulated: true })).toContain("simulated, no AI");
   // No answer forges the mark of another run.

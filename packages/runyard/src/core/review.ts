@@ -1,6 +1,8 @@
-import { money, type RunReview } from "@runyard/sdk/contract";
+import type { RunReview } from "@runyard/sdk/contract";
+import { type Byline, bylineWords } from "./byline.ts";
 import type { GithubPlace } from "./github-place.ts";
-import { neutralLine, neutralMarkdown } from "./neutral-text.ts";
+import { cutText } from "./markdown.ts";
+import { neutralMarkdown } from "./neutral-text.ts";
 
 /** Longest review that is sent; GitHub takes 65,536 characters. */
 const MAX_ANSWER_CHARS = 50_000;
@@ -44,19 +46,10 @@ export interface ReviewEffect {
 }
 
 /** What a review tells of its run. */
-export interface ReviewStory {
-  readonly runId: string;
-  readonly turn: number;
+export interface ReviewStory extends Byline {
   /** The agent's last words. */
   readonly answer: string;
   readonly commit: string;
-  readonly agent: string;
-  readonly model: string | null;
-  /** In US dollars; null: nobody knows. */
-  readonly costUsd: number | null;
-  readonly simulated: boolean;
-  /** Where the run is looked at; null: the server has no address that others could follow. */
-  readonly link: string | null;
 }
 
 /** A turn has one review, whichever of its attempts posts it. */
@@ -66,14 +59,8 @@ export function reviewMark({ runId, turn }: Pick<ReviewStory, "runId" | "turn">)
 
 /** The agent's answer, which does nothing but be read, and who gave it. */
 export function reviewBody(story: ReviewStory): string {
-  const { answer, commit, runId, turn, agent, model, costUsd, simulated, link } = story;
-  const text =
-    answer.length <= MAX_ANSWER_CHARS ? answer : `${answer.slice(0, MAX_ANSWER_CHARS).replace(/[\ud800-\udbff]$/, "")}\n\n… (cut)`;
-  const shown = neutralMarkdown(text, { allowReferences: false }).trim();
-  const name = (words: string): string => neutralLine(words, { allowReferences: false, longest: 200 }).replaceAll("`", "'");
-  const who = model === null ? name(agent) : `${name(agent)} with ${name(model)}`;
-  const cost = simulated ? "simulated, no AI" : costUsd === null ? "cost unknown" : money(costUsd);
-  const run = link === null ? `\`${runId}\`` : `[${runId}](${link})`;
-  const about = `An agent's review of ${commit.slice(0, 10)}, by run ${run}, turn ${turn}: ${who}, ${cost}.`;
+  const { answer, commit } = story;
+  const shown = neutralMarkdown(cutText(answer, MAX_ANSWER_CHARS), { allowReferences: false }).trim();
+  const about = `An agent's review of ${commit.slice(0, 10)}, by ${bylineWords(story)}.`;
   return [reviewMark(story), shown === "" ? "The agent had nothing to say." : shown, "---", about].join("\n\n");
 }

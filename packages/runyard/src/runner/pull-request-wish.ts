@@ -1,3 +1,4 @@
+import type { Byline } from "../core/byline.ts";
 import { pullRequestBody, type PullRequestStory, pullRequestTitle, type PullRequestWish } from "../core/pull-request.ts";
 import { usageTotals, usdOrNull } from "../core/usage.ts";
 import { changedFiles } from "../git/changed-files.ts";
@@ -43,8 +44,7 @@ async function storyOf(ctx: RunnerContext, row: RunRow, { cachePath, head, stat 
   const lastRound = Math.max(0, ...results.map(({ round }) => round));
   const { title = null, allowReferences = false } = row.spec.pullRequest ?? {};
   return {
-    runId: row.id,
-    turn: row.turn,
+    ...byline(ctx, row),
     attempt: row.attempt,
     title,
     asked: promptOf(row),
@@ -53,19 +53,22 @@ async function storyOf(ctx: RunnerContext, row: RunRow, { cachePath, head, stat 
         ? null
         : { text: plan.text, version: plan.version, by: plan.decidedBy?.by === "person" ? (plan.decidedBy.userName ?? null) : null },
     summary: state.summary ?? "",
-    agent: row.spec.agent.name ?? row.spec.agent.profile,
-    model: row.spec.model,
     changed: { ...stat, files: await changedFiles(ctx.git, { cachePath, base: branchBase(row), head }) },
     verified: results.flatMap(({ round, command, kind, passed }) => (round === lastRound ? [{ run: command, kind, passed }] : [])),
-    costUsd: costOf(row),
-    simulated: row.simulated,
-    link: ctx.publicUrl === null ? null : `${ctx.publicUrl}/v1/agent-runs/${row.id}`,
     allowReferences,
   };
 }
 
-/** What all turns have cost; null: not all of it is known. */
-function costOf({ usage }: RunRow): number | null {
-  const { costNanoUsd, unpricedCalls } = usageTotals(usage);
-  return unpricedCalls === 0 ? usdOrNull(costNanoUsd) : null;
+/** Which run of whom made something, and what it has cost. */
+export function byline(ctx: Pick<RunnerContext, "publicUrl">, row: RunRow): Byline {
+  const { costNanoUsd, unpricedCalls } = usageTotals(row.usage);
+  return {
+    runId: row.id,
+    turn: row.turn,
+    agent: row.spec.agent.name ?? row.spec.agent.profile,
+    model: row.spec.model,
+    costUsd: unpricedCalls === 0 ? usdOrNull(costNanoUsd) : null,
+    simulated: row.simulated,
+    link: ctx.publicUrl === null ? null : `${ctx.publicUrl}/v1/agent-runs/${row.id}`,
+  };
 }

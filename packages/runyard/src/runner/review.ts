@@ -1,13 +1,10 @@
 import type { NewEvent, PullRequestProblem, RunResult } from "@runyard/sdk/contract";
 import { REVIEW_EFFECT, reviewBody, type ReviewEffect, reviewMark } from "../core/review.ts";
-import { usageTotals, usdOrNull } from "../core/usage.ts";
-import { newId } from "../engine/ids.ts";
-import { OUTBOX } from "../engine/wakes.ts";
-import { requestEffect } from "../store/outbox.ts";
 import { attemptState } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
-import { waitForEffect } from "./pull-request.ts";
-import { FencedError, type RunHandle } from "./run-handle.ts";
+import { byline } from "./pull-request-wish.ts";
+import type { RunHandle } from "./run-handle.ts";
+import { seeToEffect } from "./see-to-effect.ts";
 
 /** What came of a run's review, with what is to be told of it. */
 export interface ReviewEnd {
@@ -28,17 +25,10 @@ export async function seeToReview(ctx: RunnerContext, handle: RunHandle, end: Ab
   const { row } = handle;
   const { review } = row.spec;
   if (review === undefined || row.replay !== null) return { result: {}, events: [] };
-  const { costNanoUsd, unpricedCalls } = usageTotals(row.usage);
   const story = {
-    runId: row.id,
-    turn: row.turn,
+    ...byline(ctx, row),
     answer: attemptState(row).summary ?? "",
     commit: review.headCommit,
-    agent: row.spec.agent.name ?? row.spec.agent.profile,
-    model: row.spec.model,
-    costUsd: unpricedCalls === 0 ? usdOrNull(costNanoUsd) : null,
-    simulated: row.simulated,
-    link: ctx.publicUrl === null ? null : `${ctx.publicUrl}/v1/agent-runs/${row.id}`,
   };
   const payload: ReviewEffect = {
     place: review.place,
@@ -48,11 +38,7 @@ export async function seeToReview(ctx: RunnerContext, handle: RunHandle, end: Ab
     body: reviewBody(handle.secrets.redactor.json(story)),
     mark: reviewMark(story),
   };
-  const key = `${row.id}:${row.attempt}`;
-  const asked = await requestEffect(ctx.db, { run: row, id: newId("effect"), kind: REVIEW_EFFECT, key, payload });
-  if (asked === undefined) throw new FencedError(`Run ${row.id} is not this runner's any more`);
-  ctx.wakes.notify(OUTBOX);
-  const ended = await waitForEffect(ctx, handle, { effect: asked, end, what: "review" });
+  const ended = await seeToEffect(ctx, handle, { kind: REVIEW_EFFECT, payload, what: "review", end });
   if (ended?.status === "done") return { result: { reviewUrl: (ended.outcome as { readonly url: string }).url }, events: [] };
   const problem = ended === null ? OUT_OF_TIME : (ended.outcome as { readonly problem: PullRequestProblem }).problem;
   const message = `The review was not posted. ${problem.message}`;
