@@ -42,7 +42,8 @@ import { createAppTokens } from "./integrations/github/app-tokens.ts";
 import { checksPerformer } from "./integrations/github/checks-performer.ts";
 import { createGithubClient } from "./integrations/github/client.ts";
 import { editPullRequest } from "./integrations/github/edit-pull-request.ts";
-import { pullRequestPerformer } from "./integrations/github/performer.ts";
+import { pullRequestPerformer } from "./integrations/github/perform-pull-request.ts";
+import type { GithubPerformerOptions } from "./integrations/github/performer.ts";
 import { readPullRequest, reviewPerformer } from "./integrations/github/reviews.ts";
 import { type Home, makePrivateDir, socketDirsOutside } from "./home.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.ts";
@@ -172,23 +173,17 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
         openWay: (target) => repositoryProxy.admit(target),
       },
     });
+    const asked: GithubPerformerOptions = {
+      tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "pull-request" }),
+      fetchWith,
+      now: Date.now,
+    };
     const performers = {
-      [PULL_REQUEST_EFFECT]: pullRequestPerformer({
-        tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "pull-request" }),
-        fetchWith,
-        now: Date.now,
-        record:
-          (run, { pullRequest, follows }) =>
-          async (tx) => {
-            if (follows !== null) await notePullRequest(tx, run, follows);
-            await notePullRequest(tx, run, pullRequest);
-          },
+      [PULL_REQUEST_EFFECT]: pullRequestPerformer(asked, (run, { pullRequest, follows }) => async (tx) => {
+        if (follows !== null) await notePullRequest(tx, run, follows);
+        await notePullRequest(tx, run, pullRequest);
       }),
-      [REVIEW_EFFECT]: reviewPerformer({
-        tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "pull-request" }),
-        fetchWith,
-        now: Date.now,
-      }),
+      [REVIEW_EFFECT]: reviewPerformer(asked),
       [CHECKS_EFFECT]: checksPerformer({
         tokenFor: (orgId, place) => tokenFor(credentials, orgId, { place, use: "checks" }),
         fetchWith,

@@ -1,11 +1,11 @@
 import { type ChangePullRequest, type PullRequest, RunyardError } from "@runyard/sdk/contract";
 import type { GithubUse } from "../core/github-app.ts";
-import { GithubError } from "../core/github-answer.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { notePullRequest, pullRequestsOf } from "../store/pull-requests.ts";
 import { publishOf } from "../store/run-row.ts";
 import type { StoredRun } from "../store/runs.ts";
 import type { EngineOptions } from "./engine.ts";
+import { githubRefused } from "./github-refused.ts";
 import type { Principal } from "./identity.ts";
 import { tokenFor } from "./publishing.ts";
 
@@ -30,7 +30,7 @@ export function createPullRequests(options: EngineOptions, load: (orgId: string,
       if (!isLook && publishOf(run) !== "pull_request")
         throw new RunyardError("pull_request_refused", "The run is not granted what its pull request takes: pull_request:create.");
       const token = await tokenFor(options, orgId, { place, use: useOf(change) }).catch((error: unknown) => {
-        throw pullRequestRefused(error);
+        throw githubRefused(error, "pull_request_refused");
       });
       if (token === null)
         throw new RunyardError(
@@ -47,11 +47,4 @@ export function createPullRequests(options: EngineOptions, load: (orgId: string,
 function useOf({ state, draft }: ChangePullRequest): GithubUse {
   if (draft !== undefined) return "draft";
   return state === undefined ? "see-pull-request" : "pull-request";
-}
-
-/** For a user, what GitHub did not do; any other error stays as it is. */
-export function pullRequestRefused(error: unknown): unknown {
-  if (!(error instanceof GithubError)) return error;
-  const code = error.verdict.type === "later" ? "unavailable" : "pull_request_refused";
-  return new RunyardError(code, error.message, { cause: error });
 }

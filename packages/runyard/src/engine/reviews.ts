@@ -1,12 +1,12 @@
 import { type createRunSchema, type RunPermission, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
-import { GithubError } from "../core/github-answer.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { parsePullRequestUrl } from "../core/pull-request-url.ts";
 import type { PullRequestToReview } from "../core/review.ts";
 import { findStop } from "../store/pull-request-stops.ts";
 import type { RunSpec } from "../store/run-row.ts";
 import type { EngineOptions, InspectedRepository } from "./engine.ts";
+import { githubRefused } from "./github-refused.ts";
 import { placeOf, tokenFor } from "./publishing.ts";
 
 /** Looks at a pull request. Throws RunyardError `review_not_possible` or `unavailable`. */
@@ -38,7 +38,7 @@ export async function inspectFor(
     );
   const number = numberOf(review.pullRequest, place);
   const token = await tokenFor(options, orgId, { place, use: "see-pull-request" }).catch((error: unknown) => {
-    throw reviewRefused(error);
+    throw githubRefused(error, "review_not_possible");
   });
   if (token === null)
     throw refused(
@@ -56,13 +56,6 @@ export async function inspectFor(
     inspected: { ...inspected, commit: found.headCommit },
     spec: { review: { ...found, place, event: review.event ?? "comment" } },
   };
-}
-
-/** For a user, why an app gets no token; any other error stays as it is. */
-function reviewRefused(error: unknown): unknown {
-  if (!(error instanceof GithubError)) return error;
-  const code = error.verdict.type === "later" ? "unavailable" : "review_not_possible";
-  return new RunyardError(code, error.message, { cause: error });
 }
 
 const NOT_GRANTED = "The run is not granted what a review takes: the permission pull_request:review.";

@@ -1,5 +1,5 @@
 import { type ChangePullRequest, type PullRequest, RunyardError } from "@runyard/sdk/contract";
-import { pullRequestRefused } from "../../engine/pull-requests.ts";
+import { githubRefused } from "../../engine/github-refused.ts";
 import type { GithubClient } from "./client.ts";
 import { shown } from "./perform-pull-request.ts";
 
@@ -17,6 +17,6 @@ export async function editPullRequest(client: GithubClient, number: number, { st
     }
     return shown(pull);
   } catch (error) {
-    throw pullRequestRefused(error);
+    throw githubRefused(error, "pull_request_refused");
   }
 }

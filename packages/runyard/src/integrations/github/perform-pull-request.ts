@@ -4,12 +4,30 @@ import {
   type FoundPullRequest,
   nextPullRequestStep,
   type PerformedPullRequest,
+  type PullRequestEffect,
   type PullRequestWish,
 } from "../../core/pull-request.ts";
-import { type GithubClient, GithubError, type GithubPullRequest, teamOf } from "./client.ts";
+import type { Performer, TryResult } from "../../engine/outbox.ts";
+import { createGithubClient, type GithubClient, GithubError, type GithubPullRequest, teamOf } from "./client.ts";
+import { githubPerformer, type GithubPerformerOptions } from "./performer.ts";
 
 /** Between looking and creating somebody else may be faster, and may be gone again at the next look. */
 const LOOKS = 3;
+
+/** Does effects of the kind `PULL_REQUEST_EFFECT`. `record` stores the pull request, with the end of the effect. */
+export function pullRequestPerformer(
+  options: GithubPerformerOptions,
+  record: (
+    run: { readonly id: string; readonly orgId: string },
+    made: PerformedPullRequest,
+  ) => Extract<TryResult, { type: "done" }>["also"],
+): Performer {
+  return githubPerformer<PullRequestEffect>(options, async (at, { wish }, { id, orgId }) => {
+    const made = await performPullRequest(createGithubClient(at), wish);
+    const also = id === null ? undefined : record({ id, orgId }, made);
+    return { outcome: made, ...(also && { also }) };
+  });
+}
 
 /**
  * Sees to it that a turn has its pull request: looks before it creates, so that it can be done again whenever it was cut off,

@@ -1,8 +1,10 @@
-import { type PullRequestProblem, type ReviewEvent, RunyardError } from "@runyard/sdk/contract";
+import type { ReviewEvent } from "@runyard/sdk/contract";
 import { z } from "zod";
 import type { PullRequestToReview, ReviewEffect } from "../../core/review.ts";
+import { githubRefused } from "../../engine/github-refused.ts";
 import type { Performer } from "../../engine/outbox.ts";
-import { type GithubClientOptions, GithubError, githubCalls } from "./client.ts";
+import { type GithubClientOptions, githubCalls } from "./client.ts";
+import { githubPerformer, type GithubPerformerOptions } from "./performer.ts";
 
 /** Of what GitHub says of pull requests and reviews, what is used here (REST, version 2022-11-28). */
 const commitSchema = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/);
@@ -77,42 +79,14 @@ export async function readPullRequest(options: GithubClientOptions, number: numb
   return createGithubReviews(options)
     .read({ number })
     .catch((error: unknown) => {
-      if (!(error instanceof GithubError)) throw error;
-      const isForGood = error.verdict.type === "never";
-      throw new RunyardError(isForGood ? "review_not_possible" : "unavailable", `Pull request ${number} cannot be read: ${error.message}`);
+      throw githubRefused(error, "review_not_possible", `Pull request ${number} cannot be read: `);
     });
 }
 
-/** As for pull requests: a run waits for it. */
-const POLICY = { firstMs: 1_000, longestMs: 60_000, patienceMs: 10 * 60_000 };
-
 /** Does effects of the kind `REVIEW_EFFECT`: looks before it posts, so that a turn has one review. */
-export function reviewPerformer(
-  options: Pick<GithubClientOptions, "now"> & {
-    /** Null: there is none any more. */
-    readonly tokenFor: (orgId: string, place: ReviewEffect["place"]) => Promise<string | null>;
-    readonly fetchWith: (signal: AbortSignal) => typeof fetch;
-  },
-): Performer {
-  return {
-    policy: POLICY,
-    async perform({ org_id: orgId, payload }, signal) {
-      const { place, mark, ...wish } = payload as ReviewEffect;
-      try {
-        const token = await options.tokenFor(orgId, place);
-        if (token === null) {
-          const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
-          return { type: "never", problem: { code: "no-credential", message } satisfies PullRequestProblem };
-        }
-        const client = createGithubReviews({ repository: place, token, fetch: options.fetchWith(signal), now: options.now });
-        return { type: "done", outcome: (await client.find({ ...wish, mark })) ?? (await client.post(wish)) };
-      } catch (error) {
-        if (!(error instanceof GithubError)) throw error;
-        const { verdict } = error;
-        if (verdict.type === "exists")
-          return { type: "later", retryAfterMs: null, problem: { code: "unavailable", message: error.message } };
-        return verdict;
-      }
-    },
-  };
+export function reviewPerformer(options: GithubPerformerOptions): Performer {
+  return githubPerformer<ReviewEffect>(options, async (at, { place: _, mark, ...wish }) => {
+    const client = createGithubReviews(at);
+    return { outcome: (await client.find({ ...wish, mark })) ?? (await client.post(wish)) };
+  });
 }
