@@ -106,6 +106,12 @@ export function baseInHand(row: Pick<RunRow, "state">): Pick<AttemptState, "merg
   return { ...(merging !== undefined && { merging }), ...(rebase && { rebase }) };
 }
 
+/** The merge with conflicts that the workspace is in the middle of, for the agent to resolve; null: there is none. */
+export function mergeInHand(row: Pick<RunRow, "state">): RebaseState | null {
+  const { rebase } = attemptState(row);
+  return rebase?.outcome === "conflicts" ? rebase : null;
+}
+
 /** What stays of an attempt's state while its run waits for people without it. */
 export function stateWithoutAttempt(row: Pick<RunRow, "state">): AttemptState {
   const { tries } = attemptState(row);

@@ -12,7 +12,7 @@ import { diskFullError } from "./disk-full.ts";
 import { readLayers } from "./layers.ts";
 import { dropOverlay, makeOverlay } from "./overlay-workspace.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
-import { grantedInSandbox, runRepeatably, type SandboxStep } from "./sandbox-step.ts";
+import { grantedInSandbox, runRepeatably, type SandboxStep, whyItFailed } from "./sandbox-step.ts";
 
 const PREPARE_TIMEOUT_MS = 600_000;
 
@@ -161,12 +161,7 @@ export async function runPrepare(
   return { granted: prepared.granted, stdout: result.stdout, stderr: result.stderr };
 }
 
-function notMade(ctx: RunnerContext, { row }: RunHandle, { code, stderr }: { readonly code: number; readonly stderr: string }): RunFailure {
-  const reason = lastLine(stderr) || `the checkout ended with code ${code}`;
-  const message = `The workspace could not be made: ${reason}`;
-  return new RunFailure(diskFullError(stderr, attemptDirs(ctx.home, row).root) ?? { type: "sandbox-unavailable", message });
-}
-
-export function lastLine(text: string): string {
-  return text.trimEnd().split("\n").at(-1) ?? "";
+export function notMade(ctx: RunnerContext, { row }: RunHandle, result: { readonly code: number; readonly stderr: string }): RunFailure {
+  const message = `The workspace could not be made: ${whyItFailed(result)}`;
+  return new RunFailure(diskFullError(result.stderr, attemptDirs(ctx.home, row).root) ?? { type: "sandbox-unavailable", message });
 }

@@ -5,20 +5,20 @@ import { neutralMessage } from "../core/neutral-text.ts";
 import { updateCache } from "../git/cache.ts";
 import { ontoRef } from "../git/names.ts";
 import type { RepositoryPlace } from "../git/local-repository.ts";
-import { importResult, mergeArgv, readConflicts, relationOf, SecretsInResultError } from "../git/publish.ts";
+import { importResult, mergeArgv, readConflicts, relationOf } from "../git/publish.ts";
 import { attemptSettings } from "../store/attempts-shown.ts";
 import type { Carry, RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
 import { type AttemptState, attemptState, branchBase, type RebaseState } from "./attempt-state.ts";
-import { lastLine } from "./base-workspace.ts";
+import { notMade } from "./base-workspace.ts";
 import { commitClaims, commitTree, turnBase } from "./commit-workspace.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
-import { secretsFailure, withNeutralMessages } from "./result-words.ts";
 import { type RunHandle, RunFailure } from "./run-handle.ts";
-import { runRepeatably, type SandboxStep } from "./sandbox-step.ts";
+import { runRepeatably, type SandboxStep, whyItFailed } from "./sandbox-step.ts";
 import { signResult } from "./sign-result.ts";
+import { takeResult } from "./take-result.ts";
 import { goOnArgv } from "./workspace-steps.ts";
 
 const MERGE_TIMEOUT_MS = 600_000;
@@ -101,10 +101,7 @@ async function commitLeft(ctx: RunnerContext, handle: RunHandle, { cachePath, en
   const place = { workspace, inside: pathsInside(ctx, row).workspace, cachePath, base, mounts: [] };
   const { redactor } = secrets;
   const resultsDir = await commitTree(ctx, row, { ...place, name: "left", resultsDir: resultsOf(ctx, handle, "left"), redactor, end });
-  const imported = await importResult(ctx.git, { cachePath, resultsDir, base, runId: row.id, redactor }).catch((error: unknown) => {
-    throw error instanceof SecretsInResultError ? secretsFailure(ctx, row, error) : error;
-  });
-  const { head } = await withNeutralMessages(ctx, row, { imported, cachePath, base });
+  const { head } = await takeResult(ctx, handle, { cachePath, resultsDir, base });
   return signResult(ctx, row, { head, cachePath, base, end });
 }
 
@@ -137,8 +134,7 @@ async function merge(
     network: false,
   };
   const { result } = await runRepeatably(ctx, row, { step, timeoutMs: MERGE_TIMEOUT_MS, signal: end });
-  if (result.code !== 0)
-    throw notMerged(ctx, handle, { wanted, said: result.stderr, why: lastLine(result.stderr) || `git ended with code ${result.code}` });
+  if (result.code !== 0) throw notMerged(ctx, handle, { wanted, said: result.stderr, why: whyItFailed(result) });
   const conflicts = conflictsIn(ctx, handle, { wanted, said: result.stdout });
   if (isForward) return { outcome: "forwarded", from, head: wanted.commit, conflicts: [] };
   // Of both sides, which are known: what secrets are in it were there before.
@@ -189,6 +185,5 @@ async function goOnAt(
   };
   const { result } = await runRepeatably(ctx, row, { step, timeoutMs: MERGE_TIMEOUT_MS, signal: end });
   if (result.code === 0) return;
-  const message = `The workspace could not be made: ${lastLine(result.stderr) || `git ended with code ${result.code}`}`;
-  throw new RunFailure(diskFullError(result.stderr, attemptDirs(ctx.home, row).root) ?? { type: "sandbox-unavailable", message });
+  throw notMade(ctx, handle, result);
 }

@@ -76,14 +76,9 @@ export function carryReleased(run: Ended): Carry {
   return carryWithin(run, { type: "answered", before: run.carry?.goesOn?.next ?? null });
 }
 
-/** The same of a turn whose attempt lost the process that watched its agent. */
+/** The same of a turn whose attempt lost the process that watched its agent, or whose result waits: should that be lost, its agent goes on where it was. */
 export function carryLost(run: Ended): Carry {
   return carryWithin(run, { type: "lost", before: run.carry?.goesOn?.next ?? null });
-}
-
-/** The same of a turn whose result waits: should that be lost, its agent goes on where it was. */
-export function carryHeld(run: Ended): Carry {
-  return carryLost(run);
 }
 
 /** The same of a turn whose checks failed, with the state that its next attempt begins with: it goes on from what it published. */

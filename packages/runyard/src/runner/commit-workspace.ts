@@ -2,13 +2,12 @@ import { commitArgv, copyTreeForCommit } from "../git/publish.ts";
 import type { Redactor } from "../redact.ts";
 import { promptOf, type RunRow } from "../store/run-row.ts";
 import { pathsInside } from "./agent-launch.ts";
-import { attemptState, cachePathOf, turnHead } from "./attempt-state.ts";
+import { cachePathOf, mergeInHand, turnHead } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { attemptDirs, type RepeatableStep, resultBranch } from "./directories.ts";
 import { diskFullError } from "./disk-full.ts";
-import { lastLine } from "./base-workspace.ts";
 import { RunFailure } from "./run-handle.ts";
-import { runRepeatably, type SandboxStep } from "./sandbox-step.ts";
+import { runRepeatably, type SandboxStep, whyItFailed } from "./sandbox-step.ts";
 
 const COMMIT_TIMEOUT_MS = 600_000;
 
@@ -64,7 +63,7 @@ export async function commitTree(ctx: RunnerContext, row: RunRow, options: Commi
   const step: SandboxStep & { readonly name: RepeatableStep } = {
     name,
     // Of a merge with conflicts only the files count: it becomes one commit upon both sides.
-    argv: commitArgv({ ...what, workspace: inside, commit: base }, isInMerge(row) ? "merge" : "yes"),
+    argv: commitArgv({ ...what, workspace: inside, commit: base }, mergeInHand(row) === null ? "yes" : "merge"),
     env: {},
     mounts: [
       ...options.mounts,
@@ -75,13 +74,8 @@ export async function commitTree(ctx: RunnerContext, row: RunRow, options: Commi
   };
   const { result: committed } = await runRepeatably(ctx, row, { step, timeoutMs: COMMIT_TIMEOUT_MS, signal: end });
   if (committed.code === 0) return resultsDir;
-  const reason = lastLine(committed.stderr) || `git ended with code ${committed.code}`;
-  const message = `What the agent left could not be committed: ${reason}`;
+  const message = `What the agent left could not be committed: ${whyItFailed(committed)}`;
   throw new RunFailure(diskFullError(committed.stderr, dirs.root) ?? { type: "agent-error", message });
-}
-
-function isInMerge(row: RunRow): boolean {
-  return attemptState(row).rebase?.outcome === "conflicts";
 }
 
 /** First line of what was asked as the subject, cut at 72 characters as git's tools expect it. */

@@ -1,7 +1,7 @@
 import { harmless } from "../git/commit-result.ts";
 import { type ImportedResult, isTakenBack, mergeWithFilesOf, unresolvedFiles } from "../git/publish.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { attemptState, branchBase } from "./attempt-state.ts";
+import { branchBase, mergeInHand } from "./attempt-state.ts";
 import type { RunnerContext } from "./context.ts";
 import { RunFailure } from "./run-handle.ts";
 
@@ -16,9 +16,9 @@ export async function concludeMerge(
   row: RunRow,
   { imported, cachePath, end }: { readonly imported: ImportedResult; readonly cachePath: string; readonly end: AbortSignal },
 ): Promise<ImportedResult> {
-  const { rebase } = attemptState(row);
-  if (rebase?.outcome !== "conflicts") return imported;
-  const { from: ours, head: merged, conflicts: files } = rebase;
+  const merge = mergeInHand(row);
+  if (merge === null) return imported;
+  const { from: ours, head: merged, conflicts: files } = merge;
   // Where every file was taken as git had left it, there is no further commit.
   const head = imported.head ?? merged;
   const theirs = branchBase(row);

@@ -4,7 +4,7 @@ import { findAndCache, keepResult, seenCachePath } from "../git/cache.ts";
 import { followsLoss } from "../store/attempts-shown.ts";
 import { readAnswers } from "../store/release.ts";
 import type { RunRow } from "../store/run-row.ts";
-import { type AttemptState, attemptState, type GivenAnswer, turnHead } from "./attempt-state.ts";
+import { type AttemptState, attemptState, type GivenAnswer, mergeInHand, turnHead } from "./attempt-state.ts";
 import { findBase } from "./base-checkout.ts";
 import type { RunnerContext } from "./context.ts";
 import { type MadeWorkspace, type NewWorkspace, checkOut, runPrepare } from "./base-workspace.ts";
@@ -48,7 +48,10 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   if (review !== undefined) await keepResult(ctx.git, { ...update, repository, cachePath, commit: review.baseCommit });
   const into: NewWorkspace = { cachePath, cached: caching, commit: head ?? row.base_commit, branch: resultBranch(row.id), end };
   const made =
-    early ?? (isNew ? await begin(ctx, handle, into) : await goOn(ctx, handle, { ...into, copyOf, head: isInMerge(handle) ? null : head }));
+    early ??
+    (isNew
+      ? await begin(ctx, handle, into)
+      : await goOn(ctx, handle, { ...into, copyOf, head: mergeInHand(handle.row) === null ? head : null }));
   const brought = await bringBase(ctx, handle, { repository, cachePath, isNew, end });
   await prepareFurther(ctx, handle, { copyOf: copyOf?.workspace ?? null, end });
   const report = { granted: made.granted, egress: egressOf(row, handle.secrets), way: isOverlay(dirs) ? "overlay" : made.way } as const;
@@ -67,14 +70,9 @@ export async function prepareWorkspace(ctx: RunnerContext, handle: RunHandle, en
   );
 }
 
-/** Whether the workspace is in the middle of a merge whose conflicts the agent resolves. */
-function isInMerge({ row }: RunHandle): boolean {
-  return attemptState(row).rebase?.outcome === "conflicts";
-}
-
 /** A workspace that begins anew has nothing of such a merge: it is made again. */
 async function forgetMerge(handle: RunHandle): Promise<void> {
-  if (!isInMerge(handle)) return;
+  if (mergeInHand(handle.row) === null) return;
   const { rebase: _, ...state } = attemptState(handle.row);
   await handle.commit({ change: { state } });
 }

@@ -7,7 +7,7 @@ import { approverOf, holdId } from "../store/holds.ts";
 import { findProtectedPaths } from "../store/publishing.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { type AttemptState, attemptState, branchBase, cachePathOf, stateWithoutAttempt } from "./attempt-state.ts";
-import { carryHeld } from "./carry-over.ts";
+import { carryLost } from "./carry-over.ts";
 import type { RunnerContext } from "./context.ts";
 import type { RunHandle } from "./run-handle.ts";
 
@@ -44,7 +44,7 @@ export async function mayLeave(
     fact: { type: "held", hold: { approvalId: id, title, commit, files: named, count: touched.length } },
     hold: { id, request: { title, toolKind: null, files: named } },
     result,
-    carry: carryHeld(row),
+    carry: carryLost(row),
     state: heldState(row),
   });
   return { leaves: false };

@@ -1,8 +1,8 @@
 import type { NewEvent, PullRequest, RunResult } from "@runyard/sdk/contract";
 import { findRepository, type RepositoryPlace } from "../git/local-repository.ts";
-import { branchObstacle, diffStat, importResult, publishBranch, SecretsInResultError } from "../git/publish.ts";
+import { branchObstacle, diffStat, publishBranch } from "../git/publish.ts";
 import { publishOf, type RunRow } from "../store/run-row.ts";
-import { type AttemptState, attemptState, branchBase, cachePathOf, turnHead } from "./attempt-state.ts";
+import { type AttemptState, attemptState, branchBase, cachePathOf, mergeInHand, turnHead } from "./attempt-state.ts";
 import { commitWorkspace, turnBase } from "./commit-workspace.ts";
 import { concludeMerge } from "./conclude-merge.ts";
 import type { RunnerContext } from "./context.ts";
@@ -13,10 +13,10 @@ import { seeToPullRequest } from "./pull-request.ts";
 import { commitFurther, publishFurther } from "./publish-further.ts";
 import { concludeReplay } from "./replay.ts";
 import { pushed, type Published } from "./pushed.ts";
-import { secretsFailure, withNeutralMessages } from "./result-words.ts";
 import { seeToReview } from "./review.ts";
 import type { RunHandle } from "./run-handle.ts";
 import { signResult } from "./sign-result.ts";
+import { takeResult } from "./take-result.ts";
 
 /**
  * Brings what the agent did into the user's repository: committed where the agent's tree cannot act on
@@ -100,27 +100,19 @@ export async function publishResult(ctx: RunnerContext, handle: RunHandle, end: 
   }
 
   async function makeCommit(): Promise<{ head: string | null }> {
+    const from = turnBase(row);
     const resultsDir = await commitWorkspace(ctx, row, {
       name: "commit",
       redactor: handle.secrets.redactor,
       resultsDir: attemptDirs(ctx.home, row).results,
       end,
     });
-    const imported = await importResult(ctx.git, {
-      cachePath,
-      resultsDir,
-      base: turnBase(row),
-      runId: row.id,
-      redactor: handle.secrets.redactor,
-    }).catch((error: unknown) => {
-      throw error instanceof SecretsInResultError ? secretsFailure(ctx, row, error) : error;
-    });
-    const worded = await withNeutralMessages(ctx, row, { imported, cachePath, base: turnBase(row) });
-    const taken = await concludeMerge(ctx, row, { imported: worded, cachePath, end });
+    const imported = await takeResult(ctx, handle, { cachePath, resultsDir, base: from });
+    const taken = await concludeMerge(ctx, row, { imported, cachePath, end });
     const events: NewEvent[] = taken.notices.map((notice) => ({ type: "notice", data: { level: "warning", ...notice } }));
     // Last, so that it is of what is published.
-    const { rebase } = state;
-    const sides = rebase?.outcome === "conflicts" ? { base: rebase.from, onto: branchBase(row) } : { base: turnBase(row) };
+    const merge = mergeInHand(row);
+    const sides = merge === null ? { base: from } : { base: merge.from, onto: branchBase(row) };
     const made = { head: await signResult(ctx, handle.row, { head: taken.head, cachePath, ...sides, end }) };
     await handle.commit({ events, change: { state: { ...state, made } satisfies AttemptState } });
     return made;

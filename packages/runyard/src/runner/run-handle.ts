@@ -153,7 +153,7 @@ export function runHandle(
       await takeUnlessCancelled(await releaseRun(deps.db, { ...rest, ...hidden, run: row }));
     },
     async hold({ fact, result, ...rest }) {
-      const hidden = { events: hide(decide(fact).events), result: { ...result, summary: hide(result.summary) } };
+      const hidden = { events: hide(decide(fact).events), result: hideResult(result) };
       await takeUnlessCancelled(await holdRun(deps.db, { ...rest, ...hidden, run: row }));
     },
     async awaitChecks({ fact, events, effectId, effect }) {

@@ -152,6 +152,11 @@ export async function runRepeatably(
   throw new RunFailure({ type: "lost", message });
 }
 
+/** What a step of git that failed said last. */
+export function whyItFailed({ code, stderr }: { readonly code: number; readonly stderr: string }): string {
+  return stderr.trimEnd().split("\n").at(-1) || `git ended with code ${code}`;
+}
+
 /** Null for a step whose watching process was ended before it had begun. */
 function nothingStarted(error: unknown): null {
   if (error instanceof NotStartedError) return null;

@@ -22,7 +22,8 @@ export function pullRequestPerformer(
     made: PerformedPullRequest,
   ) => Extract<TryResult, { type: "done" }>["also"],
 ): Performer {
-  return githubPerformer<PullRequestEffect>(options, async (at, { wish }, { id, orgId }) => {
+  return githubPerformer(options, async (at, { org_id: orgId, run_id: id, payload }) => {
+    const { wish } = payload as PullRequestEffect;
     const made = await performPullRequest(createGithubClient(at), wish);
     const also = id === null ? undefined : record({ id, orgId }, made);
     return { outcome: made, ...(also && { also }) };

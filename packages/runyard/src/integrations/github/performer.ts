@@ -14,40 +14,30 @@ export interface GithubPerformerOptions {
   readonly now: () => number;
 }
 
-type Done = Extract<TryResult, { readonly type: "done" }>;
+type Effect = Parameters<Performer["perform"]>[0];
 
 /** Does effects whose payload has a `place` at GitHub, for which a run waits. `make` may reject with GithubError. */
-export function githubPerformer<Effect extends { readonly place: GithubPlace }>(
+export function githubPerformer(
   { tokenFor, fetchWith, now }: GithubPerformerOptions,
-  make: (
-    at: GithubClientOptions,
-    effect: Effect,
-    run: { readonly id: string | null; readonly orgId: string },
-  ) => Promise<Omit<Done, "type">>,
+  make: (at: GithubClientOptions, effect: Effect) => Promise<Omit<Extract<TryResult, { readonly type: "done" }>, "type">>,
 ): Performer {
   return {
     policy: POLICY,
-    async perform({ org_id: orgId, run_id: id, payload }, signal) {
-      const effect = payload as Effect;
-      const { place } = effect;
+    async perform(effect, signal) {
+      const { place } = effect.payload as { readonly place: GithubPlace };
       try {
-        const token = await tokenFor(orgId, place);
+        const token = await tokenFor(effect.org_id, place);
         if (token === null) {
           const message = `There is no token for ${place.tokenUrl} any more. Store one (runyard credentials add).`;
           return { type: "never", problem: { code: "no-credential", message } satisfies PullRequestProblem };
         }
-        return { type: "done", ...(await make({ repository: place, token, fetch: fetchWith(signal), now }, effect, { id, orgId })) };
+        return { type: "done", ...(await make({ repository: place, token, fetch: fetchWith(signal), now }, effect)) };
       } catch (error) {
         if (!(error instanceof GithubError)) throw error;
         const { verdict } = error;
+        if (verdict.type !== "exists") return verdict;
         // Somebody makes and closes the same at the same time.
-        if (verdict.type === "exists")
-          return {
-            type: "later",
-            retryAfterMs: null,
-            problem: { code: "unavailable", message: error.message } satisfies PullRequestProblem,
-          };
-        return verdict;
+        return { type: "later", retryAfterMs: null, problem: { code: "unavailable", message: error.message } satisfies PullRequestProblem };
       }
     },
   };

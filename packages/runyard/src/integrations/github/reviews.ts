@@ -85,8 +85,9 @@ export async function readPullRequest(options: GithubClientOptions, number: numb
 
 /** Does effects of the kind `REVIEW_EFFECT`: looks before it posts, so that a turn has one review. */
 export function reviewPerformer(options: GithubPerformerOptions): Performer {
-  return githubPerformer<ReviewEffect>(options, async (at, { place: _, mark, ...wish }) => {
+  return githubPerformer(options, async (at, { payload }) => {
+    const wish = payload as ReviewEffect;
     const client = createGithubReviews(at);
-    return { outcome: (await client.find({ ...wish, mark })) ?? (await client.post(wish)) };
+    return { outcome: (await client.find(wish)) ?? (await client.post(wish)) };
   });
 }
