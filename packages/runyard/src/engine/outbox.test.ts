@@ -65,9 +65,11 @@ test("each is claimed by one, of its kind, and free again once its performer is 
 
 test("what an attempt asked for that is over is not begun, and what was withdrawn under way counts if it was done", async () => {
   const ended = await runInHand();
-  await ask(ended, "ended");
+  const over = await ask(ended, "ended");
   await commitStep(test_.db, { run: ended, change: { status: "cancelled" } });
   expect(await claimEffects(test_.db, claimOf("ended"))).toEqual([]);
+  // Nor is it looked at again, by claims of whatever kind.
+  expect(await findEffect(test_.db, "org_a", over.id)).toMatchObject({ status: "withdrawn", tries: 0 });
 
   const run = await runInHand();
   const { id } = await ask(run, "withdrawn");

@@ -3,7 +3,7 @@ import path from "node:path";
 import type { ChangedFile } from "@runyard/sdk/contract";
 import { type CommitPair, diffWords, readHead, TIMEOUT_MS } from "./diff.ts";
 import { git, type GitHost } from "./host-git.ts";
-import { requireObjectName } from "./names.ts";
+import { listFilesArgs, parseListedFiles } from "./listed-files.ts";
 
 /** Most bytes of paths in the arguments of one command. */
 const MAX_PATH_BYTES = 64 * 1024;
@@ -85,14 +85,9 @@ function lineCount(word: string): number | null {
 async function fileSizes(host: GitHost, options: CommitPair & { readonly paths: readonly string[] }): Promise<Map<string, number>> {
   const sizes = new Map<string, number>();
   for (const paths of chunks(options.paths)) {
-    const words = ["--git-dir", options.cachePath, "ls-tree", "-l", "-z", "--full-tree", requireObjectName(options.head), "--", ...paths];
+    const words = listFilesArgs(options.cachePath, options.head, paths);
     const listed = await git(host, words, { timeoutMs: TIMEOUT_MS, env: { GIT_LITERAL_PATHSPECS: "1" } });
-    for (const line of listed.split("\0")) {
-      // A name may hold tabs of its own.
-      const [, about = "", name] = /^([^\t]*)\t([\s\S]*)$/.exec(line) ?? [];
-      const size = about.split(/ +/)[3] ?? "";
-      if (name !== undefined && /^\d+$/.test(size)) sizes.set(name, Number(size));
-    }
+    for (const file of parseListedFiles(listed)) sizes.set(file.path, file.size);
   }
   return sizes;
 }

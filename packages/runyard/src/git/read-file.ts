@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { git, type GitHost, tryGit } from "./host-git.ts";
+import { type ListedFile, listFilesArgs, parseListedFiles } from "./listed-files.ts";
 import { requireObjectName } from "./names.ts";
 
 export interface FileRequest {
@@ -22,13 +23,9 @@ export async function readCommittedFile(host: GitHost, request: FileRequest): Pr
   return { bytes: await readBlob(host, request.cachePath, found.name) };
 }
 
-async function findBlob(host: GitHost, { cachePath, commit, path: file }: FileRequest): Promise<{ name: string; size: number } | null> {
-  const words = ["--git-dir", cachePath, "ls-tree", "-l", "-z", "--full-tree", requireObjectName(commit), "--", file];
-  const { code, stdout } = await tryGit(host, words, { env: { GIT_LITERAL_PATHSPECS: "1" } });
-  // A name may hold tabs of its own.
-  const [, about = "", listed] = /^([^\t]*)\t([\s\S]*)$/.exec(stdout.split("\0")[0] ?? "") ?? [];
-  const [, type, name = "", size] = about.split(/ +/);
-  return code === 0 && type === "blob" && listed === file ? { name, size: Number(size) } : null;
+async function findBlob(host: GitHost, { cachePath, commit, path: file }: FileRequest): Promise<ListedFile | null> {
+  const { code, stdout } = await tryGit(host, listFilesArgs(cachePath, commit, [file]), { env: { GIT_LITERAL_PATHSPECS: "1" } });
+  return code === 0 ? (parseListedFiles(stdout).find((listed) => listed.path === file) ?? null) : null;
 }
 
 /** What a command says is read as text: the bytes of a file come by way of a file. */
