@@ -1,8 +1,10 @@
 // How long a run waits for its workspace: made of the cache beside a plain clone, and of a snapshot beside its set-up.
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, watch, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { RunEvent, SetupRequest } from "@runyard/sdk/contract";
+import { holderLaunch, overlaySupport } from "../packages/runyard/src/sandbox/overlay.ts";
 import type { BenchContext } from "./lib/bench.ts";
 import { type BenchHome, type BenchServer, withHome } from "./lib/home.ts";
 import { makeLargeRepository } from "./lib/large-repository.ts";
@@ -10,7 +12,7 @@ import { ms, ratioAtLeast, type Row } from "./lib/report.ts";
 import { createRun, followRun, trivialRun } from "./lib/runs.ts";
 import { interleave, medianOf } from "./lib/stats.ts";
 
-/** As long as the one that the targets were set with, which has as many commits and 68 MB of files, too. */
+/** As large as the one that the targets were set with: as many commits and files, 68 MB of them, and 174 MB of objects. */
 const HISTORY = { commits: 17_750, files: 3_093, bytes: 22_000, changed: 6 };
 /** Files of the package that set-up installs, and bytes of each: a usual folder of dependencies. */
 const PACKAGE = { files: 6_900, bytes: 17_000 };
@@ -37,6 +39,13 @@ async function measure(context: BenchContext, home: BenchHome): Promise<Row[]> {
       execFileSync("git", ["clone", "--quiet", `file://${large}`, clone]);
       return { ready: performance.now() - begunAt, setup: Number.NaN };
     },
+    shared: async () => {
+      rmSync(clone, { recursive: true, force: true });
+      const begunAt = performance.now();
+      execFileSync("git", ["clone", "--quiet", "--shared", large, clone]);
+      return { ready: performance.now() - begunAt, setup: Number.NaN };
+    },
+    mount: () => mounted(home.home),
     // Without the checkout that runs before have left, it is made anew.
     first: () => {
       rmSync(home.home.basesDir, { recursive: true, force: true });
@@ -57,11 +66,46 @@ async function measure(context: BenchContext, home: BenchHome): Promise<Row[]> {
   };
   return [
     row("claim to a workspace that is ready, upon a checkout that is there; floor: git clone file://", of("warm"), of("clone"), 500),
-    row("the same with a checkout of its own, of a warm cache; floor: git clone file://", of("first"), of("clone"), 25),
-    row("the same upon a snapshot; floor: with its set-up (npm ci)", of("hit"), of("setup"), 100),
+    row(
+      "of it, the overlay mounted and held, which is what the target was set with; floor: git clone file://",
+      of("mount"),
+      of("clone"),
+      500,
+    ),
+    row("claim to a workspace with a checkout of its own, of a warm cache; floor: git clone file://", of("first"), of("clone"), 25),
+    row("what git itself comes to there: git clone --shared; floor: git clone file://", of("shared"), of("clone"), null),
+    row("claim to a workspace upon a snapshot; floor: with its set-up (npm ci)", of("hit"), of("setup"), 100),
     row("the same for the first run of this checkout upon this snapshot", of("fit"), of("setup"), null),
     { bench: "workspace", item: "of it, the commands of the set-up", candidate: "", floor: ms(commands), ratio: null, target: null },
   ];
+}
+
+/** Mounts a workspace upon the checkout that is there, as a run's holder does, and ends that again. */
+async function mounted({ root, basesDir }: Pick<BenchHome["home"], "root" | "basesDir">): Promise<Prepared> {
+  const support = await overlaySupport(root);
+  const base = readdirSync(basesDir).find((name) => existsSync(path.join(basesDir, name, "tree")));
+  if (!support.available || base === undefined) throw new Error(support.available ? "no checkout is there" : support.reason);
+  const dir = mkdtempSync(path.join(root, "bench-"));
+  const [name, lower] = [path.basename(dir), path.join(path.basename(basesDir), base, "tree")];
+  for (const part of ["overlay/upper", "workspace", "step"]) mkdirSync(path.join(dir, part), { recursive: true });
+  const overlay = { root: realpathSync(root), dir: `${name}/overlay`, target: `${name}/workspace`, lowers: [lower] };
+  const { argv, env } = holderLaunch(support.means, overlay, null);
+  const step = path.join(dir, "step");
+  const begunAt = performance.now();
+  const ready = new Promise<number>((resolve) => {
+    const watcher = watch(step, () => {
+      if (!existsSync(path.join(step, "ready"))) return;
+      watcher.close();
+      resolve(performance.now() - begunAt);
+    });
+  });
+  const holder = spawn(argv[0] ?? "", argv.slice(1), { cwd: step, env, stdio: "ignore" });
+  const ended = once(holder, "exit");
+  const took = await Promise.race([ready, ended.then(() => Promise.reject(new Error("the workspace could not be mounted")))]);
+  holder.kill("SIGKILL");
+  await ended;
+  rmSync(dir, { recursive: true });
+  return { ready: took, setup: Number.NaN };
 }
 
 interface Prepared {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const AGENT = fileURLToPath(new URL("../programs/agent.sh", import.meta.url));
 
 /** Of a file, by one commit. */
-const CHANGED_BYTES = 400;
+const CHANGED_BYTES = 1_800;
 
 export interface LargeRepository {
   readonly commits: number;
