@@ -72,7 +72,7 @@ import { createCredentials } from "./credentials.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
 import { commitOf } from "./commit-author.ts";
 import { createSnapshots } from "./snapshots.ts";
-import { startRun } from "./run-start.ts";
+import { resolveStart } from "./run-start.ts";
 import { createSettings } from "./settings.ts";
 import { inspectFor, type PullRequestReader } from "./reviews.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -212,7 +212,7 @@ export function createEngine(options: EngineOptions) {
     const before = await replay(principal, await lookBeforeCreate(db, request));
     if (before !== null) return before;
     const { orgId } = principal;
-    const { defaults, given: byRepository, agent, inspect } = await startRun(options, orgId, input);
+    const { defaults, given: byRepository, agent, inspect } = await resolveStart(options, orgId, input);
     const { definition } = agent;
     const asked = withAgent({ ...sealedWishes(options, principal, input), login: input.agent?.login }, definition);
     const { settings } = asked;
@@ -418,7 +418,7 @@ export function createEngine(options: EngineOptions) {
     },
 
     async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<RunEstimate> {
-      const { defaults, agent, inspect } = await startRun(options, principal.orgId, input);
+      const { defaults, agent, inspect } = await resolveStart(options, principal.orgId, input);
       const { definition, needs } = agent;
       const { login, ...asked } = withAgent({ ...input, login: input.agent?.login }, definition);
       if (login === "own") requireOwnLogin(needs);

@@ -16,7 +16,7 @@ export interface RunStart {
 }
 
 /** Finds a new run's repository, and what that gives to it. Throws RunyardError `repository_not_usable` and `unknown_agent`. */
-export async function startRun(options: EngineOptions, orgId: string, input: z.output<typeof createRunSchema>): Promise<RunStart> {
+export async function resolveStart(options: EngineOptions, orgId: string, input: z.output<typeof createRunSchema>): Promise<RunStart> {
   const found = await options.findRepository(input.repositoryUrl, input.branch, orgId);
   const defaults = await readRunDefaults(options.db, orgId, found.root);
   const given = giveDefaults(input, defaults.start);
