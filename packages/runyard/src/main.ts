@@ -33,7 +33,7 @@ import { openRecordings } from "./gateway/recordings.ts";
 import { costOf, isPriced } from "./gateway/prices.ts";
 import { openRepositoryProxy } from "./gateway/repository-proxy.ts";
 import type { GitHost } from "./git/host-git.ts";
-import { inspectRepository } from "./git/local-repository.ts";
+import { inspectRepository, openRepository } from "./git/local-repository.ts";
 import { missingFiles } from "./git/missing-files.ts";
 import { removeLeftFolders } from "./git/remote-git.ts";
 import { runChanges } from "./git/run-changes.ts";
@@ -252,6 +252,7 @@ export async function startServer(config: ServerConfiguration, onProgress: (mess
       now: Date.now,
       describeAgent: resolveProfile,
       agentNames: profileNames,
+      findRepository: (url, branch, orgId) => openRepository(gitOf(orgId), url, branch),
       inspectRepository: (url, branch, orgId) => inspectRepository(gitOf(orgId), url, branch),
       repositoryHosts: config.repositoryHosts,
       githubHosts: config.githubHosts,

@@ -519,11 +519,11 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
   listRepositories: { tag: "Settings", query: listRepositoriesSchema, status: 200, answers: json(repositoryPageSchema) },
   createRepository: {
     tag: "Settings",
-    description: "A run makes its repository known too. One that is known already is answered as it is.",
+    description: "A run makes its repository known too. Of one that is known already, what is given is changed, and the rest stays.",
     body: createRepositorySchema,
     status: 201,
     answers: json(repositorySchema),
-    errors: ["repository_not_usable"],
+    errors: ["repository_not_usable", "unknown_agent"],
   },
   getRepository: { tag: "Settings", status: 200, answers: json(repositorySchema), errors: ["repository_not_found"] },
   changeRepository: {
@@ -532,7 +532,7 @@ export const OPERATIONS: Readonly<Record<RouteName, Operation>> = {
     body: changeRepositorySchema,
     status: 200,
     answers: json(repositorySchema),
-    errors: ["repository_not_found"],
+    errors: ["repository_not_found", "unknown_agent"],
   },
   getOrganization: { tag: "Settings", status: 200, answers: json(organizationSchema) },
   changeOrganization: {

@@ -12,24 +12,22 @@ import {
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
 import { parseListOf } from "./parse-list.ts";
+import { addVerifyOptions, type VerifyOptions, verifyRequest } from "./verify-options.ts";
 
 const RECOVERIES = ["timeout", "out-of-memory"] as const;
 
 /** What the options of `run` say of attempts and of verifying. */
-export interface AttemptOptions {
+export interface AttemptOptions extends VerifyOptions {
   readonly sandboxType?: SandboxType;
   readonly machineType?: MachineType;
   readonly retries?: number;
   readonly retryOn?: RetryableError[];
   readonly recover?: (typeof RECOVERIES)[number][];
-  readonly verify?: string[];
-  readonly verifyBuild?: string[];
-  readonly verifyLint?: string[];
   readonly verifyRetries?: number;
 }
 
 export function addAttemptOptions(command: Command): Command {
-  return command
+  command
     .addOption(
       new Option("--sandbox-type <type>", "how much memory and processor (default: standard)")
         .choices(SANDBOX_TYPES)
@@ -38,11 +36,12 @@ export function addAttemptOptions(command: Command): Command {
     .addOption(new Option("--machine-type <type>", "the same by other names: standard, high-cpu, high-memory").choices(MACHINE_TYPES))
     .option("--retries <n>", `try again up to n times when an attempt breaks, 0 to ${MAX_RETRIES} (default: 0)`, parseUpTo(MAX_RETRIES))
     .option("--retry-on <types>", `after these errors: ${RETRYABLE_ERRORS.join(",")}`, parseListOf(RETRYABLE_ERRORS, "type of error"))
-    .option("--recover <what>", "once: after timeout twice the time, after out-of-memory more of it", parseListOf(RECOVERIES, "recovery"))
-    .option("--verify <command>", "a test that must succeed before the branch is made; may be repeated", collect)
-    .option("--verify-build <command>", "the same for a build, which comes first", collect)
-    .option("--verify-lint <command>", "the same for a linter, which comes before tests", collect)
-    .option("--verify-retries <n>", "how often the agent is told of a failure (default: 1)", parseUpTo(MAX_VERIFY_RETRIES));
+    .option("--recover <what>", "once: after timeout twice the time, after out-of-memory more of it", parseListOf(RECOVERIES, "recovery"));
+  return addVerifyOptions(command, "verify nothing, whatever the repository has").option(
+    "--verify-retries <n>",
+    "how often the agent is told of a failure (default: 1)",
+    parseUpTo(MAX_VERIFY_RETRIES),
+  );
 }
 
 type Asked = Pick<CreateRunRequest, "settings" | "verify" | "verifyRetries">;
@@ -65,21 +64,11 @@ export function attemptRequest(options: AttemptOptions): Asked {
     ...(options.retryOn === undefined ? {} : { retryableErrors: options.retryOn }),
     ...(options.recover === undefined ? {} : { recovery }),
   };
-  const verify = [
-    ...(options.verifyBuild ?? []).map((run) => ({ run, kind: "build" as const })),
-    ...(options.verifyLint ?? []).map((run) => ({ run, kind: "lint" as const })),
-    ...(options.verify ?? []).map((run) => ({ run, kind: "test" as const })),
-  ];
   return {
     settings,
-    ...(verify.length === 0 ? {} : { verify }),
+    ...verifyRequest(options),
     ...(options.verifyRetries === undefined ? {} : { verifyRetries: options.verifyRetries }),
   };
-}
-
-function collect(value: string, before: string[] = []): string[] {
-  if (value.trim() === "") throw new InvalidArgumentError("It names no command.");
-  return [...before, value];
 }
 
 function parseUpTo(most: number): (value: string) => number {

@@ -4,6 +4,7 @@ import { addOrganizationBounds, boundsRequest, type OrganizationBounds } from ".
 import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
+import { groupOptions } from "./option-groups.ts";
 import { paintFor, print, printable, printJson } from "./output.ts";
 import {
   addPublishDefaultsOptions,
@@ -63,6 +64,13 @@ addPublishingOptions(organization, "runs")
   .option("--no-signing-key", "they are not signed");
 addPublishDefaultsOptions(organization, "runs", "as where nobody says anything");
 addNoVariableOptions(addVariableOptions(organization, "each run"));
+groupOptions(organization, {
+  Sandbox: ["isolation-floor", "egress", "egress-allowed", "env", "secret"],
+  Plan: ["plan"],
+  Cost: ["daily-cap", "approval-above"],
+  Result: ["publish", "publish-default", "draft", "label", "reviewer", "pull-request-default"],
+  "Commits and files": ["commit-author", "co-author", "signing-key", "protect"],
+});
 organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ...others }: OrganizationOptions) => {
   const { organization: settings } = connect();
   const change = {

@@ -1,6 +1,7 @@
 import { isTerminal, money, type PendingRequest, type Run, spentWords } from "@runyard/sdk/contract";
 import { count, duration, oneLine, type Paint, plural, printable } from "./output.ts";
 import { renderPublish, renderStop } from "./render-publish.ts";
+import { renderGivenFrom } from "./run-defaults-options.ts";
 import { renderReview, renderReviewEnd } from "./render-review.ts";
 import { renderRunChecks } from "./render-checks.ts";
 import { renderRepositories, renderRepositoryResults } from "./render-repositories.ts";
@@ -49,6 +50,7 @@ export function renderGiven(
     ...(context == null ? [] : [row("context", JSON.stringify(context))]),
     ...(files === undefined || files.length === 0 ? [] : [row("files", files.join(", "))]),
     ...(mcpServers === undefined || mcpServers.length === 0 ? [] : [row("mcp", mcpServers.map((server) => server.name).join(", "))]),
+    ...renderGivenFrom(given, row),
     ...renderRepositories(given, row),
     ...renderVariables(given, row),
     ...renderSetup(setup, row),

@@ -7,6 +7,7 @@ import { addChecksOptions, type ChecksOptions, checksRequest } from "./checks-op
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
+import { groupOptions } from "./option-groups.ts";
 import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
 import {
   addPublishDefaultsOptions,
@@ -16,6 +17,7 @@ import {
 } from "./publish-defaults-options.ts";
 import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
+import { addRunDefaultsOptions, renderRunDefaults, type RunDefaultsOptions, runDefaultsRequest } from "./run-defaults-options.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
 import { addNoVariableOptions, addVariableOptions, type VariableOptions, variableRequest } from "./variable-options.ts";
@@ -25,7 +27,8 @@ import { renderVariables } from "./render-variables.ts";
 import { repositoryArgument } from "./repository-argument.ts";
 import { addSetupOptions, type SetupOptions, setupRequest } from "./setup-options.ts";
 
-interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions, PublishDefaultsOptions, ChecksOptions {
+interface RepositoryOptions
+  extends VariableOptions, EgressOptions, SetupOptions, PublishingOptions, PublishDefaultsOptions, ChecksOptions, RunDefaultsOptions {
   readonly plan?: boolean;
   readonly planDefault?: boolean;
   readonly planningStatement?: string;
@@ -40,13 +43,14 @@ interface RepositoryOptions extends VariableOptions, EgressOptions, SetupOptions
 export const repositories = command("repositories", {
   summary: "See or change what holds for a repository's runs",
   group: GROUP.settings,
-  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind, and so do the options of checks, together, and --draft, --label and --reviewer.",
+  more: "Without a repository, lists those that are known. With one it shows its settings; with options it changes them, and makes the repository known if it is not. They hold for runs that are created from then on; what a run says itself comes first, but of limits for --approval-above the lowest counts. --env, --secret, --egress and --protect replace all that there was of their kind, and so do the options of checks, together, those of --verify, and --draft, --label and --reviewer.",
   examples: [
     "runyard repositories",
     "runyard repositories . --plan",
     'runyard repositories ~/src/site --planning-statement "Every plan names the pages that it changes."',
     "runyard repositories ~/src/site --auto-confirm-plans --json",
     "runyard repositories . --egress npm,api.example.com",
+    "runyard repositories . --branch next --agent careful --verify 'npm test'",
     "runyard repositories . --env NODE_ENV=test --secret NPM_TOKEN",
     "runyard repositories . --protect 'deploy/**' --commit-author 'Jane Doe <jane@example.com>'",
     "runyard repositories . --publish pull_request --draft --label by-agent",
@@ -72,6 +76,18 @@ addPublishingOptions(repositories, "its runs").addOption(
 addPublishDefaultsOptions(repositories, "its runs", "as the organization has it");
 addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
 addChecksOptions(repositories);
+addRunDefaultsOptions(repositories);
+groupOptions(repositories, {
+  "Branch and agent": ["branch", "agent"],
+  Sandbox: ["egress", "env", "secret"],
+  "Set-up": ["setup", "setup-cache-key", "setup-timeout"],
+  Plan: ["plan", "plan-default", "planning-statement", "planning-statement-file", "auto-confirm-plans"],
+  Cost: ["approval-above"],
+  Verification: ["verify", "verify-build", "verify-lint"],
+  Result: ["publish", "publish-default", "draft", "label", "reviewer", "pull-request-default"],
+  "Commits and files": ["commit-author", "co-author", "co-author-default", "protect"],
+  Checks: ["watch-checks", "check-retries", "check-retries-of", "ignore-check", "check-prompt", "checks-timeout"],
+});
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
   const change = await changeOf(options);
   const hasChange = Object.keys(change).length > 0;
@@ -103,6 +119,7 @@ async function changeOf(options: RepositoryOptions): Promise<ChangeRepositoryReq
     ...variableRequest(options),
     ...setupRequest(options),
     ...checksRequest(options),
+    ...runDefaultsRequest(options),
   };
 }
 
@@ -132,8 +149,8 @@ export async function madeKnown(client: RunyardClient, name: string): Promise<Re
 }
 
 async function changed(client: RunyardClient, name: string, change: ChangeRepositoryRequest): Promise<Repository> {
-  const id = isId(name) ? name : (await madeKnown(client, name)).id;
-  return client.repositories.update(id, change);
+  if (isId(name)) return client.repositories.update(name, change);
+  return client.repositories.create({ repositoryUrl: repositoryArgument(name), ...change });
 }
 
 /** The repository as it is known; looking makes nothing known. */
@@ -168,5 +185,6 @@ function renderRepository(repository: Repository, paint: Paint, width: number): 
     ...renderVariables(repository, row),
     ...renderSetup(repository.setup, row),
     ...renderChecks(repository.checks, row),
+    ...renderRunDefaults(repository, row),
   ].join("\n");
 }

@@ -97,13 +97,14 @@ Exit codes: 0 completed, 1 failed, 3 cancelled, refused or rejected, 130 interru
 })
   .argument("<task>", 'what to do; "-" reads it from stdin')
   .option("--repo <repository>", "a git repository: its folder on this machine, or its URL (default: the one of the current folder)")
-  .option("--branch <name>", "the branch to start from (default: HEAD, or the default branch of a URL)")
+  .option("--branch <name>", "the branch to start from (default: as the repository has it, else HEAD, or the default branch of a URL)")
   .option("--context <json>", "what else the agent is to know: a JSON object, or @file", parseJsonOption)
   .option("--file <path>", "a file that the agent is to look at first, from the top of the repository; may be repeated", collectFile)
   .addOption(
-    new Option("--agent <name>", "the agent: a saved one, or a profile such as builtin or opencode (default: builtin)").conflicts(
-      "agentCommand",
-    ),
+    new Option(
+      "--agent <name>",
+      "the agent: a saved one, or a profile such as builtin or opencode (default: as the repository has it, else builtin)",
+    ).conflicts("agentCommand"),
   )
   .option("--agent-command <words>", "any program that speaks ACP, run in the workspace, for example 'node my-agent.mjs'", parseCommand)
   .option("--own-login", "call with the login that the agent's own program holds on the server's machine (claude, codex)")

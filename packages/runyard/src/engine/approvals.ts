@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { approvalTitle, lowestLimit, needsApproval } from "../core/approval.ts";
 import { type RunFact, transition } from "../core/run-machine.ts";
 import { type Answerer, personOf } from "../store/answer-permission.ts";
-import { type ApprovalAnswer, approvalLimits, decideApproval, findApproval } from "../store/approvals.ts";
+import { type ApprovalAnswer, decideApproval, findApproval } from "../store/approvals.ts";
 import { decideHeld, lastHold } from "../store/holds.ts";
 import { machineState, type NewApproval, type RunRow, toRun } from "../store/run-row.ts";
 import type { StoredRun } from "../store/runs.ts";
@@ -26,11 +26,11 @@ export async function approvalRuleFor(
   turn: TurnToEstimate & {
     /** Counts from 1. */
     readonly number: number;
-    /** What the run and its agent say, or what the run had before. */
-    readonly own: number | null | undefined;
+    /** What the run and its agent say, or what the run had before, and what its repository and its organization say. */
+    readonly limits: readonly (number | null | undefined)[];
   },
 ): Promise<ApprovalRule> {
-  const aboveUsd = lowestLimit([turn.own, ...(await approvalLimits(options.db, turn.orgId, turn.repositoryUrl))]);
+  const aboveUsd = lowestLimit(turn.limits);
   if (aboveUsd === null) return { aboveUsd, approval: null };
   const estimate = await estimateTurn(options, turn);
   if (!needsApproval(estimate, aboveUsd)) return { aboveUsd, approval: null };

@@ -1,7 +1,7 @@
 import { type IsolationFloor, RunyardError, type SandboxDriverName } from "@runyard/sdk/contract";
 import { type EgressFrom, type EgressGiven, joinEgress, whyNotAllowed } from "../core/egress-bounds.ts";
 import { floorInForce, type KeptLimits, whyBelowFloor } from "../core/isolation-floor.ts";
-import type { Bounds } from "../store/bounds.ts";
+import type { Bounds } from "../store/run-defaults.ts";
 import type { SandboxState } from "./engine.ts";
 
 /** Limits count as kept by a runner of an earlier version, which does not tell: it says itself before it begins. */

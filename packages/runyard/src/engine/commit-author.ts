@@ -1,12 +1,15 @@
 import { personOf } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
-import { commitDefaults } from "../store/publishing.ts";
+import type { RunDefaults } from "../store/run-defaults.ts";
 import type { RunSpec } from "../store/run-row.ts";
 import type { Principal } from "./identity.ts";
 
 /** Who the commits of a new run are by, as the settings have it; of a run that exists this stays. */
-export async function commitOf(db: Database, principal: Principal, repositoryUrl: string): Promise<Pick<RunSpec, "commit">> {
-  const { author, namesCoAuthor } = await commitDefaults(db, principal.orgId, repositoryUrl);
+export async function commitOf(
+  db: Database,
+  principal: Principal,
+  { author, namesCoAuthor }: RunDefaults["commit"],
+): Promise<Pick<RunSpec, "commit">> {
   if (author === null && !namesCoAuthor) return {};
   return { commit: { ...(author !== null && { author }), ...(namesCoAuthor && { coAuthor: await coAuthorOf(db, principal) }) } };
 }

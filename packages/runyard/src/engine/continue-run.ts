@@ -2,7 +2,7 @@ import { type continueRunSchema, isTerminal, type NewEvent, type RunError, Runya
 import type { z } from "zod";
 import { joinEgress } from "../core/egress-bounds.ts";
 import { type RunFact, transition } from "../core/run-machine.ts";
-import { readBounds } from "../store/bounds.ts";
+import { readRunDefaults } from "../store/run-defaults.ts";
 import { hasOwnLogin, machineState, planSettings, type RunRow, type RunSpec } from "../store/run-row.ts";
 import { findRun } from "../store/runs.ts";
 import { findStopOf } from "../store/pull-request-stops.ts";
@@ -31,7 +31,7 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
   if (!sandbox.available)
     throw new RunyardError("sandbox_not_available", sandbox.reason ?? `The sandbox driver ${driver} cannot be used here.`);
   // What the organization has changed since then holds for what is yet to come.
-  const bounds = await readBounds(options.db, run.org_id, run.repository_url);
+  const { bounds, approvalLimits } = await readRunDefaults(options.db, run.org_id, run.repository_url);
   const isolationFloor = requireFloor(bounds, { driver, sandbox, run: before });
   requireAllowed(egressFrom ?? joinEgress({ run: egress }), bounds.egressAllowed, { driver, sandbox });
   // A run that could not begin for want of a model takes the one that there is now.
@@ -44,7 +44,7 @@ export async function continueTurn(options: EngineOptions, run: RunRow, input: z
   if (error === null && !callsOwn && needs !== undefined && needs.apis.length > 0) await requirePrice(options, input.budget, model);
   const { org_id: orgId, repository_url: repositoryUrl } = run;
   const turn = { orgId, repositoryUrl, profile: run.spec.agent.profile, model, isPriced: !callsOwn, prompt, number: run.turn + 1 };
-  const rule = await approvalRuleFor(options, { ...turn, own: run.spec.approvalAboveUsd });
+  const rule = await approvalRuleFor(options, { ...turn, limits: [run.spec.approvalAboveUsd, ...approvalLimits] });
   const spec: RunSpec = { ...ofRun, ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }) };
   // A scripted model costs nothing, whatever the server is connected to by now.
   const approval = error === null && !run.simulated ? rule.approval : null;

@@ -25,7 +25,6 @@ import { planSettingsOf } from "../core/plan.ts";
 import { QUEUED, type RunFact, transition } from "../core/run-machine.ts";
 import { withAgent } from "../core/saved-agent.ts";
 import { resolveVariables } from "../core/variables.ts";
-import { checksDefault } from "../store/checks.ts";
 import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { type LogPageRequest, readEventPage, readEvents, type StoredEvent, type StoredPage } from "../store/events.ts";
@@ -40,11 +39,8 @@ import {
   type RunSpec,
   toRun,
 } from "../store/run-row.ts";
-import { readBounds } from "../store/bounds.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
-import { planDefaults } from "../store/plans.ts";
 import type { Vault } from "../store/vault.ts";
-import { setupDefault, variableDefaults } from "../store/settings.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";
 import { approvalRuleFor, createApprovals, requestedFact } from "./approvals.ts";
 import { requireEgress, requireFloor } from "./bounds.ts";
@@ -70,12 +66,13 @@ import { ruleForReleased, ruleToRemember } from "./remember.ts";
 import { createReplay } from "./replay-run.ts";
 import { type ChangeReader, createResults } from "./results.ts";
 import { sealHeaders } from "../store/sealed-headers.ts";
-import { createSavedAgents, resolveAgent } from "./saved-agents.ts";
+import { createSavedAgents } from "./saved-agents.ts";
 import type { AllowedHosts } from "../core/repository-hosts.ts";
 import { createCredentials } from "./credentials.ts";
 import { createSecrets, requireSecrets } from "./secrets.ts";
 import { commitOf } from "./commit-author.ts";
 import { createSnapshots } from "./snapshots.ts";
+import { resolveStart } from "./run-start.ts";
 import { createSettings } from "./settings.ts";
 import { inspectFor, type PullRequestReader } from "./reviews.ts";
 import { createStatus, type StatusSources } from "./status.ts";
@@ -93,6 +90,12 @@ export interface EngineOptions {
   /** What the profile needs, or undefined for an unknown one. */
   readonly describeAgent: (profile: string) => AgentNeeds | undefined;
   readonly agentNames: () => readonly string[];
+  /** Finds a repository, whose root says what branch it is looked at by default. Throws RunyardError `repository_not_usable`, both times. */
+  readonly findRepository: (
+    url: string,
+    branch: string | undefined,
+    orgId: string,
+  ) => Promise<{ readonly root: string; readonly inspect: (byDefault?: string) => Promise<InspectedRepository> }>;
   /** Throws RunyardError `repository_not_usable`. */
   readonly inspectRepository: (url: string, branch: string | undefined, orgId: string) => Promise<InspectedRepository>;
   /** Of repositories on other machines: hosts at whatever address, and by http. */
@@ -208,7 +211,8 @@ export function createEngine(options: EngineOptions) {
     // Before anything else is looked at: a run that was made needs neither its repository nor its agent to be shown again.
     const before = await replay(principal, await lookBeforeCreate(db, request));
     if (before !== null) return before;
-    const agent = await resolveAgent(options, principal.orgId, input.agent);
+    const { orgId } = principal;
+    const { defaults, given: byRepository, agent, inspect } = await resolveStart(options, orgId, input);
     const { definition } = agent;
     const asked = withAgent({ ...sealedWishes(options, principal, input), login: input.agent?.login }, definition);
     const { settings } = asked;
@@ -222,14 +226,13 @@ export function createEngine(options: EngineOptions) {
     const granted = grantedPermissions(settings.permissions);
     const notKept = whyNotKept(granted, sandbox.isolation);
     if (notKept !== null) throw new RunyardError("sandbox_not_available", notKept);
-    const attempts = attemptSettingsOf({ ...settings, verify: input.verify, verifyRetries: input.verifyRetries });
+    const attempts = attemptSettingsOf({ ...settings, verify: byRepository.verify, verifyRetries: input.verifyRetries });
     const tooSmall = whyNotGranted(attempts.sandboxType, options.hostMemoryBytes());
     if (tooSmall !== null) throw new RunyardError("sandbox_not_available", tooSmall);
-    const { orgId } = principal;
-    const { inspected, spec: reviewing } = await inspectFor(options, input, { orgId, granted });
+    const { inspected, spec: reviewing } = await inspectFor(options, input, { orgId, granted, inspect });
     const isReview = reviewing.review !== undefined;
     const further = await inspectFurther(options, input.repositories ?? [], { orgId, first: inspected, isolation: sandbox.isolation });
-    const bounds = await readBounds(db, principal.orgId, inspected.root);
+    const { bounds } = defaults;
     const [ofAgent, ofRun] = [definition.settings, input.settings ?? {}];
     const inSandbox = { driver: sandboxDriver, sandbox };
     const isolationFloor = requireFloor(bounds, { ...inSandbox, agent: ofAgent.isolationFloor, run: ofRun.isolationFloor });
@@ -250,6 +253,7 @@ export function createEngine(options: EngineOptions) {
       granted,
       publish: isReview ? "none" : publish,
       pullRequest,
+      defaults: defaults.publish,
     });
     const repository = { ...inspected, notices: [...inspected.notices, ...further.notices, ...notices, ...publishing.notices] };
     const checks = await resolveChecks(options, {
@@ -257,17 +261,22 @@ export function createEngine(options: EngineOptions) {
       repositoryUrl: repository.root,
       publishes: publishing.spec.publish !== "none",
       watch: isReview ? false : input.watchChecks,
-      settings: await checksDefault(db, principal.orgId, repository.root),
+      settings: defaults.checks,
     });
     // Somebody else decides what a review has in its workspace: it is given what it names itself, and runs no set-up.
-    const byDefault = isReview ? [] : await variableDefaults(db, principal.orgId, repository.root);
+    const byDefault = isReview ? [] : defaults.variables;
     const given = resolveVariables([...byDefault, definition, input]);
     const names = given.secrets ?? [];
     const within = { isIsolated: sandbox.isolation.network !== "none", egressAllowed: bounds.egressAllowed };
     await requireSecrets(options, { orgId: principal.orgId, names, repositoryUrl: repository.root, agentId: agent.id, ...within });
     const turn = { orgId: principal.orgId, repositoryUrl: repository.root, profile: definition.profile, model, prompt: input.task };
-    const setup = isReview ? null : input.setup === undefined ? await setupDefault(db, principal.orgId, repository.root) : input.setup;
-    const rule = await approvalRuleFor(options, { ...turn, isPriced: !callsOwn, number: 1, own: settings.approvalAboveUsd });
+    const setup = isReview ? null : input.setup === undefined ? defaults.setup : input.setup;
+    const rule = await approvalRuleFor(options, {
+      ...turn,
+      isPriced: !callsOwn,
+      number: 1,
+      limits: [settings.approvalAboveUsd, ...defaults.approvalLimits],
+    });
     const spec: RunSpec = {
       agent: { name: agent.name, profile: definition.profile, command: definition.command },
       ...(isOwnLogin && { login: asked.login }),
@@ -284,7 +293,7 @@ export function createEngine(options: EngineOptions) {
       ...(image !== null && { image }),
       agentWaitMs: settings.agentWait ?? DEFAULT_AGENT_WAIT_MS,
       attempts,
-      plan: planSettingsOf({ plan: asked.plan, ...settings }, await planDefaults(db, principal.orgId, repository.root)),
+      plan: planSettingsOf({ plan: asked.plan, ...settings }, defaults.plan),
       ...(further.repositories.length > 0 && { repositories: further.repositories }),
       ...(setup !== null && { setup }),
       ...(definition.instructions !== null && { instructions: definition.instructions }),
@@ -293,9 +302,10 @@ export function createEngine(options: EngineOptions) {
       ...(asked.mcpServers.length > 0 && { mcpServers: asked.mcpServers }),
       ...(asked.budget !== null && { budget: asked.budget }),
       ...given,
-      ...(await commitOf(db, principal, repository.root)),
+      ...(await commitOf(db, principal, defaults.commit)),
       ...(rule.aboveUsd !== null && { approvalAboveUsd: rule.aboveUsd }),
       ...publishing.spec,
+      givenFrom: byRepository.from,
       ...reviewing,
       ...checks,
     };
@@ -408,17 +418,22 @@ export function createEngine(options: EngineOptions) {
     },
 
     async estimateRun(principal: Principal, input: z.output<typeof createRunSchema>): Promise<RunEstimate> {
-      const { definition, needs } = await resolveAgent(options, principal.orgId, input.agent);
+      const { defaults, agent, inspect } = await resolveStart(options, principal.orgId, input);
+      const { definition, needs } = agent;
       const { login, ...asked } = withAgent({ ...input, login: input.agent?.login }, definition);
       if (login === "own") requireOwnLogin(needs);
       const model = asked.model ?? (login === "own" ? null : modelFor(options.model(), needs).model);
       return estimateRun(options, {
-        principal,
-        input,
-        profile: definition.profile,
-        model,
-        isPriced: login !== "own",
+        turn: {
+          orgId: principal.orgId,
+          repositoryUrl: (await inspect()).root,
+          profile: definition.profile,
+          model,
+          isPriced: login !== "own",
+          prompt: input.task,
+        },
         settings: asked.settings,
+        limits: defaults.approvalLimits,
       });
     },
 

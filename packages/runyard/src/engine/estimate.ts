@@ -1,15 +1,12 @@
-import type { createRunSchema, Estimate, RunEstimate, RunSettings } from "@runyard/sdk/contract";
-import type { z } from "zod";
+import type { Estimate, RunEstimate, RunSettings } from "@runyard/sdk/contract";
 import { lowestLimit, needsApproval } from "../core/approval.ts";
 import { attemptSettingsOf } from "../core/attempts.ts";
 import { estimateByRuns, estimateByTask, expectedCalls } from "../core/estimate.ts";
 import { SANDBOX_LIMITS } from "../core/limits.ts";
 import { waitsForMemory } from "../core/memory.ts";
-import { approvalLimits } from "../store/approvals.ts";
 import { readRooms } from "../store/memory.ts";
 import { pastRuns } from "../store/past-runs.ts";
 import type { EngineOptions } from "./engine.ts";
-import type { Principal } from "./identity.ts";
 
 /** What an estimate goes by. */
 export interface TurnToEstimate {
@@ -24,23 +21,19 @@ export interface TurnToEstimate {
   readonly prompt: string;
 }
 
-/** What a run would cost, and what it would wait for. Throws RunyardError `repository_not_usable`. */
+/** What a run would cost, and what it would wait for. */
 export async function estimateRun(
   options: EngineOptions,
   asked: {
-    readonly principal: Principal;
-    readonly input: z.output<typeof createRunSchema>;
-    readonly profile: string;
-    readonly model: string | null;
-    readonly isPriced: boolean;
+    readonly turn: TurnToEstimate;
     readonly settings: RunSettings;
+    /** Above which estimate a person decides, as its organization and its repository have it; null: none. */
+    readonly limits: readonly (number | null)[];
   },
 ): Promise<RunEstimate> {
-  const { principal, input, profile, model, isPriced, settings } = asked;
-  const { orgId } = principal;
-  const { root } = await options.inspectRepository(input.repositoryUrl, input.branch, orgId);
-  const estimate = await estimateTurn(options, { orgId, repositoryUrl: root, profile, model, isPriced, prompt: input.task });
-  const aboveUsd = lowestLimit([settings.approvalAboveUsd, ...(await approvalLimits(options.db, orgId, root))]);
+  const { turn, settings, limits } = asked;
+  const estimate = await estimateTurn(options, turn);
+  const aboveUsd = lowestLimit([settings.approvalAboveUsd, ...limits]);
   const { memoryBytes } = SANDBOX_LIMITS[attemptSettingsOf(settings).sandboxType];
   const waitsFor: RunEstimate["waitsFor"] = [];
   if (aboveUsd !== null && needsApproval(estimate, aboveUsd)) waitsFor.push("approval");

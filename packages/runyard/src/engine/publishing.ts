@@ -1,12 +1,11 @@
 import { type PublishMode, type PullRequestSettings, type RunPermission, RunyardError } from "@runyard/sdk/contract";
 import type { GithubUse } from "../core/github-app.ts";
 import { type GithubPlace, githubPlaceOf } from "../core/github-place.ts";
-import { joinPullRequest, publishDefault } from "../core/publish-defaults.ts";
+import { joinPullRequest, type PublishDefault, publishDefault } from "../core/publish-defaults.ts";
 import { decidePublish } from "../core/publish-mode.ts";
 import type { GithubAppCredential, RemoteCredential } from "../core/remote-credential.ts";
 import { type AllowedHosts, isHostAllowed } from "../core/repository-hosts.ts";
 import { isRemoteUrl, parseRemoteUrl, type RemoteUrl } from "../core/repository-url.ts";
-import { findPublishDefaults } from "../store/publish-defaults.ts";
 import type { RunSpec } from "../store/run-row.ts";
 import { credentialFor, USUAL_USERNAME } from "./credentials.ts";
 import type { EngineOptions } from "./engine.ts";
@@ -21,13 +20,14 @@ export async function resolvePublish(
     readonly granted: readonly RunPermission[];
     readonly publish: PublishMode | undefined;
     readonly pullRequest: PullRequestSettings | undefined;
+    readonly defaults: readonly PublishDefault[];
   },
 ): Promise<{
   readonly spec: Pick<RunSpec, "publish" | "pullRequest" | "publishFrom">;
   readonly notices: readonly { readonly code: string; readonly message: string }[];
 }> {
   const place = placeOf(run.repositoryUrl, options.githubHosts);
-  const defaults = await findPublishDefaults(options.db, run.orgId, run.repositoryUrl);
+  const { defaults } = run;
   const decided = decidePublish({
     asked: run.publish ?? null,
     asksForPullRequest: run.pullRequest !== undefined,

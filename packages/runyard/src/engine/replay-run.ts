@@ -3,7 +3,7 @@ import { type IsolationFloor, isTerminal, type NewEvent, RunyardError } from "@r
 import { whyNotGranted } from "../core/limits.ts";
 import { NO_USAGE } from "../core/usage.ts";
 import { attemptSettings } from "../store/attempts-shown.ts";
-import { readBounds } from "../store/bounds.ts";
+import { readRunDefaults } from "../store/run-defaults.ts";
 import { createRunOnce } from "../store/creating.ts";
 import { turnEnd } from "../store/replays.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -102,5 +102,6 @@ async function requireSandbox(options: EngineOptions, { org_id: orgId, repositor
     ? whyNotGranted(attemptSettings({ spec }).sandboxType, options.hostMemoryBytes())
     : (sandbox.reason ?? `The sandbox driver ${driver} cannot be used here.`);
   if (why !== null) throw new RunyardError("sandbox_not_available", why);
-  return requireFloor(await readBounds(options.db, orgId, url), { driver, sandbox, run: spec.isolationFloor });
+  const { bounds } = await readRunDefaults(options.db, orgId, url);
+  return requireFloor(bounds, { driver, sandbox, run: spec.isolationFloor });
 }

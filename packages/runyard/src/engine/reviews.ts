@@ -25,10 +25,19 @@ type Wish = z.output<typeof createRunSchema>;
 export async function inspectFor(
   options: EngineOptions,
   input: Wish,
-  { orgId, granted }: { readonly orgId: string; readonly granted: readonly RunPermission[] },
+  {
+    orgId,
+    granted,
+    inspect,
+  }: {
+    readonly orgId: string;
+    readonly granted: readonly RunPermission[];
+    /** Looks at the repository, for a run that reviews nothing. */
+    readonly inspect: () => Promise<InspectedRepository>;
+  },
 ): Promise<{ readonly inspected: InspectedRepository; readonly spec: Pick<RunSpec, "review"> }> {
   const { review, repositoryUrl } = input;
-  if (review === undefined) return { inspected: await options.inspectRepository(repositoryUrl, input.branch, orgId), spec: {} };
+  if (review === undefined) return { inspected: await inspect(), spec: {} };
   const why = whyNotBeside(input) ?? (granted.includes("pull_request:review") ? null : NOT_GRANTED);
   if (why !== null) throw refused(why);
   const place = placeOf(repositoryUrl, options.githubHosts);

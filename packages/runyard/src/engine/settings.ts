@@ -26,15 +26,18 @@ import { readPage } from "./cursor.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Principal } from "./identity.ts";
 import { newId } from "./ids.ts";
+import { resolveAgent } from "./saved-agents.ts";
 import { CLAIM } from "./wakes.ts";
 
 /** What holds for the runs of an organization and of its repositories. Runs that exist keep what they were created with. */
-export function createSettings({
-  db,
-  vault,
-  wakes,
-  inspectRepository,
-}: Pick<EngineOptions, "db" | "vault" | "wakes" | "inspectRepository">) {
+export function createSettings(
+  options: Pick<EngineOptions, "db" | "vault" | "wakes" | "inspectRepository" | "describeAgent" | "agentNames">,
+) {
+  const { db, vault, wakes, inspectRepository } = options;
+  /** Throws RunyardError `unknown_agent` for a name that no run could be given. */
+  const requireAgent = async (orgId: string, name: string | null | undefined): Promise<void> => {
+    if (typeof name === "string") await resolveAgent(options, orgId, { name });
+  };
   const show = ({ signing, ...organization }: StoredOrganization): Organization => ({
     ...organization,
     signingKey: signing && {
@@ -43,14 +46,20 @@ export function createSettings({
       usable: signing.keyId === vault.keyId,
     },
   });
+  const changeKnown = async ({ orgId }: Principal, id: string, change: z.output<typeof changeRepositorySchema>): Promise<Repository> =>
+    toRepository(known(await changeRepository(db, orgId, id, change), id));
   return {
     listRepositories({ orgId }: Principal, query: z.output<typeof listRepositoriesSchema>): Promise<RepositoryPage> {
       return readPage(query, { read: (page) => listRepositories(db, { orgId, ...page }), show: toRepository, num: ({ num }) => num });
     },
 
     async createRepository(principal: Principal, input: z.output<typeof createRepositorySchema>): Promise<Repository> {
-      const { root } = await inspectRepository(input.repositoryUrl, undefined, principal.orgId);
-      return toRepository(await registerRepository(db, { orgId: principal.orgId, id: newId("repo"), url: root }));
+      const { orgId } = principal;
+      const { repositoryUrl, ...change } = input;
+      await requireAgent(orgId, change.agent);
+      const { root } = await inspectRepository(repositoryUrl, undefined, orgId);
+      const registered = await registerRepository(db, { orgId, id: newId("repo"), url: root });
+      return Object.keys(change).length === 0 ? toRepository(registered) : changeKnown(principal, registered.id, change);
     },
 
     async getRepository(principal: Principal, id: string): Promise<Repository> {
@@ -58,7 +67,8 @@ export function createSettings({
     },
 
     async changeRepository(principal: Principal, id: string, change: z.output<typeof changeRepositorySchema>): Promise<Repository> {
-      return toRepository(known(await changeRepository(db, principal.orgId, id, change), id));
+      await requireAgent(principal.orgId, change.agent);
+      return changeKnown(principal, id, change);
     },
 
     async getOrganization(principal: Principal): Promise<Organization> {

@@ -3,7 +3,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { RunyardError } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { inspectRepository } from "./local-repository.ts";
+import { inspectRepository, openRepository } from "./local-repository.ts";
 import { type GitLab, openGitLab, plainGit, plainGitMayFail, writeFiles } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -133,6 +133,31 @@ describe("choosing a commit", () => {
     for (const name of ["--all", "a b", "a..b", "a^", "main~1", "a:b", "", "@{-1}", "a.lock", "x\ny", "/a", ".a"]) {
       expect(await refusal(dir, name)).toMatch(/is not the name of a branch$/);
     }
+  });
+
+  it("takes a branch that is named once the root is known, and says the same of it", async () => {
+    const dir = lab.newRepository({ "src/a.txt": "a\n" });
+    plainGit(dir, "checkout", "--quiet", "-b", "next");
+    plainGit(dir, "commit", "--quiet", "--allow-empty", "--message", "Second");
+    writeFileSync(path.join(dir, "new.txt"), "x\n");
+    const found = await openRepository(lab.host, path.join(dir, "src"));
+    expect(found.root).toBe(dir);
+    for (const branch of [undefined, "main", "next"])
+      expect(await found.inspect(branch)).toEqual(await inspectRepository(lab.host, dir, branch));
+    for (const branch of ["nope", "--all"]) {
+      const message = await refusal(dir, branch);
+      await expect(found.inspect(branch)).rejects.toMatchObject({ code: "repository_not_usable", message });
+    }
+    // The branch that it was found with comes first.
+    expect(await (await openRepository(lab.host, dir, "main")).inspect("nope")).toMatchObject({ branch: "main" });
+    // A HEAD without a commit is found, and is in nobody's way who names another branch.
+    const bare = lab.newPath("headless.git");
+    plainGit(lab.root, "clone", "--quiet", "--bare", dir, bare);
+    plainGit(bare, "symbolic-ref", "HEAD", "refs/heads/gone");
+    const headless = await openRepository(lab.host, bare);
+    await expect(headless.inspect()).rejects.toThrow(/has no commit: name another branch/);
+    await expect(headless.inspect("gone")).rejects.toThrow(/There is no branch gone/);
+    expect(await headless.inspect("next")).toMatchObject({ branch: "next", commit: headOf(dir), notices: [] });
   });
 
   it("tells that a head is detached", async () => {

@@ -179,13 +179,30 @@ async function unknownBranch(host: GitHost, place: LocalPlace, branch: string): 
   return notUsable(`${unknown}; there is ${branches.join(", ")}`);
 }
 
+/** A repository that was found, and how it is looked at. */
+export interface FoundRepository<T extends LocalRepository | RemoteRepository = LocalRepository | RemoteRepository> {
+  readonly root: string;
+  /** At the branch that it was found with, else at this one, else at its HEAD. Throws RunyardError `repository_not_usable` as below. */
+  readonly inspect: (byDefault?: string) => Promise<T>;
+}
+
+/**
+ * Finds a repository whose branch may be known only once its root is; nobody is asked about one on another machine yet. Throws
+ * RunyardError `repository_not_usable` with a sentence for the user.
+ */
+export async function openRepository(host: GitHost, repositoryUrl: string, branch?: string): Promise<FoundRepository> {
+  if (!isRemoteUrl(repositoryUrl)) return openLocal(host, repositoryUrl, branch);
+  const { root } = findRemote(host, repositoryUrl);
+  return { root, inspect: (byDefault) => inspectRemote(host, repositoryUrl, branch ?? byDefault) };
+}
+
 /** Looks at a repository of this machine or another one. Throws RunyardError `repository_not_usable` with a sentence for the user. */
 export async function inspectRepository(
   host: GitHost,
   repositoryUrl: string,
   branch?: string,
 ): Promise<LocalRepository | RemoteRepository> {
-  return isRemoteUrl(repositoryUrl) ? inspectRemote(host, repositoryUrl, branch) : inspectLocal(host, repositoryUrl, branch);
+  return (await openRepository(host, repositoryUrl, branch)).inspect();
 }
 
 /**
@@ -194,12 +211,33 @@ export async function inspectRepository(
  * `repository_not_usable` with a sentence for the user.
  */
 export async function inspectLocal(host: GitHost, repositoryUrl: string, branch?: string): Promise<LocalRepository> {
+  return (await openLocal(host, repositoryUrl, branch)).inspect();
+}
+
+async function openLocal(host: GitHost, repositoryUrl: string, branch?: string): Promise<FoundRepository<LocalRepository>> {
   const folder = await existingFolder(repositoryUrl);
-  const isName = branch === undefined || isBranchName(branch);
-  const start = branch === undefined || !isName ? "HEAD" : `refs/heads/${branch}`;
-  const look = await lookAt(host, folder, start);
-  const place = await placeOf(folder, look);
-  if (!isName) throw notUsable(`${quotedName(branch)} is not the name of a branch`);
+  const first = await lookAt(host, folder, startOf(branch));
+  const place = await placeOf(folder, first);
+  const inspect = async (byDefault?: string): Promise<LocalRepository> => {
+    const name = branch ?? byDefault;
+    // What is checked out was looked at already.
+    const isSeen = startOf(name) === startOf(branch) || startOf(name) === first.currentRef;
+    return conclude(host, place, { look: isSeen ? first : await lookAt(host, folder, startOf(name)), branch: name });
+  };
+  return { root: place.root, inspect };
+}
+
+/** What git is asked for; what is no name of a branch it is not given. */
+function startOf(branch: string | undefined): string {
+  return branch === undefined || !isBranchName(branch) ? "HEAD" : `refs/heads/${branch}`;
+}
+
+async function conclude(
+  host: GitHost,
+  place: LocalPlace,
+  { look, branch }: { readonly look: Look; readonly branch: string | undefined },
+): Promise<LocalRepository> {
+  if (branch !== undefined && !isBranchName(branch)) throw notUsable(`${quotedName(branch)} is not the name of a branch`);
   const head = await (branch === undefined ? requireHead(host, place, look) : requireBranch(host, place, { ...look, branch }));
   const notices: RepositoryNotice[] = [];
   if (head.branch === null) {

@@ -12,7 +12,7 @@ import { makeAuthority, makeServerCertificate } from "../gateway/x509.ts";
 import { basic, type GitServer, startGitServer } from "../testing/git-server.ts";
 import { findAndCache, keepResult, repositoryCachePath } from "./cache.ts";
 import type { GitHost } from "./host-git.ts";
-import { findRepository, inspectRepository } from "./local-repository.ts";
+import { findRepository, inspectRepository, openRepository } from "./local-repository.ts";
 import { branchObstacle, publishBranch, remoteOutcome } from "./publish.ts";
 import { removeLeftFolders } from "./remote-git.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
@@ -117,6 +117,11 @@ describe("a repository by its URL", () => {
     plainGit(bare, "branch", "next/one", "main");
     expect(await inspectRepository(host, `${url}/`)).toMatchObject({ root: url, branch: "main", notices: [] });
     expect(await inspectRepository(host, url, "next/one")).toMatchObject({ branch: "next/one" });
+    // Finding it asks nobody: the branch may be named once its root is known.
+    const asked = served.requests.length;
+    const found = await openRepository(host, `${url}/`);
+    expect([found.root, served.requests.length]).toEqual([url, asked]);
+    expect(await found.inspect("next/one")).toMatchObject({ branch: "next/one" });
     const { repository, cachePath, commit, cacheDir } = await cached();
     expect(plainGit(cachePath, "rev-parse", "refs/runyard/base/run_1").trim()).toBe(branchThere("main"));
     const before = served.requests.length;

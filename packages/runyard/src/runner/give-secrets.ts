@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { whyNotGiven } from "../core/header-secrets.ts";
 import { createRedactor } from "../redact.ts";
-import { readBounds } from "../store/bounds.ts";
+import { readRunDefaults } from "../store/run-defaults.ts";
 import { findSecrets, type GivenSecret, givenSecrets, noteGiven, openSecret } from "../store/secrets.ts";
 import type { RunRow } from "../store/run-row.ts";
 import { VaultError } from "../store/vault.ts";
@@ -51,7 +51,7 @@ export function openRunSecrets(ctx: Pick<RunnerContext, "db" | "vault">, run: Ru
       for (const secret of found)
         current.push(await orFail(() => openSecret(ctx.vault, secret), `The secret ${secret.name} cannot be read`));
       // It may have been stored anew for a header, and the organization may allow other hosts, since the run was created.
-      const { egressAllowed } = await readBounds(ctx.db, row.org_id, row.repository_url);
+      const { egressAllowed } = (await readRunDefaults(ctx.db, row.org_id, row.repository_url)).bounds;
       const why = whyNotGiven(current, { isIsolated: row.spec.sandboxDriver !== "process", egressAllowed });
       if (why !== null) throw new RunFailure({ type: "sandbox-unavailable", message: why.message });
       const news = current.filter(

@@ -3,18 +3,6 @@ import type { Database } from "./database.ts";
 import type { RunRow } from "./run-row.ts";
 import { eventArrays } from "./runs.ts";
 
-/** The limits of an organization and a repository above which a person decides, in US dollars; null: none. */
-export async function approvalLimits(db: Database, orgId: string, repositoryUrl: string): Promise<(number | null)[]> {
-  const rows = await db.queryInOrganization<{ organization: number | null; repository: number | null }>(
-    orgId,
-    `select o.approval_above_usd as organization, p.approval_above_usd as repository
-       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1
-      where o.org_id = runyard.current_org()`,
-    [repositoryUrl],
-  );
-  return rows.flatMap(({ organization, repository }) => [organization, repository]);
-}
-
 export type ApprovalAnswer = "approved" | "rejected";
 
 /** What became of an approval; undefined: the turn asked for none. Without an answer: it is open, or the turn ended before. */

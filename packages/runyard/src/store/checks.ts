@@ -1,4 +1,4 @@
-import type { ChecksSettings, NewEvent, RunError, RunResult } from "@runyard/sdk/contract";
+import type { NewEvent, RunError, RunResult } from "@runyard/sdk/contract";
 import { CHECKS_EFFECT, type ChecksEffect } from "../core/checks.ts";
 import type { Database, Tx } from "./database.ts";
 import type { Carry, RunRow } from "./run-row.ts";
@@ -63,14 +63,4 @@ export async function endChecks(tx: Pick<Tx, "query">, run: Pick<RunRow, "id" | 
     json(end.error),
   ]);
   return rows[0];
-}
-
-/** What a repository says of checks; null: its runs wait for none. */
-export async function checksDefault(db: Database, orgId: string, repositoryUrl: string): Promise<ChecksSettings | null> {
-  const rows = await db.queryInOrganization<{ checks: ChecksSettings | null }>(
-    orgId,
-    "select checks from runyard.repositories where org_id = runyard.current_org() and url = $1",
-    [repositoryUrl],
-  );
-  return rows[0]?.checks ?? null;
 }

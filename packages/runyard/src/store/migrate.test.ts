@@ -153,6 +153,21 @@ test("a server that is not there is told plainly", async () => {
   await expect(migrate({ connectionString: "postgresql://me@127.0.0.1:1/runyard" })).rejects.toThrow(/The database cannot be reached/);
 });
 
+test("what 0039 finds settles nothing for runs, and keeps what it settles already", async () => {
+  const connectionString = await emptyDatabase();
+  for (const { name: file, text } of readMigrations()) if (file < "0039") write(file, text);
+  await migrate({ connectionString, directory });
+  await rows(
+    connectionString,
+    `insert into runyard.organizations (org_id, name) values ('o', 'o');
+     insert into runyard.repositories (id, org_id, url, plan_first, publish) values ('r', 'o', '/r', true, 'branch');`,
+  );
+  expect((await migrate({ connectionString })).applied[0]).toBe("0039_run_defaults.sql");
+  expect(await rows(connectionString, "select plan_first, publish, branch, verify, agent from runyard.repositories")).toEqual([
+    { plan_first: true, publish: "branch", branch: null, verify: null, agent: null },
+  ]);
+});
+
 test("what 0021 finds with headers of MCP servers is marked for the servers to encrypt, and nothing else", async () => {
   const connectionString = await emptyDatabase();
   for (const { name: file, text } of readMigrations()) if (file < "0021") write(file, text);

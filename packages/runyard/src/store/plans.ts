@@ -1,5 +1,4 @@
 import type { NewEvent, Plan, PlanSource } from "@runyard/sdk/contract";
-import type { PlanDefaults } from "../core/plan.ts";
 import type { Database } from "./database.ts";
 import { PLAN_HEAD, timesOf } from "./plans-shown.ts";
 import type { Carry, RunRow } from "./run-row.ts";
@@ -88,27 +87,4 @@ export async function decidePlan(db: Database, decision: PlanDecision): Promise<
 /** Runs whose plan nobody has decided about in time, of every organization. */
 export async function duePlans(db: Database, limit: number): Promise<{ org_id: string; id: string; version: number }[]> {
   return db.query("select org_id, id, version from runyard.due_plans($1)", [limit]);
-}
-
-/** What an organization and a repository of it say of plans; a repository that no run has named yet says nothing. */
-export async function planDefaults(db: Database, orgId: string, repositoryUrl: string): Promise<PlanDefaults> {
-  const rows = await db.queryInOrganization<{
-    org_first: boolean;
-    plan_first: boolean | null;
-    statement: string | null;
-    auto: boolean | null;
-  }>(
-    orgId,
-    `select o.plan_first as org_first, p.plan_first, p.planning_statement as statement, p.auto_confirm_plans as auto
-       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1
-      where o.org_id = runyard.current_org()`,
-    [repositoryUrl],
-  );
-  const [row] = rows;
-  return {
-    organizationPlans: row?.org_first ?? false,
-    repositoryPlans: row?.plan_first ?? null,
-    statement: row?.statement ?? null,
-    autoConfirm: row?.auto ?? false,
-  };
 }

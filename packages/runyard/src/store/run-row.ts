@@ -6,6 +6,7 @@ import {
   DEFAULT_AGENT_WAIT_MS,
   type EventData,
   type FurtherRepository,
+  type GivenFrom,
   type IsolationFloor,
   isTerminal,
   type PendingRequest,
@@ -100,6 +101,8 @@ export interface RunSpec {
   readonly publish?: PublishMode;
   /** Who said so. Not there in runs of earlier versions. */
   readonly publishFrom?: PublishFrom;
+  /** Who named its branch, its agent and what it verifies. Not there in runs of earlier versions. */
+  readonly givenFrom?: GivenFrom;
   /** Of its pull request, and where that is made; left out: there is to be none. */
   readonly pullRequest?: PullRequestSettings & { readonly place: GithubPlace };
   /** The pull request that it reviews; left out: none. */
@@ -382,6 +385,7 @@ export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run
     responseType: responseTypeOf(row, plan),
     result: row.result,
     ...showPullRequests(row),
+    givenFrom: { ...row.spec.givenFrom },
     review: showReview(row.spec),
     checks: showChecks(row),
     error: row.error,

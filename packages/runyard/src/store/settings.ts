@@ -8,7 +8,6 @@ import type {
   Repository,
   Setup,
 } from "@runyard/sdk/contract";
-import type { GivenVariables } from "../core/variables.ts";
 import { nanoUsdOf, usd, usdOrNull } from "../core/usage.ts";
 import type { Database } from "./database.ts";
 import { type PublishDefaultColumns, publishDefaultsChanged, showPublishDefaults } from "./publish-defaults.ts";
@@ -31,6 +30,9 @@ export interface RepositoryRow extends PublishingColumns, PublishDefaultColumns 
   readonly secret_names: readonly string[];
   readonly setup: Setup | null;
   readonly checks: ChecksSettings | null;
+  readonly branch: string | null;
+  readonly verify: Repository["verify"];
+  readonly agent: string | null;
   readonly created_at: string;
 }
 
@@ -108,7 +110,10 @@ export async function changeRepository(
        co_author = case when $18 then $19 else co_author end,
        protected_paths = coalesce($20::json, protected_paths),
        publish = case when $21 then $22 else publish end,
-       pull_request = case when $23 then $24::json else pull_request end
+       pull_request = case when $23 then $24::json else pull_request end,
+       branch = case when $25 then $26 else branch end,
+       verify = case when $27 then $28::json else verify end,
+       agent = case when $29 then $30 else agent end
      where id = $1 returning *`,
     [
       id,
@@ -127,6 +132,12 @@ export async function changeRepository(
       change.checks ? JSON.stringify(change.checks) : null,
       ...publishingChanged(change),
       ...publishDefaultsChanged(change),
+      change.branch !== undefined,
+      change.branch ?? null,
+      change.verify !== undefined,
+      change.verify?.length ? JSON.stringify(change.verify) : null,
+      change.agent !== undefined,
+      change.agent ?? null,
     ],
   );
   return rows[0];
@@ -200,33 +211,6 @@ function variablesChanged({ environment, secrets }: Pick<ChangeRepositoryRequest
   return [environment === undefined ? null : JSON.stringify(environment ?? {}), secrets === undefined ? null : (secrets ?? [])];
 }
 
-/** The set-up that runs of a repository have where they do not say themselves; null: none. */
-export async function setupDefault(db: Database, orgId: string, repositoryUrl: string): Promise<Setup | null> {
-  const rows = await db.queryInOrganization<Pick<RepositoryRow, "setup">>(
-    orgId,
-    "select setup from runyard.repositories where org_id = runyard.current_org() and url = $1",
-    [repositoryUrl],
-  );
-  return rows[0]?.setup ?? null;
-}
-
-/** What an organization and a repository of it give to runs, the more general first. */
-export async function variableDefaults(db: Database, orgId: string, repositoryUrl: string): Promise<GivenVariables[]> {
-  const rows = await db.queryInOrganization<
-    Record<"org_environment" | "environment", Environment | null> & Record<"org_secrets" | "secret_names", string[] | null>
-  >(
-    orgId,
-    `select o.environment as org_environment, o.secret_names as org_secrets, p.environment, p.secret_names
-       from runyard.organizations o left join runyard.repositories p on p.org_id = o.org_id and p.url = $1
-      where o.org_id = runyard.current_org()`,
-    [repositoryUrl],
-  );
-  return rows.flatMap((row) => [
-    { environment: row.org_environment ?? {}, secrets: row.org_secrets ?? [] },
-    { environment: row.environment ?? {}, secrets: row.secret_names ?? [] },
-  ]);
-}
-
 function organizationOf([row]: readonly OrganizationRow[], orgId: string): StoredOrganization {
   if (row === undefined) throw new Error(`There is no organization ${orgId}`);
   return {
@@ -267,6 +251,9 @@ export function toRepository(row: RepositoryRow): Repository {
     secrets: [...row.secret_names],
     setup: setupShown(row.setup),
     checks: row.checks,
+    branch: row.branch,
+    verify: row.verify,
+    agent: row.agent,
     createdAt: row.created_at,
   };
 }

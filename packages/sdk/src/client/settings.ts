@@ -2,6 +2,7 @@ import type { RouteName } from "../contract/routes.ts";
 import type {
   ChangeOrganizationRequest,
   ChangeRepositoryRequest,
+  CreateRepositoryRequest,
   ListRepositoriesQuery,
   Organization,
   Repository,
@@ -20,8 +21,11 @@ export interface Repositories {
   /** Repositories, newest first: those that had a run, and those that were made known. */
   list(query?: ListRepositoriesQuery, options?: RequestOptions): RepositoryList;
 
-  /** Makes a repository known before it has a run; one that is known already is given as it is. Needs `organization:admin`. */
-  create(repositoryUrl: string, options?: RequestOptions): Promise<Repository>;
+  /**
+   * Makes a repository known before it has a run, with what is to hold for its runs; of one that is known already, what is given is
+   * changed, and the rest stays. Needs `organization:admin`.
+   */
+  create(repository: string | CreateRepositoryRequest, options?: RequestOptions): Promise<Repository>;
 
   get(id: string, options?: RequestOptions): Promise<Repository>;
 
@@ -55,8 +59,10 @@ export function createRepositories(transport: Transport): Repositories {
       const query = { limit: limit as number, cursor };
       return listFrom<RepositoryPage, Repository>(transport, "listRepositories", { query, check: asRepository, options });
     },
-    create: async (repositoryUrl, options) =>
-      asRepository(await transport.json({ ...request("POST", "createRepository"), body: { repositoryUrl } }, options)),
+    create: async (repository, options) => {
+      const body = typeof repository === "string" ? { repositoryUrl: repository } : repository;
+      return asRepository(await transport.json({ ...request("POST", "createRepository"), body }, options));
+    },
     get: async (id, options) => asRepository(await transport.json(request("GET", "getRepository", { rid: id }), options)),
     update: async (id, change, options) =>
       asRepository(await transport.json({ ...request("PATCH", "changeRepository", { rid: id }), body: change }, options)),

@@ -82,6 +82,9 @@ export const verifySchema = z
   .max(MAX_VERIFY_COMMANDS);
 export const verifyRetriesSchema = z.int().min(0).max(MAX_VERIFY_RETRIES);
 
+/** The same of a run or a repository that exists. */
+export const verifyCommandShownSchema = z.object({ run: z.string(), kind: verifyKindSchema, timeout: z.number().int() });
+
 /** The same settings of a run that exists, with every default filled in. */
 export const attemptSettingsShown = {
   sandboxType: sandboxTypeSchema,
@@ -115,7 +118,7 @@ export const attemptsShown = {
   retryAt: z.iso.datetime().nullable(),
   /** What holds for the present attempt: as asked for, or as a recovery changed it. */
   inForce: z.object({ timeout: z.number().int(), sandboxType: sandboxTypeSchema }),
-  verify: z.array(z.object({ run: z.string(), kind: verifyKindSchema, timeout: z.number().int() })),
+  verify: z.array(verifyCommandShownSchema),
   verifyRetries: z.number().int(),
   /** Of the present attempt, in the order in which they ended. */
   verifyResults: z.array(verifyResultSchema),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { branchSchema } from "./run-defaults.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 
 /** Most further repositories of a run. */
@@ -19,12 +20,7 @@ export const repositoryAccessSchema = z.enum(REPOSITORY_ACCESS);
 export const furtherRepositorySchema = z.strictObject({
   repositoryUrl: repositoryUrlSchema,
   /** The branch to start from; default: the repository's HEAD. */
-  branch: z
-    .string()
-    .min(1)
-    .max(250)
-    .refine((name) => !name.includes("\0"), "must not contain NUL")
-    .optional(),
+  branch: branchSchema.optional(),
   /** The agent finds it in `../repositories/<name>`; default: the last part of its path. */
   name: repositoryNameSchema.optional(),
   /** `read`: nothing in it can be changed; default `write`. */

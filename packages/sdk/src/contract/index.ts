@@ -33,6 +33,7 @@ export * from "./results.ts";
 export * from "./reviews.ts";
 export * from "./routes.ts";
 export * from "./run.ts";
+export * from "./run-defaults.ts";
 export * from "./run-permissions.ts";
 export * from "./secrets.ts";
 export * from "./server.ts";

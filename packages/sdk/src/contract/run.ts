@@ -21,6 +21,7 @@ import { pullRequestStopSchema } from "./pull-request-stops.ts";
 import { publishModeSchema, pullRequestProblemSchema, pullRequestSchema, pullRequestSettingsSchema } from "./pull-requests.ts";
 import { replaySchema } from "./recordings.ts";
 import { reviewSchema, runReviewSchema } from "./reviews.ts";
+import { branchSchema, givenFromSchema } from "./run-defaults.ts";
 import { repositoryUrlSchema } from "./settings.ts";
 import { RUN_PERMISSIONS, runPermissionsSchema } from "./run-permissions.ts";
 import { runSetupSchema, setupSchema } from "./setup.ts";
@@ -85,8 +86,8 @@ export const createRunSchema = z
   .strictObject({
     task: taskSchema,
     repositoryUrl: repositoryUrlSchema,
-    /** The branch to start from; default: the repository's HEAD. */
-    branch: z.string().min(1).max(250).refine(noNul, "must not contain NUL").optional(),
+    /** The branch to start from; default: as the repository's settings have it, else its HEAD. */
+    branch: branchSchema.optional(),
     /** Further repositories that the agent works on or may read, beside the one above; each once. */
     repositories: furtherRepositoriesSchema.optional(),
     /** What else the agent is to know: it stands in the prompt as JSON. */
@@ -122,6 +123,7 @@ export const createRunSchema = z
     plan: z.boolean().optional(),
     /** Commands that make the workspace ready, before the agent begins; null: none. Default: those of the repository. */
     setup: setupSchema.nullable().optional(),
+    /** Commands that must succeed before anything is published; an empty list: none. Default: those of the repository. */
     verify: verifySchema.optional(),
     /** How often a failure of `verify` goes back to the agent; default 1. */
     verifyRetries: verifyRetriesSchema.optional(),
@@ -357,6 +359,8 @@ export const runSchema = z.object({
   pullRequest: pullRequestSettingsSchema.nullable(),
   /** Who said so; runs of older servers do not tell. */
   publishFrom: publishFromSchema,
+  /** Who named its branch, its agent and what it verifies; runs of older servers do not tell. */
+  givenFrom: givenFromSchema,
   /** The newest of its pull requests; null: it has none. */
   pullRequestUrl: z.string().nullable(),
   /** All that its turns have made, the oldest first, as they were when Runyard last saw them. */

@@ -7,6 +7,7 @@ import { repositoryIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
 import { publishDefaultsOfRuns, publishDefaultsShown } from "./publish-defaults.ts";
 import { publishingOfRuns, publishingShown, signingKeySchema, signingKeyShownSchema } from "./publishing.ts";
+import { runDefaultsOfRepository, runDefaultsShown } from "./run-defaults.ts";
 import { setupSchema, setupShownSchema } from "./setup.ts";
 
 const noNul = (text: string): boolean => !text.includes("\0");
@@ -16,10 +17,6 @@ export const MAX_STATEMENT_CHARS = 20_000;
 
 /** An absolute path (or a `file://` URL) of a git repository on the server's machine. */
 export const repositoryUrlSchema = z.string().min(1).max(4096).refine(noNul, "must not contain NUL");
-
-/** Body of `POST /v1/repositories`. */
-export const createRepositorySchema = z.strictObject({ repositoryUrl: repositoryUrlSchema });
-export type CreateRepositoryRequest = z.input<typeof createRepositorySchema>;
 
 const egressOfRuns = {
   /** Hosts and presets that runs may reach beside their own, in place of those that there were; null: none. */
@@ -33,37 +30,42 @@ const variablesOfRuns = {
   secrets: secretNamesSchema.nullable().optional(),
 };
 
+const repositorySettings = z.strictObject({
+  /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
+  plan: z.boolean().nullable().optional(),
+  /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
+  planningStatement: z
+    .string()
+    .trim()
+    .min(1, "must not be empty: null takes it away")
+    .max(MAX_STATEMENT_CHARS)
+    .refine(noNul, "must not contain NUL")
+    .nullable()
+    .optional(),
+  /** Whether plans are approved by policy at once, unless the run says how long they wait. */
+  autoConfirmPlans: z.boolean().optional(),
+  /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
+  approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
+  ...egressOfRuns,
+  ...publishingOfRuns,
+  ...publishDefaultsOfRuns,
+  /** Whether commits name the person who asked, as a co-author; null: as the organization has it. */
+  coAuthor: z.boolean().nullable().optional(),
+  /** Set-up of its runs, where they do not say themselves; null: none. */
+  setup: setupSchema.nullable().optional(),
+  /** What holds for the checks of what its runs publish, in place of all that held before; null: its runs wait for none. */
+  checks: checksSettingsSchema.nullable().optional(),
+  ...runDefaultsOfRepository,
+  ...variablesOfRuns,
+});
+
 /** Body of `PATCH /v1/repositories/{rid}`: what is left out stays. */
-export const changeRepositorySchema = z
-  .strictObject({
-    /** Whether its runs make a plan first, where they do not say themselves; null: as the organization has it. */
-    plan: z.boolean().nullable().optional(),
-    /** What every plan of the repository goes by; the agent is told so. Null: nothing. */
-    planningStatement: z
-      .string()
-      .trim()
-      .min(1, "must not be empty: null takes it away")
-      .max(MAX_STATEMENT_CHARS)
-      .refine(noNul, "must not contain NUL")
-      .nullable()
-      .optional(),
-    /** Whether plans are approved by policy at once, unless the run says how long they wait. */
-    autoConfirmPlans: z.boolean().optional(),
-    /** Above which estimate its runs wait for a person before they begin, in US dollars; null: as the others that hold for them have it. */
-    approvalAboveUsd: approvalAboveUsdSchema.nullable().optional(),
-    ...egressOfRuns,
-    ...publishingOfRuns,
-    ...publishDefaultsOfRuns,
-    /** Whether commits name the person who asked, as a co-author; null: as the organization has it. */
-    coAuthor: z.boolean().nullable().optional(),
-    /** Set-up of its runs, where they do not say themselves; null: none. */
-    setup: setupSchema.nullable().optional(),
-    /** What holds for the checks of what its runs publish, in place of all that held before; null: its runs wait for none. */
-    checks: checksSettingsSchema.nullable().optional(),
-    ...variablesOfRuns,
-  })
-  .refine(isNamedOnce, NAMED_TWICE);
+export const changeRepositorySchema = repositorySettings.refine(isNamedOnce, NAMED_TWICE);
 export type ChangeRepositoryRequest = z.input<typeof changeRepositorySchema>;
+
+/** Body of `POST /v1/repositories`: a repository, and what is to hold for its runs. */
+export const createRepositorySchema = repositorySettings.extend({ repositoryUrl: repositoryUrlSchema }).refine(isNamedOnce, NAMED_TWICE);
+export type CreateRepositoryRequest = z.input<typeof createRepositorySchema>;
 
 /** A repository of the organization, with what holds for its runs. */
 export const repositorySchema = z.object({
@@ -86,6 +88,7 @@ export const repositorySchema = z.object({
   setup: setupShownSchema.nullable(),
   /** Null: its runs wait for no checks, unless they say so. */
   checks: checksShownSchema.nullable(),
+  ...runDefaultsShown,
   createdAt: z.iso.datetime(),
 });
 export type Repository = z.infer<typeof repositorySchema>;

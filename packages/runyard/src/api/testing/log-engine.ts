@@ -292,6 +292,7 @@ function blankRun(number: number): Run {
     progress: { percentage: null, currentStep: "queued" },
     publish: "branch",
     publishFrom: {},
+    givenFrom: {},
     pullRequest: null,
     pullRequestUrl: null,
     githubPullRequests: [],

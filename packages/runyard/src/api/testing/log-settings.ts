@@ -98,6 +98,9 @@ export function createLogSettings(newId: (kind: "repo" | "secret" | "credential"
         coAuthor: null,
         setup: null,
         checks: null,
+        branch: null,
+        verify: null,
+        agent: null,
         ...NO_VARIABLES,
         createdAt: AT,
       };

@@ -57,7 +57,7 @@ export async function openServedDoor(
 ): Promise<{ readonly door: Listening; readonly log: ApiLogEntry[]; readonly wakes: Wakes }> {
   const wakes = createWakes();
   const log: ApiLogEntry[] = [];
-  const engine = createEngine({ ...DEFAULTS, db, wakes, ...options });
+  const engine = createEngine({ ...DEFAULTS, ...foundBy(options.inspectRepository ?? DEFAULTS.inspectRepository), db, wakes, ...options });
   const api = createApi({
     engine,
     authenticate: (bearer) => authenticate(db, bearer),
@@ -162,8 +162,19 @@ function madeOf(text: string): { readonly size: number; readonly bytes: AsyncGen
   };
 }
 
+/** As git finds repositories that are looked at like this. */
+function foundBy(inspect: EngineOptions["inspectRepository"]): Pick<EngineOptions, "findRepository"> {
+  return {
+    findRepository: async (url, branch, orgId) => {
+      const first = await inspect(url, branch, orgId);
+      const isEnough = (byDefault?: string): boolean => branch !== undefined || byDefault === undefined;
+      return { root: first.root, inspect: async (byDefault) => (isEnough(byDefault) ? first : inspect(url, byDefault, orgId)) };
+    },
+  };
+}
+
 /** What the engine is told of the rooms that it does not import. */
-const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
+const DEFAULTS: Omit<EngineOptions, "db" | "wakes" | "findRepository"> = {
   vault: createVault(randomBytes(32)),
   now: Date.now,
   describeAgent: (profile) => PROFILES[profile],
