@@ -1,9 +1,11 @@
 // How results leave: who their commits are by, and what waits for a person because it touches protected files.
 import path from "node:path";
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import pg from "pg";
 import { afterEach, describe, expect, test } from "vitest";
+import { homeAt } from "../src/home.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
@@ -98,6 +100,62 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "publishing" : `pub
     expect(later.result).not.toHaveProperty("approvedBy");
     expect(gitIn(repository, "show", `runyard/${id}:seen.txt`)).toBe("kept");
   }, 120_000);
+
+  test("a runner from which the run is taken between its commit and the push gives its branch to nobody", async () => {
+    const { id, repository } = await createAndStop(async (database, run) => {
+      await database.query("update runyard.runs set owner = 'somebody', runner_id = 'elsewhere' where id = $1", [run]);
+    });
+    await expect.poll(serverLog).toContain("A run was taken from this runner; its processes are ended");
+    // Nobody else would ever end it.
+    await inDatabase(async (database) => {
+      await database.query("update runyard.runs set owner = null, status = 'cancelled', finished_at = now() where id = $1", [id]);
+      await database.query("update runyard.org_slots set active = active - 1");
+    });
+    expect(branches(repository)).toBe("");
+    // The control: stopped at the same place, and left to its runner.
+    const control = await createAndStop(() => Promise.resolve());
+    expect(await line.client.runs.waitForEnd(control.id)).toMatchObject({ status: "completed" });
+    expect(branches(control.repository)).toContain(control.id);
+  }, 120_000);
+
+  async function inDatabase<T>(work: (database: pg.Client) => Promise<T>): Promise<T> {
+    const database = new pg.Client({ connectionString: line.home.env["DATABASE_URL"] });
+    await database.connect();
+    try {
+      return await work(database);
+    } finally {
+      await database.end();
+    }
+  }
+
+  /** A run whose runner has made its commit and waits for what the settings say of files, while something is done. */
+  async function createAndStop(
+    meanwhile: (database: pg.Client, runId: string) => Promise<void>,
+  ): Promise<{ id: string; repository: string }> {
+    await line.serve([{ write: ["a.txt", "a\n"] }, { say: "Done." }]);
+    const created = await create();
+    await inDatabase(async (database) => {
+      await database.query("begin");
+      await database.query("lock table runyard.repositories in access exclusive mode");
+      const waiting = "select count(*)::int as n from pg_locks where not granted and relation = 'runyard.repositories'::regclass";
+      await expect.poll(async () => (await database.query<{ n: number }>(waiting)).rows[0]?.n).toBeGreaterThan(0);
+      const { rows } = await database.query<{ phase: string; made: string }>(
+        "select phase, state -> 'made' ->> 'head' as made from runyard.runs where id = $1",
+        [created.id],
+      );
+      expect(rows).toEqual([{ phase: "publishing", made: expect.stringMatching(/^[0-9a-f]{40}$/) as string }]);
+      await meanwhile(database, created.id);
+      await database.query("commit");
+    });
+    return created;
+  }
+
+  const serverLog = (): string => {
+    const { logsDir } = homeAt(path.join(line.home.root, "home"));
+    return readdirSync(logsDir)
+      .map((name) => readFileSync(path.join(logsDir, name), "utf8"))
+      .join("");
+  };
 
   test("one that is rejected is not published, and its change is kept; what may not be touched is not even asked about", async () => {
     await line.serve([{ write: ["CODEOWNERS", "* @x\n"] }, { say: "Done." }]);

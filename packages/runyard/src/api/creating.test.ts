@@ -117,6 +117,20 @@ describe("a create under a key", () => {
     expect((await served.client.runs.get(before.id)).task).toBe("Fix it");
   });
 
+  test("is refused for another request that comes at the same time, too", async () => {
+    for (let round = 0; round < 4; round += 1) {
+      const before = await countRuns();
+      const answers = await inParallel(24, async (index) => {
+        const task = index % 2 === 0 ? "Fix it" : "Fix that";
+        const response = await post({ key: `contested-${round}`, body: { ...BODY, task }, url: anyDoor(index) });
+        return response.status === 201 ? (await runOf(response)).task === task : await problemOf(response);
+      });
+      expect(answers.filter((answer) => answer === true)).toHaveLength(12);
+      expect(answers.filter((answer) => answer !== true)).toEqual(Array.from({ length: 12 }, () => [422, "idempotency_mismatch"]));
+      expect((await countRuns()) - before).toBe(1);
+    }
+  });
+
   test("of another organization is another key", async () => {
     const mine = await runOf(await post({ key: "shared" }));
     const theirs = await runOf(await post({ key: "shared", token: "token-b", body: { ...BODY, task: "Something else" } }));
@@ -189,7 +203,7 @@ describe("creates of a token", () => {
 
   test("from four processes at once: exactly as many as the limit are let in", async () => {
     const before = await countRuns();
-    const answers = await inParallel(120, (index) => post({ url: anyDoor(index) }));
+    const answers = await inParallel(120, (index) => post({ key: `limited-${index}`, url: anyDoor(index) }));
     const statuses = answers.map(({ status }) => status);
     expect(statuses.filter((status) => status === 201)).toHaveLength(25);
     expect(statuses.filter((status) => status === 429)).toHaveLength(95);
@@ -198,6 +212,10 @@ describe("creates of a token", () => {
     expect(left.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 25 }, (_, index) => index));
     // Another token has a limit of its own.
     expect((await post({ token: "token-b" })).status).toBe(201);
+    // Who was refused has not used the key.
+    await limitTo(null);
+    const refused = answers.flatMap(({ status }, index) => (status === 429 ? [`limited-${index}`] : []));
+    for (const key of refused.slice(0, 5)) expect((await post({ key, body: { ...BODY, task: "Something else" } })).status).toBe(201);
   });
 
   test("say how the limit stands, and when to come back", async () => {

@@ -245,14 +245,19 @@ describe("readers that hold the server up, and their end", () => {
     await door.close();
   });
 
-  test("a token that is revoked ends its streams, a valid one's go on", async () => {
+  test.each([
+    ["is revoked", null],
+    ["may not read any more", { ...OWNER, scopes: OWNER.scopes.filter((scope) => scope !== "agent:read") }],
+    ["is of another organization by now", { ...OWNER, orgId: "org_b" }],
+  ])("a token that %s ends its streams, a valid one's go on", async (_, now) => {
     const door = await openDoor({ timings: { recheckMs: 20 } });
     door.tokens.set("short", { ...OWNER, tokenId: "token_short" });
     const { id } = door.engine.addRun(OWNER.orgId);
     const revoked = collect(openEvents(door.port, eventsOf(id), { authorization: "Bearer short" }));
     const valid = collect(openEvents(door.port, eventsOf(id)));
     await until(() => door.engine.subscriptions() === 1 && revoked.text() !== "" && valid.text() !== "");
-    door.tokens.delete("short");
+    if (now === null) door.tokens.delete("short");
+    else door.tokens.set("short", { ...now, tokenId: "token_short" });
     await until(() => revoked.closed());
     expect(revoked.text()).not.toContain("stream.done");
     door.engine.append(id, "run.completed");

@@ -99,6 +99,16 @@ describe("unpacking an archive", () => {
     await expect(unpack(file("x", "y"))).rejects.toThrow("is not empty");
   });
 
+  it("writes over nothing that it has made itself", async () => {
+    await expect(unpack(file("x", "first"), file("x", "second"))).rejects.toMatchObject({ code: "EEXIST" });
+    expect(readFileSync(path.join(out, "x"), "utf8")).toBe("first");
+    rmSync(out, { recursive: true });
+    await expect(unpack(header("way", "2", { target: "x" }), header("way", "2", { target: "y" }))).rejects.toMatchObject({
+      code: "EEXIST",
+    });
+    expect(readlinkSync(path.join(out, "way"))).toBe("x");
+  });
+
   it("says where an archive ends too early, or is none", async () => {
     await expect(untar(inPieces(file("x", "y").subarray(0, 513)), out)).rejects.toThrow("it ends in the middle");
     rmSync(out, { recursive: true });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { nextAttempt } from "../store/attempts.ts";
 import { claimEffects, type EffectRow, findEffect, releaseEffects, requestEffect, settleEffect, withdrawEffect } from "../store/outbox.ts";
 import { notePullRequest, pullRequestsOf } from "../store/pull-requests.ts";
 import { claimRun, commitStep } from "../store/runs.ts";
@@ -70,6 +71,14 @@ test("what an attempt asked for that is over is not begun, and what was withdraw
   expect(await claimEffects(test_.db, claimOf("ended"))).toEqual([]);
   // Nor is it looked at again, by claims of whatever kind.
   expect(await findEffect(test_.db, "org_a", over.id)).toMatchObject({ status: "withdrawn", tries: 0 });
+
+  const broken = await runInHand();
+  await ask(broken, "of an attempt before");
+  const again = await nextAttempt(test_.db, { run: broken, events: [], state: {}, delayMs: 0, carry: null });
+  expect(await claimEffects(test_.db, claimOf("of an attempt before"))).toEqual([]);
+  // The control: the run goes on, and what it asks for now is begun.
+  await requestEffect(test_.db, { run: again!, id: "effect_again", kind: "of an attempt before", key: "again", payload: {} });
+  expect(await claimEffects(test_.db, claimOf("of an attempt before"))).toMatchObject([{ id: "effect_again", attempt: 2 }]);
 
   const run = await runInHand();
   const { id } = await ask(run, "withdrawn");

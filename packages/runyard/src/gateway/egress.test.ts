@@ -13,7 +13,7 @@ const TOKEN = newRun().token;
 let closing: AbortController;
 let run: LiveRun;
 let denied: { target: string; reason: string }[] = [];
-/** What names stand for; those with several answers give them one after the other. */
+/** What names stand for; those with several answers give them one after the other. An answer may be of several addresses. */
 const names = new Map<string, string[]>();
 const asked: string[] = [];
 const resolve: LookupFunction = (name, options, callback) => {
@@ -21,8 +21,9 @@ const resolve: LookupFunction = (name, options, callback) => {
   const answers = names.get(name) ?? [];
   const address = answers.length > 1 ? answers.shift()! : answers[0];
   if (address === undefined) return callback(Object.assign(new Error("not found"), { code: "ENOTFOUND" }), "", 0);
-  if (options.all === true) callback(null, [{ address, family: net.isIPv6(address) ? 6 : 4 }]);
-  else callback(null, address, net.isIPv6(address) ? 6 : 4);
+  const all = address.split(" ").map((one) => ({ address: one, family: net.isIPv6(one) ? 6 : 4 }));
+  if (options.all === true) callback(null, all);
+  else callback(null, all[0]!.address, all[0]!.family);
 };
 
 /** Counts every connection that anybody makes to it: it stands for what must not be reached, and for what may be. */
@@ -33,6 +34,8 @@ const upstream = http.createServer((request, response) => {
 });
 let connections = 0;
 upstream.on("connection", () => (connections += 1));
+// It ends no connection by itself, so that what ends one is the proxy.
+upstream.keepAliveTimeout = 0;
 let upstreamPort = 0;
 
 const egress = createEgress({
@@ -327,6 +330,14 @@ describe("hostile targets make no connection", () => {
     for (let n = 0; n < 2; n += 1) expect((await connectTo("rebound.allowed.example:80")).answer).toMatch(/^HTTP\/1\.1 403 /);
     expect(connections).toBe(0);
     expect(denied.at(-1)).toEqual({ target: "rebound.allowed.example:80", reason: "its name stands for an address that is not public" });
+  });
+
+  test("a name that stands for an address that is not public beside one that may be reached", async () => {
+    for (const address of ["127.0.0.1 10.0.0.1", "10.0.0.1 127.0.0.1", "127.0.0.1 ::1"]) {
+      names.set("allowed.example", [address]);
+      expect((await connectTo(`allowed.example:${upstreamPort}`)).answer).toMatch(/^HTTP\/1\.1 403 [^]*not public/);
+    }
+    expect(connections).toBe(0);
   });
 
   test("a redirect is for the program to follow, which asks again", async () => {

@@ -5,6 +5,7 @@ import { call, QUESTION } from "./testing/caller.ts";
 import { asked, beginStreamOf, keyIn, providerOf, sendWhole, STREAMED, WHOLE } from "./testing/formats.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { beginStream, chunk, delta, DONE, FINISH, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
+import { response } from "./testing/responses.ts";
 
 const { newHost } = useHosts();
 const startProvider = useProviders();
@@ -111,6 +112,44 @@ test.each([...STREAMED, ...WHOLE.map((format) => ({ ...format, name: `${format.n
     expect(filesWith(host, [...spellings, run.token])).toEqual([]);
   },
 );
+
+/** Last events of a stream that hold text: they are sent once the call is journalled, by a way of their own. */
+const LAST_WORDS: readonly (readonly [string, string, (text: string) => string])[] = [
+  [
+    "Responses",
+    "the event that has all of the answer",
+    (text) => {
+      const done = {
+        type: "response.completed",
+        response: response({ output: [{ type: "message", content: [{ type: "output_text", text }] }] }),
+      };
+      return `event: response.completed\ndata: ${JSON.stringify(done)}\n\n`;
+    },
+  ],
+  [
+    "Gemini with alt=sse",
+    "an event that is not ended",
+    (text) => `data: ${JSON.stringify({ candidates: [{ content: { parts: [{ text }] }, finishReason: "STOP", index: 0 }] })}`,
+  ],
+];
+
+test.each(LAST_WORDS)("over %s the key is taken out of %s", async (name, _, lastEvent) => {
+  const format = STREAMED.find((one) => one.name === name)!;
+  const provider = await startProvider((request, answer) => {
+    beginStreamOf(format, answer);
+    answer.end(format.begin + lastEvent(`Your key ${String(keyIn(request))} ${CANARY}`));
+  });
+  const host = newHost();
+  const gateway = await host.open();
+  await gateway.setProviders([providerOf(format, { baseUrl: provider.baseUrl, apiKey: KEY })]);
+  const run = newRun();
+  await gateway.openRun(run);
+  const answer = await call(gateway, { token: run.token, path: format.path, body: asked(format, true) });
+  expect(answer.body).toContain(`Your key [redacted] ${CANARY}`);
+  for (const spelling of KEY_SPELLINGS) expect(answer.body).not.toContain(spelling);
+  await expect.poll(() => filesWith(host, [CANARY]).length).toBe(1);
+  expect(filesWith(host, KEY_SPELLINGS)).toEqual([]);
+});
 
 test("the token that an agent prints is recorded by nobody, and its owner gets it back", async () => {
   const provider = await startProvider((request, response) =>

@@ -1,5 +1,16 @@
-import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -128,6 +139,22 @@ test.skipIf(process.getuid?.() !== 0)("what cannot be removed at all keeps nobod
   expect((await home.look({ workspaceMs: 0 })).workspaces).toEqual([".gone-run_stuck"]);
   spawnSync("chattr", ["-i", stuck]);
   expect((await home.look({})).workspaces).toEqual([]);
+});
+
+test("what still has a process stays until that has ended, however old it is", async () => {
+  const home = openHome();
+  for (const id of ["run_alive", "run_dead"]) {
+    await ended(id, 15);
+    home.leave(id);
+  }
+  const step = path.join(home.runsDir, "run_alive", "1", "steps", "shell");
+  mkdirSync(step, { recursive: true });
+  execFileSync("mkfifo", [path.join(step, "alive")]);
+  // As the process does that watches over a step: it lives for as long as it holds this.
+  const held = openSync(path.join(step, "alive"), "r+");
+  expect((await home.look({ workspaceMs: DAY_MS })).workspaces).toEqual(["run_alive"]);
+  closeSync(held);
+  expect((await home.look({ workspaceMs: DAY_MS })).workspaces).toEqual([]);
 });
 
 test("of what is too much for the disk the oldest goes first", async () => {
