@@ -87,6 +87,14 @@ describe.skipIf(unavailable !== null || !isFull)(
       expect(JSON.stringify([await readLog(client, reviewed.id), reviewed, fake.reviews])).not.toContain(lab.token);
     }, 60_000);
 
+    test("an author whose words no database takes as they are keeps nobody from anything", async () => {
+      const [proposal] = fake.proposals;
+      fake.proposals.splice(0, 1, { ...proposal!, title: "Add\0a trap", body: "half \ud83d of a sign" });
+      await line.serve([{ say: "Fine." }]);
+      expect(await run()).toMatchObject({ status: "completed", review: { title: "Add\ufffda trap" }, result: { reviewUrl: page } });
+      expect((await line.client.runs.list()).data.length).toBeGreaterThan(0);
+    }, 60_000);
+
     test("a verdict is given where a person asks for it, and one that is refused leaves the answer", async () => {
       await line.serve([{ say: "Fine." }]);
       expect(await run({ review: { pullRequest: 701, event: "approve" } })).toMatchObject({ review: { event: "approve" } });

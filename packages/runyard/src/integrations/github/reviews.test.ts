@@ -55,6 +55,13 @@ test("a pull request is read with what it changes, and whose it is", async () =>
   await expect(read(700)).rejects.toMatchObject({ code: "unavailable" });
 });
 
+test("what its author wrote can be stored, whatever it is", async () => {
+  const files = [{ filename: "a\0\udc00b", additions: 1, deletions: 0 }];
+  reviews.proposals.push({ ...pull, number: 703, title: "T\0\ud800", body: "one\0two \ud83d, \ud83d\ude42", files });
+  const found = await read(703);
+  expect(found).toMatchObject({ title: "T\ufffd\ufffd", body: "one\ufffdtwo \ufffd, \ud83d\ude42", files: [{ path: "a\ufffd\ufffdb" }] });
+});
+
 test("it is posted once, however many others there are", async () => {
   for (let id = 1; id <= 130; id += 1) reviews.reviews.push({ id, number: 700, event: "COMMENT", commit: pull.head, body: `says ${MARK}` });
   expect(await attempt()).toEqual({ type: "done", outcome: { url: "https://github.example/acme/app/pull/700#pullrequestreview-131" } });
