@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { type createRunSchema, type PullRequestStop, type RunPermission, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import { GithubError } from "../core/github-answer.ts";
@@ -50,7 +51,7 @@ export async function inspectFor(
   const inspected = await options.inspectRepository(repositoryUrl, found.baseBranch, orgId);
   return {
     inspected: { ...inspected, commit: found.headCommit },
-    spec: { review: { ...found, place, event: review.event ?? "comment" } },
+    spec: { review: { ...found, place, event: review.event ?? "comment", markKey: randomBytes(16).toString("hex") } },
   };
 }
 
