@@ -1,4 +1,5 @@
 // Runs that review pull requests, as they are created, over the real engine and a real PostgreSQL.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateRunRequest, Run } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { serve, type Served } from "./testing/served.ts";
@@ -81,5 +82,22 @@ describe.skipIf(!process.env["RUNYARD_TEST_FULL"])("reviews, in the full tests",
     expect(await refusal({})).toMatchObject({ code: "pull_request_stopped" });
     await expect(runs.continue(id, "Again")).rejects.toMatchObject({ code: "pull_request_stopped" });
     expect(await runs.continue(id, "Again", { allowPullRequest: true })).toMatchObject({ status: "pending", turn: 2 });
+  });
+
+  test("one that is created while its pull request is being stopped does not begin", async () => {
+    const { db } = served.database;
+    const address = "https://github.com/acme/app/pull/8";
+    // Whoever stops has the organization's row, and the create has looked before that and waits for it.
+    const creating = await db.inOrganization("org_a", async (tx) => {
+      await tx.query("select 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update");
+      const refused = refusal({ review: { pullRequest: 8 } });
+      const waits = "select 1 from pg_locks w join pg_locks h using (transactionid) where not w.granted and h.granted and h.pid = pg_backend_pid()";
+      while ((await tx.query(waits)).length === 0) await sleep(10);
+      await tx.query("select runyard.stop_pull_request($1, $1, 'user_org_a', 'stopped', '{}', '{}')", [address]);
+      return { refused };
+    });
+    expect(await creating.refused).toMatchObject({ code: "pull_request_stopped", message: expect.stringContaining(address) as string });
+    await served.client.pullRequests.allow(address);
+    expect(await create({ review: { pullRequest: 8 } })).toMatchObject({ status: "pending", review: { number: 8 } });
   });
 });

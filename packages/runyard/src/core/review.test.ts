@@ -7,6 +7,7 @@ const story: ReviewStory = {
   turn: 2,
   answer: "Fine, @ann: closes #3.",
   commit: "c".repeat(40),
+  sign: "5161",
   agent: "builtin",
   model: "m`x",
   costUsd: 0.25,
@@ -18,7 +19,7 @@ const Z = "\u200b";
 test("a review begins with its mark, says what the agent said without effects, and by whom and about what", () => {
   expect(reviewBody(story)).toBe(
     [
-      "<!-- runyard:run_1:review-2 -->",
+      "<!-- runyard:run_1:review-2:5161 -->",
       `Fine, @${Z}ann: closes #${Z}3.`,
       "---",
       "An agent's review of cccccccccc, by run ` run_1 `, turn 2: ` builtin ` with `` m`x ``, $0.25.",
@@ -41,6 +42,7 @@ test("a long answer is cut between characters", () => {
 
 const review: ReviewSpec = {
   place: { apiUrl: "https://api.github.com", owner: "acme", name: "app", tokenUrl: "https://github.com/acme/app" },
+  markKey: "key",
   url: "https://github.com/acme/app/pull/7",
   number: 7,
   title: "A\ntitle",

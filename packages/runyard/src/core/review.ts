@@ -28,7 +28,11 @@ export interface PullRequestToReview extends Omit<RunReview, "event"> {
 }
 
 /** The same as a run keeps it. */
-export type ReviewSpec = PullRequestToReview & Pick<RunReview, "event"> & { readonly place: GithubPlace };
+export interface ReviewSpec extends PullRequestToReview, Pick<RunReview, "event"> {
+  readonly place: GithubPlace;
+  /** By chance, and told to nobody: what the marks of its reviews are made of. */
+  readonly markKey: string;
+}
 
 /** The kind of effect that posts a review. */
 export const REVIEW_EFFECT = "github-review";
@@ -50,11 +54,13 @@ export interface ReviewStory extends Byline {
   /** The agent's last words. */
   readonly answer: string;
   readonly commit: string;
+  /** The sign of its turn, which nobody can know before its review is there. */
+  readonly sign: string;
 }
 
-/** A turn has one review, whichever of its attempts posts it. */
-export function reviewMark({ runId, turn }: Pick<ReviewStory, "runId" | "turn">): string {
-  return `<!-- runyard:${runId}:review-${turn} -->`;
+/** A turn has one review, whichever of its attempts posts it. Whoever may comment could post one before it that looks the same. */
+export function reviewMark({ runId, turn, sign }: Pick<ReviewStory, "runId" | "turn" | "sign">): string {
+  return `<!-- runyard:${runId}:review-${turn}:${sign} -->`;
 }
 
 /** The agent's answer, which does nothing but be read, and who gave it. */

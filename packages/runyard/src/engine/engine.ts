@@ -74,7 +74,7 @@ import { commitOf } from "./commit-author.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { resolveStart } from "./run-start.ts";
 import { createSettings } from "./settings.ts";
-import { inspectFor, type PullRequestReader } from "./reviews.ts";
+import { inspectFor, type PullRequestReader, requireReviewAllowed } from "./reviews.ts";
 import { createStatus, type StatusSources } from "./status.ts";
 import { createUsage } from "./usage.ts";
 import { CLAIM, control, type Wakes } from "./wakes.ts";
@@ -330,7 +330,7 @@ export function createEngine(options: EngineOptions) {
       agentId: agent.id,
       ...(approval !== null && { approval }),
     };
-    const created = await createRunOnce(db, newRun, request);
+    const created = await createRunOnce(db, newRun, { ...request, mayBegin: (tx) => requireReviewAllowed(tx, spec) });
     const sameKey = await replay(principal, created);
     if (sameKey !== null) return sameKey;
     if (created.run === undefined) throw new Error("A create that was admitted stored no run");

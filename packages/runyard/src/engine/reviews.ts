@@ -1,9 +1,11 @@
-import { type createRunSchema, type RunPermission, RunyardError } from "@runyard/sdk/contract";
+import { randomBytes } from "node:crypto";
+import { type createRunSchema, type PullRequestStop, type RunPermission, RunyardError } from "@runyard/sdk/contract";
 import type { z } from "zod";
 import type { GithubPlace } from "../core/github-place.ts";
 import { parsePullRequestUrl } from "../core/pull-request-url.ts";
 import type { PullRequestToReview } from "../core/review.ts";
-import { findStop } from "../store/pull-request-stops.ts";
+import type { Tx } from "../store/database.ts";
+import { findStop, holdStop } from "../store/pull-request-stops.ts";
 import type { RunSpec } from "../store/run-row.ts";
 import type { EngineOptions, InspectedRepository } from "./engine.ts";
 import { githubRefused } from "./github-refused.ts";
@@ -54,17 +56,28 @@ export async function inspectFor(
       "There is no token for this repository, which a review takes: store one with `runyard credentials add URL --token-stdin`.",
     );
   const found = await options.readPullRequest({ place, token, number });
-  const stop = await findStop(options.db, orgId, found.url.toLowerCase());
-  if (stop !== null)
-    throw new RunyardError(
-      "pull_request_stopped",
-      `${stop.userName ?? stop.userId} has stopped all agents of ${found.url}. Allow them again with \`runyard pr allow ${found.url}\`.`,
-    );
+  requireNotStopped(await findStop(options.db, orgId, keyOf(found)));
   const inspected = await options.inspectRepository(repositoryUrl, found.baseBranch, orgId);
   return {
     inspected: { ...inspected, commit: found.headCommit },
-    spec: { review: { ...found, place, event: review.event ?? "comment" } },
+    spec: { review: { ...found, place, event: review.event ?? "comment", markKey: randomBytes(16).toString("hex") } },
   };
+}
+
+/** Whether a review may begin, as its run is made: nobody stops its pull request beside that. Throws RunyardError `pull_request_stopped`. */
+export async function requireReviewAllowed(tx: Pick<Tx, "query">, { review }: Pick<RunSpec, "review">): Promise<void> {
+  if (review !== undefined) requireNotStopped(await holdStop(tx, keyOf(review)));
+}
+
+/** By which a pull request is stopped. */
+function keyOf({ url }: Pick<PullRequestToReview, "url">): string {
+  return url.toLowerCase();
+}
+
+function requireNotStopped(stop: PullRequestStop | null): void {
+  if (stop === null) return;
+  const message = `${stop.userName ?? stop.userId} has stopped all agents of ${stop.url}. Allow them again with \`runyard pr allow ${stop.url}\`.`;
+  throw new RunyardError("pull_request_stopped", message);
 }
 
 const NOT_GRANTED = "The run is not granted what a review takes: the permission pull_request:review.";

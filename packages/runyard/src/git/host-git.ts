@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { runHostCommand, StepTimeoutError } from "../sandbox/step.ts";
+import { hostMemoryBytes } from "../sandbox/host-memory.ts";
 import type { Spawner } from "../sandbox/spawner.ts";
 import { GIT_ENVIRONMENT } from "./git-environment.ts";
 import type { RemoteAccess } from "./remote-access.ts";
@@ -10,6 +11,8 @@ export interface GitHost {
   readonly spawner: Spawner;
   /** Where the run directories of short commands are made, absolute. */
   readonly stepsDir: string;
+  /** The most that one process of git may take for itself, in bytes; default: half of the machine's, and no less than 1 GiB. */
+  readonly maxMemoryBytes?: number;
   /** How an organization reaches repositories on other machines; left out: not at all. */
   readonly remotes?: RemoteAccess;
 }
@@ -181,6 +184,16 @@ export async function tryGitSeries(
   return results;
 }
 
+const LEAST_MEMORY_BYTES = 1024 ** 3;
+
+/**
+ * Words that run the command behind them with memory of its own for so much and no more: a pack of a megabyte can hold a
+ * commit of a gigabyte, which git unpacks at once. Packs that are mapped do not count. Where the system knows no such limit there is none.
+ */
+function bounded({ maxMemoryBytes = Math.max(hostMemoryBytes() / 2, LEAST_MEMORY_BYTES) }: GitHost): string[] {
+  return ["/bin/sh", "-c", 'ulimit -d "$1" 2>/dev/null; shift; exec "$@"', "sh", String(Math.floor(maxMemoryBytes / 1024))];
+}
+
 async function runCommand(
   host: GitHost,
   args: readonly string[],
@@ -192,7 +205,7 @@ async function runCommand(
     const result = await runHostCommand({
       spawner: host.spawner,
       stepsDir: host.stepsDir,
-      argv: [...as.words, ...options.argv],
+      argv: [...as.words, ...bounded(host), ...options.argv],
       env: { ...as.env, ...options.env },
       timeoutMs,
       ...(options.signal === undefined ? {} : { signal: options.signal }),

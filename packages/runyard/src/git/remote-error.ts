@@ -67,7 +67,7 @@ interface Classified {
 /** What git and programs that it starts say, in the order in which it is looked for; where a push got as far as an answer, that answer counts. */
 const SAID: readonly (readonly [pattern: RegExp, outcome: RemoteOutcome])[] = [
   [/stale info|non-fast-forward|\(fetch first\)|cannot lock ref|failed to update ref|reference already exists/, "non-fast-forward"],
-  [/HTTP 413|returned error: 413|unpacker error.*too large|pack exceeds maximum/i, "too-large"],
+  [/HTTP 413|returned error: 413|unpacker error.*too large|pack exceeds maximum|^fatal: Out of memory/im, "too-large"],
   [/pre-receive hook declined|hook declined|protected branch|GH00\d|\[remote rejected\]|deny updating|prohibited/i, "declined"],
   [/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/, "host-key"],
   [

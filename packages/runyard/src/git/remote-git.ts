@@ -100,13 +100,19 @@ export async function remoteGit(host: GitHost, command: RemoteCommand): Promise<
   try {
     return await remoteGitWith(host, command, { access, credential });
   } catch (error) {
-    const isRefused = error instanceof RemoteGitError && error.outcome === "authentication-failed";
+    const isRefused = error instanceof RemoteGitError && isOfCredential(error);
     if (!isRefused || credential?.kind !== "token") throw error;
     access.refused?.(credential);
     const other = await ask();
     if (other?.kind !== "token" || other.token === credential.token) throw error;
     return remoteGitWith(host, command, { access, credential: other });
   }
+}
+
+/** Whether another token of the same app may do it: one that was got before the app was given a right lives on without. */
+function isOfCredential({ outcome, reason }: RemoteGitError): boolean {
+  if (outcome === "declined") return /permission/i.test(reason);
+  return outcome === "authentication-failed" || outcome === "not-permitted";
 }
 
 async function remoteGitWith(

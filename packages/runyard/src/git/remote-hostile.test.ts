@@ -11,6 +11,7 @@ import { type GitServer, startGitServer } from "../testing/git-server.ts";
 import { findAndCache } from "./cache.ts";
 import { GitError, type GitHost } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
+import { remoteOutcome } from "./remote-error.ts";
 import { type GitLab, openGitLab, plainGit } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -101,6 +102,21 @@ test("whoever is to end does not wait for what another run fetches from the same
   const { cachePath } = await findAndCache(host, { repositoryUrl: url, cacheDir, commit, runId: "run_3" });
   const refs = plainGit(cachePath, "for-each-ref", "--format=%(refname)", "refs/runyard/base");
   expect(refs).toBe("refs/runyard/base/run_3\n");
+});
+
+test.skipIf(process.platform !== "linux")("a pack that holds far more than it has bytes does not take the machine's memory", async () => {
+  const author = "Nobody <nobody@example.invalid> 1700000000 +0000";
+  const content = `tree ${plainGit(bare, "rev-parse", "main^{tree}").trim()}\nauthor ${author}\ncommitter ${author}\n\n`;
+  const file = lab.newPath("commit");
+  writeFileSync(file, Buffer.concat([Buffer.from(content), Buffer.alloc(64 << 20, "a")]));
+  const commit = plainGit(bare, "hash-object", "-t", "commit", "-w", file).trim();
+  plainGit(bare, "update-ref", "refs/heads/main", commit);
+  const fetch = (maxMemoryBytes: number): Promise<unknown> =>
+    findAndCache({ ...host, maxMemoryBytes }, { repositoryUrl: url, cacheDir: lab.newPath("cache"), commit, runId: "run_1" });
+  const refused = await failure(fetch(48 << 20));
+  expect(refused).toMatchObject({ code: "repository_not_usable" });
+  expect([refused.message, remoteOutcome(refused)]).toEqual([`${url} could not be fetched: it is too large`, "too-large"]);
+  await fetch(256 << 20);
 });
 
 const whyNoDisk = !process.env["RUNYARD_TEST_FULL"]

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -336,6 +336,33 @@ describe("where it does not work", () => {
     uses.length = 0;
     expect(await publishBranch(replacing, { repository, cachePath, head, branch })).toEqual({ created: true });
     expect(uses).toEqual(["fetch", "push"]);
+  });
+
+  test("what may not do it is replaced once, by one that was given more rights since", async () => {
+    credential = TOKEN;
+    const { repository, cachePath, head, branch } = await prepared();
+    const hook = path.join(bare, "hooks", "pre-receive");
+    mkdirSync(path.dirname(hook), { recursive: true });
+    const words = "refusing to allow a GitHub App to create or update workflow without `workflows` permission";
+    writeFileSync(hook, `#!/bin/sh\necho '${words}'\nexit 1\n`, { mode: 0o755 });
+    let now = { ...TOKEN, token: "tok_of_before" };
+    const refused: string[] = [];
+    const granting = hostWith(proxy, {
+      credentialFor: async () => now,
+      refused({ token }) {
+        refused.push(token);
+        now = TOKEN;
+        if (isGranted) rmSync(hook);
+      },
+    });
+    let isGranted = false;
+    const declined = await failure(publishBranch(granting, { repository, cachePath, head, branch }));
+    expect([remoteOutcome(declined), refused]).toEqual(["declined", ["tok_of_before"]]);
+    refused.length = 0;
+    isGranted = true;
+    now = { ...TOKEN, token: "tok_of_before" };
+    expect(await publishBranch(granting, { repository, cachePath, head, branch })).toEqual({ created: true });
+    expect(refused).toEqual(["tok_of_before"]);
   });
 
   test("a stored credential that is refused is told from none", async () => {

@@ -1,4 +1,4 @@
-import { renameSync } from "node:fs";
+import { readdirSync, renameSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { runChanges } from "./run-changes.ts";
@@ -58,6 +58,27 @@ test("what another home's run made comes from its branch in the repository, and 
   renameSync(change.repositoryUrl, `${change.repositoryUrl}.moved`);
   expect(await changes.files(change)).toHaveLength(1);
   await expect(changes.files({ ...change, runId: "run_2" })).rejects.toMatchObject({ code: "repository_not_usable" });
+});
+
+test("of patches and bundles few are made at a time, and all of them", async () => {
+  const change = { ...repositoryWithResult(), branch: "runyard/run_1" };
+  const changes = elsewhere();
+  await changes.files(change);
+  let most = 0;
+  const look = setInterval(() => {
+    most = Math.max(most, readdirSync(lab.host.stepsDir).filter((name) => /^(bundle|patch)-/.test(name)).length);
+  }, 1);
+  const made = await Promise.all(
+    Array.from({ length: 16 }, (_, at) => readMade(at % 2 === 0 ? changes.bundle(change) : changes.patch(change))),
+  );
+  clearInterval(look);
+  expect(new Set(made.map(({ length }) => length)).size).toBe(2);
+  expect(most).toBeGreaterThan(0);
+  expect(most).toBeLessThanOrEqual(4);
+  // One that fails gives its place to others.
+  const failing = Array.from({ length: 5 }, () => changes.bundle({ ...change, base: "0".repeat(40) }).catch(() => "failed"));
+  expect(await Promise.all(failing)).toEqual(Array.from({ length: 5 }, () => "failed"));
+  expect((await readMade(changes.patch(change))).toString()).toContain("+++ b/made");
 });
 
 test("a repository that is not on this machine is a plain refusal", async () => {

@@ -1,5 +1,6 @@
 import { readdir } from "node:fs/promises";
 import path from "node:path";
+import { atATime } from "./at-a-time.ts";
 import { bundleOf } from "./bundle.ts";
 import { keepResult, repositoryCachePath, updateCache } from "./cache.ts";
 import { changedFiles, diffFiles } from "./changed-files.ts";
@@ -14,6 +15,8 @@ const MAX_DIFF_BYTES = 2 * 1024 * 1024;
 const MAX_FILE_BYTES = 32 * 1024 * 1024;
 /** The same of a patch and of a bundle of commits: as large as a result may be. */
 const MAX_RESULT_BYTES = 2 * 1024 ** 3;
+/** How many of these are made at a time: each takes memory and a part of the disk. */
+const MADE_AT_A_TIME = 4;
 
 interface Commits {
   readonly runId: string;
@@ -61,14 +64,19 @@ export function runChanges(gitOf: (orgId: string) => GitHost, cacheDir: string) 
     await keepResult(host, { ...update, cachePath, commit: head });
     return cachePath;
   };
+  const inTurn = atATime(MADE_AT_A_TIME);
   return {
-    patch: async (change: Commits) =>
-      patch(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_RESULT_BYTES }),
+    patch: async (change: Commits) => {
+      const cachePath = await cacheOf(change);
+      return inTurn(() => patch(gitOf(change.orgId), { ...change, cachePath, maxBytes: MAX_RESULT_BYTES }));
+    },
     files: async (change: Commits) => changedFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change) }),
     diff: async (change: Commits) =>
       diffFiles(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_DIFF_BYTES }),
-    bundle: async (change: Commits & { readonly branch: string }) =>
-      bundleOf(gitOf(change.orgId), { ...change, cachePath: await cacheOf(change), maxBytes: MAX_RESULT_BYTES }),
+    bundle: async (change: Commits & { readonly branch: string }) => {
+      const cachePath = await cacheOf(change);
+      return inTurn(() => bundleOf(gitOf(change.orgId), { ...change, cachePath, maxBytes: MAX_RESULT_BYTES }));
+    },
     file: async ({ commit, path: file, ...place }: Omit<Commits, "head"> & { readonly commit: string; readonly path: string }) =>
       readCommittedFile(gitOf(place.orgId), {
         cachePath: await cacheOf({ ...place, head: commit }),

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { NewEvent, PullRequestProblem, RunResult } from "@runyard/sdk/contract";
 import { REVIEW_EFFECT, reviewBody, type ReviewEffect, reviewMark } from "../core/review.ts";
 import { attemptState } from "./attempt-state.ts";
@@ -29,6 +30,7 @@ export async function seeToReview(ctx: RunnerContext, handle: RunHandle, end: Ab
     ...byline(ctx, row),
     answer: attemptState(row).summary ?? "",
     commit: review.headCommit,
+    sign: createHash("sha256").update(`${review.markKey}:${row.turn}`).digest("hex").slice(0, 32),
   };
   const payload: ReviewEffect = {
     place: review.place,

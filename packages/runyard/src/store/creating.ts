@@ -1,4 +1,4 @@
-import type { Database } from "./database.ts";
+import type { Database, Tx } from "./database.ts";
 import type { RunRow } from "./run-row.ts";
 import { insertRun, type NewRun } from "./runs.ts";
 
@@ -54,12 +54,12 @@ export async function lookBeforeCreate(db: Database, request: CreateRequest): Pr
 
 /**
  * Decides on a create and stores its run, in one transaction. A run comes back with the outcome `new`
- * alone. Another create under the same key that is under way is waited for.
+ * alone. Another create under the same key that is under way is waited for. What `mayBegin` throws keeps the run from being made.
  */
 export async function createRunOnce(
   db: Database,
   run: NewRun,
-  request: CreateRequest,
+  request: CreateRequest & { readonly mayBegin?: (tx: Tx) => Promise<void> },
 ): Promise<CreateDecision & { readonly run: RunRow | undefined }> {
   // The transaction may be tried several times.
   const decisions: CreateDecision[] = [];
@@ -72,7 +72,9 @@ export async function createRunOnce(
     ]);
     const decision = decisionOf(rows[0]);
     decisions.push(decision);
-    return decision.outcome === "new";
+    if (decision.outcome !== "new") return false;
+    await request.mayBegin?.(tx);
+    return true;
   });
   const decision = decisions.at(-1);
   if (decision === undefined) throw new Error("A create was not decided on");

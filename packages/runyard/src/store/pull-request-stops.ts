@@ -59,14 +59,18 @@ export async function repositoryUrls(db: Database, orgId: string): Promise<strin
   return rows.map(({ url }) => url);
 }
 
+const STOP_OF = `select json_build_object('url', s.url, ${STOPPED_BY}) as stop from runyard.pull_request_stops s where s.org_id = runyard.current_org() and s.key = $1`;
+
 /** Whether and by whom a pull request is stopped. */
 export async function findStop(db: Database, orgId: string, key: string): Promise<PullRequestStop | null> {
-  const rows = await db.queryInOrganization<{ stop: StopRow }>(
-    orgId,
-    `select json_build_object('url', s.url, ${STOPPED_BY}) as stop from runyard.pull_request_stops s where s.org_id = runyard.current_org() and s.key = $1`,
-    [key],
-  );
+  const rows = await db.queryInOrganization<{ stop: StopRow }>(orgId, STOP_OF, [key]);
   return showStop(rows[0]?.stop);
+}
+
+/** The same, and nobody stops it before the transaction ends. */
+export async function holdStop(tx: Pick<Tx, "query">, key: string): Promise<PullRequestStop | null> {
+  await tx.query("select 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update", []);
+  return showStop((await tx.query<{ stop: StopRow }>(STOP_OF, [key]))[0]?.stop);
 }
 
 /** The same of a run: the newest one. */

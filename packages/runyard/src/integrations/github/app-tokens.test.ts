@@ -143,6 +143,26 @@ function clientWith(token: string) {
   return createGithubClient({ repository: place(), token, fetch: tokens.heeding(fetch), now: Date.now });
 }
 
+test("a token that may not do it is replaced once: its app may have been given the right since", async () => {
+  delete app.permissions["actions"];
+  const before = await tokenFor("checks");
+  const log = (token: string): Promise<Response> =>
+    tokens.heeding(fetch)(`${place().apiUrl}/repos/acme/app/actions/jobs/1/logs`, {
+      headers: { authorization: `Bearer ${token}`, "x-github-api-version": "2022-11-28", "user-agent": "runyard" },
+    });
+  expect((await log(before)).status).toBe(403);
+  expect(app.tokens.length).toBe(2);
+  app.permissions["actions"] = "read";
+  // There is no such log, which is told to those who may ask.
+  expect((await log(await tokenFor("checks"))).status).toBe(404);
+  expect(app.tokens.at(-1)?.permissions).toMatchObject({ actions: "read" });
+  // A limit is none of that.
+  const last = await tokenFor("checks");
+  fake.fail({ on: "GET /logs", answer: { status: 403, message: "You have exceeded a secondary rate limit" } });
+  expect((await log(last)).status).toBe(403);
+  expect(await tokenFor("checks")).toBe(last);
+});
+
 test("an app that is not installed, suspended, or has another key, or none, says what to do", async () => {
   app.isInstalled = false;
   expect((await refusal()).verdict).toMatchObject({

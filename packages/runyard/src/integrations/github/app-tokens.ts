@@ -87,14 +87,20 @@ export function createAppTokens({ fetch, now }: AppTokensOptions): AppTokens {
     heeding: (inner) => async (input, init) => {
       const answer = await inner(input, init);
       const shown = new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "") ?? "";
-      const what = answer.status === 401 ? given.get(shown)?.what : undefined;
-      if (what === undefined) return answer;
+      const what = given.get(shown)?.what;
+      if (what === undefined || !(await isOfToken(answer))) return answer;
       forget(shown);
       const token = await tokenFor(...what);
       const headers = { ...(init?.headers as Record<string, string>), authorization: `Bearer ${token}` };
       return withoutToken(await inner(input, { ...init, headers }), token);
     },
   };
+}
+
+/** Whether another token of the app may do better: this one is none any more, or was got before the app was given a right. */
+async function isOfToken(answer: Response): Promise<boolean> {
+  if (answer.status === 401) return true;
+  return answer.status === 403 && /not accessible by integration/i.test(await answer.clone().text());
 }
 
 /** Whoever asked does not know this token, and so could not mask it in what the other side says. */

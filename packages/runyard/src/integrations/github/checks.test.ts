@@ -51,6 +51,15 @@ test("check runs and statuses of a commit come as checks, over all pages", async
   expect(found.at(-1)).toMatchObject({ name: "ci/old", conclusion: "error", suite: null, commit: HEAD, summary: "broken" });
 });
 
+test("more checks than are read are not taken for all of them", async () => {
+  checks.runs.push(...Array.from({ length: 1_000 }, (_, at) => ({ ...done, id: at + 1, name: `c${at}` })));
+  expect(await client.list(HEAD)).toHaveLength(1_000);
+  checks.runs.push({ ...done, id: 1_001, name: "last", conclusion: "failure" });
+  await expect(client.list(HEAD)).rejects.toMatchObject({
+    verdict: { type: "never", problem: { code: "refused", message: expect.stringContaining("1001 checks") as string } },
+  });
+});
+
 test("what has not ended, or ended in a way that nobody knows, is pending", async () => {
   checks.runs.push(
     { ...done, id: 1, name: "a", status: "in_progress", conclusion: null },

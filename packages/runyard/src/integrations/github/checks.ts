@@ -45,7 +45,7 @@ export interface GithubCheck extends SeenCheck {
 }
 
 const PAGE = 100;
-/** Most pages that are read of anything: no commit has more checks than that. */
+/** Most pages that are read of anything. */
 const MOST_PAGES = 10;
 const MOST_ANNOTATIONS = 20;
 /** The most of a job's log that is read, and of its end that is kept, in bytes. */
@@ -61,12 +61,12 @@ export function createGithubChecks(options: GithubClientOptions) {
 
   async function allPages<T>(read: (page: number) => Promise<{ readonly total: number; readonly found: readonly T[] }>): Promise<T[]> {
     const all: T[] = [];
-    for (let page = 1; page <= MOST_PAGES; page += 1) {
+    for (let page = 1; ; page += 1) {
       const { total, found } = await read(page);
       all.push(...found);
-      if (found.length === 0 || all.length >= total) break;
+      if (found.length === 0 || all.length >= total) return all;
+      if (page === MOST_PAGES) throw tooMany(total);
     }
-    return all;
   }
 
   const checkRuns = (commit: string): Promise<GithubCheck[]> =>
@@ -119,6 +119,12 @@ export function createGithubChecks(options: GithubClientOptions) {
       log: await logOf(check).catch(() => ""),
     }),
   };
+}
+
+/** What has not been looked at may have failed, so nothing can be said of the commit. */
+function tooMany(total: number): GithubError {
+  const message = `There are ${total} checks, and no more than ${MOST_PAGES * PAGE} are looked at.`;
+  return new GithubError({ type: "never", problem: { code: "refused", message } });
 }
 
 function leftOut<T>(instead: T) {

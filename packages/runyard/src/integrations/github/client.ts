@@ -102,7 +102,7 @@ export function githubCalls({ repository: { apiUrl }, token, fetch, now }: Githu
       throw new GithubError(judgeAnswer({ status: answer.status, headers: {}, message: "", errors: [] }, { host, nowMs: now() }));
     const parsed = schema.safeParse(answer.data);
     if (!parsed.success) throw new GithubError(judgeForeign(host), parsed.error);
-    return parsed.data;
+    return storable(parsed.data);
   }
 
   return { call, ask, masked: (text: string): string => redactor.text(text) };
@@ -208,7 +208,7 @@ function failureOf(
 function refusalOf(error: unknown, redactor: Redactor): GithubRefusal | undefined {
   const response = responseOf(error);
   if (response === undefined) return undefined;
-  const said = refusalSchema.safeParse(response.data);
+  const said = refusalSchema.safeParse(storable(response.data));
   const { message, errors } = said.success ? said.data : { message: "", errors: [] };
   const words = errors.map((one) => (typeof one === "string" ? one : (one.message ?? [one.field, one.code].filter(Boolean).join(" "))));
   const { status, headers } = response;
@@ -221,6 +221,17 @@ function responseOf(
 ): { readonly status: number; readonly data: unknown; readonly headers: Record<string, string | undefined> } | undefined {
   return error instanceof Error && "response" in error ? (error.response as ReturnType<typeof responseOf>) : undefined;
 }
+
+/** What others wrote, as PostgreSQL takes it: it reads no JSON with NUL or half a surrogate pair in it, which JSON itself can name. */
+function storable<T>(value: T): T {
+  if (typeof value === "string") return value.replaceAll(UNSTORABLE, "\ufffd") as T;
+  if (Array.isArray(value)) return value.map((one: unknown) => storable(one)) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, storable(one as unknown)])) as T;
+}
+
+// oxlint-disable-next-line no-control-regex -- control characters are what it must find
+const UNSTORABLE = /[\0\p{Cs}]/gu;
 
 /** Of errors that stand for others, the one that says what happened. */
 function innermost(error: unknown): unknown {

@@ -2,8 +2,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import type { ReviewEffect } from "../../core/review.ts";
 import type { TryResult } from "../../engine/outbox.ts";
 import type { EffectRow } from "../../store/outbox.ts";
+import { openRepositoryProxy } from "../../gateway/repository-proxy.ts";
 import { type FakeGithub, startFakeGithub } from "../../testing/github.ts";
 import { type FakeReviews, fakeReviews } from "../../testing/github-reviews.ts";
+import { fetchByWay } from "../fetch-by-way.ts";
 import { readPullRequest, reviewPerformer } from "./reviews.ts";
 
 const TOKEN = "ghp_canary";
@@ -21,10 +23,10 @@ afterEach(() => fake.close());
 const place = () => ({ apiUrl: `${fake.url}/api/v3`, owner: "acme", name: "app", tokenUrl: `${fake.url}/acme/app` });
 const read = (number: number) => readPullRequest({ repository: place(), token: TOKEN, fetch, now: Date.now }, number);
 
-function attempt(token: string | null = TOKEN): Promise<TryResult> {
+function attempt(token: string | null = TOKEN, how: typeof fetch = fetch): Promise<TryResult> {
   const payload: ReviewEffect = { place: place(), number: 700, commit: pull.head, event: "comment", body: `${MARK}\n\nFine.`, mark: MARK };
   const effect = { org_id: "org_a", run_id: "run_1", payload } as unknown as EffectRow;
-  const performer = reviewPerformer({ tokenFor: async () => token, fetchWith: () => fetch, now: Date.now });
+  const performer = reviewPerformer({ tokenFor: async () => token, fetchWith: () => how, now: Date.now });
   return performer.perform(effect, new AbortController().signal);
 }
 
@@ -55,11 +57,32 @@ test("a pull request is read with what it changes, and whose it is", async () =>
   await expect(read(700)).rejects.toMatchObject({ code: "unavailable" });
 });
 
+test("what its author wrote can be stored, whatever it is", async () => {
+  const files = [{ filename: "a\0\udc00b", additions: 1, deletions: 0 }];
+  reviews.proposals.push({ ...pull, number: 703, title: "T\0\ud800", body: "one\0two \ud83d, \ud83d\ude42", files });
+  const found = await read(703);
+  expect(found).toMatchObject({ title: "T\ufffd\ufffd", body: "one\ufffdtwo \ufffd, \ud83d\ude42", files: [{ path: "a\ufffd\ufffdb" }] });
+});
+
 test("it is posted once, however many others there are", async () => {
   for (let id = 1; id <= 130; id += 1) reviews.reviews.push({ id, number: 700, event: "COMMENT", commit: pull.head, body: `says ${MARK}` });
   expect(await attempt()).toEqual({ type: "done", outcome: { url: "https://github.example/acme/app/pull/700#pullrequestreview-131" } });
   expect(await attempt()).toEqual({ type: "done", outcome: { url: "https://github.example/acme/app/pull/700#pullrequestreview-131" } });
   expect(reviews.reviews).toHaveLength(131);
+});
+
+test("others who say as much as they may do not keep it from being posted", async () => {
+  const body = "\u{1f600}".repeat(65_536);
+  for (let id = 1; id <= 45; id += 1) reviews.reviews.push({ id, number: 700, event: "COMMENT", commit: pull.head, body });
+  const proxy = await openRepositoryProxy({ allowed: [new URL(fake.url).host] });
+  const { signal } = new AbortController();
+  const guarded = fetchByWay({ openWay: (target) => proxy.admit(target), extraCertificates: null, signal });
+  try {
+    for (let tries = 1; tries <= 2; tries += 1)
+      expect(await attempt(TOKEN, guarded)).toMatchObject({ type: "done", outcome: { url: expect.stringMatching(/-46$/) as string } });
+  } finally {
+    await proxy.close();
+  }
 });
 
 test("what cannot be had is told by its kind", async () => {

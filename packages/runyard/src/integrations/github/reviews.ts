@@ -25,8 +25,10 @@ const filesSchema = z.array(z.object({ filename: z.string(), additions: z.number
 const reviewSchema = z.object({ id: z.number().int(), html_url: z.string(), body: z.string().nullish() });
 
 const PAGE = 100;
-/** Most pages of reviews that are looked through. */
-const MOST_PAGES = 50;
+/** Of reviews fewer: whoever may comment can make each as long as GitHub takes, and a page is read whole. */
+const REVIEWS_PAGE = 20;
+/** Most pages of them that are looked through. */
+const MOST_PAGES = 250;
 const EVENTS: Readonly<Record<ReviewEvent, string>> = { comment: "COMMENT", approve: "APPROVE", request_changes: "REQUEST_CHANGES" };
 
 type At = { readonly number: number };
@@ -59,10 +61,10 @@ function createGithubReviews(options: GithubClientOptions) {
     async find({ number, mark }: At & { readonly mark: string }): Promise<{ readonly url: string } | undefined> {
       const route = "GET /repos/{owner}/{repo}/pulls/{pull_number}/reviews";
       for (let page = 1; page <= MOST_PAGES; page += 1) {
-        const found = await ask(z.array(reviewSchema), call(route, { owner, repo, pull_number: number, per_page: PAGE, page }));
+        const found = await ask(z.array(reviewSchema), call(route, { owner, repo, pull_number: number, per_page: REVIEWS_PAGE, page }));
         const mine = found.find(({ body }) => body?.startsWith(mark));
         if (mine !== undefined) return { url: mine.html_url };
-        if (found.length < PAGE) return undefined;
+        if (found.length < REVIEWS_PAGE) return undefined;
       }
       return undefined;
     },
