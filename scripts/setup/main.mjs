@@ -72,7 +72,7 @@ export async function main([name = "", ...args]) {
  */
 async function setUp(unsafeProcess, testPrograms) {
   const machine = thisMachine();
-  if (machine.platform === "win32") throw new SetUpError("Runyard runs on Linux and macOS. On Windows, use it inside WSL 2.");
+  if (machine.platform === "win32") throw new SetUpError("Runyard's server runs on Linux. On Windows, use it inside WSL 2.");
   await ensureSystemPrograms({ machine, unsafeProcess });
   await ensureDependencies({ dir: ROOT, what: "Runyard's packages", env: machine.env });
   for (const folder of testPrograms)

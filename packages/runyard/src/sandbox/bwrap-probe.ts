@@ -115,7 +115,7 @@ function tryOnce(program: string, { disableUserNamespaces, filter }: Means): Pro
  */
 export async function probeBwrap(searchPath: readonly string[], readSwitches = readKernelSwitches): Promise<BwrapSupport> {
   if (process.platform !== "linux") {
-    return { available: false, reason: `bubblewrap needs Linux: choose the driver \`process\`, which does not isolate.` };
+    return { available: false, reason: "bubblewrap needs Linux, and so does Runyard's server, so far: run it there." };
   }
   const program = findProgram("bwrap", searchPath);
   if (program === null) {

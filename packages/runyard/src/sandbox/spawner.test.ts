@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { Launch } from "./driver.ts";
+import { sandboxDriver } from "./drivers.ts";
 import { isSameProcess, isShimAlive, makeRunDirectory, readExitCode, readPidFile, readShimPid, type ShimPid } from "./run-directory.ts";
 import { NotStartedError, openSpawner, stopSpawner } from "./spawner.ts";
 import { type Lab, openLab, SHIM_PROGRAM, SPAWNER_PROGRAM, waitFor, waitForFile } from "./testing/lab.ts";
@@ -20,6 +21,8 @@ function isSecretHeld(pid: number | undefined, secret: string): boolean {
     return false;
   }
 }
+
+const { available: hasBwrap } = await sandboxDriver("bwrap").probe();
 
 describe("the spawner", () => {
   let lab: Lab;
@@ -171,6 +174,21 @@ describe("the spawner", () => {
     writeFileSync(broken, "echo no such luck >&2; exit 5\n");
     const options = { dir: path.join(lab.root, "broken"), spawnerProgram: broken, shimProgram: SHIM_PROGRAM };
     await expect(openSpawner(options)).rejects.toThrow("it ended at once (5): no such luck");
+  });
+
+  it.runIf(hasBwrap)("says so where there is no /proc, by which the processes of a run are known", async () => {
+    const job = {
+      spawner: { dir: path.join(lab.root, "nowhere"), spawnerProgram: SPAWNER_PROGRAM, shimProgram: SHIM_PROGRAM },
+      dir: lab.newDir(),
+      argv: ["true"],
+    };
+    const words = [process.execPath, "--import", "tsx", "--conditions=runyard-source", STEP_SERVER, JSON.stringify(job)];
+    const server = spawn("bwrap", ["--dev-bind", "/", "/", "--tmpfs", "/proc", "--", ...words], { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    server.stderr.on("data", (data: Buffer) => (said += data.toString()));
+    const code = await new Promise((resolve) => server.once("close", resolve));
+    expect(said).toContain("Runyard starts runs on Linux only");
+    expect(code).toBe(1);
   });
 
   it("ends when it is stopped, and starts nothing any more", async () => {

@@ -174,9 +174,13 @@ function waitUntil(runDir: string, timeoutMs: number, check: () => boolean): Pro
 
 /**
  * Adopts the spawner that lives in `dir`, or starts one. One that was started with other programs
- * (an older release) is replaced.
+ * (an older release) is replaced. Throws where there is no `/proc`.
  */
 export async function openSpawner(options: SpawnerOptions): Promise<Spawner> {
+  if (!existsSync("/proc/self/stat"))
+    throw new Error(
+      "Runyard starts runs on Linux only, so far: it knows the processes of a run by /proc, which is not there. Run the server on Linux.",
+    );
   let reviving: Promise<void> | null = null;
   let stopped = false;
 
