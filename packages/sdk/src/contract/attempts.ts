@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { IN_MILLISECONDS } from "./milliseconds.ts";
 import { runErrorSchema, runErrorTypeSchema } from "./status.ts";
 
 /** Sizes of a sandbox, as seed 001 names them. */
@@ -76,7 +77,7 @@ export const verifySchema = z
         .refine((text) => !text.includes("\0"), "must not contain NUL"),
       kind: verifyKindSchema,
       /** In milliseconds. */
-      timeout: z.int().min(1_000).max(MAX_VERIFY_TIMEOUT_MS).default(DEFAULT_VERIFY_TIMEOUT_MS),
+      timeout: z.int().min(1_000).max(MAX_VERIFY_TIMEOUT_MS).default(DEFAULT_VERIFY_TIMEOUT_MS).describe(IN_MILLISECONDS),
     }),
   )
   .max(MAX_VERIFY_COMMANDS);
@@ -114,8 +115,8 @@ export const attemptsShown = {
   /** While the next attempt is waited for: when it begins. */
   retryAt: z.iso.datetime().nullable(),
   /** What holds for the present attempt: as asked for, or as a recovery changed it. */
-  inForce: z.object({ timeout: z.number().int(), sandboxType: sandboxTypeSchema }),
-  verify: z.array(z.object({ run: z.string(), kind: verifyKindSchema, timeout: z.number().int() })),
+  inForce: z.object({ timeout: z.number().int().describe(IN_MILLISECONDS), sandboxType: sandboxTypeSchema }),
+  verify: z.array(z.object({ run: z.string(), kind: verifyKindSchema, timeout: z.number().int().describe(IN_MILLISECONDS) })),
   verifyRetries: z.number().int(),
   /** Of the present attempt, in the order in which they ended. */
   verifyResults: z.array(verifyResultSchema),
@@ -128,7 +129,7 @@ export const attemptEventSchemas = {
     attempt: z.number().int(),
     error: runErrorSchema,
     delayMs: z.number().int(),
-    timeout: z.number().int(),
+    timeout: z.number().int().describe(IN_MILLISECONDS),
     sandboxType: sandboxTypeSchema,
   }),
   "verify.started": z.object({ command: z.string(), kind: verifyKindSchema, round: z.number().int() }),

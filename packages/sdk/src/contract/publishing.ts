@@ -63,6 +63,7 @@ export const signingKeySchema = z.string().min(1).max(10_000);
 export const signingKeyShownSchema = z.object({
   /** As `allowed_signers` and hosts of repositories take it: `ssh-ed25519 AAAA…`. */
   publicKey: z.string(),
+  /** Of the public key, as `ssh-keygen -l` shows it: `SHA256:…`. */
   fingerprint: z.string(),
   /** Whether this server can read it: it has the key for secrets with which it was stored. */
   usable: z.boolean(),

@@ -20,7 +20,9 @@ export const pullRequestSettingsSchema = z.strictObject({
   draft: z.boolean().optional(),
   /** Default: the first line of what the run was asked. */
   title: z.string().trim().min(1).max(256).refine(oneLine, "must be one line").optional(),
+  /** Names of labels; default: none. */
   labels: z.array(labelSchema).max(20).optional(),
+  /** Who is asked to review; default: nobody. */
   reviewers: z.array(reviewerSchema).max(15).optional(),
   /** Lets mentions (`@name`), references (`#12`) and closing keywords be what they are; default: they are made harmless. */
   allowReferences: z.boolean().optional(),

@@ -16,6 +16,7 @@ import { createTestDatabase, type TestDatabase } from "../../testing/database.ts
 import { createApi } from "../api.ts";
 import type { ApiLogEntry } from "../context.ts";
 import type { Listening } from "../listen.ts";
+import { bytesOf } from "./bytes-of.ts";
 
 interface Answer {
   readonly status: number;
@@ -152,16 +153,6 @@ const PULL_REQUEST = {
   createdAt: "2026-01-01T00:00:00.000Z",
 };
 
-function madeOf(text: string): { readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> } {
-  const bytes = Buffer.from(text);
-  return {
-    size: bytes.length,
-    bytes: (async function* () {
-      yield bytes;
-    })(),
-  };
-}
-
 /** What the engine is told of the rooms that it does not import. */
 const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
   vault: createVault(randomBytes(32)),
@@ -201,7 +192,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes"> = {
     question: (request, answer) => questionAnswer(request as NewRequest, answer),
   },
   changes: {
-    patch: async ({ base, head }) => madeOf(`${base}..${head}`),
+    patch: async ({ base, head }) => bytesOf(`${base}..${head}`),
     files: async () => [],
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,
