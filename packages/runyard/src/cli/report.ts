@@ -21,7 +21,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   no_result: "`runyard show <run>` says how it stands.",
   approval_not_open: "`runyard show <run>` says what it waits for.",
   recording_not_here: "`runyard status` lists the runners.",
-  repository_not_found: "`runyard repositories` lists them.",
+  repository_not_found: "`runyard repositories` lists those that are known, `runyard show <run>` those of a run.",
   run_ended: "`runyard show <run>` says how it ended.",
   agent_not_found: "`runyard agents` lists them.",
   agent_exists: "`runyard agents` lists them.",

@@ -7,6 +7,7 @@ import { addChecksOptions, type ChecksOptions, checksRequest } from "./checks-op
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { CliError, EXIT } from "./exit-codes.ts";
+import { groupOptions } from "./option-groups.ts";
 import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
 import {
   addPublishDefaultsOptions,
@@ -62,16 +63,33 @@ export const repositories = command("repositories", {
   .addOption(new Option("--planning-statement-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("planningStatement"))
   .option("--auto-confirm-plans", "plans are approved at once, by policy")
   .option("--no-auto-confirm-plans", "they wait for a person")
-  .addOption(approvalOption("let its runs wait for"))
-  .option("--no-approval-above", "the repository has no such limit of its own")
-  .addOption(jsonOption());
+  .addOption(approvalOption("let each of its runs wait for"))
+  .option("--no-approval-above", "the repository has no such limit of its own");
 addEgressOptions(repositories, "the sandbox of each of its runs");
 addPublishingOptions(repositories, "its runs").addOption(
   new Option("--co-author-default", "they do as the organization has it").conflicts("coAuthor"),
 );
 addPublishDefaultsOptions(repositories, "its runs", "as the organization has it");
 addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
-addChecksOptions(repositories);
+addChecksOptions(repositories).addOption(jsonOption());
+groupOptions(repositories, {
+  "Plan and cost": ["plan", "plan-default", "planning-statement", "planning-statement-file", "auto-confirm-plans", "approval-above"],
+  Sandbox: ["egress", "env", "secret"],
+  "Set-up": ["setup", "setup-cache-key", "setup-timeout"],
+  Result: [
+    "publish",
+    "publish-default",
+    "draft",
+    "label",
+    "reviewer",
+    "pull-request-default",
+    "commit-author",
+    "co-author",
+    "co-author-default",
+    "protect",
+  ],
+  Checks: ["watch-checks", "check-retries", "check-retries-of", "ignore-check", "check-prompt", "checks-timeout"],
+});
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
   const change = await changeOf(options);
   const hasChange = Object.keys(change).length > 0;
