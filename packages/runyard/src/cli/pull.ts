@@ -121,9 +121,9 @@ function resultOf(run: Run, further: FurtherHere | null, { apply, patch }: PullO
       advice: `See it with: runyard show ${run.id}`,
       exitCode: EXIT.refused,
     });
-  if (isTerminal(run.status) && run.turn > 1)
+  if (isTerminal(run.status) && run.turn > 1 && apply !== true && patch === undefined)
     throw new CliError(`${run.id} is ${run.status} in turn ${run.turn}, which brought no result.`, {
-      advice: `What the turns before made: runyard diff ${run.id}`,
+      advice: `See what the turns before made with: runyard diff ${run.id}\nTake it with: runyard pull ${run.id} --apply`,
       exitCode: EXIT.refused,
     });
   const message = isTerminal(run.status)
