@@ -172,14 +172,14 @@ export async function knownRepository(client: RunyardClient, name: string): Prom
 
 function renderRepository(repository: Repository, paint: Paint, width: number): string {
   const { plan, planningStatement, autoConfirmPlans, approvalAboveUsd: above } = repository;
-  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
+  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, printable(text), width);
   const first = plan === null ? "as the organization has it" : plan ? "runs make one first" : "runs make none";
   return [
     `${paint("bold", repository.id)}  ${printable(repository.repositoryUrl)}`,
     row("plan", `${first}, unless they say otherwise`),
     row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
     row("approve", above === null ? "no limit of its own" : `runs above ${money(above)} wait for a person`),
-    row("statement", planningStatement === null ? "none" : printable(planningStatement)),
+    row("statement", planningStatement ?? "none"),
     ...(repository.egress.length === 0 ? [] : [row("egress", `${repository.egress.join(", ")}, for its runs`)]),
     ...renderPublishing(repository, row),
     ...renderPublishDefaults(repository, row),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { IN_MILLISECONDS } from "./milliseconds.ts";
+import { isOneLine } from "./one-line.ts";
 
 /** How often failed checks go back to the agent, where nothing else is said. */
 export const DEFAULT_CHECK_RETRIES = 3;
@@ -11,11 +12,7 @@ const MIN_CHECKS_TIMEOUT_MS = 60_000;
 const MAX_NAMES = 100;
 
 /** The name of a check run or the context of a commit status, as GitHub shows it. */
-const nameSchema = z
-  .string()
-  .min(1, "must not be empty")
-  .max(255)
-  .refine((name) => !/\p{Cc}/u.test(name), "must be one line");
+const nameSchema = z.string().min(1, "must not be empty").max(255).refine(isOneLine, "must be one line");
 const retriesSchema = z
   .int("must be a whole number")
   .min(0, "must not be below 0")
