@@ -8,11 +8,18 @@ import { groupOptions } from "./option-groups.ts";
 import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
 import {
   addPublishDefaultsOptions,
+  PUBLISH_DEFAULTS_OPTIONS,
   type PublishDefaultsOptions,
   publishDefaultsRequest,
   renderPublishDefaults,
 } from "./publish-defaults-options.ts";
-import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
+import {
+  addPublishingOptions,
+  PUBLISHING_OPTIONS,
+  type PublishingOptions,
+  publishingRequest,
+  renderPublishing,
+} from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { renderVariables } from "./render-variables.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -82,18 +89,7 @@ organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ..
 groupOptions(organization, {
   "Plan and cost": ["plan", "daily-cap", "approval-above"],
   Sandbox: ["egress", "egress-allowed", "isolation-floor", "env", "secret"],
-  Result: [
-    "publish",
-    "publish-default",
-    "draft",
-    "label",
-    "reviewer",
-    "pull-request-default",
-    "commit-author",
-    "co-author",
-    "signing-key",
-    "protect",
-  ],
+  Result: [...PUBLISH_DEFAULTS_OPTIONS, ...PUBLISHING_OPTIONS, "signing-key"],
 });
 
 function renderOrganization(found: Organization, paint: Paint): string[] {

@@ -9,6 +9,9 @@ export interface PublishingOptions {
   readonly protect?: ProtectedPath[] | false;
 }
 
+/** Names of the options that are added here, for headings in help. */
+export const PUBLISHING_OPTIONS = ["commit-author", "co-author", "protect"] as const;
+
 /** `whose` is what the results are those of. */
 export function addPublishingOptions(command: Command, whose: string): Command {
   return command

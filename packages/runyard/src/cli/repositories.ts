@@ -11,11 +11,18 @@ import { groupOptions } from "./option-groups.ts";
 import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
 import {
   addPublishDefaultsOptions,
+  PUBLISH_DEFAULTS_OPTIONS,
   type PublishDefaultsOptions,
   publishDefaultsRequest,
   renderPublishDefaults,
 } from "./publish-defaults-options.ts";
-import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
+import {
+  addPublishingOptions,
+  PUBLISHING_OPTIONS,
+  type PublishingOptions,
+  publishingRequest,
+  renderPublishing,
+} from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { proseWidthOf } from "./screen.ts";
 import { wrapBehind } from "./text.ts";
@@ -76,18 +83,7 @@ groupOptions(repositories, {
   "Plan and cost": ["plan", "plan-default", "planning-statement", "planning-statement-file", "auto-confirm-plans", "approval-above"],
   Sandbox: ["egress", "env", "secret"],
   "Set-up": ["setup", "setup-cache-key", "setup-timeout"],
-  Result: [
-    "publish",
-    "publish-default",
-    "draft",
-    "label",
-    "reviewer",
-    "pull-request-default",
-    "commit-author",
-    "co-author",
-    "co-author-default",
-    "protect",
-  ],
+  Result: [...PUBLISH_DEFAULTS_OPTIONS, ...PUBLISHING_OPTIONS, "co-author-default"],
   Checks: ["watch-checks", "check-retries", "check-retries-of", "ignore-check", "check-prompt", "checks-timeout"],
 });
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
