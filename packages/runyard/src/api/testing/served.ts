@@ -22,6 +22,8 @@ interface Answer {
   readonly status: number;
   readonly allow: string | null;
   /** Empty where nothing was said. */
+  readonly text: string;
+  /** The same as an object; empty where there is none. */
   readonly body: Record<string, unknown>;
 }
 
@@ -108,7 +110,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       });
       const text = await response.text();
       const answer = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
-      return { status: response.status, allow: response.headers.get("allow"), body: answer };
+      return { status: response.status, allow: response.headers.get("allow"), text, body: answer };
     },
     addToken,
     claim,
