@@ -280,6 +280,12 @@ describe("nothing is touched", () => {
     const noBranch = await ended({ headCommit: head, baseCommit: base });
     expect(await pullOf(noBranch)).toMatchObject({ code: 3, stderr: expect.stringContaining(`runyard pull ${noBranch} --apply`) });
     expect((await pullOf(noBranch, "--apply")).code).toBe(0);
+    const later = await ended({ headBranch: "runyard/y", headCommit: head, baseCommit: base });
+    await served.client.runs.continue(later, "And now?");
+    await served.client.runs.cancel(later);
+    expect(await pullOf(later)).toMatchObject({ code: 3, stderr: expect.stringMatching(/in turn 2.*\n.*runyard diff .*\n.*--apply/) });
+    // No attempt has told of a commit here.
+    expect(await pullOf(later, "--apply")).toMatchObject({ code: 3, stderr: expect.stringContaining("there is nothing to bring") });
     mkdirSync(path.join(clone, "sub"));
     expect(await home.cli(["pull", "zzzzzz"], { cwd: clone })).toMatchObject({ code: 1, stdout: "" });
   });

@@ -1,93 +1,40 @@
 // A base branch that is brought in by URL, with a pull request; and kill -9 of the server anywhere on that way: one merge, one branch, one pull request.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Run, RunEvent } from "@runyard/sdk/contract";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
-import { createTestDatabase } from "../src/testing/database.ts";
-import { openDatabaseLine } from "../src/testing/database-line.ts";
 import { openGithubLab } from "../src/testing/github-lab.ts";
-import { useLine } from "../src/testing/line.ts";
+import { type KillPoint, useKilledLine } from "../src/testing/killed-line.ts";
 import { gitIn, readLog } from "../src/testing/server.ts";
 
 const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
 
-/** Where the server is killed: when a step of the run has begun, at a statement, at a push or at a request to the API. */
-type Point =
-  | { readonly step: string }
-  | { readonly sql: string; readonly fate: "carry" | "cut" }
-  | { readonly push: "unanswered" }
-  | { readonly api: string };
-
 /** In the order in which they are passed. */
-const POINTS: readonly Point[] = [
-  { step: "left" },
-  { step: "merge" },
+const POINTS: readonly KillPoint[] = [
+  { place: "2/steps/left" },
+  { place: "2/steps/merge" },
   { sql: "base.updated", fate: "cut" },
   { sql: "base.updated", fate: "carry" },
-  { step: "commit" },
+  { place: "2/steps/commit" },
   { push: "unanswered" },
-  { api: "PATCH /pulls/1" },
+  { api: "PATCH /pulls/1", when: "after" },
 ];
 
 describe.skipIf(unavailable !== null)(
   unavailable === null ? "a base that is brought in by URL" : `bringing in a base by URL is not tested: ${unavailable}`,
   async () => {
     const lab = await openGithubLab();
-    const database = await createTestDatabase();
-    const dir = mkdtempSync(path.join(tmpdir(), "runyard-rebase-"));
-    const pidFile = path.join(dir, "pid");
-    let armed: Point | null = null;
-    let kills = 0;
+    const killed = await useKilledLine(lab);
+    const { line } = killed;
     let clones = 0;
-    const kill = (): void => {
-      armed = null;
-      kills += 1;
-      process.kill(Number(readFileSync(pidFile, "utf8")), "SIGKILL");
-    };
-    const databaseLine = await openDatabaseLine(database.connectionString, (data, from) => {
-      if (armed === null || !("sql" in armed) || from !== "client" || !data.includes(armed.sql)) return "carry";
-      const { fate } = armed;
-      kill();
-      return fate;
-    });
-    const sayPid = `import{writeFileSync}from"node:fs";if(process.argv[2]==="up")writeFileSync(${JSON.stringify(pidFile)},String(process.pid))`;
-    const line = useLine({
-      env: {
-        ...lab.env,
-        DATABASE_URL: databaseLine.url,
-        RUNYARD_TEST_POLL_MS: "50",
-        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(sayPid)}`,
-      },
-    });
-    beforeAll(() => line.client.credentials.set({ kind: "token", url: lab.git.url, token: lab.token }));
-    beforeEach(async () => {
-      await lab.begin();
-      lab.git.ways.afterPush = () => {
-        if (armed === null || !("push" in armed)) return true;
-        kill();
-        return false;
-      };
-      lab.github.watch((asked, when) => {
-        if (armed === null || !("api" in armed) || when !== "after") return;
-        const [method = "", end = ""] = armed.api.split(" ");
-        if (asked.startsWith(method) && asked.endsWith(end)) kill();
-      });
-    });
-    afterAll(async () => {
-      databaseLine.close();
-      await database.drop();
-      await lab.close();
-      rmSync(dir, { recursive: true, force: true });
-    });
+    beforeEach(() => lab.begin());
 
     /** A commit on main there; gives its name. */
     function moveBase(file: string, content: string): string {
-      const clone = path.join(dir, `clone-${(clones += 1)}`);
-      gitIn(dir, "clone", "--quiet", lab.bare, clone);
+      const clone = path.join(lab.root, `clone-${(clones += 1)}`);
+      gitIn(lab.root, "clone", "--quiet", lab.bare, clone);
       writeFileSync(path.join(clone, file), content);
       gitIn(clone, "add", "--all");
       gitIn(clone, "commit", "--quiet", "--message", "On the base");
@@ -159,29 +106,9 @@ describe.skipIf(unavailable !== null)(
         });
         const first = await firstTurn(file);
         const base = moveBase(how === "with conflicts" ? file : "beside.txt", "theirs\n");
-        const root = path.join(line.home.root, "home", "runs", first.id);
-        let next = 0;
-        const before = kills;
-        const arm = (): void => void (armed = POINTS[next++] ?? null);
-        const isBegun = (step: string): boolean =>
-          [2, 3, 4, 5].some((attempt) => existsSync(path.join(root, String(attempt), "steps", step)));
-        await line.client.runs.continue(first.id, "[[second]] And go on", { rebase: true });
-        arm();
-        let run: Run | null = null;
-        for (let seen = kills; run === null;) {
-          if (armed !== null && "step" in armed && isBegun(armed.step)) kill();
-          const now = await line.client.runs.get(first.id).catch(() => null);
-          if (kills > seen) {
-            seen = kills;
-            arm();
-            await line.restart().catch((error: unknown) => {
-              if (kills === seen) throw error;
-            });
-          } else if (now !== null && now.finishedAt !== null) run = now;
-          else await sleep(5);
-        }
-        armed = null;
-        expect(kills - before).toBe(POINTS.length);
+        const before = killed.kills;
+        const run = await killed.through(POINTS, () => line.client.runs.continue(first.id, "[[second]] And go on", { rebase: true }));
+        expect(killed.kills - before).toBe(POINTS.length);
         const branch = `runyard/${first.id}`;
         expect(run).toMatchObject({
           status: "completed",

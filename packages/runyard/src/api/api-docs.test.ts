@@ -1,5 +1,13 @@
 import { readFileSync } from "node:fs";
-import { API_ERRORS, type Route, ROUTES } from "@runyard/sdk/contract";
+import {
+  API_ERRORS,
+  changeOrganizationSchema,
+  changeRepositorySchema,
+  organizationSchema,
+  repositorySchema,
+  type Route,
+  ROUTES,
+} from "@runyard/sdk/contract";
 import { expect, test } from "vitest";
 
 // docs/api.md says what the code does.
@@ -26,4 +34,12 @@ test("every error is in the table of errors, as the registry has it", () => {
     ([code, { status, retryable, title }]) => `| \`${code}\` | ${status} | ${retryable ? "yes" : "no"} | ${title} |`,
   );
   expect(rowsBelow("| Code | Status | Try again | |")).toEqual(rows);
+});
+
+test("the section on settings has every field of a repository and of an organization", () => {
+  const [, section = ""] = /^## Settings\n([\s\S]*?)^## /m.exec(text) ?? [];
+  const fields = [repositorySchema, organizationSchema, changeRepositorySchema, changeOrganizationSchema].flatMap(({ shape }) =>
+    Object.keys(shape),
+  );
+  expect(fields.filter((field) => !new RegExp(`\\b${field}\\b`).test(section))).toEqual([]);
 });

@@ -29,15 +29,7 @@ afterAll(async () => {
   await served?.close();
 });
 
-async function ask(method: string, path: string, { token = "token-a", body }: { token?: string; body?: unknown } = {}) {
-  const response = await fetch(`${served.door.url}/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, text, body: (text === "" ? {} : JSON.parse(text)) as Record<string, unknown> };
-}
+const ask: Served["ask"] = (...request) => served.ask(...request);
 
 const shownTo = (url: string, orgId = "org_a") => credentialFor({ db: served.database.db, vault }, orgId, parseRemoteUrl(url) as RemoteUrl);
 

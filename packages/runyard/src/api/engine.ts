@@ -73,7 +73,9 @@ export interface StoredEvent {
   readonly json: string;
 }
 
-export interface WorkspaceBytes {
+/** Bytes that are read once. Whoever gets them takes at least one piece, or what they hold stays open. */
+export interface SentBytes {
+  /** Null: nobody knows it before the end. */
   readonly size: number | null;
   readonly bytes: AsyncGenerator<Uint8Array, void>;
 }
@@ -144,17 +146,9 @@ export interface ApiEngine {
   /** What the run used of its machine over time. */
   metrics(principal: Principal, id: string): Promise<RunMetrics>;
   /** What the run changed, as `git diff` writes it. */
-  patch(
-    principal: Principal,
-    id: string,
-    repository?: string,
-  ): Promise<{ readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> }>;
-  /** Bytes that are read once. */
-  bundle(
-    principal: Principal,
-    id: string,
-    repository?: string,
-  ): Promise<{ readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> }>;
+  patch(principal: Principal, id: string, repository?: string): Promise<SentBytes>;
+  /** The commits that the run made, as a git bundle. */
+  bundle(principal: Principal, id: string, repository?: string): Promise<SentBytes>;
   files(principal: Principal, id: string, repository?: string): Promise<FileList>;
   diff(principal: Principal, id: string, repository?: string): Promise<RunDiff>;
   /** A file as the run left it. */
@@ -164,8 +158,8 @@ export interface ApiEngine {
   /** What a folder of its workspace holds, as it is now; a path is from the top, empty for the top. */
   workspace(principal: Principal, id: string, path: string): Promise<WorkspaceList>;
   /** Bytes of one file, and of a folder as a tar archive; `size` is null where it is not known. At least one piece has to be taken. */
-  workspaceFile(principal: Principal, id: string, path: string): Promise<WorkspaceBytes>;
-  workspaceArchive(principal: Principal, id: string, path: string): Promise<WorkspaceBytes>;
+  workspaceFile(principal: Principal, id: string, path: string): Promise<SentBytes>;
+  workspaceArchive(principal: Principal, id: string, path: string): Promise<SentBytes>;
   listAgents(principal: Principal, query: z.output<typeof listAgentsSchema>): Promise<SavedAgentPage>;
   createAgent(principal: Principal, input: z.output<typeof createAgentSchema>): Promise<SavedAgent>;
   /** By its id or its name, here and below. */

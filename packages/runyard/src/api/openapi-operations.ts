@@ -124,6 +124,8 @@ export const NAMED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   Repository: repositorySchema,
   RepositoryPage: repositoryPageSchema,
   Organization: organizationSchema,
+  PullRequest: pullRequestSchema,
+  PullRequestState: pullRequestStateSchema,
   Credential: credentialSchema,
   CredentialPage: credentialPageSchema,
   Secret: secretSchema,

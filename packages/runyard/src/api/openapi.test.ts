@@ -87,6 +87,18 @@ describe("the document", () => {
     expect(JSON.stringify(document)).not.toMatch(/"\$id"|"\$schema"|"\$defs"/);
   });
 
+  test("says the unit of every time whose name does not", () => {
+    const silent: string[] = [];
+    JSON.stringify(document, function (this: unknown, name: string, value: unknown) {
+      const schema = value as Schema | null;
+      const kinds = [schema?.["type"], ...((schema?.["anyOf"] ?? []) as Schema[]).map(({ type }) => type)];
+      if (/^(timeout|\w+Timeout|agentWait|executionTime)$/.test(name) && kinds.some((kind) => kind === "integer" || kind === "number"))
+        if (!JSON.stringify(schema).includes("milliseconds")) silent.push(name);
+      return value;
+    });
+    expect(silent).toEqual([]);
+  });
+
   test("has every route of the table, with its policy, and no other", () => {
     expect(operations.map(({ method, path }) => `${method} ${path}`).sort()).toEqual(
       routes.map(([, { method, path }]) => `${method} ${path}`).sort(),

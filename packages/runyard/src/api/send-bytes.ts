@@ -1,11 +1,5 @@
 import type { ApiContext } from "./context.ts";
-
-/** Bytes that are read once. */
-interface SentBytes {
-  /** Null: nobody knows it before the end. */
-  readonly size: number | null;
-  readonly bytes: AsyncGenerator<Uint8Array, void>;
-}
+import type { SentBytes } from "./engine.ts";
 
 /** What breaks off shows as broken: its length is said before, or its last chunk never comes. */
 export async function sendBytes(

@@ -1,5 +1,6 @@
 import { EGRESS_PRESETS, egressPatternSchema, ISOLATION_FLOORS, type IsolationFloor } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { checkedOption, givenBefore } from "./option-value.ts";
 
 /** What the options say of hosts to reach; false: none any more. */
 export interface EgressOptions {
@@ -62,12 +63,9 @@ export function boundsRequest(options: OrganizationBounds): {
   };
 }
 
-// With an option that takes them away, what was there before is what commander has made of that one.
 function collectHosts(list: string, before?: unknown): string[] {
-  const hosts = list.split(",").map((host) => egressPatternSchema.safeParse(host.trim()));
-  const wrong = hosts.find((host) => !host.success);
-  if (wrong?.error !== undefined) throw new InvalidArgumentError(`It ${wrong.error.issues[0]?.message}.`);
-  return [...(Array.isArray(before) ? (before as string[]) : []), ...hosts.flatMap((host) => host.data ?? [])];
+  const hosts = list.split(",").map((host) => checkedOption(egressPatternSchema, host.trim()));
+  return [...givenBefore<string>(before), ...hosts];
 }
 
 function collectAllowed(list: string, before?: unknown): string[] {
@@ -75,6 +73,6 @@ function collectAllowed(list: string, before?: unknown): string[] {
 }
 
 function collectNothing(before: unknown): string[] {
-  if (!Array.isArray(before) || before.length === 0) return [];
+  if (givenBefore(before).length === 0) return [];
   throw new InvalidArgumentError('"none" stands for itself: leave out the other hosts.');
 }

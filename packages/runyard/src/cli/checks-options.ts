@@ -1,6 +1,9 @@
 import { type ChecksRequest, checksSettingsSchema, type CreateRunRequest } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
+import { checkedOption } from "./option-value.ts";
+
+const FIELDS = checksSettingsSchema.shape;
 
 /** What options say of the checks of what runs publish. */
 export interface ChecksOptions extends WatchOptions {
@@ -59,21 +62,21 @@ export function checksRequest(options: ChecksOptions): { checks?: ChecksRequest 
 }
 
 function parseNumber(name: "retries" | "timeout", factor: number): (value: string) => number {
-  return (value) => checked(name, /^\d{1,9}$/.test(value) ? Number(value) * factor : Number.NaN);
+  return (value) => checkedOption(FIELDS[name], /^\d{1,9}$/.test(value) ? Number(value) * factor : Number.NaN);
 }
 
 function collectRetries(word: string, before: Record<string, number> = {}): Record<string, number> {
   const [name, value] = pairOf(word);
-  return checked("retriesByCheck", { ...before, [name]: /^\d+$/.test(value) ? Number(value) : Number.NaN });
+  return checkedOption(FIELDS.retriesByCheck, { ...before, [name]: /^\d+$/.test(value) ? Number(value) : Number.NaN });
 }
 
 function collectPrompts(word: string, before: Record<string, string> = {}): Record<string, string> {
   const [name, value] = pairOf(word);
-  return checked("prompts", { ...before, [name]: value });
+  return checkedOption(FIELDS.prompts, { ...before, [name]: value });
 }
 
 function collectIgnored(name: string, before: string[] = []): string[] {
-  return checked("ignored", [...before, name]);
+  return checkedOption(FIELDS.ignored, [...before, name]);
 }
 
 /** Names of checks may hold a "=" only where it is not the first. */
@@ -81,11 +84,4 @@ function pairOf(word: string): [name: string, value: string] {
   const at = word.indexOf("=");
   if (at < 1) throw new InvalidArgumentError('It must be the name of a check, "=", and what holds for it.');
   return [word.slice(0, at), word.slice(at + 1)];
-}
-
-/** The server would refuse it in other words. */
-function checked<K extends keyof ChecksRequest>(name: K, value: NonNullable<ChecksRequest[K]>): typeof value {
-  const parsed = checksSettingsSchema.shape[name].safeParse(value);
-  if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message ?? "cannot be one"}.`);
-  return value;
 }

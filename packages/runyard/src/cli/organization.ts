@@ -1,18 +1,25 @@
-import { money } from "@runyard/sdk/contract";
+import { money, type Organization } from "@runyard/sdk/contract";
 import { approvalOption } from "./approval-option.ts";
 import { addOrganizationBounds, boundsRequest, type OrganizationBounds } from "./bounds-options.ts";
 import { parseDollars } from "./budget-options.ts";
 import { command, GROUP, jsonOption } from "./commands.ts";
 import { connect } from "./connection.ts";
 import { groupOptions } from "./option-groups.ts";
-import { paintFor, print, printable, printJson } from "./output.ts";
+import { type Paint, paintFor, print, printable, printJson } from "./output.ts";
 import {
   addPublishDefaultsOptions,
+  PUBLISH_DEFAULTS_OPTIONS,
   type PublishDefaultsOptions,
   publishDefaultsRequest,
   renderPublishDefaults,
 } from "./publish-defaults-options.ts";
-import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
+import {
+  addPublishingOptions,
+  PUBLISHING_OPTIONS,
+  type PublishingOptions,
+  publishingRequest,
+  renderPublishing,
+} from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { renderVariables } from "./render-variables.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -56,20 +63,19 @@ export const organization = command("organization", {
   .option("--daily-cap <dollars>", "what all of them together may spend in a day (UTC), in US dollars", parseDollars)
   .option("--no-daily-cap", "what they want")
   .addOption(approvalOption("let every run wait for"))
-  .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so")
-  .addOption(jsonOption());
+  .option("--no-approval-above", "let none wait, unless its repository, its agent or the run says so");
 addOrganizationBounds(organization);
 addPublishingOptions(organization, "runs")
   .option("--signing-key <file>", 'a private key that signs commits of runs, Ed25519 as ssh-keygen makes it; "-" reads it from stdin')
   .option("--no-signing-key", "they are not signed");
 addPublishDefaultsOptions(organization, "runs", "as where nobody says anything");
-addNoVariableOptions(addVariableOptions(organization, "each run"));
+addNoVariableOptions(addVariableOptions(organization, "each run")).addOption(jsonOption());
 groupOptions(organization, {
   Sandbox: ["isolation-floor", "egress", "egress-allowed", "env", "secret"],
   Plan: ["plan"],
   Cost: ["daily-cap", "approval-above"],
-  Result: ["publish", "publish-default", "draft", "label", "reviewer", "pull-request-default"],
-  "Commits and files": ["commit-author", "co-author", "signing-key", "protect"],
+  Result: PUBLISH_DEFAULTS_OPTIONS,
+  "Commits and files": [...PUBLISHING_OPTIONS, "signing-key"],
 });
 organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ...others }: OrganizationOptions) => {
   const { organization: settings } = connect();
@@ -85,27 +91,26 @@ organization.action(async ({ plan, dailyCap, approvalAbove, signingKey, json, ..
   };
   const found = Object.keys(change).length === 0 ? await settings.get() : await settings.update(change);
   if (json === true) printJson(found);
-  else {
-    const paint = paintFor(process.stdout);
-    print(`${paint("bold", found.id)}  ${printable(found.name)}`);
-    print(
-      `  ${paint("dim", "plan   ")} ${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`,
-    );
-    const cap = found.dailyCapUsd === null ? "no daily cap" : `of ${money(found.dailyCapUsd)} a day (UTC)`;
-    const above = found.approvalAboveUsd;
-    print(
-      `  ${paint("dim", "approve")} ${above === null ? "runs begin by themselves, whatever they may cost" : `runs above ${money(above)} wait for a person`}`,
-    );
-    print(`  ${paint("dim", "spent  ")} ${money(found.spentTodayUsd)} today, ${cap}`);
-    const row = (name: string, text: string): string =>
-      wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
-    print(row("floor", FLOOR_WORDS[found.isolationFloor ?? "default"]));
-    if (found.egress.length > 0) print(row("egress", `${found.egress.join(", ")}, for all runs`));
-    if (found.egressAllowed !== null) print(row("allowed", `${found.egressAllowed.join(", ") || "no host"}, and no run more than that`));
-    if (found.signingKey !== null)
-      print(
-        row("signed", `${found.signingKey.publicKey}${found.signingKey.usable ? "" : ", which this server cannot read: store it again"}`),
-      );
-    for (const line of [...renderPublishing(found, row), ...renderPublishDefaults(found, row), ...renderVariables(found, row)]) print(line);
-  }
+  else for (const line of renderOrganization(found, paintFor(process.stdout))) print(line);
 });
+
+function renderOrganization(found: Organization, paint: Paint): string[] {
+  const row = (name: string, text: string): string =>
+    wrapBehind(`  ${paint("dim", name.padEnd(7))} `, printable(text), proseWidthOf(process.stdout));
+  const { dailyCapUsd: cap, approvalAboveUsd: above, signingKey } = found;
+  return [
+    `${paint("bold", found.id)}  ${printable(found.name)}`,
+    row("plan", `${found.planFirst ? "runs make one first" : "runs make none"}, unless they or their repository say otherwise`),
+    row("approve", above === null ? "runs begin by themselves, whatever they may cost" : `runs above ${money(above)} wait for a person`),
+    row("spent", `${money(found.spentTodayUsd)} today, ${cap === null ? "no daily cap" : `of ${money(cap)} a day (UTC)`}`),
+    row("floor", FLOOR_WORDS[found.isolationFloor ?? "default"]),
+    ...(found.egress.length === 0 ? [] : [row("egress", `${found.egress.join(", ")}, for all runs`)]),
+    ...(found.egressAllowed === null ? [] : [row("allowed", `${found.egressAllowed.join(", ") || "no host"}, and no run more than that`)]),
+    ...(signingKey === null
+      ? []
+      : [row("signed", `${signingKey.publicKey}${signingKey.usable ? "" : ", which this server cannot read: store it again"}`)]),
+    ...renderPublishing(found, row),
+    ...renderPublishDefaults(found, row),
+    ...renderVariables(found, row),
+  ];
+}

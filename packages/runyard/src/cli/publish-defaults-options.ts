@@ -9,6 +9,9 @@ export interface PublishDefaultsOptions extends PullRequestOptions {
   readonly pullRequestDefault?: boolean;
 }
 
+/** Names of the options that are added here, for headings in help. */
+export const PUBLISH_DEFAULTS_OPTIONS = ["publish", "publish-default", "draft", "label", "reviewer", "pull-request-default"] as const;
+
 /** `whose` runs they are, and what holds where nothing is said here. */
 export function addPublishDefaultsOptions(command: Command, whose: string, otherwise: string): Command {
   command

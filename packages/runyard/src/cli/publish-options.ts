@@ -6,7 +6,10 @@ import {
   type PullRequestSettings,
   pullRequestSettingsSchema,
 } from "@runyard/sdk/contract";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
+import { checkedOption, givenBefore } from "./option-value.ts";
+
+const FIELDS = pullRequestSettingsSchema.shape;
 
 /** What options say of what becomes of a run's result. */
 export interface PublishOptions extends PullRequestOptions {
@@ -30,7 +33,9 @@ export function addPublishOptions(command: Command): Command {
     ).choices(PUBLISH_MODES),
   );
   return addPullRequestOptions(command, "the pull request")
-    .option("--title <text>", "the title of the pull request (default: the first line of the task)", (text) => checked("title", text))
+    .option("--title <text>", "the title of the pull request (default: the first line of the task)", (text) =>
+      checkedOption(FIELDS.title, text),
+    )
     .option("--allow-references", "let mentions, references and closing keywords in what the agent says be what they are");
 }
 
@@ -65,18 +70,10 @@ export function pullRequestWords({ draft, label, reviewer }: PullRequestOptions)
   };
 }
 
-// With an option that takes them away, what was there before is what commander has made of that one.
 function collectLabel(name: string, before?: unknown): string[] {
-  return checked("labels", [...(Array.isArray(before) ? (before as string[]) : []), name]);
+  return checkedOption(FIELDS.labels, [...givenBefore(before), name]) ?? [];
 }
 
 function collectReviewer(name: string, before?: unknown): string[] {
-  return checked("reviewers", [...(Array.isArray(before) ? (before as string[]) : []), name]);
-}
-
-/** The server would refuse it in other words. */
-function checked<K extends keyof PullRequestSettings>(name: K, value: NonNullable<PullRequestSettings[K]>): typeof value {
-  const parsed = pullRequestSettingsSchema.shape[name].safeParse(value);
-  if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message ?? "cannot be one"}.`);
-  return value;
+  return checkedOption(FIELDS.reviewers, [...givenBefore(before), name]) ?? [];
 }

@@ -37,6 +37,8 @@ describe("what the options ask for", () => {
     [["--commit-author", "<jane@x>"], 'It must be a name and an address, for example "Jane Doe <jane@example.com>".'],
     [["--protect", "/a"], "It must begin at the top of the repository, without a slash: deploy/** or **/package-lock.json."],
     [["--protect", "refuse:"], "It must not be empty."],
+    [["--protect", "a\u009b31m"], "It must be one line."],
+    [["--commit-author", "A\u009b31m <a@x>"], 'It must be a name and an address, for example "Jane Doe <jane@example.com>".'],
   ])("%j is refused", (words, message) => expect(requestOf(...words)).toBe(message));
 });
 

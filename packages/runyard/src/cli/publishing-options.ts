@@ -1,5 +1,6 @@
 import { commitAuthorSchema, type CommitAuthor, PATH_POLICIES, protectedPathSchema, type ProtectedPath } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { checkedOption, givenBefore } from "./option-value.ts";
 
 /** What the options say of how results are published; false: none any more. */
 export interface PublishingOptions {
@@ -7,6 +8,9 @@ export interface PublishingOptions {
   readonly coAuthor?: boolean;
   readonly protect?: ProtectedPath[] | false;
 }
+
+/** Names of the options that are added here, for headings in help. */
+export const PUBLISHING_OPTIONS = ["commit-author", "co-author", "protect"] as const;
 
 /** `whose` is what the results are those of. */
 export function addPublishingOptions(command: Command, whose: string): Command {
@@ -61,13 +65,8 @@ function parseAuthor(value: string): CommitAuthor {
   throw new InvalidArgumentError('It must be a name and an address, for example "Jane Doe <jane@example.com>".');
 }
 
-// With an option that takes them away, what was there before is what commander has made of that one.
 function collectPaths(value: string, before?: unknown): ProtectedPath[] {
   const policy = PATH_POLICIES.find((one) => value.startsWith(`${one}:`));
-  const parsed = protectedPathSchema.safeParse({
-    pattern: policy === undefined ? value : value.slice(policy.length + 1),
-    policy: policy ?? "approve",
-  });
-  if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message}.`);
-  return [...(Array.isArray(before) ? (before as ProtectedPath[]) : []), parsed.data];
+  const pattern = policy === undefined ? value : value.slice(policy.length + 1);
+  return [...givenBefore<ProtectedPath>(before), checkedOption(protectedPathSchema, { pattern, policy: policy ?? "approve" })];
 }

@@ -68,7 +68,7 @@ export const pull = command("pull", {
     const done =
       branch === null ? await mergeResult({ top, name: commit, commit }, "changes") : await takeBranch({ top, branch, commit }, options);
     if (options.json === true) printJson({ runId: run.id, repository: top, branch, commit, isFetched, ...done });
-    else tell(done, { branch, commit });
+    else tell(done, { runId: run.id, branch, commit });
   });
 
 interface Result {
@@ -121,9 +121,9 @@ function resultOf(run: Run, further: FurtherHere | null, { apply, patch }: PullO
       advice: `See it with: runyard show ${run.id}`,
       exitCode: EXIT.refused,
     });
-  if (isTerminal(run.status) && run.turn > 1)
+  if (isTerminal(run.status) && run.turn > 1 && apply !== true && patch === undefined)
     throw new CliError(`${run.id} is ${run.status} in turn ${run.turn}, which brought no result.`, {
-      advice: `What the turns before made: runyard diff ${run.id}`,
+      advice: `See what the turns before made with: runyard diff ${run.id}\nTake it with: runyard pull ${run.id} --apply`,
       exitCode: EXIT.refused,
     });
   const message = isTerminal(run.status)
@@ -171,13 +171,16 @@ async function writePatch(
   else say(`A patch of ${bytes(size)} in ${printable(file)}. Take it with: git apply ${shellWord(file)}`);
 }
 
-function tell(done: Done, { branch, commit }: Result): void {
+function tell(done: Done, { runId, branch, commit }: Result & { readonly runId: string }): void {
   const paint = paintFor(process.stderr);
   const name = branch ?? commit.slice(0, 12);
+  const isLeft = branch !== null && ["made", "moved", "there"].includes(done.how);
   say(sentenceOf(done, name).replace(/^\w+/, (word) => paint("green", word)));
-  if (done.undo !== null) say(paint("dim", `  Undo: ${done.undo}`));
-  if (branch !== null && ["made", "moved", "there"].includes(done.how))
-    say(paint("dim", `  Look: git log -p HEAD..${branch}   Take: runyard pull with --checkout, --merge or --apply`));
+  for (const hint of [
+    ...(done.undo === null ? [] : [`Undo: ${done.undo}`]),
+    ...(isLeft ? [`Look: git log -p HEAD..${branch}`, `Take: runyard pull ${runId} --checkout (or --merge, --apply)`] : []),
+  ])
+    say(paint("dim", `  ${hint}`));
 }
 
 function sentenceOf(done: Done, name: string): string {

@@ -1,5 +1,5 @@
 import type { ChecksSettings, RunChecks, RunEvent } from "@runyard/sdk/contract";
-import { duration, oneLine, type Paint, printable } from "./output.ts";
+import { duration, oneLine, type Paint } from "./output.ts";
 import { wrapBehind } from "./text.ts";
 
 /** Lines for the events that tell of checks; null: it is another event. */
@@ -11,7 +11,7 @@ export function renderChecksEvent(event: RunEvent, paint: Paint, width: number):
       const { outcome, message } = event.data;
       const isGood = outcome === "passed" || outcome === "none";
       const mark = isGood ? paint("green", "✓") : outcome === "failed" ? paint("red", "✗") : paint("yellow", "!");
-      return wrapBehind(`  ${mark} ${paint("dim", "checks")} `, printable(oneLine(message, 2_000)), width);
+      return wrapBehind(`  ${mark} ${paint("dim", "checks")} `, oneLine(message, 2_000), width);
     }
     default:
       return null;
@@ -37,5 +37,5 @@ export function renderChecks(checks: ChecksSettings | null | undefined, row: (na
     ...(ignored.length === 0 ? [] : [`ignored: ${ignored.join(", ")}`]),
     ...(Object.keys(prompts).length === 0 ? [] : [`prompts for ${Object.keys(prompts).join(", ")}`]),
   ];
-  return [row("checks", printable(parts.join("; ")))];
+  return [row("checks", parts.join("; "))];
 }

@@ -38,10 +38,13 @@ test("another attempt counts from its own beginning, and is named", () => {
   expect(lines[2]).toMatch(/attempt 2, agent +0\.0 s$/);
 });
 
-test("peaks leave out what was not measured", () => {
+test("peaks leave out what was not measured, and processes of a step that was looked at only when it had ended", () => {
   const none = { memoryBytes: null, processes: null, threads: null, diskBytes: null };
   expect(renderPeaks({ totals: { cpuMs: null }, peaks: none })).toBe("nothing was measured");
   expect(renderPeaks({ totals: { cpuMs: 1_500 }, peaks: { ...none, diskBytes: 2_048, processes: 7 } })).toBe(
     "1.5 s of processor time; at most 7 processes, 2.0 KB of disk",
+  );
+  expect(renderPeaks({ totals: { cpuMs: 500 }, peaks: { ...none, memoryBytes: 2_048, processes: 0, threads: 0 } })).toBe(
+    "0.5 s of processor time; at most 2.0 KB of memory",
   );
 });

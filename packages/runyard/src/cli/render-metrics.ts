@@ -5,8 +5,9 @@ import { bytes, count, duration, type Paint, printable } from "./output.ts";
 export function renderPeaks({ totals, peaks }: Pick<RunMetrics, "totals" | "peaks">): string {
   const most = [
     peaks.memoryBytes === null ? "" : `${bytes(peaks.memoryBytes)} of memory`,
-    peaks.processes === null ? "" : `${count(peaks.processes)} processes`,
-    peaks.threads === null ? "" : `${count(peaks.threads)} threads`,
+    // A step that was over before it was looked at has no process left then.
+    peaks.processes ? `${count(peaks.processes)} processes` : "",
+    peaks.threads ? `${count(peaks.threads)} threads` : "",
     peaks.diskBytes === null ? "" : `${bytes(peaks.diskBytes)} of disk`,
   ].filter(Boolean);
   const parts = [

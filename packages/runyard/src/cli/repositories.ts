@@ -11,11 +11,18 @@ import { groupOptions } from "./option-groups.ts";
 import { type Paint, paintFor, print, printable, printJson, say } from "./output.ts";
 import {
   addPublishDefaultsOptions,
+  PUBLISH_DEFAULTS_OPTIONS,
   type PublishDefaultsOptions,
   publishDefaultsRequest,
   renderPublishDefaults,
 } from "./publish-defaults-options.ts";
-import { addPublishingOptions, type PublishingOptions, publishingRequest, renderPublishing } from "./publishing-options.ts";
+import {
+  addPublishingOptions,
+  PUBLISHING_OPTIONS,
+  type PublishingOptions,
+  publishingRequest,
+  renderPublishing,
+} from "./publishing-options.ts";
 import { readText } from "./read-text.ts";
 import { addRunDefaultsOptions, renderRunDefaults, type RunDefaultsOptions, runDefaultsRequest } from "./run-defaults-options.ts";
 import { proseWidthOf } from "./screen.ts";
@@ -66,17 +73,15 @@ export const repositories = command("repositories", {
   .addOption(new Option("--planning-statement-file <file>", 'the same from a file; "-" reads it from stdin').conflicts("planningStatement"))
   .option("--auto-confirm-plans", "plans are approved at once, by policy")
   .option("--no-auto-confirm-plans", "they wait for a person")
-  .addOption(approvalOption("let its runs wait for"))
-  .option("--no-approval-above", "the repository has no such limit of its own")
-  .addOption(jsonOption());
+  .addOption(approvalOption("let each of its runs wait for"))
+  .option("--no-approval-above", "the repository has no such limit of its own");
 addEgressOptions(repositories, "the sandbox of each of its runs");
 addPublishingOptions(repositories, "its runs").addOption(
   new Option("--co-author-default", "they do as the organization has it").conflicts("coAuthor"),
 );
 addPublishDefaultsOptions(repositories, "its runs", "as the organization has it");
 addSetupOptions(addNoVariableOptions(addVariableOptions(repositories, "each of its runs")), "each of its runs", "its runs have no set-up");
-addChecksOptions(repositories);
-addRunDefaultsOptions(repositories);
+addRunDefaultsOptions(addChecksOptions(repositories)).addOption(jsonOption());
 groupOptions(repositories, {
   "Branch and agent": ["branch", "agent"],
   Sandbox: ["egress", "env", "secret"],
@@ -84,8 +89,8 @@ groupOptions(repositories, {
   Plan: ["plan", "plan-default", "planning-statement", "planning-statement-file", "auto-confirm-plans"],
   Cost: ["approval-above"],
   Verification: ["verify", "verify-build", "verify-lint"],
-  Result: ["publish", "publish-default", "draft", "label", "reviewer", "pull-request-default"],
-  "Commits and files": ["commit-author", "co-author", "co-author-default", "protect"],
+  Result: PUBLISH_DEFAULTS_OPTIONS,
+  "Commits and files": [...PUBLISHING_OPTIONS, "co-author-default"],
   Checks: ["watch-checks", "check-retries", "check-retries-of", "ignore-check", "check-prompt", "checks-timeout"],
 });
 repositories.action(async (name: string | undefined, options: RepositoryOptions) => {
@@ -171,14 +176,14 @@ export async function knownRepository(client: RunyardClient, name: string): Prom
 
 function renderRepository(repository: Repository, paint: Paint, width: number): string {
   const { plan, planningStatement, autoConfirmPlans, approvalAboveUsd: above } = repository;
-  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, text, width);
+  const row = (name: string, text: string): string => wrapBehind(`  ${paint("dim", name.padEnd(9))} `, printable(text), width);
   const first = plan === null ? "as the organization has it" : plan ? "runs make one first" : "runs make none";
   return [
     `${paint("bold", repository.id)}  ${printable(repository.repositoryUrl)}`,
     row("plan", `${first}, unless they say otherwise`),
     row("confirm", autoConfirmPlans ? "plans are approved at once, by policy" : "plans wait for a person"),
     row("approve", above === null ? "no limit of its own" : `runs above ${money(above)} wait for a person`),
-    row("statement", planningStatement === null ? "none" : printable(planningStatement)),
+    row("statement", planningStatement ?? "none"),
     ...(repository.egress.length === 0 ? [] : [row("egress", `${repository.egress.join(", ")}, for its runs`)]),
     ...renderPublishing(repository, row),
     ...renderPublishDefaults(repository, row),

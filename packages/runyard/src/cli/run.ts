@@ -25,6 +25,7 @@ import { handOver, type HandOverOptions } from "./hand-over.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { count, duration, plural, print, printJson } from "./output.ts";
 import { groupOptions, type OptionGroups } from "./option-groups.ts";
+import { checkedOption } from "./option-value.ts";
 import { parseCommand } from "./parse-command.ts";
 import { parseListOf } from "./parse-list.ts";
 import { permissionOptions } from "./permission-options.ts";
@@ -149,7 +150,9 @@ export const run = addSetupOptions(
   "no set-up, whatever the repository has",
 )
   .addOption(approvalOption("let it wait for"))
-  .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", parseKey)
+  .option("--idempotency-key <key>", "a name of your own for this run: the same command under the same key gives the same run", (key) =>
+    checkedOption(idempotencyKeySchema, key),
+  )
   .option("--estimate", "say what it would cost, and create nothing")
   .option("-d, --detach", "do not wait for the end")
   .option("-v, --verbose", "show thoughts and the agent's stray output too")
@@ -256,12 +259,6 @@ function checkLength(task: string): string {
 
 function collectFile(file: string, before: string[] = []): string[] {
   return [...before, file];
-}
-
-function parseKey(value: string): string {
-  const parsed = idempotencyKeySchema.safeParse(value);
-  if (!parsed.success) throw new InvalidArgumentError(`It ${parsed.error.issues[0]?.message ?? "is no key"}.`);
-  return value;
 }
 
 function parseSeconds(value: string): number {

@@ -1,6 +1,7 @@
 import { type CreateRunRequest, MAX_SETUP_COMMANDS, type SetupRequest } from "@runyard/sdk/contract";
 import { type Command, InvalidArgumentError } from "commander";
 import { CliError, EXIT } from "./exit-codes.ts";
+import { givenBefore } from "./option-value.ts";
 
 /** What options say of the commands that make a workspace ready. */
 export interface SetupOptions {
@@ -41,7 +42,7 @@ export function setupRequest({ setup, setupCacheKey, setupTimeout }: SetupOption
 
 function collect(value: string, before?: unknown): string[] {
   if (value.trim() === "") throw new InvalidArgumentError("It names no command.");
-  const commands = [...(Array.isArray(before) ? (before as string[]) : []), value];
+  const commands = [...givenBefore<string>(before), value];
   if (commands.length > MAX_SETUP_COMMANDS) throw new InvalidArgumentError(`There may be ${MAX_SETUP_COMMANDS} of them at most.`);
   return commands;
 }

@@ -80,6 +80,12 @@ export const up = command("up", {
                     directories with programs for sandboxes, with colons, beside those that are found by PATH
   RUNYARD_ALLOWED_HOSTS
                     names of a proxy in front of the server, with commas
+  RUNYARD_PUBLIC_URL
+                    where people reach the server, for links in pull requests
+  RUNYARD_GITHUB_HOSTS
+                    GitHub servers beside github.com and *.ghe.com, with commas
+  RUNYARD_REPOSITORY_HOSTS, RUNYARD_EGRESS_NETWORKS
+                    hosts of repositories, and networks for hosts that runs may reach, which may be at addresses that are not public
 
 Ctrl-C with no run in flight leaves nothing running. With runs in flight, agents go on: the next \`runyard up\` takes them over, \`runyard down\` ends them. Where whatever ends the server ends its agents too (a container, a service), use --on-stop stop: no further runs are begun, and those in hand are waited for. With --json, one line of JSON says when the server is ready.`,
   examples: [

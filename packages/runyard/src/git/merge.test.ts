@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type PlainDriverName, sandboxDriver } from "../sandbox/drivers.ts";
@@ -10,6 +10,7 @@ import { isTakenBack, mergeWithFilesOf, relationOf, unresolvedFiles } from "./me
 import { ontoRef } from "./names.ts";
 import { importResult } from "./publish.ts";
 import { DRIVERS, type GitLab, openGitLab, plainGit, plainGitMayFail, plainShell, type TestRun, writeFiles } from "./testing/lab.ts";
+import { type Markers, openMarkers } from "./testing/markers.ts";
 import { PLANTED_FILES, type Plant, PLANTS, REDIRECTS } from "./testing/plants.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -18,23 +19,12 @@ vi.setConfig({ testTimeout: 240_000 });
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
 let lab: GitLab;
-let markersDir: string;
+let markers: Markers;
 beforeAll(async () => {
   lab = await openGitLab();
-  markersDir = path.join(lab.root, "markers"); // nothing of a sandbox reaches here
-  mkdirSync(markersDir);
+  markers = openMarkers(lab.root);
 });
 afterAll(() => lab.close());
-
-function program(marker: string): string {
-  return `touch ${path.join(markersDir, marker)}`;
-}
-
-function takeMarkers(): string[] {
-  const found = readdirSync(markersDir).toSorted();
-  for (const name of found) rmSync(path.join(markersDir, name));
-  return found;
-}
 
 type Files = Readonly<Record<string, string | Uint8Array | null>>;
 
@@ -87,10 +77,10 @@ describe.each(DRIVERS)("a workspace that its agent prepared for the merge (%s)",
     const theirs = await moveBase(run, { "a.merge": "t\n", "a.smudge": "t\n", "a.process": "t\n", "a.txt": "t\n", "base.txt": "t\n" });
     const copy = lab.newPath("copy");
     plainShell(run.workspace, 'cp -a . "$1"', copy);
-    takeMarkers(); // what the planting itself has set off
+    markers.take(); // what the planting itself has set off
 
     const merged = await merge(run, theirs);
-    expect(takeMarkers()).toEqual([]);
+    expect(markers.take()).toEqual([]);
     // The driver that the attributes name is none: the file conflicts as a text.
     expect(merged.files).toEqual(["a.merge", "a.process", "a.smudge", "a.txt"]);
     expect(readFileSync(path.join(run.workspace, "a.merge"), "utf8")).toBe("<<<<<<< HEAD\nc\n=======\nt\n>>>>>>> origin/main\n");
@@ -103,12 +93,12 @@ describe.each(DRIVERS)("a workspace that its agent prepared for the merge (%s)",
       plainGitMayFail(copy, ...settings, "commit", "--quiet", "--all", "--message", "mine");
       plainGitMayFail(copy, ...settings, "fetch", "--quiet", run.repository.root, "main");
       plainGitMayFail(copy, ...settings, "merge", theirs);
-      expect(takeMarkers()).toEqual(
+      expect(markers.take()).toEqual(
         expect.arrayContaining(["clean", "fsmonitor", "hook-post-index-change", "hook-pre-commit", "merge", "smudge"]),
       );
     } else {
       for (const plant of plants) plant.careless(copy);
-      expect(takeMarkers()).toEqual(expect.arrayContaining([...(plants[0]?.markers ?? [plants[0]?.name ?? ""])]));
+      expect(markers.take()).toEqual(expect.arrayContaining([...(plants[0]?.markers ?? [plants[0]?.name ?? ""])]));
     }
   });
 
@@ -119,7 +109,7 @@ describe.each(DRIVERS)("a workspace that its agent prepared for the merge (%s)",
     plainGit(repository, "commit", "--quiet", "--message", "With a submodule");
     const run = await lab.prepare(repository, { driver });
     plainGit(lab.root, "clone", "--quiet", other, path.join(run.workspace, "sub"));
-    plainGit(path.join(run.workspace, "sub"), "config", "core.fsmonitor", `${program("sub")}; false`);
+    plainGit(path.join(run.workspace, "sub"), "config", "core.fsmonitor", `${markers.program("sub")}; false`);
     writeFiles(run.workspace, { "b.txt": "b\n" });
     plainGit(repository, "commit", "--quiet", "--allow-empty", "--message", "Nothing");
     const moved = plainGit(
@@ -134,13 +124,13 @@ describe.each(DRIVERS)("a workspace that its agent prepared for the merge (%s)",
     plainGit(repository, "update-ref", "refs/heads/main", moved);
     const found = await inspectRepository(lab.host, repository);
     await updateCache(lab.host, { cacheDir: lab.cacheDir, repository: found, commit: moved, runId: run.runId, ref: ontoRef(run.runId) });
-    takeMarkers();
+    markers.take();
     const merged = await merge(run, moved);
-    expect([takeMarkers(), merged.files]).toEqual([[], []]);
+    expect([markers.take(), merged.files]).toEqual([[], []]);
     // What the base says of the submodule is what the merge says.
     expect(plainGit(run.cachePath, "ls-tree", merged.merged, "sub")).toBe(`160000 commit ${"1".repeat(40)}\tsub\n`);
     plainGitMayFail(run.workspace, "status");
-    expect(takeMarkers()).toEqual(["sub"]);
+    expect(markers.take()).toEqual(["sub"]);
   });
 
   /** A script that makes the tree of what is staged, with another commit as submodule. */
@@ -151,7 +141,7 @@ describe.each(DRIVERS)("a workspace that its agent prepared for the merge (%s)",
   async function planted(of: PlainDriverName, plants: readonly Plant[]): Promise<TestRun> {
     const run = await lab.prepare(lab.newRepository(PLANTED_FILES), { driver: of });
     writeFiles(run.workspace, { "a.merge": "c\n", "a.smudge": "c\n", "a.process": "c\n", "a.txt": "c\n", "new.clean": "new\n" });
-    for (const plant of plants) plant.plant(run.workspace, program);
+    for (const plant of plants) plant.plant(run.workspace, markers.program);
     return run;
   }
 });

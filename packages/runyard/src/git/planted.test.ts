@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { PlainDriverName } from "../sandbox/drivers.ts";
@@ -10,30 +10,19 @@ import type { GitHost } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
 import { patch } from "./publish.ts";
 import { DRIVERS, type GitLab, openGitLab, plainGit, type TestOutcome, type TestRun, writeFiles } from "./testing/lab.ts";
+import { type Markers, openMarkers } from "./testing/markers.ts";
 import { PLANTED_FILES, type Plant, PLANTS, REDIRECTS } from "./testing/plants.ts";
 import { readMade } from "./testing/read-made.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
 
 let lab: GitLab;
-let markersDir: string;
+let markers: Markers;
 beforeAll(async () => {
   lab = await openGitLab();
-  markersDir = path.join(lab.root, "markers"); // nothing of a sandbox reaches here
-  mkdirSync(markersDir);
+  markers = openMarkers(lab.root);
 });
 afterAll(() => lab.close());
-
-function program(marker: string): string {
-  return `touch ${path.join(markersDir, marker)}`;
-}
-
-/** The markers that were made since the last look. */
-function takeMarkers(): string[] {
-  const found = readdirSync(markersDir).toSorted();
-  for (const name of found) rmSync(path.join(markersDir, name));
-  return found;
-}
 
 /** Takes a planted workspace through everything that the product does with it. */
 async function publish(run: TestRun): Promise<TestOutcome> {
@@ -68,7 +57,7 @@ async function plantedRun(driver: PlainDriverName, plants: readonly Plant[]): Pr
     ),
   );
   writeFiles(run.workspace, { "new.clean": "new\n" });
-  for (const plant of plants) plant.plant(run.workspace, program);
+  for (const plant of plants) plant.plant(run.workspace, markers.program);
   return run;
 }
 
@@ -79,18 +68,18 @@ describe.each(DRIVERS)("planted configuration (%s)", (driver) => {
 
   it.each(groups)("%s: nothing runs on the host, where plain git runs each", async (_name, plants) => {
     const run = await plantedRun(driver, plants);
-    takeMarkers(); // what the planting itself has set off
+    markers.take(); // what the planting itself has set off
     const outcome = await publish(run);
-    expect(takeMarkers()).toEqual([]);
+    expect(markers.take()).toEqual([]);
     expect(outcome.created).toBe(true);
     expect(plainGit(run.repository.root, "show", `${run.branch}:a.clean`)).toBe("c\n");
     expect(plainGit(run.repository.root, "show", `${run.branch}:new.clean`)).toBe("new\n");
 
     // The control: in the same tree, plain git runs every one of them.
     for (const plant of plants) {
-      takeMarkers();
+      markers.take();
       plant.careless(run.workspace);
-      expect([plant.name, takeMarkers()]).toEqual([plant.name, expect.arrayContaining([...(plant.markers ?? [plant.name])])]);
+      expect([plant.name, markers.take()]).toEqual([plant.name, expect.arrayContaining([...(plant.markers ?? [plant.name])])]);
     }
   });
 
@@ -117,15 +106,15 @@ describe("a repository of the user with planted configuration", () => {
   it("runs nothing while it is looked at, copied and published to, where plain git does", async () => {
     const dir = lab.newRepository(PLANTED_FILES);
     const host: GitHost = lab.host;
-    for (const plant of PLANTS.filter(({ name }) => !["nested", "merge"].includes(name))) plant.plant(dir, program);
-    takeMarkers();
+    for (const plant of PLANTS.filter(({ name }) => !["nested", "merge"].includes(name))) plant.plant(dir, markers.program);
+    markers.take();
     const run = await lab.prepare(dir, { driver: "process" });
     writeFiles(run.workspace, { "a.clean": "c\n" });
     expect((await lab.finish(run)).created).toBe(true);
     await inspectRepository(host, dir);
-    expect(takeMarkers()).toEqual([]);
+    expect(markers.take()).toEqual([]);
     PLANTS[0]?.careless(dir);
-    expect(takeMarkers()).toContain("fsmonitor");
+    expect(markers.take()).toContain("fsmonitor");
     expect(existsSync(path.join(dir, ".git/FETCH_HEAD"))).toBe(false);
   });
 });

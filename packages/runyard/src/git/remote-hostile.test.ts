@@ -12,6 +12,7 @@ import { findAndCache } from "./cache.ts";
 import { GitError, type GitHost } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
 import { remoteOutcome } from "./remote-error.ts";
+import { hostByUrl } from "./testing/by-url.ts";
 import { type GitLab, openGitLab, plainGit } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -31,17 +32,7 @@ beforeAll(async () => {
   lab = await openGitLab();
   served = await startGitServer({ root: lab.newPath("served") });
   proxy = await openRepositoryProxy({ allowed: ["127.0.0.1"] });
-  host = {
-    ...lab.host,
-    remotes: {
-      orgId: "org_1",
-      allowed: ["127.0.0.1"],
-      trusted: null,
-      credentialFor: async () => credential,
-      pinHost: async () => undefined,
-      openWay: (target) => proxy.admit(target),
-    },
-  };
+  host = hostByUrl(lab.host, proxy, { credentialFor: async () => credential });
 });
 afterAll(async () => {
   await proxy?.close();

@@ -7,6 +7,7 @@ import { findAndCache } from "./cache.ts";
 import type { GitHost } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
 import { publishBranch, remoteOutcome } from "./publish.ts";
+import { hostByUrl } from "./testing/by-url.ts";
 import { type GitLab, openGitLab, plainGit, whyNoSandbox } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 });
@@ -36,17 +37,11 @@ describe.skipIf(!full || whyNoSandbox !== null)(title, () => {
     await lab.close();
   });
 
-  const hostWith = (credential: SshKeyCredential | null, way: RepositoryProxy = proxy): GitHost => ({
-    ...lab.host,
-    remotes: {
-      orgId: "org_1",
-      allowed: ["127.0.0.1"],
-      trusted: null,
+  const hostWith = (credential: SshKeyCredential | null, way: RepositoryProxy = proxy): GitHost =>
+    hostByUrl(lab.host, way, {
       credentialFor: async () => credential,
       pinHost: async (_id, knownHosts) => void pinned.push(knownHosts),
-      openWay: (target) => way.admit(target),
-    },
-  });
+    });
 
   test("fetches and pushes, learns a host's key once, and refuses another one", async ({ skip }) => {
     if (server === undefined) return skip(why);

@@ -15,6 +15,7 @@ import type { GitHost } from "./host-git.ts";
 import { findRepository, inspectRepository, openRepository } from "./local-repository.ts";
 import { branchObstacle, publishBranch, remoteOutcome } from "./publish.ts";
 import { removeLeftFolders } from "./remote-git.ts";
+import { hostByUrl } from "./testing/by-url.ts";
 import { type GitLab, openGitLab, plainGit, writeFiles } from "./testing/lab.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -62,18 +63,7 @@ function leftFolders(): string[] {
 }
 
 function hostWith(way: RepositoryProxy, more: Partial<NonNullable<GitHost["remotes"]>> = {}): GitHost {
-  return {
-    ...lab.host,
-    remotes: {
-      orgId: "org_1",
-      allowed: ["127.0.0.1"],
-      trusted: null,
-      credentialFor: async () => credential,
-      pinHost: async () => undefined,
-      openWay: (target) => way.admit(target),
-      ...more,
-    },
-  };
+  return hostByUrl(lab.host, way, { credentialFor: async () => credential, ...more });
 }
 
 /** A commit of the cache that goes on from another one, as an agent's would. */

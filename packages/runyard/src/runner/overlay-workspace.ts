@@ -15,7 +15,7 @@ import {
   whileShown,
 } from "../sandbox/overlay.ts";
 import { removeTree } from "../sandbox/remove-tree.ts";
-import { isShimAlive, makeRunDirectory, readExitCode, watchRunDirectory } from "../sandbox/run-directory.ts";
+import { isShimAlive, makeRunDirectory, readExitCode, untilInRunDirectory } from "../sandbox/run-directory.ts";
 import { NotStartedError } from "../sandbox/spawner.ts";
 import { readStepOutput } from "../sandbox/step.ts";
 import type { RunRow } from "../store/run-row.ts";
@@ -174,19 +174,10 @@ function untilHeld(
     const message = `The workspace could not be mounted: ${said.trim() || "nothing was said"}`;
     return new RunFailure(diskFullError(said, attempt) ?? { type: "sandbox-unavailable", message });
   };
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void): void => {
-      clearTimeout(timer);
-      watcher.close();
-      act();
-    };
-    const look = (): void => {
-      if (existsSync(path.join(dir, "ready")) && livingHolder(overlay) !== null) settle(resolve);
-      else if (readExitCode(dir) !== null || !isShimAlive(dir)) settle(() => reject(notHeld(readStepOutput(dir, 500).stderr)));
-    };
-    const timer = setTimeout(() => settle(() => reject(notHeld("it takes too long"))), timeoutMs);
-    const watcher = watchRunDirectory(dir, look);
-    look();
+  return untilInRunDirectory(dir, { timeoutMs, late: () => notHeld("it takes too long") }, () => {
+    if (existsSync(path.join(dir, "ready")) && livingHolder(overlay) !== null) return true;
+    if (readExitCode(dir) !== null || !isShimAlive(dir)) throw notHeld(readStepOutput(dir, 500).stderr);
+    return false;
   });
 }
 

@@ -1,12 +1,10 @@
 import { existsSync, readdirSync, renameSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Kept, type Retention, whatToRemove } from "../core/retention.ts";
 import { SNAPSHOTS, type Wakes } from "../engine/wakes.ts";
 import type { Home } from "../home.ts";
 import { diskUsage } from "../sandbox/disk-usage.ts";
-import { removeTree } from "../sandbox/remove-tree.ts";
 import { isShimAlive } from "../sandbox/run-directory.ts";
 import type { Database } from "../store/database.ts";
 import { type EndedRun, endedRuns, whileEnded } from "../store/ended-runs.ts";
@@ -14,14 +12,13 @@ import { stepsOf } from "./directories.ts";
 import { removeUnused, sweepBases } from "./base-checkout.ts";
 import { lowersInUse } from "./layers.ts";
 import { leaveOverlay } from "./overlay-workspace.ts";
+import { ASIDE, removeSlowly } from "./snapshot-disk.ts";
 import { expireSnapshot, type SnapshotRetention, sweepSnapshots } from "./snapshot-retention.ts";
 
 /** How often what ended runs left is looked through. */
 const EVERY_MS = 3_600_000;
 /** Runs that are asked about at a time. */
 const BATCH = 500;
-/** What was moved aside, in an instant, and is removed at leisure. */
-const ASIDE = ".gone-";
 
 export interface RetentionOptions extends SnapshotRetention {
   readonly home: Pick<Home, "runsDir" | "snapshotsDir" | "basesDir">;
@@ -47,7 +44,7 @@ export async function watchRetention(options: RetentionOptions & { readonly wake
 /** Looks through it once. */
 export async function removeOld(options: RetentionOptions, leaving: AbortSignal): Promise<void> {
   const { db, home, retention, recordings, now, log } = options;
-  for (const name of namesIn(home.runsDir).filter((one) => one.startsWith(ASIDE))) await removeSlowly(path.join(home.runsDir, name), log);
+  for (const name of namesIn(home.runsDir).filter((one) => one.startsWith(ASIDE))) await removeAside(path.join(home.runsDir, name), log);
   const places = [
     ...namesIn(home.runsDir).map((id) => ({ id, kind: "workspace" as const, paths: [path.join(home.runsDir, id)] })),
     ...recordings.runs().map((id) => ({ id, kind: "recording" as const, paths: recordings.files(id) })),
@@ -98,16 +95,13 @@ async function removeWorkspaces({ db, log }: Pick<RetentionOptions, "db" | "log"
     if (existsSync(dir) && !isAlive()) renameSync(dir, aside);
   });
   if (!held || !existsSync(aside)) return false;
-  return removeSlowly(aside, log);
+  return removeAside(aside, log);
 }
 
-/**
- * Lets others work meanwhile, but where a command took the right to remove its files away. False where it cannot be
- * removed now: that is tried again, and keeps nothing else from going.
- */
-async function removeSlowly(dir: string, log: RetentionOptions["log"]): Promise<boolean> {
+/** False where it cannot be removed now: that is tried again, and keeps nothing else from going. */
+async function removeAside(dir: string, log: RetentionOptions["log"]): Promise<boolean> {
   try {
-    await rm(dir, { recursive: true, force: true }).catch(() => removeTree(dir));
+    await removeSlowly(dir);
     return true;
   } catch (error) {
     log("warn", "What an ended run left could not be removed; it is tried again", { place: dir, error: String(error).slice(0, 300) });

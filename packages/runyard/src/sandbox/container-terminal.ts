@@ -3,19 +3,19 @@ import { execFileSync } from "node:child_process";
 import { request } from "node:http";
 import type { Socket } from "node:net";
 import type { ContainerStdio } from "./container-stdio.ts";
-import { askEngine, type ContainerRef, EngineAwayError } from "./docker-engine.ts";
+import { askEngine, awayError, type ContainerRef, pathOf } from "./docker-engine.ts";
 
 /** Attaches to a container that has a terminal and was not started yet. */
-function attachTo({ name, socketPath, apiVersion }: ContainerRef): Promise<{ readonly socket: Socket; readonly head: Buffer }> {
+function attachTo({ name, ...place }: ContainerRef): Promise<{ readonly socket: Socket; readonly head: Buffer }> {
   return new Promise((resolve, reject) => {
     const asked = request({
-      socketPath,
+      socketPath: place.socketPath,
       method: "POST",
-      path: `/v${apiVersion}/containers/${name}/attach?stream=1&stdin=1&stdout=1&stderr=1`,
+      path: pathOf(place, `/containers/${name}/attach?stream=1&stdin=1&stdout=1&stderr=1`),
       headers: { host: "engine", connection: "Upgrade", upgrade: "tcp", "content-length": 0 },
       agent: false,
     });
-    asked.on("error", (error) => reject(new EngineAwayError(`The container engine at ${socketPath} does not answer: ${error.message}`)));
+    asked.on("error", (error) => reject(awayError(place, error.message, error)));
     asked.on("upgrade", (_, socket, head) => resolve({ socket, head }));
     asked.on("response", (response) => {
       response.resume();

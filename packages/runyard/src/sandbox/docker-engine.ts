@@ -38,11 +38,12 @@ interface Question {
 
 type Place = Pick<EngineAddress, "socketPath"> & Partial<EngineAddress>;
 
-function awayError(place: Place, why: string, cause?: unknown): EngineAwayError {
+export function awayError(place: Place, why: string, cause?: unknown): EngineAwayError {
   return new EngineAwayError(`The container engine at ${place.socketPath} does not answer: ${why}`, { cause });
 }
 
-function pathOf({ apiVersion }: Place, path: string): string {
+/** Of a question, in the version of the API that the engine is spoken to in. */
+export function pathOf({ apiVersion }: Place, path: string): string {
   return apiVersion === undefined ? path : `/v${apiVersion}${path}`;
 }
 

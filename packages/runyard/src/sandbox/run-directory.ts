@@ -200,3 +200,28 @@ export function watchRunDirectory(dir: string, onChange: () => void): { close():
     },
   };
 }
+
+/** Calls `check` at every change of a run directory until it is true or throws; rejects with what `late` makes once `timeoutMs` are over. */
+export function untilInRunDirectory(
+  dir: string,
+  { timeoutMs, late }: { readonly timeoutMs: number; readonly late: () => Error },
+  check: () => boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void): void => {
+      clearTimeout(timer);
+      watcher.close();
+      act();
+    };
+    const look = (): void => {
+      try {
+        if (check()) settle(resolve);
+      } catch (error) {
+        settle(() => reject(error));
+      }
+    };
+    const timer = setTimeout(() => settle(() => reject(late())), timeoutMs);
+    const watcher = watchRunDirectory(dir, look);
+    look();
+  });
+}

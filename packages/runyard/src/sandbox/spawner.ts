@@ -3,7 +3,7 @@ import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, 
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makePrivateDir } from "../home.ts";
-import { isComplete, isSameProcess, readExitCode, readIfThere, readPidFile, readShimPid, watchRunDirectory } from "./run-directory.ts";
+import { isComplete, isSameProcess, readExitCode, readIfThere, readPidFile, readShimPid, untilInRunDirectory } from "./run-directory.ts";
 import type { ShimPid } from "./run-directory.ts";
 
 /** Starts shims without a fork of the server, and outlives it. */
@@ -151,27 +151,6 @@ function hasStarted(runDir: string): boolean {
   throw new Error(`${runDir} could not be started: ${said || "its shim gave no reason"}`);
 }
 
-/** Calls `check` at every change of a run directory until it is true or throws; rejects after `timeoutMs`. */
-function waitUntil(runDir: string, timeoutMs: number, check: () => boolean): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void): void => {
-      clearTimeout(timer);
-      watcher.close();
-      act();
-    };
-    const look = (): void => {
-      try {
-        if (check()) settle(resolve);
-      } catch (error) {
-        settle(() => reject(error));
-      }
-    };
-    const timer = setTimeout(() => settle(() => reject(new NotStartedError(`${runDir} did not start within ${timeoutMs} ms`))), timeoutMs);
-    const watcher = watchRunDirectory(runDir, look);
-    look();
-  });
-}
-
 /**
  * Adopts the spawner that lives in `dir`, or starts one. One that was started with other programs
  * (an older release) is replaced. Throws where there is no `/proc`.
@@ -212,7 +191,8 @@ export async function openSpawner(options: SpawnerOptions): Promise<Spawner> {
     await ask(runDir);
     let askedAt = Date.now();
     let asking: Error | null = null;
-    await waitUntil(runDir, START_TIMEOUT_MS, () => {
+    const late = (): Error => new NotStartedError(`${runDir} did not start within ${START_TIMEOUT_MS} ms`);
+    await untilInRunDirectory(runDir, { timeoutMs: START_TIMEOUT_MS, late }, () => {
       if (asking !== null) throw asking;
       if (hasStarted(runDir)) return true;
       // The request dies with a spawner that did not come to read it. A second one does no harm.

@@ -81,8 +81,9 @@ export interface Runs extends RunResults, RunPlans, RunPullRequests, RunRecordin
 
   /**
    * Goes on with a run whose turn has ended, however it ended: the same workspace, conversation and log, the
-   * next turn; with `plan` it makes a plan first, or does not; with `budget` it has another one; with `rebase` what the base branch is by now is brought in
-   * first, and the prompt may be null. It is not tried again after an error, because it
+   * next turn. With `plan` it makes a plan first, or does not; with `budget` it has another one; with `rebase`
+   * what the base branch is by now is brought in first, and the prompt may be null; with `allowPullRequest`
+   * also where all agents of its pull request were stopped. It is not tried again after an error, because it
    * may have begun.
    *
    * @example

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { IN_MILLISECONDS } from "./milliseconds.ts";
 import { runErrorSchema, runErrorTypeSchema } from "./status.ts";
 
 /** Sizes of a sandbox, as seed 001 names them. */
@@ -76,14 +77,18 @@ export const verifySchema = z
         .refine((text) => !text.includes("\0"), "must not contain NUL"),
       kind: verifyKindSchema,
       /** In milliseconds. */
-      timeout: z.int().min(1_000).max(MAX_VERIFY_TIMEOUT_MS).default(DEFAULT_VERIFY_TIMEOUT_MS),
+      timeout: z.int().min(1_000).max(MAX_VERIFY_TIMEOUT_MS).default(DEFAULT_VERIFY_TIMEOUT_MS).describe(IN_MILLISECONDS),
     }),
   )
   .max(MAX_VERIFY_COMMANDS);
 export const verifyRetriesSchema = z.int().min(0).max(MAX_VERIFY_RETRIES);
 
 /** The same of a run or a repository that exists. */
-export const verifyCommandShownSchema = z.object({ run: z.string(), kind: verifyKindSchema, timeout: z.number().int() });
+export const verifyCommandShownSchema = z.object({
+  run: z.string(),
+  kind: verifyKindSchema,
+  timeout: z.number().int().describe(IN_MILLISECONDS),
+});
 
 /** The same settings of a run that exists, with every default filled in. */
 export const attemptSettingsShown = {
@@ -117,7 +122,7 @@ export const attemptsShown = {
   /** While the next attempt is waited for: when it begins. */
   retryAt: z.iso.datetime().nullable(),
   /** What holds for the present attempt: as asked for, or as a recovery changed it. */
-  inForce: z.object({ timeout: z.number().int(), sandboxType: sandboxTypeSchema }),
+  inForce: z.object({ timeout: z.number().int().describe(IN_MILLISECONDS), sandboxType: sandboxTypeSchema }),
   verify: z.array(verifyCommandShownSchema),
   verifyRetries: z.number().int(),
   /** Of the present attempt, in the order in which they ended. */
@@ -131,7 +136,7 @@ export const attemptEventSchemas = {
     attempt: z.number().int(),
     error: runErrorSchema,
     delayMs: z.number().int(),
-    timeout: z.number().int(),
+    timeout: z.number().int().describe(IN_MILLISECONDS),
     sandboxType: sandboxTypeSchema,
   }),
   "verify.started": z.object({ command: z.string(), kind: verifyKindSchema, round: z.number().int() }),

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { IN_MILLISECONDS } from "./milliseconds.ts";
+import { isOneLine } from "./one-line.ts";
 
 /** How often failed checks go back to the agent, where nothing else is said. */
 export const DEFAULT_CHECK_RETRIES = 3;
@@ -10,11 +12,7 @@ const MIN_CHECKS_TIMEOUT_MS = 60_000;
 const MAX_NAMES = 100;
 
 /** The name of a check run or the context of a commit status, as GitHub shows it. */
-const nameSchema = z
-  .string()
-  .min(1, "must not be empty")
-  .max(255)
-  .refine((name) => !/\p{Cc}/u.test(name), "must be one line");
+const nameSchema = z.string().min(1, "must not be empty").max(255).refine(isOneLine, "must be one line");
 const retriesSchema = z
   .int("must be a whole number")
   .min(0, "must not be below 0")
@@ -48,7 +46,8 @@ export const checksSettingsSchema = z.strictObject({
     .int("must be a whole number")
     .min(MIN_CHECKS_TIMEOUT_MS, "must be a minute at least")
     .max(MAX_CHECKS_TIMEOUT_MS, "must be a day at most")
-    .default(DEFAULT_CHECKS_TIMEOUT_MS),
+    .default(DEFAULT_CHECKS_TIMEOUT_MS)
+    .describe(IN_MILLISECONDS),
 });
 /** As it is asked for. */
 export type ChecksRequest = z.input<typeof checksSettingsSchema>;
@@ -62,7 +61,7 @@ export const checksShownSchema = z.object({
   retriesByCheck: z.record(z.string(), z.number().int()),
   ignored: z.array(z.string()),
   prompts: z.record(z.string(), z.string()),
-  timeout: z.number().int(),
+  timeout: z.number().int().describe(IN_MILLISECONDS),
 });
 
 /** What a run says of the checks of what it publishes. */
@@ -71,9 +70,10 @@ export const runChecksSchema = z.object({
   waiting: z.boolean(),
   /** How often failures went back to the agent in this turn. */
   rounds: z.number().int(),
+  /** How often they may at most. */
   retries: z.number().int(),
   /** How long those of one commit are waited for, in milliseconds. */
-  timeout: z.number().int(),
+  timeout: z.number().int().describe(IN_MILLISECONDS),
 });
 export type RunChecks = z.infer<typeof runChecksSchema>;
 
@@ -111,7 +111,7 @@ export const CHECKS_OUTCOMES = ["passed", "none", "fed-back", "failed", "gave-up
 /** `data` of the events that tell of the checks of a published commit. */
 export const checksEventSchemas = {
   /** The run waits for them, without a runner. `timeout` in milliseconds. */
-  "checks.started": z.object({ commit: z.string(), branch: z.string(), timeout: z.number().int() }),
+  "checks.started": z.object({ commit: z.string(), branch: z.string(), timeout: z.number().int().describe(IN_MILLISECONDS) }),
   "checks.finished": z.object({
     commit: z.string(),
     outcome: z.enum(CHECKS_OUTCOMES),

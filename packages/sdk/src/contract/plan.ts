@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { IN_MILLISECONDS } from "./milliseconds.ts";
 
 /** Longest plan, feedback and reason, in characters. */
 export const MAX_PLAN_CHARS = 65_536;
@@ -24,7 +25,7 @@ export const planSettings = {
   /** Whether a plan phase that wrote into its workspace ends the run with `policy-violation`; else what it wrote is dropped with a notice. */
   strictPlan: z.boolean().optional(),
   /** How long a plan waits for a decision, in milliseconds; left out: for ever. 0: the policy decides at once. */
-  planTimeout: z.int().min(0).max(MAX_PLAN_TIMEOUT_MS).optional(),
+  planTimeout: z.int().min(0).max(MAX_PLAN_TIMEOUT_MS).optional().describe(IN_MILLISECONDS),
   /** What happens then; default `reject`. */
   onPlanTimeout: z.enum(PLAN_TIMEOUT_ACTIONS).optional(),
 };
@@ -32,7 +33,7 @@ export const planSettings = {
 /** The same settings of a run that exists, with every default filled in. */
 export const planSettingsShown = {
   strictPlan: z.boolean(),
-  planTimeout: z.number().int().nullable(),
+  planTimeout: z.number().int().nullable().describe(IN_MILLISECONDS),
   onPlanTimeout: z.enum(PLAN_TIMEOUT_ACTIONS),
 };
 

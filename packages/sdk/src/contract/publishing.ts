@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isOneLine } from "./one-line.ts";
 
 /** Most patterns of a list of protected paths, and the longest, in characters. */
 const MAX_PROTECTED_PATHS = 200;
@@ -6,16 +7,13 @@ const MAX_PATTERN_CHARS = 500;
 /** How many protected files a run names, of those that it touches. */
 export const MAX_PROTECTED_FILES = 100;
 
-/** What would end a line of a commit, or the address in it. */
-// oxlint-disable-next-line no-control-regex -- control characters are what must not be there
-const UNFIT_IN_IDENTITY = /[\u0000-\u001f\u007f<>]/;
 const identityText = (max: number): z.ZodString =>
   z
     .string()
     .trim()
     .min(1, "must not be empty")
     .max(max)
-    .refine((text) => !UNFIT_IN_IDENTITY.test(text), "must be one line, without < and >");
+    .refine((text) => isOneLine(text) && !/[<>]/.test(text), "must be one line, without < and >");
 
 /** Who commits are by that Runyard makes. */
 export const commitAuthorSchema = z.strictObject({
@@ -40,8 +38,7 @@ export const protectedPathSchema = z.strictObject({
     .string()
     .min(1, "must not be empty")
     .max(MAX_PATTERN_CHARS)
-    // oxlint-disable-next-line no-control-regex -- control characters are what must not be there
-    .refine((text) => !/[\u0000-\u001f\u007f]/.test(text), "must be one line")
+    .refine(isOneLine, "must be one line")
     .refine(
       (text) => !/^\.{0,2}\//.test(text),
       "must begin at the top of the repository, without a slash: deploy/** or **/package-lock.json",
@@ -63,6 +60,7 @@ export const signingKeySchema = z.string().min(1).max(10_000);
 export const signingKeyShownSchema = z.object({
   /** As `allowed_signers` and hosts of repositories take it: `ssh-ed25519 AAAA…`. */
   publicKey: z.string(),
+  /** Of the public key, as `ssh-keygen -l` shows it: `SHA256:…`. */
   fingerprint: z.string(),
   /** Whether this server can read it: it has the key for secrets with which it was stored. */
   usable: z.boolean(),

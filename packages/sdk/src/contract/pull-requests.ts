@@ -1,14 +1,12 @@
 import { z } from "zod";
+import { isOneLine } from "./one-line.ts";
 
 /** What becomes of a run's result: nothing but the commit that Runyard keeps, a branch, or a branch and a pull request. */
 export const PUBLISH_MODES = ["none", "branch", "pull_request"] as const;
 export const publishModeSchema = z.enum(PUBLISH_MODES);
 export type PublishMode = (typeof PUBLISH_MODES)[number];
 
-/** One line, as GitHub shows titles and names. */
-const oneLine = (text: string): boolean => !/\p{Cc}/u.test(text);
-
-const labelSchema = z.string().trim().min(1).max(50).refine(oneLine, "must be one line");
+const labelSchema = z.string().trim().min(1).max(50).refine(isOneLine, "must be one line");
 /** A user's name, or `organization/team`. */
 const reviewerSchema = z
   .string()
@@ -19,8 +17,10 @@ export const pullRequestSettingsSchema = z.strictObject({
   /** Default: false. */
   draft: z.boolean().optional(),
   /** Default: the first line of what the run was asked. */
-  title: z.string().trim().min(1).max(256).refine(oneLine, "must be one line").optional(),
+  title: z.string().trim().min(1).max(256).refine(isOneLine, "must be one line").optional(),
+  /** Names of labels; default: none. */
   labels: z.array(labelSchema).max(20).optional(),
+  /** Who is asked to review; default: nobody. */
   reviewers: z.array(reviewerSchema).max(15).optional(),
   /** Lets mentions (`@name`), references (`#12`) and closing keywords be what they are; default: they are made harmless. */
   allowReferences: z.boolean().optional(),

@@ -11,6 +11,7 @@ import { furtherRepositoriesSchema, furtherRepositoryShownSchema, furtherResultS
 import { agentNameSchema, runIdSchema, sandboxIdSchema } from "./ids.ts";
 import { isolationFloorSchema } from "./isolation-floor.ts";
 import { commandWordsSchema, mcpServersSchema, mcpServerViewSchema } from "./mcp-servers.ts";
+import { IN_MILLISECONDS } from "./milliseconds.ts";
 import { permissionPolicyRequestSchema, permissionPolicySchema, toolKindSchema } from "./permission-policy.ts";
 import { planSettings, planSettingsShown, planSummarySchema } from "./plan.ts";
 import { contextSchema, filesSchema } from "./prompt.ts";
@@ -50,12 +51,12 @@ const taskSchema = z.string().trim().min(1, "must say what to do").max(MAX_TASK_
 export const runSettingsSchema = z
   .strictObject({
     /** Active time that the run may use, in milliseconds; waiting for people does not count. */
-    timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional(),
+    timeout: z.int().min(1_000).max(MAX_TIMEOUT_MS).optional().describe(IN_MILLISECONDS),
     /**
      * How long the agent is kept alive while it waits for an answer of a person, in milliseconds; default 10 minutes. Then
      * it is let go, and the run goes on with the answer once that has come.
      */
-    agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional(),
+    agentWait: z.int().min(1_000).max(MAX_AGENT_WAIT_MS).optional().describe(IN_MILLISECONDS),
     /** `bwrap` and `docker` isolate; `process` does not isolate at all and must be asked for by name. */
     sandboxDriver: sandboxDriverSchema.optional(),
     /** The container image of a run with `docker`, and of no other; default: the server's. */
@@ -230,7 +231,7 @@ export const usageSchema = z.object({
   /** Calls without a known cost. */
   unpricedCalls: z.number().int(),
   /** Active time in milliseconds. */
-  executionTime: z.number().int(),
+  executionTime: z.number().int().describe(IN_MILLISECONDS),
 });
 export type Usage = z.infer<typeof usageSchema>;
 
@@ -321,8 +322,8 @@ export const runSchema = z.object({
   replay: replaySchema.nullable(),
   permissionPolicy: permissionPolicySchema,
   settings: z.object({
-    timeout: z.number().int(),
-    agentWait: z.number().int(),
+    timeout: z.number().int().describe(IN_MILLISECONDS),
+    agentWait: z.number().int().describe(IN_MILLISECONDS),
     sandboxDriver: sandboxDriverSchema,
     /** Null: the driver has none. */
     image: z.string().nullable(),

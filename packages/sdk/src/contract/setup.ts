@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { runIdSchema, snapshotIdSchema } from "./ids.ts";
+import { IN_MILLISECONDS } from "./milliseconds.ts";
 
 /** Default and longest time of one command, in milliseconds. */
 export const DEFAULT_SETUP_TIMEOUT_MS = 600_000;
@@ -30,7 +31,7 @@ export const setupSchema = z.strictObject({
     .regex(/^[\x20-\x7e]*$/, "must be printable ASCII characters")
     .optional(),
   /** Of each command, in milliseconds. */
-  timeout: z.int().min(1_000).max(MAX_SETUP_TIMEOUT_MS).default(DEFAULT_SETUP_TIMEOUT_MS),
+  timeout: z.int().min(1_000).max(MAX_SETUP_TIMEOUT_MS).default(DEFAULT_SETUP_TIMEOUT_MS).describe(IN_MILLISECONDS),
 });
 export type SetupRequest = z.input<typeof setupSchema>;
 /** With every default filled in. */
@@ -40,7 +41,7 @@ export type Setup = z.output<typeof setupSchema>;
 export const setupShownSchema = z.object({
   commands: z.array(z.string()),
   cacheKey: z.string().nullable(),
-  timeout: z.number().int(),
+  timeout: z.number().int().describe(IN_MILLISECONDS),
 });
 export type SetupShown = z.infer<typeof setupShownSchema>;
 

@@ -10,6 +10,7 @@ import {
   type ServerStatus,
 } from "@runyard/sdk/contract";
 import type { ApiEngine, Principal, StoredEvent } from "../engine.ts";
+import { bytesOf } from "./bytes-of.ts";
 import { createLogAgents } from "./log-agents.ts";
 import { createLogSettings } from "./log-settings.ts";
 
@@ -366,14 +367,4 @@ function noApproval(run: Run): never {
 /** Runs of this engine make no plans. */
 function noPlan(run: Run): never {
   throw new RunyardError("plan_not_open", `No plan of run ${run.id} waits for a decision.`);
-}
-
-function bytesOf(text: string) {
-  const bytes = Buffer.from(text);
-  return {
-    size: bytes.length,
-    bytes: (async function* () {
-      yield bytes;
-    })(),
-  };
 }

@@ -16,11 +16,14 @@ import { createTestDatabase, type TestDatabase } from "../../testing/database.ts
 import { createApi } from "../api.ts";
 import type { ApiLogEntry } from "../context.ts";
 import type { Listening } from "../listen.ts";
+import { bytesOf } from "./bytes-of.ts";
 
 interface Answer {
   readonly status: number;
   readonly allow: string | null;
   /** Empty where nothing was said. */
+  readonly text: string;
+  /** The same as an object; empty where there is none. */
   readonly body: Record<string, unknown>;
 }
 
@@ -107,7 +110,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       });
       const text = await response.text();
       const answer = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
-      return { status: response.status, allow: response.headers.get("allow"), body: answer };
+      return { status: response.status, allow: response.headers.get("allow"), text, body: answer };
     },
     addToken,
     claim,
@@ -151,16 +154,6 @@ const PULL_REQUEST = {
   baseBranchName: "main",
   createdAt: "2026-01-01T00:00:00.000Z",
 };
-
-function madeOf(text: string): { readonly size: number; readonly bytes: AsyncGenerator<Uint8Array, void> } {
-  const bytes = Buffer.from(text);
-  return {
-    size: bytes.length,
-    bytes: (async function* () {
-      yield bytes;
-    })(),
-  };
-}
 
 /** As git finds repositories that are looked at like this. */
 function foundBy(inspect: EngineOptions["inspectRepository"]): Pick<EngineOptions, "findRepository"> {
@@ -212,7 +205,7 @@ const DEFAULTS: Omit<EngineOptions, "db" | "wakes" | "findRepository"> = {
     question: (request, answer) => questionAnswer(request as NewRequest, answer),
   },
   changes: {
-    patch: async ({ base, head }) => madeOf(`${base}..${head}`),
+    patch: async ({ base, head }) => bytesOf(`${base}..${head}`),
     files: async () => [],
     diff: async () => ({ files: [], truncated: false }),
     file: async () => null,

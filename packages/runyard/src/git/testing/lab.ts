@@ -93,8 +93,7 @@ export interface GitLab {
   prepare(repository: string, options?: { driver?: PlainDriverName; branch?: string }): Promise<TestRun>;
   /** Runs words where the agent of a run runs. */
   runInside(run: TestRun, argv: readonly string[], mounts?: readonly Mount[]): Promise<StepResult>;
-  /** The commit step alone, as the runner does it. */
-  /** Returns the folder with the result. */
+  /** The commit step alone, as the runner does it. Returns the folder with the result. */
   commit(run: TestRun, message?: string): Promise<string>;
   /** From a workspace to a branch of the repository, as the runner does it. */
   finish(run: TestRun): Promise<TestOutcome>;
