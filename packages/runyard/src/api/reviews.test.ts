@@ -91,7 +91,8 @@ describe.skipIf(!process.env["RUNYARD_TEST_FULL"])("reviews, in the full tests",
     const creating = await db.inOrganization("org_a", async (tx) => {
       await tx.query("select 1 from runyard.org_slots s where s.org_id = runyard.current_org() for no key update");
       const refused = refusal({ review: { pullRequest: 8 } });
-      const waits = "select 1 from pg_locks w join pg_locks h using (transactionid) where not w.granted and h.granted and h.pid = pg_backend_pid()";
+      const waits =
+        "select 1 from pg_locks w join pg_locks h using (transactionid) where not w.granted and h.granted and h.pid = pg_backend_pid()";
       while ((await tx.query(waits)).length === 0) await sleep(10);
       await tx.query("select runyard.stop_pull_request($1, $1, 'user_org_a', 'stopped', '{}', '{}')", [address]);
       return { refused };
