@@ -2,7 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { CreateRunRequest, Run, RunEvent } from "@runyard/sdk/contract";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type CreateRunRequest, isTerminal, type Run, type RunEvent } from "@runyard/sdk/contract";
 import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
@@ -333,6 +334,47 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "rebase" : `rebase 
     },
     90_000,
   );
+
+  test("a protected file that somebody approved is asked about again only where the base or the run has changed it since", async () => {
+    const lines = (first: string, last: string): string => `${first}\n${"same\n".repeat(20)}${last}\n`;
+    const client = await line.serve({
+      owners: [{ write: ["CODEOWNERS", "* @ann\n"] }, { write: ["ci.yml", lines("mine", "last")] }, { say: "First." }],
+      keep: [{ run: "git add CODEOWNERS" }, { say: "Kept mine." }],
+    });
+    const files = { "README.md": "# x\n", CODEOWNERS: "* @all\n", "ci.yml": lines("first", "last") };
+    const repository = makeRepository(line.home.root, files, "approved-before");
+    await client.organization.update({ protectedPaths: [{ pattern: "ci.yml", policy: "approve" }] });
+    const settings = { sandboxDriver: "bwrap" } as const;
+    const { id } = await client.runs.create({ task: "[[owners]]", repositoryUrl: repository, permissionPolicy: { ask: [] }, settings });
+    /** What is asked about, and approved; and how the turn ends. */
+    const asked = async (): Promise<(string[] | undefined)[]> => {
+      const all: (string[] | undefined)[] = [];
+      for (;;) {
+        const run = await client.runs.get(id);
+        if (isTerminal(run.status)) {
+          expect(run).toMatchObject({ status: "completed", error: null });
+          return all;
+        }
+        if (run.status === "awaiting_input") {
+          all.push(run.waitingFor[0]?.files?.map((file) => file.path));
+          await client.runs.approve(id);
+        } else await sleep(50);
+      }
+    };
+    expect(await asked()).toEqual([["CODEOWNERS", "ci.yml"]]);
+    moveBase(repository, { "base.txt": "from the base\n" });
+    await client.runs.continue(id, null, { rebase: true });
+    expect(await asked()).toEqual([]);
+    // Both have changed it by now, and nobody has seen what comes of that.
+    moveBase(repository, { "ci.yml": lines("first", "theirs") });
+    await client.runs.continue(id, null, { rebase: true });
+    expect(await asked()).toEqual([["ci.yml"]]);
+    // The base has taken it away, and the agent keeps it.
+    moveBase(repository, { CODEOWNERS: null });
+    await client.runs.continue(id, "[[keep]]", { rebase: true });
+    expect(await asked()).toEqual([["CODEOWNERS"]]);
+    await client.organization.update({ protectedPaths: null });
+  }, 120_000);
 
   test("what cannot be merged leaves the branch, and the next turn has nothing of it", async () => {
     const name = "tab\there.txt";

@@ -27,6 +27,9 @@ test.each([
   [{ status: 403, headers: { "x-ratelimit-remaining": "0" } }, null, "rate-limited"],
   [{ status: 403, message: "You have exceeded a secondary rate limit" }, null, "rate-limited"],
   [{ status: 403, headers: { "retry-after": "soon" } }, null, "rate-limited"],
+  [{ status: 429, headers: { "retry-after": "-7" } }, null, "rate-limited"],
+  // A year: whoever asks again in a second has not listened.
+  [{ status: 429, headers: { "retry-after": "31536000" } }, 31_536_000_000, "rate-limited"],
   [{ status: 500 }, null, "unavailable"],
   [{ status: 503, headers: { "retry-after": "2" } }, 2_000, "unavailable"],
   [{ status: 408 }, null, "unavailable"],

@@ -38,7 +38,7 @@ export function quotedAnswer({ status, message, errors }: GithubRefusal): string
 /** How long it asks to be left alone, in milliseconds: by `Retry-After` in seconds, else until its limit is set back. */
 function retryAfterMs({ headers }: GithubRefusal, nowMs: number): number | null {
   const after = headers["retry-after"];
-  if (after !== undefined && /^\d{1,7}$/.test(after)) return Number(after) * 1_000;
+  if (after !== undefined && /^\d{1,12}$/.test(after)) return Number(after) * 1_000;
   const reset = headers["x-ratelimit-reset"];
   if (headers["x-ratelimit-remaining"] !== "0" || reset === undefined || !/^\d{1,12}$/.test(reset)) return null;
   return Math.max(0, Number(reset) * 1_000 - nowMs);

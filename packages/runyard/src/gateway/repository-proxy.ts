@@ -182,7 +182,11 @@ export async function openRepositoryProxy(options: {
     });
     outgoing.on("error", () => undefined);
     response.once("close", () => outgoing.destroy());
-    const answered = once(outgoing, "response") as Promise<[IncomingMessage]>;
+    // One that is answered with another protocol closes without an error.
+    const closed = once(outgoing, "close").then((): never => {
+      throw new Error("the connection broke");
+    });
+    const answered = Promise.race([once(outgoing, "response") as Promise<[IncomingMessage]>, closed]);
     void pipeline(request, outgoing).catch(() => undefined);
     try {
       const [answer] = await answered;

@@ -245,6 +245,67 @@ describe.runIf(full)("what came of a merge with conflicts", () => {
     expect(await judged(TEXT, { "a.txt": "ours\n" })).toMatchObject({ unresolved: [], isTakenBack: false });
   });
 
+  it.each<[what: string, base: string, ours: string, theirs: string, conflicts: string[]]>([
+    ["two modes and two contents", "echo a >a; chmod +x a", "chmod -x a; echo b >a", "echo c >a", ["a"]],
+    ["a link and a file of one name", ":", "ln -s x a", "echo b >a", ["a", "a~origin_main"]],
+    ["a link in the place of a folder", "mkdir d; echo a >d/a", "echo b >d/a", "rm -r d; ln -s /etc d", ["d/a", "d~origin_main"]],
+    ["a file in the place of a folder", "mkdir d; echo a >d/a", "echo b >d/b", "rm -r d; echo d >d", ["d~origin_main"]],
+    ["one file renamed twice", "seq 20 >a", "mv a b", "mv a c", ["a", "b", "c"]],
+    ["two files renamed to one", "seq 20 >a; seq 30 50 >b", "mv a c", "mv b c", ["c"]],
+    ["a folder renamed, a file added to it", "mkdir d; seq 20 >d/a; seq 9 >d/b", "mv d e", "echo n >d/n", ["e/n"]],
+    ["another case only", "seq 20 >Readme", "mv Readme README", "echo b >>Readme", []],
+    [
+      "line ends by an attribute",
+      "printf 'a\\r\\n' >a",
+      "printf 'b\\r\\n' >a",
+      "echo '* text eol=crlf' >.gitattributes; printf 'c\\r\\n' >a",
+      ["a"],
+    ],
+    [
+      "an encoding by an attribute",
+      "echo '*.u working-tree-encoding=UTF-16LE-BOM' >.gitattributes; echo a | iconv -t UTF-16 >a.u",
+      "echo b | iconv -t UTF-16 >a.u",
+      "echo c | iconv -t UTF-16 >a.u",
+      ["a.u"],
+    ],
+  ])("is what plain git makes of it: %s", async (_, base, ours, theirs, conflicts) => {
+    const repository = lab.newRepository({ "always.txt": "x\n" });
+    const commit = (dir: string, script: string): void => {
+      plainShell(dir, script);
+      plainGit(dir, "add", "--all");
+      plainGit(dir, "commit", "--quiet", "--allow-empty", "--message", "Odd");
+    };
+    commit(repository, base);
+    const run = await lab.prepare(repository, { driver: "process" });
+    plainShell(run.workspace, ours);
+    commit(repository, theirs);
+    const found = await inspectRepository(lab.host, repository);
+    await updateCache(lab.host, {
+      cacheDir: lab.cacheDir,
+      repository: found,
+      commit: found.commit,
+      runId: run.runId,
+      ref: ontoRef(run.runId),
+    });
+    const merged = await merge(run, found.commit);
+    expect(merged.files).toEqual(conflicts);
+    const copy = lab.newPath("plain");
+    plainGit(lab.root, "clone", "--quiet", "--no-checkout", run.cachePath, copy);
+    plainGit(copy, "fetch", "--quiet", "origin", "+refs/*:refs/all/*");
+    plainGit(copy, "checkout", "--quiet", "--detach", merged.ours);
+    plainGit(copy, "update-ref", "refs/remotes/origin/main", merged.theirs);
+    plainGitMayFail(copy, "-c", "merge.conflictStyle=merge", "merge", "--no-commit", "--no-ff", "origin/main");
+    plainGit(copy, "add", "--all");
+    expect(plainGit(copy, "diff", "--cached", "--name-status", merged.merged)).toBe("");
+    const look = { cachePath: run.cachePath, ...merged, head: merged.merged, unmerged: merged.files };
+    expect(await unresolvedFiles(lab.host, look)).toEqual(conflicts);
+  });
+
+  it("sees markers in files of any length", async () => {
+    const mine = `${"<<<<<<< HEAD\n".repeat(700_000)}`;
+    expect(await judged(TEXT, { "a.txt": mine })).toMatchObject({ unresolved: ["a.txt"] });
+  });
+
   it("begins anew in the middle of one that was broken off, and comes to the same", async () => {
     const { place } = await conflicted(TEXT);
     const { run, merged } = place;

@@ -1,4 +1,4 @@
-import { git, GitError, type GitHost, tryGit, type GitOptions } from "./host-git.ts";
+import { git, GitError, type GitHost, type GitOptions, runGitScript, tryGit } from "./host-git.ts";
 import { withLocks } from "./locks.ts";
 import { requireObjectName, resultRef } from "./names.ts";
 import { differingFiles } from "./touched-files.ts";
@@ -59,7 +59,7 @@ export async function unresolvedFiles(host: GitHost, merge: ConflictedMerge): Pr
     await markersIn(host, merge, merge.merged),
     await markersIn(host, merge, merge.head),
   ];
-  const isMarked = (found: ReadonlyMap<string, ReadonlySet<string>>, file: string): boolean =>
+  const isMarked = (found: ReadonlyMap<string, ReadonlySet<number>>, file: string): boolean =>
     [...(found.get(file) ?? [])].some((marker) => !ours.get(file)?.has(marker) && !theirs.get(file)?.has(marker));
   const unmarked = merge.files.filter((file) => !isMarked(merged, file) && merge.unmerged.includes(file));
   const changed = new Set(await differingFiles(host, { ...merge, base: merge.merged }));
@@ -78,29 +78,38 @@ export async function isTakenBack(host: GitHost, merge: Omit<ConflictedMerge, "u
   return brought.length > 0 && !brought.some((file) => kept.has(file));
 }
 
-/** The kinds of markers that begin a line of a file, for each file that has any. */
+/** For each kind of marker the files that have a line which begins with it, a line of output each: $1 cache, $2 commit, then the files. */
+const MARKERS_SCRIPT = `cache=$1 commit=$2
+shift 2
+for kind in '<{7} ' '[|]{7} ' '>{7} ' '={7}[[:space:]]*$'; do
+  git --git-dir "$cache" grep -a -l -z --no-color --no-textconv -E "^$kind" "$commit" -- "$@"
+  code=$?
+  [ $code -le 1 ] || exit $code
+  echo
+done
+`;
+
+/** The kinds of markers that begin a line of a file, by number, for each file that has any. */
 async function markersIn(
   host: GitHost,
   { files, ...place }: Place & Pick<ConflictedMerge, "files">,
   commit: string,
-): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
-  const found = new Map<string, Set<string>>();
+): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
+  const found = new Map<string, Set<number>>();
   for (let at = 0; at < files.length; at += AT_ONCE) {
     const paths = files.slice(at, at + AT_ONCE).map((file) => `:(top,literal)${file}`);
-    const args = ["--git-dir", place.cachePath, "grep", "-a", "-o", "-z", "--no-color", "--no-textconv", "-E", MARKERS];
-    const result = await tryGit(host, [...args, requireObjectName(commit), "--", ...paths], optionsOf(place));
-    if (result.code !== 0 && result.code !== 1) throw new GitError(args, result);
-    for (const line of result.stdout.split("\n")) {
-      const [name, marker] = line.split("\0");
-      if (name === undefined || marker === undefined) continue;
-      const file = name.slice(commit.length + 1);
-      found.set(file, (found.get(file) ?? new Set()).add(marker.slice(0, 1)));
+    const [words, args] = [[place.cachePath, requireObjectName(commit), ...paths], ["grep"]];
+    const result = await runGitScript(host, { script: MARKERS_SCRIPT, words, args }, optionsOf(place));
+    if (result.code !== 0) throw new GitError(args, result);
+    for (const [kind, names] of result.stdout.split("\n").entries()) {
+      for (const name of names.split("\0").filter((one) => one !== "")) {
+        const file = name.slice(commit.length + 1);
+        found.set(file, (found.get(file) ?? new Set()).add(kind));
+      }
     }
   }
   return found;
 }
-
-const MARKERS = "^(<{7}|[|]{7}|>{7}) |^={7}[[:space:]]*$";
 
 /** Makes a merge of two commits with the files and the words of a third one, holds it for the run, and returns it. Can be repeated: the same comes out. */
 export async function mergeWithFilesOf(

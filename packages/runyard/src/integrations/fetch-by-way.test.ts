@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import http, { type RequestListener } from "node:http";
 import https from "node:https";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { openRepositoryProxy } from "../gateway/repository-proxy.ts";
 import { TEST_CA, TEST_SERVER } from "../gateway/testing/certificates.ts";
@@ -85,6 +85,41 @@ test("by https the certificate must be the host's", async () => {
   expect(await answer.text()).toBe("private");
   const another = await fetcher(["127.0.0.1"], { ca: TEST_CA });
   await expect(another(`https://127.0.0.1:${port}/`)).rejects.toThrow(/certificate|altnames/);
+});
+
+const JSON_HEAD = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+test.each<[string, (socket: Socket) => void, number | RegExp]>([
+  [
+    "interim ones, and then its answer",
+    (to) => to.end(`${"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(50)}${JSON_HEAD}content-length: 2\r\n\r\n{}`),
+    200,
+  ],
+  ["another protocol", (to) => to.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"), /broke/],
+  ["a status that is none", (to) => to.end("HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n"), /./],
+  ["no status", (to) => to.end("HTTP/1.1 OK\r\n\r\n"), /./],
+  ["no HTTP", (to) => to.end("SSH-2.0-OpenSSH_9.9\r\n"), /./],
+  ["nothing", (to) => to.end(), /./],
+  ["a reset", (to) => to.resetAndDestroy(), /./],
+  ["a body behind a status that has none", (to) => to.end("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\nhello"), 304],
+  ["two lengths", (to) => to.end(`${JSON_HEAD}content-length: 2\r\ncontent-length: 5\r\n\r\n{}`), /./],
+  ["more than it said", (to) => to.end(`${JSON_HEAD}content-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{x}`), /./],
+  ["endless headers", (to) => to.end(`${JSON_HEAD}x: ${"y".repeat(1 << 20)}\r\n\r\n`), /./],
+  ["a chunk that is cut", (to) => to.end(`${JSON_HEAD}transfer-encoding: chunked\r\n\r\n5\r\n{"a"`), /./],
+  ["100 MB", (to) => to.end(Buffer.concat([Buffer.from(`${JSON_HEAD}\r\n`), Buffer.alloc(100_000_000, " ")])), /bytes|more than|sent/],
+  ["what says that it is compressed", (to) => to.end(`${JSON_HEAD}content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}`), 200],
+])("an answer that is %s is an answer or an error, and breaks nothing", async (_, answer, expected) => {
+  const server = createNetServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => answer(socket));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closing.push(() => new Promise((resolve) => server.close(resolve)));
+  const { port } = server.address() as AddressInfo;
+  const call = await fetcher([`127.0.0.1:${port}`]);
+  const came = await call(`http://127.0.0.1:${port}/`).catch((error: unknown) => String(error));
+  if (typeof expected === "number") expect((came as Response).status).toBe(expected);
+  else expect(typeof came === "string" ? came : `${(came as Response).status}`).toMatch(expected);
 });
 
 test("a redirect is an answer, a broken one is an error, and whoever waits can break off", async () => {

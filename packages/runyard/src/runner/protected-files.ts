@@ -80,13 +80,28 @@ async function touchedByRun(ctx: RunnerContext, row: RunRow, head: string): Prom
   if (rebase === undefined || rebase.outcome === "nothing") return touchedFiles(ctx.git, { cachePath, base: publishedBefore(row), head });
   const base = branchBase(row);
   const merge = rebase.outcome === "conflicts" ? (made?.head ?? head) : rebase.head;
+  const settled = await settledBefore(ctx, row, head);
   return [
     ...new Set([
       ...(await touchedFiles(ctx.git, { cachePath, base: publishedBefore(row), head: rebase.from })),
       ...(await touchedFiles(ctx.git, { cachePath, base: merge, head })),
-      ...(await differingFiles(ctx.git, { cachePath, base, head })),
+      ...(await differingFiles(ctx.git, { cachePath, base, head })).filter((file) => !settled.has(file)),
     ]),
   ].toSorted();
+}
+
+/** What was looked at when it was published, and is as it was then, in what the run made and in the base that it was to go to. */
+async function settledBefore(ctx: RunnerContext, row: RunRow, head: string): Promise<ReadonlySet<string>> {
+  const { published } = row.carry ?? {};
+  if (!published || publishedBefore(row) !== published.commit) return new Set();
+  const [cachePath, commit, base] = [cachePathOf(row), published.commit, published.base ?? row.base_commit];
+  const settled = new Set(await differingFiles(ctx.git, { cachePath, base, head: commit }));
+  for (const moved of [
+    { base: commit, head },
+    { base, head: branchBase(row) },
+  ])
+    for (const file of await differingFiles(ctx.git, { cachePath, ...moved })) settled.delete(file);
+  return settled;
 }
 
 /** What the repository has of the run: what came before was looked at when it was published. */

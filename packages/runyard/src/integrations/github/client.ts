@@ -24,11 +24,15 @@ export interface GithubClientOptions {
   readonly now: () => number;
 }
 
+/** The address of a page, which is shown, stored and looked for. */
+// oxlint-disable-next-line no-control-regex -- control characters are what it must not have
+export const pageSchema = z.string().regex(/^https?:\/\/[^\s\u0000-\u001f\u007f-\u009f]{1,2000}$/);
+
 /** Of what GitHub says of a pull request, what is used here (REST, version 2022-11-28). */
 const pullSchema = z.object({
   id: z.number().int(),
   number: z.number().int(),
-  html_url: z.string(),
+  html_url: pageSchema,
   title: z.string(),
   body: z.string().nullable(),
   state: z.enum(["open", "closed"]),
@@ -230,7 +234,6 @@ function storable<T>(value: T): T {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, storable(one as unknown)])) as T;
 }
 
-// oxlint-disable-next-line no-control-regex -- control characters are what it must find
 const UNSTORABLE = /[\0\p{Cs}]/gu;
 
 /** Of errors that stand for others, the one that says what happened. */

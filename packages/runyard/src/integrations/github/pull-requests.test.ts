@@ -6,6 +6,7 @@ import { editPullRequest } from "./edit-pull-request.ts";
 import { performPullRequest } from "./perform-pull-request.ts";
 
 const TOKEN = "ghp_canary";
+const HEADERS = { authorization: `Bearer ${TOKEN}`, "x-github-api-version": "2022-11-28", "user-agent": "tests" };
 let fake: FakeGithub;
 let client: GithubClient;
 beforeEach(async () => {
@@ -155,6 +156,19 @@ test.each(faults)("%s has a meaning of its own, and does not tell the token", as
   expect(error).toMatchObject({ verdict });
   expect(JSON.stringify([error, String(error), (error as Error).stack])).not.toContain(TOKEN);
   expect(fake.pulls).toEqual([]);
+});
+
+test.each([
+  ["a script", "javascript:alert(1)"],
+  ["what no index takes", `https://github.example/${"x".repeat(4_000)}`],
+  ["what steers a terminal", "https://github.example/acme/app\u001b[2J/pull/1"],
+  ["nothing", ""],
+])("an address that is %s is none of a pull request", async (_, html_url) => {
+  await performPullRequest(client, wishOf(1));
+  const shown = await (await fetch(`${fake.url}/api/v3/repos/acme/app/pulls/1`, { headers: HEADERS })).json();
+  const text = JSON.stringify([{ ...(shown as object), html_url }]);
+  fake.fail({ on: "GET /pulls", answer: { status: 200, text, headers: { "content-type": "application/json" } } });
+  await expect(client.list("runyard/run_1")).rejects.toMatchObject({ verdict: { type: "never", problem: { code: "not-github" } } });
 });
 
 test("a server that says the token again is not quoted with it", async () => {

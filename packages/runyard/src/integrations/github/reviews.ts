@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { PullRequestToReview, ReviewEffect } from "../../core/review.ts";
 import { githubRefused } from "../../engine/github-refused.ts";
 import type { Performer } from "../../engine/outbox.ts";
-import { type GithubClientOptions, githubCalls } from "./client.ts";
+import { type GithubClientOptions, githubCalls, pageSchema } from "./client.ts";
 import { githubPerformer, type GithubPerformerOptions } from "./performer.ts";
 
 /** Of what GitHub says of pull requests and reviews, what is used here (REST, version 2022-11-28). */
@@ -11,7 +11,7 @@ const commitSchema = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/);
 const repositorySchema = z.object({ full_name: z.string() });
 const pullSchema = z.object({
   number: z.number().int(),
-  html_url: z.string(),
+  html_url: pageSchema,
   title: z.string(),
   body: z.string().nullable(),
   // Of a fork that is gone by now nothing is known.
@@ -22,7 +22,7 @@ const pullSchema = z.object({
   deletions: z.number().int(),
 });
 const filesSchema = z.array(z.object({ filename: z.string(), additions: z.number().int(), deletions: z.number().int() }));
-const reviewSchema = z.object({ id: z.number().int(), html_url: z.string(), body: z.string().nullish() });
+const reviewSchema = z.object({ id: z.number().int(), html_url: pageSchema, body: z.string().nullish() });
 
 const PAGE = 100;
 /** Of reviews fewer: whoever may comment can make each as long as GitHub takes, and a page is read whole. */
