@@ -5,7 +5,7 @@ import { call, QUESTION } from "./testing/caller.ts";
 import { asked, beginStreamOf, keyIn, providerOf, sendWhole, STREAMED, WHOLE } from "./testing/formats.ts";
 import { newRun, type TestHost, useHosts } from "./testing/host.ts";
 import { beginStream, chunk, delta, DONE, FINISH, openaiAt, type SeenRequest, sendJson, useProviders } from "./testing/provider.ts";
-import { response } from "./testing/responses.ts";
+import { response as responseOf } from "./testing/responses.ts";
 
 const { newHost } = useHosts();
 const startProvider = useProviders();
@@ -121,7 +121,7 @@ const LAST_WORDS: readonly (readonly [string, string, (text: string) => string])
     (text) => {
       const done = {
         type: "response.completed",
-        response: response({ output: [{ type: "message", content: [{ type: "output_text", text }] }] }),
+        response: responseOf({ output: [{ type: "message", content: [{ type: "output_text", text }] }] }),
       };
       return `event: response.completed\ndata: ${JSON.stringify(done)}\n\n`;
     },
