@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RunEvent } from "@runyard/sdk/contract";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { whyNoSmallDisk } from "../src/testing/small-disk.ts";
 
 /** An agent that reports every 100 ms until the file `go` is in its workspace. */
 const AGENT = `
@@ -82,8 +83,15 @@ async function until(what: string, check: () => Promise<boolean> | boolean): Pro
     if (Date.now() > giveUpAt) throw new Error(`This did not come: ${what}`);
 }
 
-function postmasterPid(home: TestHome): number {
-  return Number(readFileSync(path.join(home.root, "home", "postgres", "data", "postmaster.pid"), "utf8").split("\n")[0]);
+/** Null while there is none: between the end of one and the beginning of the next. */
+function postmasterPid(home: TestHome): number | null {
+  const file = path.join(home.root, "home", "postgres", "data", "postmaster.pid");
+  try {
+    return Number(readFileSync(file, "utf8").split("\n")[0]) || null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
 }
 
 describe("the embedded database", () => {
@@ -97,8 +105,9 @@ describe("the embedded database", () => {
     const beating = await startBeating(home);
     for (let kills = 0; kills < 2; kills += 1) {
       const before = postmasterPid(home);
+      if (before === null) throw new Error("there is no PostgreSQL that could be killed");
       process.kill(before, "SIGKILL");
-      await until("another PostgreSQL", () => postmasterPid(home) !== before);
+      await until("another PostgreSQL", () => ![before, null].includes(postmasterPid(home)));
       await until("a server that is ready", async () => (await readyz(beating.server)) === 200);
     }
     await expectWholeRun(beating);
@@ -110,23 +119,7 @@ describe("the embedded database", () => {
   });
 });
 
-const mountProblem = process.getuid?.() === 0 ? tryMount() : "only root may mount a small disk";
-
-/** Null where this machine lets us mount a file system. */
-function tryMount(): string | null {
-  const home = makeTestHome();
-  const dir = path.join(home.root, "disk");
-  mkdirSync(dir);
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", dir], { stdio: "pipe" });
-    execFileSync("umount", [dir]);
-    return null;
-  } catch (error) {
-    return `no small disk can be mounted: ${(error as Error).message}`;
-  } finally {
-    rmSync(home.root, { recursive: true, force: true });
-  }
-}
+const mountProblem = whyNoSmallDisk();
 
 describe.skipIf(mountProblem !== null)(mountProblem === null ? "a full disk" : `a full disk: ${mountProblem}`, () => {
   test("of the database: nothing is acknowledged that is not kept, and all goes on once there is room", async () => {

@@ -1,13 +1,13 @@
 // What a server of git can do to whoever calls it, and what stands in nobody's power.
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { RemoteCredential } from "../core/remote-credential.ts";
 import { openRepositoryProxy, type RepositoryProxy } from "../gateway/repository-proxy.ts";
 import { type GitServer, startGitServer } from "../testing/git-server.ts";
+import { whyNoSmallDisk } from "../testing/small-disk.ts";
 import { findAndCache } from "./cache.ts";
 import { GitError, type GitHost } from "./host-git.ts";
 import { inspectRepository } from "./local-repository.ts";
@@ -110,25 +110,7 @@ test.skipIf(process.platform !== "linux")("a pack that holds far more than it ha
   await fetch(256 << 20);
 });
 
-const whyNoDisk = !process.env["RUNYARD_TEST_FULL"]
-  ? "in the full tests"
-  : process.getuid?.() === 0
-    ? tryMount()
-    : "only root may mount a small disk";
-
-/** Null where this machine lets us mount a file system. */
-function tryMount(): string | null {
-  const dir = mkdtempSync(path.join(tmpdir(), "runyard-disk-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", dir], { stdio: "pipe" });
-    execFileSync("umount", [dir]);
-    return null;
-  } catch (error) {
-    return `no small disk can be mounted: ${(error as Error).message}`;
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-}
+const whyNoDisk = process.env["RUNYARD_TEST_FULL"] ? whyNoSmallDisk() : "in the full tests";
 
 describe.skipIf(whyNoDisk !== null)(whyNoDisk === null ? "a full disk" : `a full disk: ${whyNoDisk}`, () => {
   test("is what a fetch says that it is, and gets its room back", async () => {

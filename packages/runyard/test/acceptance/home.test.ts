@@ -7,11 +7,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { sandboxDriver } from "../../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../../src/testing/database.ts";
 import { makeTestHome, type TestHome } from "../../src/testing/server.ts";
+import { whyNoSmallDisk } from "../../src/testing/small-disk.ts";
 import { expectServes, processesOf, refusedStart, removeHome, run, serve } from "./place.ts";
 
 const isRoot = process.getuid?.() === 0;
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
-const noDisk = tryDisk();
+const noDisk = whyNoSmallDisk();
 /** An ordinary user of this machine, where the test runs as root. */
 const NOBODY = 65_534;
 const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--no-new-privs"];
@@ -258,18 +259,3 @@ describe.skipIf(process.platform !== "linux" || isShort)(isShort ? "a home (npm 
     expect(await run(home, ["token", "--show"])).toEqual({ ...refusal(`${file} is empty.`, advice), code: 4 });
   });
 });
-
-/** Null where this machine lets us mount a small disk. */
-function tryDisk(): string | null {
-  if (!isRoot) return "only root may mount one";
-  const home = makeTestHome();
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", home.root], { stdio: "pipe" });
-    execFileSync("umount", [home.root]);
-    return null;
-  } catch (error) {
-    return `none can be mounted: ${(error as Error).message}`;
-  } finally {
-    rmSync(home.root, { recursive: true, force: true });
-  }
-}

@@ -12,9 +12,10 @@ import { processesWith, readProc } from "../../src/sandbox/testing/processes.ts"
 import { createTestDatabase, type TestDatabase } from "../../src/testing/database.ts";
 import { type ModelScript, startScriptedModel } from "../../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../../src/testing/server.ts";
+import { whyNoSmallDisk } from "../../src/testing/small-disk.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
-const disk = tryDisk();
+const disk = whyNoSmallDisk();
 
 const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
 const why = unavailable === null ? (isShort ? "npm run test:full" : null) : `cannot be tested: ${unavailable}`;
@@ -457,19 +458,4 @@ function processesOf(home: TestHome): string[] {
 function freeBytes(dir: string): number {
   const { bavail, bsize } = statfsSync(dir);
   return bavail * bsize;
-}
-
-/** Null where this machine lets us mount a small disk. */
-function tryDisk(): string | null {
-  if (process.getuid?.() !== 0) return "only root may mount one";
-  const home = makeTestHome();
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", home.root], { stdio: "pipe" });
-    execFileSync("umount", [home.root]);
-    return null;
-  } catch (error) {
-    return `none can be mounted: ${(error as Error).message}`;
-  } finally {
-    rmSync(home.root, { recursive: true, force: true });
-  }
 }
