@@ -17,6 +17,8 @@ export interface RunStart {
 
 /** Finds a new run's repository, and what that gives to it. Throws RunyardError `repository_not_usable` and `unknown_agent`. */
 export async function resolveStart(options: EngineOptions, orgId: string, input: z.output<typeof createRunSchema>): Promise<RunStart> {
+  // Before git is asked for anything: a name of the run's own needs no repository to be refused.
+  const own = await resolveAgent(options, orgId, input.agent);
   const found = await options.findRepository(input.repositoryUrl, input.branch, orgId);
   const defaults = await readRunDefaults(options.db, orgId, found.root);
   const given = giveDefaults(input, defaults.start);
@@ -24,7 +26,7 @@ export async function resolveStart(options: EngineOptions, orgId: string, input:
   const change = `runyard repositories ${found.root}`;
   const agent =
     name === null
-      ? await resolveAgent(options, orgId, input.agent)
+      ? own
       : await explained(
           () => resolveAgent(options, orgId, { name }),
           `The run names no agent, and the settings of its repository name ${name}: change that with \`${change} --agent NAME\` or \`--no-agent\`, or name an agent for the run.`,
