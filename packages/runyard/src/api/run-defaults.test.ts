@@ -196,22 +196,20 @@ test("a profile may be the default too", async () => {
   expect(await run()).toMatchObject({ agent: { name: null, profile: "codex" }, givenFrom: { agent: "repository" } });
 });
 
-test("a review gets the agent, and neither the branch nor the commands", async () => {
+test("a review gets neither the agent nor the branch nor the commands", async () => {
   await served.client.agents.create({ name: "reviewer", instructions: "You review." });
   const repositoryUrl = "https://github.com/acme/app.git";
   const { id } = await served.client.repositories.create({ repositoryUrl, branch: "gone", verify: [TEST], agent: "reviewer" });
   const ask = { task: "Look", repositoryUrl, review: { pullRequest: 7 } };
   const run = await served.client.runs.create(ask);
-  expect(run).toMatchObject({
-    branch: "main",
-    baseCommit: "c".repeat(40),
-    verify: [],
-    agent: { name: "reviewer" },
-    instructions: "You review.",
-    givenFrom: { agent: "repository" },
-  });
-  expect(run.givenFrom).toEqual({ agent: "repository" });
+  expect(run).toMatchObject({ branch: "main", baseCommit: "c".repeat(40), verify: [], agent: { name: null }, givenFrom: {} });
   expect(await served.client.runs.estimate(ask)).toMatchObject({ basis: "task" });
+  // The controls: what the run names it gets, and other runs get it.
+  expect(await served.client.runs.create({ ...ask, agent: { name: "reviewer" } })).toMatchObject({ instructions: "You review." });
   await served.client.repositories.update(id, { branch: null });
-  expect(await served.client.runs.create({ task: "Do it", repositoryUrl })).toMatchObject({ verify: [SHOWN], review: null });
+  expect(await served.client.runs.create({ task: "Do it", repositoryUrl })).toMatchObject({
+    verify: [SHOWN],
+    agent: { name: "reviewer" },
+    review: null,
+  });
 });

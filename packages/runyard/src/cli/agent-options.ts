@@ -1,6 +1,7 @@
 import type { ChangeAgentRequest } from "@runyard/sdk/contract";
 import { type Command, Option } from "commander";
 import { advisoryOption, budgetRequest, parseDollars, parseTokens } from "./budget-options.ts";
+import { CliError, EXIT } from "./exit-codes.ts";
 import { parseJsonOption } from "./json-option.ts";
 import { type PermissionOptions, permissionOptions } from "./permission-options.ts";
 import { parseCommand } from "./parse-command.ts";
@@ -58,7 +59,7 @@ export function addRemovingOptions(command: Command): Command {
   return addNoVariableOptions(command)
     .addOption(new Option("--plan-default", "they plan as the repository or the organization has it").conflicts("plan"))
     .option("--no-own-login", "they call with the server's keys")
-    .addOption(new Option("--no-budget", "no such limit").conflicts(["budgetTokens", "budgetAdvisory"]))
+    .option("--no-budget", "no such limit")
     .option("--no-daily-cap", "no such cap");
 }
 
@@ -86,7 +87,10 @@ async function changeOf(options: AgentOptions, permissions: PermissionOptions): 
 }
 
 function budgetOf({ budget: usd, ...more }: AgentOptions): ChangeAgentRequest["budget"] {
-  if (usd === false) return null;
+  if (usd === false) {
+    if (Object.keys(budgetRequest(more)).length > 0) throw new CliError("--no-budget stands beside a budget.", { exitCode: EXIT.usage });
+    return null;
+  }
   return budgetRequest({ ...more, ...(usd !== undefined && { budget: usd }) }).budget;
 }
 

@@ -31,6 +31,6 @@ test("the run's word comes first, and no commands are a word too", () => {
   expect(giveDefaults({ agent: { command: ["node"] } }, ALL)).toMatchObject({ agent: null, from: { agent: "run" } });
 });
 
-test("a review is given an agent, and nothing that its pull request decides about", () => {
-  expect(giveDefaults({ review: {} }, ALL)).toEqual({ branch: null, agent: "careful", verify: [], from: { agent: "repository" } });
+test("a review is given nothing by default", () => {
+  expect(giveDefaults({ review: {} }, ALL)).toEqual({ branch: null, agent: null, verify: [], from: {} });
 });

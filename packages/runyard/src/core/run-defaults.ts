@@ -16,7 +16,7 @@ export interface RunGives {
   readonly agent?:
     | { readonly name?: string | undefined; readonly profile?: string | undefined; readonly command?: readonly string[] | undefined }
     | undefined;
-  /** Of a run that reviews: its pull request decides where it starts and what commands would run, so it has none of these. */
+  /** Of a run that reviews: its pull request decides where it starts, what commands would run, and what an agent's secrets lie beside. */
   readonly review?: object | undefined;
 }
 
@@ -36,7 +36,7 @@ export function giveDefaults(run: RunGives, repository: RepositoryGives): Given 
   const from = {
     branch: sourceOf(run.branch, isReview ? null : repository.branch),
     verify: sourceOf(run.verify, isReview ? null : repository.verify),
-    agent: sourceOf(name ?? profile ?? command, repository.agent),
+    agent: sourceOf(name ?? profile ?? command, isReview ? null : repository.agent),
   };
   return {
     branch: from.branch === "repository" ? repository.branch : null,
