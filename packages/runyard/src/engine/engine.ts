@@ -29,16 +29,8 @@ import { type Answerer, answerPermission } from "../store/answer-permission.ts";
 import type { Database } from "../store/database.ts";
 import { type LogPageRequest, readEventPage, readEvents, type StoredEvent, type StoredPage } from "../store/events.ts";
 import { NO_USAGE } from "../core/usage.ts";
-import {
-  type Carry,
-  firstPromptOf,
-  type GoingOn,
-  type NewApproval,
-  type RequestRow,
-  type RunRow,
-  type RunSpec,
-  toRun,
-} from "../store/run-row.ts";
+import { type Carry, firstPromptOf, type GoingOn, type NewApproval, type RequestRow, type RunRow, type RunSpec } from "../store/run-row.ts";
+import { toRun } from "../store/run-shown.ts";
 import { type CreateDecision, createRunOnce, lookBeforeCreate } from "../store/creating.ts";
 import type { Vault } from "../store/vault.ts";
 import { answerRequest, cancelRun, findRequest, findRun, listRuns, type NewRun, type StoredRun } from "../store/runs.ts";

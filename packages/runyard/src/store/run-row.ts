@@ -9,34 +9,28 @@ import {
   type GivenFrom,
   type IsolationFloor,
   isTerminal,
-  type PendingRequest,
   type PermissionPolicy,
-  type PlanSummary,
   type ProtectedFile,
   type PublishFrom,
   type PublishMode,
   type PullRequest,
   type PullRequestSettings,
   type Run,
-  type RunChecks,
   type RunError,
   type RunPermission,
   type RunPhase,
   type RunResult,
-  type RunReview,
   type RunStatus,
   type SandboxDriverName,
   type SandboxReport,
   type Setup,
   type ToolKind,
-  withoutSecrets,
 } from "@runyard/sdk/contract";
 import type { AttemptSettings, Tries } from "../core/attempts.ts";
 import type { ChecksSoFar, WatchedChecks } from "../core/checks.ts";
 import type { EgressFrom } from "../core/egress-bounds.ts";
 import { NO_PLAN, type PlanSettings } from "../core/plan.ts";
 import type { AskedCall } from "../core/permission-decision.ts";
-import { normalizePolicy } from "../core/permission-policy.ts";
 import type { GithubPlace } from "../core/github-place.ts";
 import { firstPrompt } from "../core/prompt.ts";
 import { reviewWords } from "../core/review-prompt.ts";
@@ -44,13 +38,11 @@ import type { ReviewSpec } from "../core/review.ts";
 import type { StoredMcpServer } from "../core/saved-agent.ts";
 import type { RunState } from "../core/run-machine.ts";
 import { grantedPermissions } from "../core/run-permissions.ts";
-import { type Amount, type Budget as NormalBudget, budgetOf } from "../core/spending.ts";
+import type { Amount, Budget as NormalBudget } from "../core/spending.ts";
 import { type StoredUsage, usageTotals, usd, usdOrNull } from "../core/usage.ts";
-import { showAttempts, showAttemptSettings } from "./attempts-shown.ts";
-import { type PlanShown, timesOf } from "./plans-shown.ts";
-import { showStop, type StopRow } from "./pull-request-stops-shown.ts";
-import { showSetup } from "./setup-shown.ts";
-import { showReplay, type StoredReplay } from "./replays.ts";
+import type { PlanShown } from "./plans-shown.ts";
+import type { StopRow } from "./pull-request-stops-shown.ts";
+import type { StoredReplay } from "./replays.ts";
 
 /** What a run was asked to be, with every default filled in at creation. */
 export interface RunSpec {
@@ -331,112 +323,6 @@ export function firstPromptOf({ task, spec }: Pick<RunRow, "task" | "spec">): st
   return spec.review === undefined ? prompt : `${prompt}\n\n${reviewWords(spec.review)}`;
 }
 
-/** The run as the native API shows it. */
-export function toRun(row: RunRow, open: readonly OpenRow[], nowMs: number): Run {
-  const plan = showPlan(row);
-  return {
-    id: row.id,
-    number: row.num,
-    sandboxId: row.id.replace(/^run_/, "sandbox_"),
-    status: row.status,
-    phase: row.phase,
-    queuePosition: row.queue_position ?? null,
-    queueReason: row.queue_position ? (row.waits_for_cap ?? (row.waits_for_memory === true ? "memory" : "order")) : null,
-    turn: row.turn,
-    attempt: row.attempt,
-    task: row.task,
-    prompt: promptOf(row),
-    repositoryUrl: row.repository_url,
-    branch: row.branch,
-    baseCommit: row.base_commit,
-    repositories: [...(row.spec.repositories ?? [])],
-    agent: { name: null, ...row.spec.agent },
-    instructions: row.spec.instructions ?? null,
-    context: row.spec.context ?? null,
-    files: [...(row.spec.files ?? [])],
-    mcpServers: (row.spec.mcpServers ?? []).map(withoutSecrets),
-    environment: { ...row.spec.environment },
-    secrets: [...(row.spec.secrets ?? [])],
-    model: row.spec.model,
-    simulated: row.simulated,
-    replayOf: row.replay?.of ?? null,
-    replay: showReplay(row),
-    permissionPolicy: normalizePolicy(row.spec.permissionPolicy),
-    settings: {
-      timeout: row.spec.timeoutMs,
-      agentWait: agentWaitOf(row),
-      sandboxDriver: row.spec.sandboxDriver,
-      image: row.spec.image ?? null,
-      permissions: permissionsOf(row),
-      isolationFloor: row.spec.isolationFloor ?? "none",
-      egress: [...(row.spec.egress ?? [])],
-      egressFrom: showEgressFrom(row.spec),
-      ...showAttemptSettings(row),
-      ...showPlanSettings(row),
-      approvalAboveUsd: row.spec.approvalAboveUsd ?? null,
-    },
-    setup: showSetup(row),
-    ...showAttempts(row),
-    sandbox: row.sandbox,
-    egressDenied: showDenied(row),
-    progress: { percentage: row.percentage, currentStep: row.phase },
-    planFirst: row.plans || plan !== null,
-    plan,
-    responseType: responseTypeOf(row, plan),
-    result: row.result,
-    ...showPullRequests(row),
-    givenFrom: { ...row.spec.givenFrom },
-    review: showReview(row.spec),
-    checks: showChecks(row),
-    error: row.error,
-    usage: { ...showUsage(row), executionTime: activeMs(row, nowMs) },
-    budget: showBudget(row),
-    credential: hasOwnLogin(row) ? "inside" : "gateway",
-    waitingFor: open.map(toPendingRequest),
-    cancelRequested: row.cancel_reason !== null,
-    lastSeq: row.last_seq,
-    createdAt: row.created_at,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at,
-    updatedAt: row.updated_at,
-  };
-}
-
-const DENIED_SHOWN = 100;
-
-/** Each host once, whatever attempts and turns wanted it. */
-function showDenied({ egress_denied: denied }: RunRow): Run["egressDenied"] {
-  const byTarget = new Map((denied ?? []).map((one) => [one.target, one]));
-  return [...byTarget.values()].slice(0, DENIED_SHOWN);
-}
-
-function showEgressFrom({ egressFrom = {} }: RunSpec): Run["settings"]["egressFrom"] {
-  return Object.fromEntries(Object.entries(egressFrom).map(([host, from]) => [host, [...from]]));
-}
-
-function showUsage(row: RunRow): Omit<Run["usage"], "executionTime"> {
-  const { costNanoUsd, spentNanoUsd: _, spentTokens: __, ...usage } = usageTotals(row.usage);
-  const { inputTokens, outputTokens } = usage;
-  const pricedCost = usdOrNull(costNanoUsd);
-  return {
-    ...usage,
-    tokensUsed: inputTokens === null && outputTokens === null ? null : (inputTokens ?? 0) + (outputTokens ?? 0),
-    // A recording costs nothing, whatever is asked of it.
-    totalCost: row.replay !== null ? 0 : usage.unpricedCalls === 0 ? pricedCost : null,
-    pricedCost,
-  };
-}
-
-function showBudget(row: RunRow): Run["budget"] {
-  const { spec, usage } = row;
-  const budget = budgetOf(spec.budget);
-  if (budget === null) return null;
-  // Without isolation an agent can reach models past the gateway, with whatever keys it finds. And of what a program asks
-  // its maker with its own login nothing is changed, not even to keep an answer short.
-  const isAdvisory = spec.sandboxDriver === "process" || hasOwnLogin(row);
-  return { ...budgetFigures(budget, spentOf(usage)), enforcement: isAdvisory ? "advisory" : "enforced" };
-}
-
 /** Whether the run's model calls go out with the login that its agent program holds; where no maker is called, nobody's does. */
 export function hasOwnLogin({ spec, simulated, replay }: Pick<RunRow, "spec" | "simulated" | "replay">): boolean {
   return spec.login === "own" && !simulated && replay === null;
@@ -451,58 +337,4 @@ export function spentOf(usage: StoredUsage): Amount {
 /** A budget and what is spent of it, as the API tells them. */
 export function budgetFigures(budget: NormalBudget, spent: Amount): EventData<"budget.warned"> {
   return { usd: usdOrNull(budget.nanoUsd), tokens: budget.tokens, spentUsd: usd(spent.nanoUsd), spentTokens: spent.tokens };
-}
-
-function showPlan({ plan_shown: shown, plan_due_at: dueAt }: RunRow): PlanSummary | null {
-  return shown ? { ...shown, ...timesOf(shown), dueAt } : null;
-}
-
-function showPlanSettings(row: RunRow): Pick<Run["settings"], "strictPlan" | "planTimeout" | "onPlanTimeout"> {
-  const { strict, timeoutMs, onTimeout } = planSettings(row);
-  return { strictPlan: strict, planTimeout: timeoutMs, onPlanTimeout: onTimeout };
-}
-
-function showPullRequests(
-  row: RunRow,
-): Pick<Run, "publish" | "publishFrom" | "pullRequest" | "pullRequestUrl" | "githubPullRequests" | "pullRequestStop"> {
-  const { result, spec, pull_requests: made } = row;
-  const { place: _, ...pullRequest } = spec.pullRequest ?? {};
-  return {
-    publish: publishOf(row),
-    publishFrom: { ...spec.publishFrom },
-    pullRequest: spec.pullRequest === undefined ? null : pullRequest,
-    pullRequestUrl: result?.pullRequestUrl ?? made?.at(-1)?.url ?? null,
-    githubPullRequests: [...(made ?? [])],
-    pullRequestStop: showStop(row.pull_request_stop),
-  };
-}
-
-function showReview({ review }: RunSpec): RunReview | null {
-  if (review === undefined) return null;
-  const { url, number, title, event, baseBranch, headCommit, fork } = review;
-  return { url, number, title, event, baseBranch, headCommit, fork };
-}
-
-function showChecks({ spec: { checks }, carry, status, owner }: RunRow): RunChecks | null {
-  if (checks === undefined) return null;
-  const { retries, timeout } = checks;
-  return { waiting: status === "running" && owner === null, rounds: carry?.checks?.rounds ?? 0, retries, timeout };
-}
-
-/** What the run gives: its result, or as long as nothing was approved, its plan. */
-function responseTypeOf({ result }: RunRow, plan: PlanSummary | null): Run["responseType"] {
-  if (result !== null) return result.pullRequestUrl ? "pr" : "regular";
-  return plan === null || plan.state === "approved" ? null : "plan";
-}
-
-function toPendingRequest({ kind, id, request }: OpenRow): PendingRequest {
-  const { title, toolKind } = request;
-  return {
-    kind,
-    id,
-    title,
-    toolKind,
-    ...("approval" in request && { approval: request.approval }),
-    ...("files" in request && { files: [...request.files] }),
-  };
 }
