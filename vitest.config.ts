@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import { countReporter } from "./scripts/count-reporter.ts";
+import { LongTestsFirst } from "./scripts/long-tests-first.ts";
 
 const conditions = ["runyard-source"];
 
@@ -11,6 +12,7 @@ export default defineConfig({
     globalSetup: ["packages/runyard/src/testing/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
+    sequence: { sequencer: LongTestsFirst },
     // For what hangs: a busy machine may take several times as long as a quiet one.
     testTimeout: 60_000,
     hookTimeout: 120_000,
