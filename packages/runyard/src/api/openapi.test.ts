@@ -204,11 +204,12 @@ describe("real answers", () => {
     };
     const response = await fetch(`${served.door.url}${target}${init.query ?? ""}`, { method, headers, redirect: "manual", ...body });
     const schema = described(name, response);
-    if (schema !== undefined) {
-      const parsed = schema.safeParse(await response.clone().json());
-      expect([name, response.status, parsed.error?.issues ?? []]).toEqual([name, response.status, []]);
-    }
-    return response;
+    if (schema === undefined) return response;
+    // Not cloned: in Node.js 20.19 a clone that nobody has any more can take the body of the other one with it.
+    const text = await response.text();
+    const parsed = schema.safeParse(JSON.parse(text));
+    expect([name, response.status, parsed.error?.issues ?? []]).toEqual([name, response.status, []]);
+    return new Response(text, response);
   }
 
   test("are as the document says, on every route", async () => {

@@ -88,24 +88,26 @@ export function createAppTokens({ fetch, now }: AppTokensOptions): AppTokens {
       const answer = await inner(input, init);
       const shown = new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "") ?? "";
       const what = given.get(shown)?.what;
-      if (what === undefined || !(await isOfToken(answer))) return answer;
+      if (what === undefined || (answer.status !== 401 && answer.status !== 403)) return answer;
+      // Read and not cloned: in Node.js 20.19 a clone that nobody has any more can take the body of the other one with it.
+      const said = await answer.text();
+      if (!isOfToken(answer, said)) return withText(answer, said);
       forget(shown);
       const token = await tokenFor(...what);
       const headers = { ...(init?.headers as Record<string, string>), authorization: `Bearer ${token}` };
-      return withoutToken(await inner(input, { ...init, headers }), token);
+      const second = await inner(input, { ...init, headers });
+      // Whoever asked does not know this token, and so could not mask it in what the other side says.
+      return withText(second, (await second.text()).replaceAll(token, "[hidden]"));
     },
   };
 }
 
 /** Whether another token of the app may do better: this one is none any more, or was got before the app was given a right. */
-async function isOfToken(answer: Response): Promise<boolean> {
-  if (answer.status === 401) return true;
-  return answer.status === 403 && /not accessible by integration/i.test(await answer.clone().text());
+function isOfToken({ status }: Response, said: string): boolean {
+  return status === 401 || /not accessible by integration/i.test(said);
 }
 
-/** Whoever asked does not know this token, and so could not mask it in what the other side says. */
-async function withoutToken(answer: Response, token: string): Promise<Response> {
-  const text = (await answer.text()).replaceAll(token, "[hidden]");
+function withText(answer: Response, text: string): Response {
   return new Response(text === "" ? null : text, { status: answer.status, headers: answer.headers });
 }
 
