@@ -1,8 +1,10 @@
 // The line to the database is cut between a commit and its answer: what was done is found, and goes on.
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { type DatabaseLine, openDatabaseLine } from "../src/testing/database-line.ts";
-import { makeRepository, makeTestHome, type TestHome } from "../src/testing/server.ts";
+import { makeRepository, makeTestHome, type TestHome, type TestServer } from "../src/testing/server.ts";
 
 const AGENT = `
 import { createInterface } from "node:readline";
@@ -20,6 +22,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 let database: TestDatabase;
 let home: TestHome;
 let line: DatabaseLine;
+let server: TestServer;
+let repositoryUrl: string;
 /** It is cut instead of carrying the first answer that has all of these words in it. */
 let wanted: readonly string[] = [];
 let cuts = 0;
@@ -33,6 +37,8 @@ beforeAll(async () => {
     return "cut";
   });
   home = makeTestHome({ DATABASE_URL: line.url });
+  server = await home.up("--unsafe-process");
+  repositoryUrl = makeRepository(home.root, { "agent.mjs": AGENT });
 });
 afterAll(async () => {
   await home.close();
@@ -41,8 +47,6 @@ afterAll(async () => {
 });
 
 test("a run that was claimed without an answer is taken up; one whose step was committed without one goes on, once", async () => {
-  const server = await home.up("--unsafe-process");
-  const repositoryUrl = makeRepository(home.root, { "agent.mjs": AGENT });
   const all = [
     ["the claim", "preparing"],
     ["the way to the agent", "building"],
@@ -69,4 +73,23 @@ test("a run that was claimed without an answer is taken up; one whose step was c
     expect(new Set(facts).size).toBe(facts.length);
     expect(facts.at(-1)).toBe("run.completed");
   }
+}, 60_000);
+
+test("a run whose end was committed without an answer may be continued at once, and is gone on with once", async () => {
+  const before = cuts;
+  wanted = ["Lost at its end", "completed"];
+  const { id } = await server.client.runs.create({
+    task: "Be lost",
+    context: { name: "Lost at its end" },
+    repositoryUrl,
+    agent: { command: ["node", "agent.mjs"] },
+  });
+  for (let ended = false; !ended;) ended = (await server.client.runs.get(id)).status === "completed";
+  await server.client.runs.continue(id, "Again");
+  expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 2 });
+  // Whoever took the second turn up twice is through with both before anybody begins the third.
+  await server.client.runs.continue(id, "And again");
+  expect(await server.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 3 });
+  expect(cuts).toBe(before + 1);
+  expect(readFileSync(path.join(home.root, "home/logs/server.log"), "utf8")).not.toContain("was taken from this runner");
 }, 60_000);

@@ -52,11 +52,12 @@ interface Decided {
 /**
  * Takes one run from where it stands to its end. Never rejects: a run that cannot go on ends with the
  * reason; a run that somebody else owns is left alone; when the server leaves, the run lives on. Where
- * even that fails (the database is away, a disk is full) it is tried again until it works.
+ * even that fails (the database is away, a disk is full) it is tried again until it works. Where `row` is not sure, because
+ * this process had the run in hand until now and may have gone on with it already, it is read first.
  */
-export async function driveRun(context: RunnerContext, row: RunRow): Promise<void> {
+export async function driveRun(context: RunnerContext, row: RunRow, { isSure }: { readonly isSure: boolean }): Promise<void> {
   const ctx = { ...context, git: context.gitOf(row.org_id) };
-  let current: RunRow | undefined = row;
+  let current = isSure ? row : await takeUpAgain(ctx, row, 0);
   let decided: Decided | null = null;
   const secrets = openRunSecrets(ctx, row);
   for (let retryMs = FIRST_RETRY_MS; current !== undefined; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {

@@ -25,9 +25,9 @@ export async function startRunner(ctx: RunnerContext, identity: { readonly owner
   const missed = createMissed();
   const take = (row: RunRow): void => {
     // A run that is continued at once comes back before its last turn is let go of.
-    const before = inHand.get(row.id) ?? Promise.resolve();
-    const driven = before
-      .then(() => driveRun(ctx, row))
+    const before = inHand.get(row.id);
+    const driven = (before ?? Promise.resolve())
+      .then(() => driveRun(ctx, row, { isSure: before === undefined }))
       .finally(() => {
         if (inHand.get(row.id) === driven) inHand.delete(row.id);
         missed.letGo(row.id);

@@ -23,7 +23,9 @@ afterAll(() => store?.drop());
 test(
   `whatever is done, the store is what the run machine says (${SEQUENCES} sequences)`,
   async () => {
-    expect(await failureOf({ sequences: SEQUENCES, limitMs: LIMIT_MS })).toBeNull();
+    const failure = await failureOf({ sequences: SEQUENCES, limitMs: LIMIT_MS });
+    // Not an assertion about the text, which would be cut: how to see it again is at its end.
+    if (failure !== null) throw new Error(failure);
   },
   LIMIT_MS + 60_000,
 );
@@ -56,12 +58,7 @@ describe("a broken rule is caught:", () => {
     ["one attempt ends once", "next_attempt", "and x.attempt = p_attempt", ""],
     ["an attempt's questions end with it", "next_attempt", "q.run_id = r.id and q.closed_at is null", "false"],
     ["one turn follows another once", "continue_run", "and x.turn = p_turn and", "and"],
-    [
-      "a turn that waits for an approval is in nobody's hands",
-      "continue_run",
-      "owner = case when p_approval is null then x.owner end,",
-      "",
-    ],
+    ["a run that is continued is in nobody's hands", "continue_run", "owner = null,", ""],
     ["an approval counts once", "decide_approval", "and q.kind = 'approval' and q.closed_at is null", ""],
     ["an approved run queues", "decide_approval", "set queued = s.queued + 1", "set queued = s.queued"],
     ["a result that waits gives the place back", "hold_run", "set active = s.active - 1", "set active = s.active"],

@@ -69,7 +69,14 @@ export function happen(run: ModelRun, fact: RunFact, before: readonly NewEvent[]
   return true;
 }
 
-const LEAVE: ReadonlySet<RunFact["type"]> = new Set(["released", "left_asking", "approval_requested", "held", "checks_awaited"]);
+const LEAVE: ReadonlySet<RunFact["type"]> = new Set([
+  "released",
+  "left_asking",
+  "continued",
+  "approval_requested",
+  "held",
+  "checks_awaited",
+]);
 
 /** Only the runner that made a result can publish it, in the turn that made it. */
 function tellHold(run: ModelRun, fact: RunFact): void {
