@@ -8,10 +8,10 @@ import { fakeChecks } from "../src/testing/github-checks.ts";
 import { type GithubLab, openGithubLab } from "../src/testing/github-lab.ts";
 import { useLine } from "../src/testing/line.ts";
 import { readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 // In npm test the one way that goes through everything; what each part decides is tested beside it.
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
 describe.skipIf(unavailable !== null)(
   unavailable === null ? "checks of what runs publish" : `checks cannot be tested: ${unavailable}`,

@@ -10,6 +10,7 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { publishedProgram } from "../src/testing/published.ts";
 import { gitIn, makeRepository, makeTestHome, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { fullTest, isFull } from "../src/testing/full.ts";
 
 const SAMPLE = fileURLToPath(new URL("../assets/demo-repository", import.meta.url));
 const TASK = "The test suite fails. Find the bug, fix it, and show that the tests pass.";
@@ -204,7 +205,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       gitIn(repository, "checkout", "--quiet", "README.md");
     });
 
-    test("with --apply brings changes only", async () => {
+    fullTest("with --apply brings changes only", async () => {
       const before = head(repository);
       const { code, stderr } = await home.cli(["pull", "last", "--apply"], { cwd: repository });
       expect(code).toBe(0);
@@ -235,7 +236,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       gitIn(repository, "reset", "--quiet", "--hard");
     });
 
-    test("merges where both went on, and leaves a conflict to the person", async () => {
+    fullTest("merges where both went on, and leaves a conflict to the person", async () => {
       const before = head(repository);
       gitIn(repository, "commit", "--quiet", "--allow-empty", "--message", "Mine");
       const names = { GIT_AUTHOR_NAME: "T", GIT_AUTHOR_EMAIL: "t@t.invalid", GIT_COMMITTER_NAME: "T", GIT_COMMITTER_EMAIL: "t@t.invalid" };
@@ -253,7 +254,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       gitIn(repository, "reset", "--quiet", "--hard", before);
     });
 
-    test("refuses another place than the run's repository, and makes a branch again that is gone", async () => {
+    fullTest("refuses another place than the run's repository, and makes a branch again that is gone", async () => {
       expect(await home.cli(["pull", "last"], { cwd: "/" })).toMatchObject({
         code: 3,
         stderr: expect.stringContaining(`cd ${repository}`),
@@ -274,7 +275,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
   });
 
   describe("at a terminal", () => {
-    test.each([80, 200])(
+    test.each(isFull ? [80, 200] : [80])(
       "a run of %i columns asks, shows where it stands, and leaves only its log",
       async (columns) => {
         const typing = [
@@ -304,24 +305,28 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
       60_000,
     );
 
-    test("a question that is answered elsewhere does not wait for a key", async () => {
-      const here = runAtTerminal(["run", TASK, "--ask", "execute"], { env: home.env, columns: 80, cwd: repository });
-      let answered = 0;
-      let newest = (await server.client.runs.list({ limit: 1 })).data[0];
-      const first = newest?.id;
-      while (newest === undefined || newest.finishedAt === null || newest.id === first) {
-        const open = newest?.id === first ? undefined : newest?.waitingFor[0];
-        if (newest !== undefined && open !== undefined) {
-          await server.client.runs.answerPermission(newest.id, open.id, "deny");
-          answered += 1;
+    fullTest(
+      "a question that is answered elsewhere does not wait for a key",
+      async () => {
+        const here = runAtTerminal(["run", TASK, "--ask", "execute"], { env: home.env, columns: 80, cwd: repository });
+        let answered = 0;
+        let newest = (await server.client.runs.list({ limit: 1 })).data[0];
+        const first = newest?.id;
+        while (newest === undefined || newest.finishedAt === null || newest.id === first) {
+          const open = newest?.id === first ? undefined : newest?.waitingFor[0];
+          if (newest !== undefined && open !== undefined) {
+            await server.client.runs.answerPermission(newest.id, open.id, "deny");
+            answered += 1;
+          }
+          await new Promise((resolve) => setTimeout(resolve, 300));
+          newest = (await server.client.runs.list({ limit: 1 })).data[0];
         }
-        await new Promise((resolve) => setTimeout(resolve, 300));
-        newest = (await server.client.runs.list({ limit: 1 })).data[0];
-      }
-      const { output } = await here;
-      expect(answered).toBeGreaterThan(0);
-      expect(output).toContain("permission deny (person, admin)");
-    }, 60_000);
+        const { output } = await here;
+        expect(answered).toBeGreaterThan(0);
+        expect(output).toContain("permission deny (person, admin)");
+      },
+      60_000,
+    );
 
     test("Ctrl-C cancels the run", async () => {
       const typing = [{ at: /allow it\? \[y\/N\] $/, keys: "\u0003" }];

@@ -8,6 +8,7 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
@@ -132,29 +133,33 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     expect(run.result).toMatchObject({ headBranch: `runyard/${id}`, filesChanged: 1 });
   }, 60_000);
 
-  test("a branch that was removed is made again; one that was moved or is checked out is left alone", async () => {
-    const third: readonly ModelStep[] = [{ write: ["three.txt", "three\n"] }, { say: "Three." }];
-    const fourth: readonly ModelStep[] = [{ write: ["four.txt", "four\n"] }, { say: "Four." }];
-    const { id, repository } = await endedRun({ first: FIRST, second: SECOND, third, fourth }, "branches");
-    const branch = `runyard/${id}`;
-    gitIn(repository, "branch", "-D", branch);
-    const second = await nextTurn(id, "[[second]]");
-    expect(second.result).toMatchObject({ headBranch: branch, filesChanged: 2 });
-    expect(gitIn(repository, "rev-parse", branch)).toBe(second.result?.headCommit);
+  fullTest(
+    "a branch that was removed is made again; one that was moved or is checked out is left alone",
+    async () => {
+      const third: readonly ModelStep[] = [{ write: ["three.txt", "three\n"] }, { say: "Three." }];
+      const fourth: readonly ModelStep[] = [{ write: ["four.txt", "four\n"] }, { say: "Four." }];
+      const { id, repository } = await endedRun({ first: FIRST, second: SECOND, third, fourth }, "branches");
+      const branch = `runyard/${id}`;
+      gitIn(repository, "branch", "-D", branch);
+      const second = await nextTurn(id, "[[second]]");
+      expect(second.result).toMatchObject({ headBranch: branch, filesChanged: 2 });
+      expect(gitIn(repository, "rev-parse", branch)).toBe(second.result?.headCommit);
 
-    gitIn(repository, "branch", "--force", branch, "main");
-    const thirdRun = await nextTurn(id, "[[third]]");
-    expect(await noticesOf(id, 3)).toEqual(["branch-in-the-way"]);
-    expect(thirdRun.result).toMatchObject({ headBranch: `${branch}-3`, filesChanged: 3 });
-    expect(gitIn(repository, "rev-parse", branch)).toBe(gitIn(repository, "rev-parse", "main"));
+      gitIn(repository, "branch", "--force", branch, "main");
+      const thirdRun = await nextTurn(id, "[[third]]");
+      expect(await noticesOf(id, 3)).toEqual(["branch-in-the-way"]);
+      expect(thirdRun.result).toMatchObject({ headBranch: `${branch}-3`, filesChanged: 3 });
+      expect(gitIn(repository, "rev-parse", branch)).toBe(gitIn(repository, "rev-parse", "main"));
 
-    gitIn(repository, "checkout", "--quiet", `${branch}-3`);
-    const fourthRun = await nextTurn(id, "[[fourth]]");
-    expect(await noticesOf(id, 4)).toEqual(["branch-in-the-way"]);
-    expect(fourthRun.result).toMatchObject({ headBranch: `${branch}-4`, filesChanged: 4 });
-    expect(gitIn(repository, "status", "--porcelain")).toBe("");
-    expect(gitIn(repository, "rev-parse", `${branch}-4~1`)).toBe(thirdRun.result?.headCommit);
-  }, 90_000);
+      gitIn(repository, "checkout", "--quiet", `${branch}-3`);
+      const fourthRun = await nextTurn(id, "[[fourth]]");
+      expect(await noticesOf(id, 4)).toEqual(["branch-in-the-way"]);
+      expect(fourthRun.result).toMatchObject({ headBranch: `${branch}-4`, filesChanged: 4 });
+      expect(gitIn(repository, "status", "--porcelain")).toBe("");
+      expect(gitIn(repository, "rev-parse", `${branch}-4~1`)).toBe(thirdRun.result?.headCommit);
+    },
+    90_000,
+  );
 
   test("a cancelled run goes on with the files that it had; one whose turn is not over is refused", async () => {
     const client = await line.serve({
@@ -212,51 +217,59 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     ]);
   }, 60_000);
 
-  test("the command goes on with a run and shows the new turn only", async () => {
-    // The third turn lasts until it is cancelled, however long a command takes to start.
-    const { id } = await endedRun({ first: FIRST, second: SECOND, third: [{ say: "Late.", delayMs: 600_000 }] }, "by-command");
-    const done = await line.home.cli(["continue", id, "-", "--ndjson"], { input: "[[second]] Now two\n" });
-    expect(done.code).toBe(0);
-    const events = done.stdout
-      .trimEnd()
-      .split("\n")
-      .map((text) => JSON.parse(text) as RunEvent);
-    expect(events[0]).toMatchObject({ type: "message.user", turn: 2, data: { text: "[[second]] Now two" } });
-    expect(events.at(-1)?.type).toBe("run.completed");
-    const shown = await line.home.cli(["show", id]);
-    expect(shown.stdout).toContain("turn 2 [[second]] Now two");
-    expect(await line.home.cli(["continue", id, " "])).toMatchObject({
-      code: 3,
-      stderr: expect.stringContaining("must say what to do") as string,
-    });
-    const detached = await line.home.cli(["continue", id, "[[third]] Once more", "--detach", "--json"]);
-    expect(JSON.parse(detached.stdout)).toMatchObject({ id, turn: 3, status: expect.stringMatching(/pending|running/) as string });
-    expect(await line.home.cli(["continue", id, "And again"])).toMatchObject({
-      code: 3,
-      stderr: expect.stringContaining("not over") as string,
-    });
-    await line.client.runs.cancel(id);
-    expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled", turn: 3 });
-  }, 60_000);
+  fullTest(
+    "the command goes on with a run and shows the new turn only",
+    async () => {
+      // The third turn lasts until it is cancelled, however long a command takes to start.
+      const { id } = await endedRun({ first: FIRST, second: SECOND, third: [{ say: "Late.", delayMs: 600_000 }] }, "by-command");
+      const done = await line.home.cli(["continue", id, "-", "--ndjson"], { input: "[[second]] Now two\n" });
+      expect(done.code).toBe(0);
+      const events = done.stdout
+        .trimEnd()
+        .split("\n")
+        .map((text) => JSON.parse(text) as RunEvent);
+      expect(events[0]).toMatchObject({ type: "message.user", turn: 2, data: { text: "[[second]] Now two" } });
+      expect(events.at(-1)?.type).toBe("run.completed");
+      const shown = await line.home.cli(["show", id]);
+      expect(shown.stdout).toContain("turn 2 [[second]] Now two");
+      expect(await line.home.cli(["continue", id, " "])).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("must say what to do") as string,
+      });
+      const detached = await line.home.cli(["continue", id, "[[third]] Once more", "--detach", "--json"]);
+      expect(JSON.parse(detached.stdout)).toMatchObject({ id, turn: 3, status: expect.stringMatching(/pending|running/) as string });
+      expect(await line.home.cli(["continue", id, "And again"])).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("not over") as string,
+      });
+      await line.client.runs.cancel(id);
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "cancelled", turn: 3 });
+    },
+    60_000,
+  );
 
-  test("a run that failed before it had a workspace begins when it is continued", async () => {
-    await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
-    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "no-model");
-    const { id } = await line.client.runs.create({
-      task: "[[first]] Write one",
-      repositoryUrl: repository,
-      settings: { sandboxDriver: "bwrap" },
-    });
-    expect(await line.client.runs.get(id)).toMatchObject({ status: "failed", error: { type: "no-model-configured" } });
-    const again = await line.client.runs.continue(id, "Try again");
-    expect(again).toMatchObject({ status: "failed", turn: 2, error: { type: "no-model-configured" } });
-    expect((await readLog(line.client, id)).slice(-2).map((event) => event.type)).toEqual(["message.user", "run.failed"]);
-    await line.serve({ first: FIRST });
-    await line.restart();
-    const run = await nextTurn(id, "And again");
-    expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 1, result: { filesChanged: 1 } });
-    expect(await noticesOf(id, 3)).toEqual([]);
-  }, 60_000);
+  fullTest(
+    "a run that failed before it had a workspace begins when it is continued",
+    async () => {
+      await line.restart({ OPENAI_BASE_URL: "", OPENAI_API_KEY: "" });
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "no-model");
+      const { id } = await line.client.runs.create({
+        task: "[[first]] Write one",
+        repositoryUrl: repository,
+        settings: { sandboxDriver: "bwrap" },
+      });
+      expect(await line.client.runs.get(id)).toMatchObject({ status: "failed", error: { type: "no-model-configured" } });
+      const again = await line.client.runs.continue(id, "Try again");
+      expect(again).toMatchObject({ status: "failed", turn: 2, error: { type: "no-model-configured" } });
+      expect((await readLog(line.client, id)).slice(-2).map((event) => event.type)).toEqual(["message.user", "run.failed"]);
+      await line.serve({ first: FIRST });
+      await line.restart();
+      const run = await nextTurn(id, "And again");
+      expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 1, result: { filesChanged: 1 } });
+      expect(await noticesOf(id, 3)).toEqual([]);
+    },
+    60_000,
+  );
 
   test("a server that is killed in the second turn leaves it going", async () => {
     const second: readonly ModelStep[] = [

@@ -10,6 +10,7 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { processesWith, readProc } from "../src/sandbox/testing/processes.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { makeRepository, makeTestHome, readLog, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
 /** Asks for a permission first where the task says so, plans with words, works by a file, and remembers nothing. */
 const AGENT = `
@@ -38,7 +39,6 @@ for await (const text of createInterface({ input: process.stdin })) {
 }
 `;
 
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const [RUNS, KILLS] = [40, 20];
 const FIRST_SEED = Number(process.env["RUNYARD_TEST_SEED"] ?? Date.now() % 1_000_000);
 const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";

@@ -6,6 +6,7 @@ import { parseOnStop, parseStopTimeout } from "../src/configuration.ts";
 import { cancelRun, findRun } from "../src/store/runs.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { makeRepository, makeTestHome, type TestHome, type TestServer } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
@@ -135,14 +136,18 @@ describe("a server that is to stop", () => {
     60_000,
   );
 
-  test("with --on-stop kill ends its run, with the reason in its log", async () => {
-    const { server, id } = await serveOne("--on-stop", "kill");
-    process.kill(server.pid, "SIGTERM");
-    await expectGone(server);
-    expect(server.said()).toContain("Ending 1 run…");
-    expect(server.said()).toContain("Nothing is left running.");
-    expect(await runOf(id)).toMatchObject({ status: "cancelled", cancel_reason: "The server was stopped" });
-  }, 60_000);
+  fullTest(
+    "with --on-stop kill ends its run, with the reason in its log",
+    async () => {
+      const { server, id } = await serveOne("--on-stop", "kill");
+      process.kill(server.pid, "SIGTERM");
+      await expectGone(server);
+      expect(server.said()).toContain("Ending 1 run…");
+      expect(server.said()).toContain("Nothing is left running.");
+      expect(await runOf(id)).toMatchObject({ status: "cancelled", cancel_reason: "The server was stopped" });
+    },
+    60_000,
+  );
 
   test.skipIf(!full)(
     `by \`down --drain\` cancels what has not ended in time${full ? "" : " (npm run test:full)"}`,

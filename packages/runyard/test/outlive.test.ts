@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { identifyProcess } from "../src/process-identity.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const SAMPLE = fileURLToPath(new URL("../assets/demo-repository", import.meta.url));
@@ -63,17 +64,22 @@ describe.skipIf(unavailable !== null)(
       expect(refused.stderr).toContain("runyard down");
     }, 60_000);
 
-    test("a start that fails leaves nothing running", async () => {
-      const other = makeTestHome();
-      const taken = new URL((await home.cli(["status", "--json"]).then((status) => JSON.parse(status.stdout) as { url: string })).url).port;
-      const refused = await other.cli(["up", "--port", taken]);
-      expect(refused.code).toBe(1);
-      expect(refused.stderr).toContain(taken);
-      expect(existsSync(path.join(other.root, "home", "postgres", "data", "postmaster.pid"))).toBe(false);
-      const gateway = JSON.parse(readFileSync(path.join(other.root, "home", "gateway", "gateway.json"), "utf8")) as { pid: number };
-      expect(identifyProcess(gateway.pid)).toBeNull();
-      await other.close();
-    }, 60_000);
+    fullTest(
+      "a start that fails leaves nothing running",
+      async () => {
+        const other = makeTestHome();
+        const taken = new URL((await home.cli(["status", "--json"]).then((status) => JSON.parse(status.stdout) as { url: string })).url)
+          .port;
+        const refused = await other.cli(["up", "--port", taken]);
+        expect(refused.code).toBe(1);
+        expect(refused.stderr).toContain(taken);
+        expect(existsSync(path.join(other.root, "home", "postgres", "data", "postmaster.pid"))).toBe(false);
+        const gateway = JSON.parse(readFileSync(path.join(other.root, "home", "gateway", "gateway.json"), "utf8")) as { pid: number };
+        expect(identifyProcess(gateway.pid)).toBeNull();
+        await other.close();
+      },
+      60_000,
+    );
 
     test("`down` ends runs, server, gateway and PostgreSQL", async () => {
       const down = await home.cli(["down", "--json"]);

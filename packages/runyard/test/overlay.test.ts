@@ -13,11 +13,11 @@ import { readPidFile } from "../src/sandbox/run-directory.ts";
 import { processesWith, readProc } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
 const overlays = await overlaySupport(realpathSync(tmpdir()));
 const unavailable = (await sandboxDriver("bwrap").probe()).reason ?? (overlays.available ? null : overlays.reason);
 const title = unavailable === null ? "a workspace that is an overlay" : `overlays cannot be tested: ${unavailable}`;
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
 describe.skipIf(unavailable !== null)(title, () => {
   const line = useLine();

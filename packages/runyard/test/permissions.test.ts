@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
@@ -55,37 +56,41 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a policy" : `a pol
     expect((await line.home.cli(["logs", id])).stdout).toContain("deny (policy, deny edit: **)");
   }, 60_000);
 
-  test("remembers an answer that is given after the server was killed, for the rest of the run", async () => {
-    const again = { run: "touch again.txt && echo $HOME" };
-    await line.serve([again, again, { run: "touch again.txt && echo $HOME; touch other.txt" }, again, { say: "Done." }]);
-    const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "remembered");
-    const { id } = await line.client.runs.create({ task: "Do it", repositoryUrl: repository, permissionPolicy: { ask: ["execute"] } });
-    const first = await line.waiting(id);
-    await line.restart();
-    expect(await line.home.cli(["answer", id, "allow", "--always"])).toMatchObject({
-      code: 0,
-      stderr: expect.stringContaining("for the rest of the run") as unknown,
-    });
-    const second = await line.waiting(id, first.waitingFor[0]?.id);
-    expect(second.waitingFor).toMatchObject([{ title: "touch again.txt && echo $HOME; touch other.txt" }]);
-    await line.restart();
-    await line.client.runs.answerPermission(id, second.waitingFor[0]?.id ?? "", "deny", { remember: true });
-    const run = await line.client.runs.waitForEnd(id);
-    expect(run.status).toBe("completed");
-    expect(files(repository, run)).toEqual(["README.md", "again.txt"]);
-    const log = await readLog(line.client, id);
-    const name = `answer to ${first.waitingFor[0]?.id}`;
-    expect(resolved(log)).toEqual([
-      ["allow", "person", "admin"],
-      ["allow", "policy", name],
-      ["deny", "person", "admin"],
-      ["allow", "policy", name],
-    ]);
-    expect(log.flatMap((event) => (event.type === "permission.rule_added" ? [event.data.rule.decision] : []))).toEqual(["allow", "deny"]);
-    const rule: PermissionRule = { decision: "allow", kinds: ["execute"], commands: ["touch again.txt && echo $HOME"], name };
-    expect(run.permissionPolicy.rules?.[1]).toEqual(rule);
-    expect(log.map((event) => event.seq)).toEqual(log.map((_, index) => index + 1));
-  }, 90_000);
+  fullTest(
+    "remembers an answer that is given after the server was killed, for the rest of the run",
+    async () => {
+      const again = { run: "touch again.txt && echo $HOME" };
+      await line.serve([again, again, { run: "touch again.txt && echo $HOME; touch other.txt" }, again, { say: "Done." }]);
+      const repository = makeRepository(line.home.root, { "README.md": "# x\n" }, "remembered");
+      const { id } = await line.client.runs.create({ task: "Do it", repositoryUrl: repository, permissionPolicy: { ask: ["execute"] } });
+      const first = await line.waiting(id);
+      await line.restart();
+      expect(await line.home.cli(["answer", id, "allow", "--always"])).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining("for the rest of the run") as unknown,
+      });
+      const second = await line.waiting(id, first.waitingFor[0]?.id);
+      expect(second.waitingFor).toMatchObject([{ title: "touch again.txt && echo $HOME; touch other.txt" }]);
+      await line.restart();
+      await line.client.runs.answerPermission(id, second.waitingFor[0]?.id ?? "", "deny", { remember: true });
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run.status).toBe("completed");
+      expect(files(repository, run)).toEqual(["README.md", "again.txt"]);
+      const log = await readLog(line.client, id);
+      const name = `answer to ${first.waitingFor[0]?.id}`;
+      expect(resolved(log)).toEqual([
+        ["allow", "person", "admin"],
+        ["allow", "policy", name],
+        ["deny", "person", "admin"],
+        ["allow", "policy", name],
+      ]);
+      expect(log.flatMap((event) => (event.type === "permission.rule_added" ? [event.data.rule.decision] : []))).toEqual(["allow", "deny"]);
+      const rule: PermissionRule = { decision: "allow", kinds: ["execute"], commands: ["touch again.txt && echo $HOME"], name };
+      expect(run.permissionPolicy.rules?.[1]).toEqual(rule);
+      expect(log.map((event) => event.seq)).toEqual(log.map((_, index) => index + 1));
+    },
+    90_000,
+  );
 
   test("judges a command by the whole of it, however long it is", async () => {
     const long = `: ${"x".repeat(3_000)}`;

@@ -8,6 +8,7 @@ import { describe, expect, test } from "vitest";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
@@ -192,48 +193,56 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "plans" : `plans ca
     expect((await line.client.status()).runs).toMatchObject({ running: 0, queued: 0 });
   }, 60_000);
 
-  test("a later turn plans in a copy of its workspace, and is carried out in the workspace itself", async () => {
-    await line.serve([
-      { run: "echo kept >ignored.log; echo one >one.txt; echo x >locked.log; chmod 000 locked.log" },
-      { say: "The first turn." },
-      { run: "cat ignored.log; rm -f ignored.log; echo gone >one.txt" },
-      { say: "The plan: write two." },
-      { run: "cat ignored.log one.txt" },
-      { write: ["two.txt", "two\n"] },
-      { say: "Done." },
-    ]);
-    const { run: created, repository } = await create({ plan: false });
-    await line.client.runs.waitForEnd(created.id);
-    await line.client.runs.continue(created.id, "Write two", { plan: true });
-    const waiting = await planned(created.id);
-    expect(waiting).toMatchObject({ status: "awaiting_plan", turn: 2, plan: { version: 1, turn: 2 } });
-    await line.client.runs.confirmPlan(created.id);
-    const run = await line.client.runs.waitForEnd(created.id);
-    expect(run).toMatchObject({ status: "completed", turn: 2, error: null });
-    const log = await readLog(line.client, run.id);
-    const outputs = log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data.output] : []));
-    expect(outputs.slice(1)).toEqual(["kept\n", "kept\none\n"]);
-    const notices = log.flatMap((event) => (event.type === "notice" ? [`${event.data.code}: ${event.data.message}`] : []));
-    expect(notices).toEqual([
-      expect.stringMatching(/^plan-copy-incomplete: .*locked\.log/) as string,
-      expect.stringMatching(/^plan-wrote-files: .*: one\.txt\. /) as string,
-    ]);
-    expect(gitIn(repository, "show", `runyard/${run.id}:one.txt`)).toBe("one");
-    expect(gitIn(repository, "show", `runyard/${run.id}:two.txt`)).toBe("two");
-  }, 60_000);
+  fullTest(
+    "a later turn plans in a copy of its workspace, and is carried out in the workspace itself",
+    async () => {
+      await line.serve([
+        { run: "echo kept >ignored.log; echo one >one.txt; echo x >locked.log; chmod 000 locked.log" },
+        { say: "The first turn." },
+        { run: "cat ignored.log; rm -f ignored.log; echo gone >one.txt" },
+        { say: "The plan: write two." },
+        { run: "cat ignored.log one.txt" },
+        { write: ["two.txt", "two\n"] },
+        { say: "Done." },
+      ]);
+      const { run: created, repository } = await create({ plan: false });
+      await line.client.runs.waitForEnd(created.id);
+      await line.client.runs.continue(created.id, "Write two", { plan: true });
+      const waiting = await planned(created.id);
+      expect(waiting).toMatchObject({ status: "awaiting_plan", turn: 2, plan: { version: 1, turn: 2 } });
+      await line.client.runs.confirmPlan(created.id);
+      const run = await line.client.runs.waitForEnd(created.id);
+      expect(run).toMatchObject({ status: "completed", turn: 2, error: null });
+      const log = await readLog(line.client, run.id);
+      const outputs = log.flatMap((event) => (event.type === "tool.finished" && event.data.kind === "execute" ? [event.data.output] : []));
+      expect(outputs.slice(1)).toEqual(["kept\n", "kept\none\n"]);
+      const notices = log.flatMap((event) => (event.type === "notice" ? [`${event.data.code}: ${event.data.message}`] : []));
+      expect(notices).toEqual([
+        expect.stringMatching(/^plan-copy-incomplete: .*locked\.log/) as string,
+        expect.stringMatching(/^plan-wrote-files: .*: one\.txt\. /) as string,
+      ]);
+      expect(gitIn(repository, "show", `runyard/${run.id}:one.txt`)).toBe("one");
+      expect(gitIn(repository, "show", `runyard/${run.id}:two.txt`)).toBe("two");
+    },
+    60_000,
+  );
 
-  test("what a turn that failed left in the workspace is not taken for the planning's", async () => {
-    await line.serve({ first: [{ run: "echo left >left.txt" }, { fail: 400, message: "no" }], second: [{ say: "The plan." }] });
-    const { run: created } = await create({ task: "[[first]] Write", plan: false });
-    expect(await line.client.runs.waitForEnd(created.id)).toMatchObject({ status: "failed" });
-    await line.client.runs.continue(created.id, "[[second]] Plan it", { plan: true });
-    expect(await planned(created.id)).toMatchObject({ status: "awaiting_plan" });
-    await line.client.runs.rejectPlan(created.id);
-    const notices = (await readLog(line.client, created.id)).flatMap((event) =>
-      event.type === "notice" && event.turn === 2 ? [event.data.code] : [],
-    );
-    expect(notices).toEqual([]);
-  }, 60_000);
+  fullTest(
+    "what a turn that failed left in the workspace is not taken for the planning's",
+    async () => {
+      await line.serve({ first: [{ run: "echo left >left.txt" }, { fail: 400, message: "no" }], second: [{ say: "The plan." }] });
+      const { run: created } = await create({ task: "[[first]] Write", plan: false });
+      expect(await line.client.runs.waitForEnd(created.id)).toMatchObject({ status: "failed" });
+      await line.client.runs.continue(created.id, "[[second]] Plan it", { plan: true });
+      expect(await planned(created.id)).toMatchObject({ status: "awaiting_plan" });
+      await line.client.runs.rejectPlan(created.id);
+      const notices = (await readLog(line.client, created.id)).flatMap((event) =>
+        event.type === "notice" && event.turn === 2 ? [event.data.code] : [],
+      );
+      expect(notices).toEqual([]);
+    },
+    60_000,
+  );
 
   test("strictPlan ends a run whose agent wrote while it was to plan", async () => {
     await line.serve([{ run: "echo x >x.txt" }, { say: "A plan." }]);

@@ -8,9 +8,9 @@ import { fakeChecks } from "../src/testing/github-checks.ts";
 import { type GithubLab, openGithubLab } from "../src/testing/github-lab.ts";
 import { useLine } from "../src/testing/line.ts";
 import { readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
 describe.skipIf(unavailable !== null || !isFull)(
   unavailable === null ? "agents of a pull request" : `they cannot be tested: ${unavailable}`,

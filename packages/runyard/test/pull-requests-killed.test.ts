@@ -5,9 +5,9 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { openGithubLab } from "../src/testing/github-lab.ts";
 import { type KillPoint, useKilledLine } from "../src/testing/killed-line.ts";
 import { readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
-const unavailable = (await sandboxDriver("bwrap").probe()).reason;
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
+const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
 
 /** In the order in which they are passed. */
 const POINTS: readonly KillPoint[] = [
@@ -27,9 +27,7 @@ const POINTS: readonly KillPoint[] = [
   { sql: '"pullRequestUrl"', fate: "cut" },
   { sql: '"pullRequestUrl"', fate: "carry" },
 ];
-/** Those of `npm test`: the steps between which something could be done twice, or lost. */
-const FEW = [2, 6, 13].map((at) => POINTS[at]!);
-const KILLS = isFull ? 200 : FEW.length;
+const KILLS = 200;
 
 describe.skipIf(unavailable !== null)(
   unavailable === null ? "a server that is killed" : `kills cannot be tested: ${unavailable}`,
@@ -52,40 +50,36 @@ describe.skipIf(unavailable !== null)(
       );
     }
 
-    test(
-      `${KILLS} kills leave one branch, one pull request and the result of each run`,
-      async () => {
-        const made: string[] = [];
-        while (killed.kills < KILLS) {
-          const points = isFull ? POINTS.filter((_, at) => (killed.kills + at * 7) % 3 !== 0).slice(0, KILLS - killed.kills) : FEW;
-          const before = killed.kills;
-          const run = await runThrough(points);
-          const branch = `runyard/${run.id}`;
-          made.push(branch);
-          const what = JSON.stringify({ points, hits: killed.kills - before, run: run.id, error: run.error });
-          const pulls = lab.github.pulls.filter(({ head }) => head === branch);
-          expect(pulls, what).toMatchObject([{ state: "open", labels: ["by-agent"], reviewers: ["ann"] }]);
-          expect(run, what).toMatchObject({
-            status: "completed",
-            attempt: 1,
-            responseType: "pr",
-            result: { headBranch: branch, headCommit: lab.commitOf(branch), pullRequestProblem: null },
-            githubPullRequests: [{ number: pulls[0]?.number }],
-          });
-          const log = await readLog(line.client, run.id);
-          expect(log.map(({ seq }) => seq)).toEqual(log.map((_, at) => at + 1));
-          const types = log.map(({ type }) => type);
-          for (const once of ["result.pr", "run.completed"])
-            expect(
-              types.filter((type) => type === once),
-              what,
-            ).toHaveLength(1);
-          expect(killed.kills, what).toBeGreaterThan(before);
-        }
-        expect(lab.branches().toSorted()).toEqual(made.toSorted());
-        expect(lab.github.pulls).toHaveLength(made.length);
-      },
-      isFull ? 1_800_000 : 60_000,
-    );
+    test(`${KILLS} kills leave one branch, one pull request and the result of each run`, async () => {
+      const made: string[] = [];
+      while (killed.kills < KILLS) {
+        const points = POINTS.filter((_, at) => (killed.kills + at * 7) % 3 !== 0).slice(0, KILLS - killed.kills);
+        const before = killed.kills;
+        const run = await runThrough(points);
+        const branch = `runyard/${run.id}`;
+        made.push(branch);
+        const what = JSON.stringify({ points, hits: killed.kills - before, run: run.id, error: run.error });
+        const pulls = lab.github.pulls.filter(({ head }) => head === branch);
+        expect(pulls, what).toMatchObject([{ state: "open", labels: ["by-agent"], reviewers: ["ann"] }]);
+        expect(run, what).toMatchObject({
+          status: "completed",
+          attempt: 1,
+          responseType: "pr",
+          result: { headBranch: branch, headCommit: lab.commitOf(branch), pullRequestProblem: null },
+          githubPullRequests: [{ number: pulls[0]?.number }],
+        });
+        const log = await readLog(line.client, run.id);
+        expect(log.map(({ seq }) => seq)).toEqual(log.map((_, at) => at + 1));
+        const types = log.map(({ type }) => type);
+        for (const once of ["result.pr", "run.completed"])
+          expect(
+            types.filter((type) => type === once),
+            what,
+          ).toHaveLength(1);
+        expect(killed.kills, what).toBeGreaterThan(before);
+      }
+      expect(lab.branches().toSorted()).toEqual(made.toSorted());
+      expect(lab.github.pulls).toHaveLength(made.length);
+    }, 1_800_000);
   },
 );

@@ -7,8 +7,8 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { openGithubLab } from "../src/testing/github-lab.ts";
 import { type KillPoint, useKilledLine } from "../src/testing/killed-line.ts";
 import { gitIn, readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
 
 /** In the order in which they are passed. */

@@ -9,8 +9,8 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
 
 const FILES = { "README.md": "# x\n", "a.txt": "one\ntwo\nthree\n", "gone.txt": "here\n" };

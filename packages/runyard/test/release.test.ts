@@ -8,6 +8,7 @@ import { identifyProcess } from "../src/process-identity.ts";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const isShort = process.env["RUNYARD_TEST_FULL"] === undefined;
 
@@ -146,17 +147,21 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "release" : `releas
     60_000,
   );
 
-  test("a run that waits without an agent is cancelled at once", async () => {
-    await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
-    const { run: created } = await create();
-    const waiting = await released(created.id);
-    const cancelled = await line.client.runs.cancel(created.id);
-    expect(cancelled).toMatchObject({ status: "cancelled", waitingFor: [] });
-    await expect(line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "Late.")).rejects.toMatchObject({
-      code: expect.stringMatching(/already_answered|run_ended/) as string,
-    });
-    expect((await line.client.status()).runs).toMatchObject({ running: 0, queued: 0 });
-  }, 60_000);
+  fullTest(
+    "a run that waits without an agent is cancelled at once",
+    async () => {
+      await line.serve([{ ask: "Which port?" }, { say: "Done." }]);
+      const { run: created } = await create();
+      const waiting = await released(created.id);
+      const cancelled = await line.client.runs.cancel(created.id);
+      expect(cancelled).toMatchObject({ status: "cancelled", waitingFor: [] });
+      await expect(line.client.runs.answerQuestion(created.id, waiting.waitingFor[0]?.id ?? "", "Late.")).rejects.toMatchObject({
+        code: expect.stringMatching(/already_answered|run_ended/) as string,
+      });
+      expect((await line.client.status()).runs).toMatchObject({ running: 0, queued: 0 });
+    },
+    60_000,
+  );
 
   // The agent is given ten seconds to leave.
   test.skipIf(isShort)(

@@ -11,6 +11,7 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import { PINNED_AGENTS, realAgents, scriptedProviders } from "../src/testing/real-agents.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const full = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
@@ -192,27 +193,31 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a replay" : `repla
     );
   }, 60_000);
 
-  test("goes by what people decided then", async () => {
-    expect(decided).toMatchObject({ status: "completed", turn: 1, attempt: 3, result: { filesChanged: 1 } });
-    const { id } = await line.client.runs.replay(decided.id);
-    const run = await line.client.runs.waitForEnd(id);
-    expect(run).toMatchObject({
-      status: "completed",
-      attempt: 3,
-      replay: { exchanges: decided.usage.modelCalls, divergence: null, sameResult: true },
-    });
-    const log = await readLog(line.client, id);
-    expect(log.flatMap(({ type, data }) => (type === "permission.resolved" ? [[data.decision, data.by, data.rule]] : []))).toEqual([
-      ["deny", "policy", "recording"],
-      ["allow", "policy", "recording"],
-    ]);
-    expect(log.flatMap(({ type, data }) => (type === "question.answered" ? [[data.answer, data.by]] : []))).toEqual([["Blue", "policy"]]);
-    expect((await line.client.runs.plan(id)).data.map(({ state, text, decidedBy }) => [state, text, decidedBy?.by])).toEqual([
-      ["revised", "Write one.", "policy"],
-      ["edited", "Write two.", "policy"],
-      ["approved", "Write three.", "policy"],
-    ]);
-  }, 60_000);
+  fullTest(
+    "goes by what people decided then",
+    async () => {
+      expect(decided).toMatchObject({ status: "completed", turn: 1, attempt: 3, result: { filesChanged: 1 } });
+      const { id } = await line.client.runs.replay(decided.id);
+      const run = await line.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({
+        status: "completed",
+        attempt: 3,
+        replay: { exchanges: decided.usage.modelCalls, divergence: null, sameResult: true },
+      });
+      const log = await readLog(line.client, id);
+      expect(log.flatMap(({ type, data }) => (type === "permission.resolved" ? [[data.decision, data.by, data.rule]] : []))).toEqual([
+        ["deny", "policy", "recording"],
+        ["allow", "policy", "recording"],
+      ]);
+      expect(log.flatMap(({ type, data }) => (type === "question.answered" ? [[data.answer, data.by]] : []))).toEqual([["Blue", "policy"]]);
+      expect((await line.client.runs.plan(id)).data.map(({ state, text, decidedBy }) => [state, text, decidedBy?.by])).toEqual([
+        ["revised", "Write one.", "policy"],
+        ["edited", "Write two.", "policy"],
+        ["approved", "Write three.", "policy"],
+      ]);
+    },
+    60_000,
+  );
 
   test("is refused where nothing is recorded, or the run has not ended", async () => {
     const { client } = line;

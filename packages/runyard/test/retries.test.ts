@@ -12,6 +12,7 @@ import { probeLimits } from "../src/sandbox/probe-limits.ts";
 import { isSameProcess, readShimPid } from "../src/sandbox/run-directory.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 const canLimitMemory = probeLimits().memory;
@@ -331,20 +332,24 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     expect(problem.errors.map((error) => error.path)).toEqual([wrong]);
   });
 
-  test("a cancel during the wait works at once, and `down` ends such a run, too", async () => {
-    const [one, other] = await Promise.all([0, 1].map(() => flaky(99, "exit", { maxRetries: 10, retryableErrors: ["agent-error"] })));
-    if (one === undefined || other === undefined) throw new Error("no runs");
-    const waiting = await longWait(one.id);
-    expect(waiting).toMatchObject({ status: "running", phase: "preparing" });
-    await line.client.runs.cancel(one.id);
-    const run = await line.client.runs.waitForEnd(one.id);
-    expect(run).toMatchObject({ status: "cancelled", attempt: waiting.attempt, retryAt: null });
-    expect(Date.parse(run.finishedAt ?? "")).toBeLessThan(Date.parse(waiting.retryAt ?? ""));
-    expect(one.diary()).toHaveLength(waiting.attempt - 1);
+  fullTest(
+    "a cancel during the wait works at once, and `down` ends such a run, too",
+    async () => {
+      const [one, other] = await Promise.all([0, 1].map(() => flaky(99, "exit", { maxRetries: 10, retryableErrors: ["agent-error"] })));
+      if (one === undefined || other === undefined) throw new Error("no runs");
+      const waiting = await longWait(one.id);
+      expect(waiting).toMatchObject({ status: "running", phase: "preparing" });
+      await line.client.runs.cancel(one.id);
+      const run = await line.client.runs.waitForEnd(one.id);
+      expect(run).toMatchObject({ status: "cancelled", attempt: waiting.attempt, retryAt: null });
+      expect(Date.parse(run.finishedAt ?? "")).toBeLessThan(Date.parse(waiting.retryAt ?? ""));
+      expect(one.diary()).toHaveLength(waiting.attempt - 1);
 
-    await longWait(other.id);
-    expect(await line.home.cli(["down"])).toMatchObject({ code: 0 });
-    await line.restart();
-    expect(await line.client.runs.get(other.id)).toMatchObject({ status: "cancelled" });
-  }, 120_000);
+      await longWait(other.id);
+      expect(await line.home.cli(["down"])).toMatchObject({ code: 0 });
+      await line.restart();
+      expect(await line.client.runs.get(other.id)).toMatchObject({ status: "cancelled" });
+    },
+    120_000,
+  );
 });

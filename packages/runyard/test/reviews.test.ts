@@ -7,9 +7,9 @@ import { fakeReviews } from "../src/testing/github-reviews.ts";
 import { type GithubLab, openGithubLab } from "../src/testing/github-lab.ts";
 import { useLine } from "../src/testing/line.ts";
 import { readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const Z = "\u200b";
 
 describe.skipIf(unavailable !== null || !isFull)(

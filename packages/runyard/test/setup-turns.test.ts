@@ -9,8 +9,8 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = isFull ? (await sandboxDriver("bwrap").probe()).reason : "only in the full tests (npm run test:full)";
 /** Seconds that nobody else sleeps: other tests of this machine may look at its processes, too. */
 const NAP = 31_000_000 + process.pid;

@@ -11,13 +11,13 @@ import { overlaySupport } from "../src/sandbox/overlay.ts";
 import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { isFull } from "../src/testing/full.ts";
 
 const overlays = await overlaySupport(realpathSync(tmpdir()));
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 /** Seconds that nobody else sleeps: other tests of this machine may look at its processes, too. */
 const NAP = 30_000_000 + process.pid;
 const FILES = { "README.md": "# x\n", ".gitignore": "deps/\n*.secret\n" };
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "set-up" : `set-up cannot be tested: ${unavailable}`, () => {
   const line = useLine();

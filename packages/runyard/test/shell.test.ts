@@ -11,8 +11,8 @@ import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import { publishedProgram } from "../src/testing/published.ts";
 import { makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest, isFull } from "../src/testing/full.ts";
 
-const isFull = Boolean(process.env["RUNYARD_TEST_FULL"]);
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "a shell of a run" : `shells cannot be tested: ${unavailable}`, () => {
@@ -117,21 +117,25 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "a shell of a run" 
     60_000,
   );
 
-  test("has secrets where they are asked for, and leaves none behind", async () => {
-    await line.home.cli(["secrets", "set", "TOKEN"], { input: "very-secret-value" });
-    const run = await endedRun("secret", "--secret", "TOKEN");
-    const script = 'echo "[$TOKEN]"';
-    expect((await line.home.cli(["shell", run.id, "--", "sh", "-c", script])).stdout).toBe("[]\n");
-    const child = await start(run.id, "--with-secrets", "--", "sh", "-c", `${script}; exec sleep 1000`);
-    const said = await new Promise<string>((resolve) => child.stdout?.once("data", (text: Buffer) => resolve(text.toString())));
-    expect(said).toBe("[very-secret-value]\n");
-    expect(shellsOf(run).some(isShimAlive)).toBe(true); // by this, nobody cleans up its workspace
-    expect(shellsOf(run).filter((dir) => readdirSync(dir).includes("pid") && existsSync(path.join(dir, "args")))).toEqual([]);
-    expect(processesWith("very-secret-value")).toEqual([]);
-    child.kill("SIGTERM");
-    expect(await new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code)))).toBe(137);
-    expect((await readLog(line.client, run.id)).at(-1)).toMatchObject({ type: "shell.opened", data: { withSecrets: true } });
-  }, 60_000);
+  fullTest(
+    "has secrets where they are asked for, and leaves none behind",
+    async () => {
+      await line.home.cli(["secrets", "set", "TOKEN"], { input: "very-secret-value" });
+      const run = await endedRun("secret", "--secret", "TOKEN");
+      const script = 'echo "[$TOKEN]"';
+      expect((await line.home.cli(["shell", run.id, "--", "sh", "-c", script])).stdout).toBe("[]\n");
+      const child = await start(run.id, "--with-secrets", "--", "sh", "-c", `${script}; exec sleep 1000`);
+      const said = await new Promise<string>((resolve) => child.stdout?.once("data", (text: Buffer) => resolve(text.toString())));
+      expect(said).toBe("[very-secret-value]\n");
+      expect(shellsOf(run).some(isShimAlive)).toBe(true); // by this, nobody cleans up its workspace
+      expect(shellsOf(run).filter((dir) => readdirSync(dir).includes("pid") && existsSync(path.join(dir, "args")))).toEqual([]);
+      expect(processesWith("very-secret-value")).toEqual([]);
+      child.kill("SIGTERM");
+      expect(await new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code)))).toBe(137);
+      expect((await readLog(line.client, run.id)).at(-1)).toMatchObject({ type: "shell.opened", data: { withSecrets: true } });
+    },
+    60_000,
+  );
 
   test("reaches the run's hosts and no model", async () => {
     const run = await endedRun("egress", "--egress", "*.through.invalid");

@@ -11,6 +11,7 @@ import { processesWith } from "../src/sandbox/testing/processes.ts";
 import { useLine } from "../src/testing/line.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
+import { fullTest, isFull } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 /** Exits with 9 where the door to the gateway can be reached, with 0 where it cannot. */
@@ -108,11 +109,12 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     expect(events.stdout).toMatch(/✓.*grep -q right/);
   }, 60_000);
 
-  test.each([
+  const kinds = [
     ["test", "test-failure"],
     ["build", "compilation-error"],
     ["lint", "compilation-error"],
-  ] as const)(
+  ] as const;
+  test.each(isFull ? kinds : kinds.slice(0, 1))(
     "a %s that keeps failing ends the run as %s, without a branch",
     async (kind, type) => {
       await line.serve(DONE);
@@ -132,23 +134,27 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     60_000,
   );
 
-  test("a command that does not exist, one that runs for ever, and one that floods", async () => {
-    const cases = [
-      ["no-such-program --x", undefined, { exitCode: 127, cause: null }, /a program was not found/],
-      [`echo begun; sleep ${NAP} & sleep ${NAP}`, 3_000, { exitCode: null, cause: "timeout" }, /ran longer than it may/],
-      ["exec yes flood", undefined, { exitCode: null, cause: "output-limit" }, /wrote more than it may/],
-    ] as const;
-    for (const [run, timeout, outcome, message] of cases) {
-      const verify = [{ run, kind: "test" as const, ...(timeout === undefined ? {} : { timeout }) }];
-      const got = await ended({ verify, verifyRetries: 0 });
-      expect(got.run).toMatchObject({ status: "failed", error: { type: "test-failure" } });
-      expect(got.run.error?.message).toMatch(message);
-      expect(finishedIn(got.log)[0]).toMatchObject({ passed: false, ...outcome });
-      expect(finishedIn(got.log)[0]?.output.length).toBeLessThanOrEqual(16 * 1024);
-      if (timeout !== undefined) expect(finishedIn(got.log)[0]?.output).toBe("begun\n");
-    }
-    expect(sleepers()).toBe(0);
-  }, 90_000);
+  fullTest(
+    "a command that does not exist, one that runs for ever, and one that floods",
+    async () => {
+      const cases = [
+        ["no-such-program --x", undefined, { exitCode: 127, cause: null }, /a program was not found/],
+        [`echo begun; sleep ${NAP} & sleep ${NAP}`, 3_000, { exitCode: null, cause: "timeout" }, /ran longer than it may/],
+        ["exec yes flood", undefined, { exitCode: null, cause: "output-limit" }, /wrote more than it may/],
+      ] as const;
+      for (const [run, timeout, outcome, message] of cases) {
+        const verify = [{ run, kind: "test" as const, ...(timeout === undefined ? {} : { timeout }) }];
+        const got = await ended({ verify, verifyRetries: 0 });
+        expect(got.run).toMatchObject({ status: "failed", error: { type: "test-failure" } });
+        expect(got.run.error?.message).toMatch(message);
+        expect(finishedIn(got.log)[0]).toMatchObject({ passed: false, ...outcome });
+        expect(finishedIn(got.log)[0]?.output.length).toBeLessThanOrEqual(16 * 1024);
+        if (timeout !== undefined) expect(finishedIn(got.log)[0]?.output).toBe("begun\n");
+      }
+      expect(sleepers()).toBe(0);
+    },
+    90_000,
+  );
 
   test.skipIf(!probeLimits().memory)(
     "one that is killed for memory",

@@ -27,6 +27,7 @@ import {
   whyNoSandbox,
   writeFiles,
 } from "./testing/lab.ts";
+import { isFull } from "../testing/full.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -65,7 +66,7 @@ function codes(outcome: { notices: readonly { code: string }[] }): string[] {
   return outcome.notices.map((notice) => notice.code);
 }
 
-describe.each(DRIVERS)("what an agent left, as files (%s)", (driver) => {
+describe.each(isFull ? DRIVERS : DRIVERS.slice(0, 1))("what an agent left, as files (%s)", (driver) => {
   it("is published exactly, and the user's repository is left alone", async () => {
     const old = {
       "keep.txt": "keep\n",

@@ -12,6 +12,7 @@ import {
   whyNoSandbox,
   writeFiles,
 } from "./testing/lab.ts";
+import { fullTest } from "../testing/full.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -126,7 +127,7 @@ describe.skipIf(whyNoSandbox !== null)(`an agent's own commits${whyNoSandbox ===
     expect(codes(outcome)).toContain("history-rewritten");
   });
 
-  it("do not matter where the agent's repository is broken or gone", async () => {
+  fullTest("do not matter where the agent's repository is broken or gone", async () => {
     const breaks = {
       gone: "rm -rf .git",
       file: "rm -rf .git; echo nonsense >.git",

@@ -13,6 +13,7 @@ import { DRIVERS, type GitLab, openGitLab, plainGit, type TestOutcome, type Test
 import { type Markers, openMarkers } from "./testing/markers.ts";
 import { PLANTED_FILES, type Plant, PLANTS, REDIRECTS } from "./testing/plants.ts";
 import { readMade } from "./testing/read-made.ts";
+import { isFull } from "../testing/full.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
 
@@ -61,9 +62,9 @@ async function plantedRun(driver: PlainDriverName, plants: readonly Plant[]): Pr
   return run;
 }
 
-describe.each(DRIVERS)("planted configuration (%s)", (driver) => {
+describe.each(isFull ? DRIVERS : DRIVERS.slice(0, 1))("planted configuration (%s)", (driver) => {
   // Each of these takes a tree for itself, and so its time.
-  const alone = process.env["RUNYARD_TEST_FULL"] ? REDIRECTS : REDIRECTS.slice(0, 2);
+  const alone = isFull ? REDIRECTS : REDIRECTS.slice(0, 1);
   const groups = [["many plants", PLANTS], ...alone.map((plant) => [plant.name, [plant]] as const)] as const;
 
   it.each(groups)("%s: nothing runs on the host, where plain git runs each", async (_name, plants) => {

@@ -10,6 +10,7 @@ import { sandboxDriver } from "../../src/sandbox/drivers.ts";
 import { openLab, type Lab } from "../../src/sandbox/testing/lab.ts";
 import { startScriptedModel, type ModelScript, type ScriptedModel } from "../../src/testing/scripted-model.ts";
 import { runTurn, type Turn, type TurnOptions } from "./turn.ts";
+import { fullTest } from "../../src/testing/full.ts";
 
 const env = { RUNYARD_OPENCODE: fileURLToPath(new URL("../../../../test/agents", import.meta.url)) };
 const profile = resolveProfile("opencode", env) as AgentProfile;
@@ -85,7 +86,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     expect(done.exitCode).toBe(0);
   });
 
-  it("goes on after a refusal, and waits for a person where the policy asks", async () => {
+  fullTest("goes on after a refusal, and waits for a person where the policy asks", async () => {
     const { url } = await model(SCRIPT);
     const asked: string[] = [];
     const decide: TurnOptions["decide"] = (request) => {
@@ -100,7 +101,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     expect(done.state.outcome).toMatchObject({ stopReason: "end_turn", lastText: "Done: hello.txt is there." });
   });
 
-  it("goes by rules of path and command", async () => {
+  fullTest("goes by rules of path and command", async () => {
     const { url } = await model([...SCRIPT.slice(0, 4), { run: "cat README.md" }, { say: "Done." }]);
     const rules: PermissionRule[] = [
       { decision: "allow", kinds: ["edit"], paths: ["hello.*"], name: "hello" },
@@ -121,7 +122,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     ]);
   });
 
-  it("reads what a repository says to agents, and not how it would configure opencode", async () => {
+  fullTest("reads what a repository says to agents, and not how it would configure opencode", async () => {
     const { url, requests } = await model([{ run: "true" }, { read: "/workspace/below/a.txt" }, { say: "Done." }]);
     const allowAll = { permission: { bash: "allow" }, model: "foo/bar", agent: { build: { permission: { bash: "allow" } } } };
     const files = {
@@ -145,7 +146,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     expect(dataOf(done.events, "permission.requested").map((request) => request.kind)).toEqual(["execute"]);
   });
 
-  it("does not make a success of a provider that refuses the key", async () => {
+  fullTest("does not make a success of a provider that refuses the key", async () => {
     const { url, requests } = await model([{ fail: 401, message: "no such key" }]);
     const done = await turn(url);
     const calls = requests.length;
@@ -169,7 +170,7 @@ describe.skipIf(missing !== null)(`opencode${missing === null ? "" : ` (cannot b
     });
   });
 
-  it("stops in the middle of a command when it is cancelled", async () => {
+  fullTest("stops in the middle of a command when it is cancelled", async () => {
     const { url } = await model([{ run: "echo begun; sleep 600" }, { say: "not to be said" }]);
     const cancelWhen = (events: readonly NewEvent[]): boolean =>
       dataOf(events, "tool.updated").some((tool) => tool.output?.includes("begun"));

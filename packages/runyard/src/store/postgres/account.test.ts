@@ -9,6 +9,7 @@ import { dataDirOf } from "./cluster.ts";
 import { postgresPid, stopPostgres } from "./postgres.ts";
 import { installPrograms } from "./programs.ts";
 import { moduleUrl, outputOf, scratchHome, startNode, type Scratch } from "./testing.ts";
+import { isFull } from "../../testing/full.ts";
 
 // Several cold starts in one test, on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -88,10 +89,12 @@ test.skipIf(!isRoot)("as root without user namespaces, a home that nobody else c
   await scratch.clear();
 });
 
-test.skipIf(!isRoot).each([
+const USERS = [
   ["with a name", 1],
   ["without a name", 12_345],
-])("an ordinary user %s runs it as itself", async (_, uid) => {
+] as const;
+
+test.skipIf(!isRoot).each(isFull ? USERS : USERS.slice(1))("an ordinary user %s runs it as itself", async (_, uid) => {
   const scratch = scratchHome({ mode: 0o755, programsOf: lender.home });
   for (const dir of [scratch.home.root, scratch.home.runtimeDir]) chownSync(dir, uid, uid);
   const program = `
