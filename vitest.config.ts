@@ -1,14 +1,27 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 import { countReporter } from "./scripts/count-reporter.ts";
 import { LongTestsFirst } from "./scripts/long-tests-first.ts";
 
 const conditions = ["runyard-source"];
 
+/** Tests of pure functions, that leave nothing behind in their process: one process serves them all. */
+const PURE = ["core", "cli", "agents/acp", "agents/profiles"].map((folder) => `packages/runyard/src/${folder}/**/*.test.ts`);
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "scripts/**/*.test.ts"],
+    projects: [
+      { extends: true, test: { name: "pure", include: PURE, isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: "all",
+          include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "scripts/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, ...PURE],
+        },
+      },
+    ],
     globalSetup: ["packages/runyard/src/testing/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
