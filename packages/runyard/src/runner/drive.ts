@@ -139,8 +139,8 @@ function isOthersNow(error: unknown): boolean {
  * undefined when the run is not this owner's any more, or the server leaves.
  */
 async function takeUpAgain(ctx: RunnerContext, row: RunRow, retryMs: number): Promise<RunRow | undefined> {
-  while (!ctx.leaving.aborted) {
-    await sleep(retryMs, undefined, { signal: ctx.leaving }).catch(() => undefined);
+  for (let waitMs = retryMs; !ctx.leaving.aborted; waitMs = Math.max(retryMs, FIRST_RETRY_MS)) {
+    await sleep(waitMs, undefined, { signal: ctx.leaving }).catch(() => undefined);
     if (ctx.leaving.aborted) return undefined;
     try {
       const now = await reloadRun(ctx.db, row);
