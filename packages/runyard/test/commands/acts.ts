@@ -831,7 +831,7 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
   },
   { weight: 6, arbitrary: fc.tuple(owner, fc.constantFrom("any", ...ROOMS), fault).map((words) => claim(...words)) },
   { weight: 18, arbitrary: fc.tuple(fc.constantFrom(...STEPS), few, fault).map((words) => stepOf(...words)) },
-  { weight: 5, arbitrary: fc.tuple(fc.constantFrom(...LATE_STEPS), few, fault).map((words) => stepOf(...words)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constantFrom(...LATE_STEPS), few, fault).map((words) => stepOf(...words)) },
   { weight: 3, arbitrary: fc.tuple(fc.nat({ max: 1 }), fault).map(([home, how]) => adopt(home, how)) },
   { weight: 1, arbitrary: fc.tuple(owner, few).map(([by, run]) => forget(by, run)) },
   { weight: 2, arbitrary: fc.record({ run: few, fault }).map(lose) },
