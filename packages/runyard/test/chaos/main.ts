@@ -1,7 +1,7 @@
 // Kills the server again and again, at random and at chosen points, while agents work and people answer,
 // and checks that nothing is lost or doubled: every accepted run ends, its log has no gap and no double,
 // each agent ran once and heard every answer once, the result is in the repository.
-// Use: npm run chaos -- [--kills 1000] [--seed 1] [--others] [--break append|cursor|owner]. With --others the
+// Use: npm run chaos -- [--kills 1000] [--seed 1] [--others] [--break append|cursor]. With --others the
 // database, the spawner and the gateway are killed too, under a living server. Exit 0: exact; 1: a difference.
 import { execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
@@ -13,11 +13,9 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { RunyardClient } from "@runyard/sdk";
 import { transform } from "esbuild";
-import pg from "pg";
 import { controlClient } from "../../src/gateway/control-client.ts";
 import { homeAt } from "../../src/home.ts";
 import { endLeftRuns, stopHost } from "../../src/main.ts";
-import { ensurePostgres } from "../../src/store/postgres/postgres.ts";
 import { publishedPackages } from "../../src/testing/published.ts";
 import { checkRun, type Totals, type Trial } from "./check.ts";
 
@@ -190,7 +188,7 @@ async function answerRequests(stop: AbortSignal): Promise<void> {
 /** One life of the server while runs are under way. */
 async function liveAndDie(): Promise<void> {
   const afterSleeper = asleep !== null;
-  const point = !afterSleeper && random() < (args.break === "owner" ? 0 : 0.55) ? pick(points) : null;
+  const point = !afterSleeper && random() < 0.55 ? pick(points) : null;
   const life = startLife(point === null ? null : `${point}:${1 + Math.floor(random() * random() * 12)}`);
   if (afterSleeper) {
     await life.ready;
@@ -202,7 +200,7 @@ async function liveAndDie(): Promise<void> {
     if (args.others && random() < 0.5) await killAnother();
     await Promise.race([life.ended, sleep(point === null ? random() * 450 : 900)]);
   }
-  if (point === null && !afterSleeper && random() < (args.break === "owner" ? 0.8 : 0.12)) return sleepThrough(life);
+  if (point === null && !afterSleeper && random() < 0.12) return sleepThrough(life);
   life.kill("SIGKILL");
   const { code, signal } = await life.ended;
   if (signal === "SIGKILL") {
@@ -295,19 +293,6 @@ async function playRound(round: number): Promise<void> {
   await last.ended;
 }
 
-/** The broken rule "no owner and cursor check". */
-async function dropOwnerCheck(): Promise<void> {
-  const { connectionString } = await ensurePostgres({ home });
-  const db = new pg.Client({ connectionString });
-  await db.connect();
-  const { rows } = await db.query<{ text: string }>("select pg_get_functiondef(oid) as text from pg_proc where proname = 'commit_step'");
-  const text = rows[0]?.text ?? "";
-  const guard = /x\.owner = p_owner and x\.attempt = p_attempt\s+and x\.out_cursor = p_out_from and x\.usage_cursor = p_usage_from/;
-  if (!guard.test(text)) throw new Error("commit_step does not have the guard that this control removes");
-  await db.query(text.replace(guard, "true"));
-  await db.end();
-}
-
 makeRepository();
 const { code } = await transform(fs.readFileSync(SERVER, "utf8"), { loader: "ts" });
 fs.writeFileSync(server, code);
@@ -318,7 +303,6 @@ try {
   if ((await first.ready) === null) throw new Error(`The server did not start: ${first.errors()}`);
   first.kill("SIGKILL");
   await first.ended;
-  if (args.break === "owner") await dropOwnerCheck();
   for (let round = 1; kills < wantedKills && bad.length === 0; round++) {
     await playRound(round);
     process.stderr.write(
