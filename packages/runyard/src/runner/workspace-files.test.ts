@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -18,7 +19,7 @@ describe.skipIf(process.platform !== "linux")("the files of a workspace", () => 
     writeFileSync(path.join(root, "outside/file"), SECRET);
     writeFileSync(path.join(workspace, "src/file"), "inside");
     writeFileSync(path.join(workspace, "src/deep/run.sh"), "#!/bin/sh\n", { mode: 0o755 });
-    return () => rmSync(root, { recursive: true, force: true });
+    return () => rmSync(root, { recursive: true, force: true, maxRetries: 5 });
   });
 
   async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
@@ -128,7 +129,8 @@ describe.skipIf(process.platform !== "linux")("the files of a workspace", () => 
   it("never lead out, however fast somebody exchanges a folder for a link", async () => {
     const swap = `
       cd "$1" && mv src real && while :; do ln -s ../outside src; rm src; mv real src; mv src real; done`;
-    const swapper = spawn("/bin/sh", ["-c", swap, "sh", workspace], { stdio: "ignore" });
+    const swapper = spawn("/bin/sh", ["-c", swap, "sh", workspace], { stdio: "ignore", detached: true });
+    const ended = once(swapper, "exit");
     const seen = { naive: 0, inside: 0 };
     try {
       for (let round = 0; round < 20_000 && (round < 400 || seen.naive === 0 || seen.inside === 0); round += 1) {
@@ -143,7 +145,9 @@ describe.skipIf(process.platform !== "linux")("the files of a workspace", () => 
         if (round % 20 === 0) expect((await archive().catch(() => Buffer.alloc(0))).includes(SECRET)).toBe(false);
       }
     } finally {
-      swapper.kill("SIGKILL");
+      // With what it has started, which would go on with the folder that is removed then.
+      process.kill(-(swapper.pid ?? Number.NaN), "SIGKILL");
+      await ended;
     }
     expect(seen.naive).toBeGreaterThan(0);
     expect(seen.inside).toBeGreaterThan(0);
