@@ -110,7 +110,7 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "commands" : `comma
     });
   });
 
-  test("a run is named by its id, a beginning, an ending, or last; anything else is refused with what to do", async () => {
+  fullTest("a run is named by its id, a beginning, an ending, or last; anything else is refused with what to do", async () => {
     for (const name of [done.id, done.id.slice(0, 20), done.id.slice(4, 18), done.id.slice(-6), done.id.slice(-6).toUpperCase(), "last"])
       expect((JSON.parse(await ok("show", name, "--json")) as Run).id).toBe(done.id);
     expect(await home.cli(["show", done.id.slice(-3)])).toMatchObject({ code: 2, stderr: expect.stringContaining("at least 4") });

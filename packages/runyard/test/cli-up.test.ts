@@ -9,6 +9,7 @@ import { RunyardClient } from "@runyard/sdk";
 import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { makeRepository, makeTestHome, type TestHome } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const PROGRAM = fileURLToPath(new URL("../bin/runyard.mjs", import.meta.url));
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
@@ -88,17 +89,21 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "with bwrap" : `wit
     expect(said).toContain("--unsafe-process");
   }, 60_000);
 
-  test("with a run in flight it says what lives on, and how to go on with it or end it", async () => {
-    const server = await up([], "--simulate");
-    const client = new RunyardClient({ baseUrl: server.ready.url, token: readFileSync(server.ready.tokenFile, "utf8").trim() });
-    const repository = makeRepository(home.root, { "package.json": '{"name":"runyard-demo-slug"}' });
-    const { id } = await client.runs.create({ task: "x", repositoryUrl: repository, permissionPolicy: { ask: ["execute"] } });
-    for await (const event of client.runs.events(id)) if (event.type === "permission.requested") break;
-    const { said, code } = await server.leave();
-    expect(code).toBe(0);
-    expect(said).toContain("1 run and what they need live on");
-    expect(said).toMatch(/runyard up {5}goes on/);
-    expect(said).not.toContain("UNSAFE");
-    expect(await home.cli(["down", "--json"])).toMatchObject({ code: 0, stdout: expect.stringContaining('"killedRuns": 1') });
-  }, 60_000);
+  fullTest(
+    "with a run in flight it says what lives on, and how to go on with it or end it",
+    async () => {
+      const server = await up([], "--simulate");
+      const client = new RunyardClient({ baseUrl: server.ready.url, token: readFileSync(server.ready.tokenFile, "utf8").trim() });
+      const repository = makeRepository(home.root, { "package.json": '{"name":"runyard-demo-slug"}' });
+      const { id } = await client.runs.create({ task: "x", repositoryUrl: repository, permissionPolicy: { ask: ["execute"] } });
+      for await (const event of client.runs.events(id)) if (event.type === "permission.requested") break;
+      const { said, code } = await server.leave();
+      expect(code).toBe(0);
+      expect(said).toContain("1 run and what they need live on");
+      expect(said).toMatch(/runyard up {5}goes on/);
+      expect(said).not.toContain("UNSAFE");
+      expect(await home.cli(["down", "--json"])).toMatchObject({ code: 0, stdout: expect.stringContaining('"killedRuns": 1') });
+    },
+    60_000,
+  );
 });

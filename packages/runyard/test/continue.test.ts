@@ -8,14 +8,14 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { useLine } from "../src/testing/line.ts";
 import type { ModelStep } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, readLog } from "../src/testing/server.ts";
-import { fullTest } from "../src/testing/full.ts";
+import { fullTest, isFull } from "../src/testing/full.ts";
 
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
 
 describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `continue cannot be tested: ${unavailable}`, () => {
   const line = useLine({ flags: ["--unsafe-process"] });
 
-  test.each(["bwrap", "process"] as const)(
+  test.each(isFull ? (["bwrap", "process"] as const) : (["bwrap"] as const))(
     "goes on in the same workspace and conversation, and the branch goes on too (%s)",
     async (sandbox) => {
       const client = await line.serve([
@@ -190,32 +190,36 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "continue" : `conti
     await expect(client.runs.continue(`run_${"0".repeat(26)}`, "x")).rejects.toMatchObject({ status: 404, code: "run_not_found" });
   }, 60_000);
 
-  test("an agent that cannot take its conversation up is told what happened", async () => {
-    const client = await line.serve([]);
-    const repository = makeRepository(line.home.root, { "agent.mjs": FORGETFUL_AGENT }, "forgetful");
-    const { id } = await client.runs.create({
-      task: "Remember the number 7",
-      repositoryUrl: repository,
-      agent: { command: ["node", "agent.mjs"] },
-      settings: { sandboxDriver: "bwrap" },
-    });
-    expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed" });
-    await nextTurn(id, "Add 1");
-    const run = await nextTurn(id, "Add 2");
-    expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 3 });
-    expect(await noticesOf(id, 3)).toEqual(["conversation-restarted"]);
-    const prompts = gitIn(repository, "show", `runyard/${id}:prompts.txt`).split("\n---\n");
-    expect(prompts[0]).toBe("Remember the number 7");
-    expect(prompts[2]).toMatch(
-      /The task was:\nRemember the number 7\n\nWhat you were asked last:\nAdd 1\n\nWhat you said last:\nI said 2\.\n\nWhat to do now:\nAdd 2/,
-    );
-    expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual([
-      "Add 2",
-      "Add 1",
-      "Remember the number 7",
-      "First",
-    ]);
-  }, 60_000);
+  fullTest(
+    "an agent that cannot take its conversation up is told what happened",
+    async () => {
+      const client = await line.serve([]);
+      const repository = makeRepository(line.home.root, { "agent.mjs": FORGETFUL_AGENT }, "forgetful");
+      const { id } = await client.runs.create({
+        task: "Remember the number 7",
+        repositoryUrl: repository,
+        agent: { command: ["node", "agent.mjs"] },
+        settings: { sandboxDriver: "bwrap" },
+      });
+      expect(await client.runs.waitForEnd(id)).toMatchObject({ status: "completed" });
+      await nextTurn(id, "Add 1");
+      const run = await nextTurn(id, "Add 2");
+      expect(run).toMatchObject({ status: "completed", turn: 3, attempt: 3 });
+      expect(await noticesOf(id, 3)).toEqual(["conversation-restarted"]);
+      const prompts = gitIn(repository, "show", `runyard/${id}:prompts.txt`).split("\n---\n");
+      expect(prompts[0]).toBe("Remember the number 7");
+      expect(prompts[2]).toMatch(
+        /The task was:\nRemember the number 7\n\nWhat you were asked last:\nAdd 1\n\nWhat you said last:\nI said 2\.\n\nWhat to do now:\nAdd 2/,
+      );
+      expect(gitIn(repository, "log", "--format=%s", `runyard/${id}`).split("\n")).toEqual([
+        "Add 2",
+        "Add 1",
+        "Remember the number 7",
+        "First",
+      ]);
+    },
+    60_000,
+  );
 
   fullTest(
     "the command goes on with a run and shows the new turn only",

@@ -29,9 +29,19 @@ function blocksOf(page: string): Block[] {
 
 /** Pages whose programs take ten seconds and more together. */
 const TAKE_LONG = new Set(
-  ["budgets", "cli", "plans", "recordings", "results", "runs-and-events", "saved-agents", "secrets", "setup"].map(
-    (name) => `docs/${name}.md`,
-  ),
+  [
+    "budgets",
+    "cli",
+    "isolation",
+    "plans",
+    "recordings",
+    "repositories",
+    "results",
+    "runs-and-events",
+    "saved-agents",
+    "secrets",
+    "setup",
+  ].map((name) => `docs/${name}.md`),
 );
 const WITH_PROGRAMS = PAGES.filter((page) => blocksOf(page).length > 0);
 

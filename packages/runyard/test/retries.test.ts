@@ -161,20 +161,24 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "retries" : `retrie
     expect(await line.client.runs.waitForEnd(other.id)).toMatchObject({ status: "failed", attempt: 1, failedAttempts: [] });
   }, 60_000);
 
-  test("each attempt has a token and a workspace of its own, and the old token is worth nothing", async () => {
-    const { id, diary } = await flaky(2, "exit", { maxRetries: 2, retryableErrors: ["agent-error"] });
-    expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 3 });
-    const attempts = diary();
-    expect(new Set(attempts.map((attempt) => attempt.token)).size).toBe(3);
-    expect(attempts.map((attempt) => [attempt.fresh, attempt.own, attempt.first])).toEqual([
-      [true, 200, 401],
-      [true, 200, 401],
-      [true, 200, 401],
-    ]);
-    const ends = await flaky(9, "exit", { maxRetries: 1, retryableErrors: ["agent-error"] });
-    expect(await line.client.runs.waitForEnd(ends.id)).toMatchObject({ status: "failed", attempt: 2, error: { type: "agent-error" } });
-    expect(typesOf(await readLog(line.client, ends.id)).filter((type) => type === "run.failed")).toHaveLength(1);
-  }, 90_000);
+  fullTest(
+    "each attempt has a token and a workspace of its own, and the old token is worth nothing",
+    async () => {
+      const { id, diary } = await flaky(2, "exit", { maxRetries: 2, retryableErrors: ["agent-error"] });
+      expect(await line.client.runs.waitForEnd(id)).toMatchObject({ status: "completed", attempt: 3 });
+      const attempts = diary();
+      expect(new Set(attempts.map((attempt) => attempt.token)).size).toBe(3);
+      expect(attempts.map((attempt) => [attempt.fresh, attempt.own, attempt.first])).toEqual([
+        [true, 200, 401],
+        [true, 200, 401],
+        [true, 200, 401],
+      ]);
+      const ends = await flaky(9, "exit", { maxRetries: 1, retryableErrors: ["agent-error"] });
+      expect(await line.client.runs.waitForEnd(ends.id)).toMatchObject({ status: "failed", attempt: 2, error: { type: "agent-error" } });
+      expect(typesOf(await readLog(line.client, ends.id)).filter((type) => type === "run.failed")).toHaveLength(1);
+    },
+    90_000,
+  );
 
   test("an agent whose supervisor died goes on where it was: the same workspace and conversation, without a retry", async () => {
     await line.serve([

@@ -13,6 +13,7 @@ import { sandboxDriver } from "../src/sandbox/drivers.ts";
 import { publishedPackages } from "../src/testing/published.ts";
 import { type ScriptedModel, startScriptedModel } from "../src/testing/scripted-model.ts";
 import { gitIn, makeRepository, makeTestHome, readLog, type TestHome } from "../src/testing/server.ts";
+import { fullTest } from "../src/testing/full.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const unavailable = (await sandboxDriver("bwrap").probe()).reason;
@@ -76,42 +77,50 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "an upgrade" : `an 
     await after.kill();
   }, 120_000);
 
-  test("ends a run that it cannot go on with, and says so", async () => {
-    const before = await test_.up();
-    const repository = makeRepository(test_.root, { "wait.sh": "#!/bin/sh\nexec sleep 86399\n" }, "waiting");
-    execFileSync("chmod", ["+x", path.join(repository, "wait.sh")]);
-    gitIn(repository, "commit", "--quiet", "--all", "--message", "Executable");
-    const { id } = await before.client.runs.create({ task: "Wait", repositoryUrl: repository, agent: { command: ["./wait.sh"] } });
-    const agentDir = path.join(home.runsDir, id, "1", "steps", "agent");
-    while (!isShimAlive(agentDir)) await new Promise((resolve) => setTimeout(resolve, 20));
-    await before.kill();
-    await sql(home, "update runyard.runs set state = jsonb_set(state::jsonb, '{format}', '999')::json where id = $1", [id]);
+  fullTest(
+    "ends a run that it cannot go on with, and says so",
+    async () => {
+      const before = await test_.up();
+      const repository = makeRepository(test_.root, { "wait.sh": "#!/bin/sh\nexec sleep 86399\n" }, "waiting");
+      execFileSync("chmod", ["+x", path.join(repository, "wait.sh")]);
+      gitIn(repository, "commit", "--quiet", "--all", "--message", "Executable");
+      const { id } = await before.client.runs.create({ task: "Wait", repositoryUrl: repository, agent: { command: ["./wait.sh"] } });
+      const agentDir = path.join(home.runsDir, id, "1", "steps", "agent");
+      while (!isShimAlive(agentDir)) await new Promise((resolve) => setTimeout(resolve, 20));
+      await before.kill();
+      await sql(home, "update runyard.runs set state = jsonb_set(state::jsonb, '{format}', '999')::json where id = $1", [id]);
 
-    const after = await test_.up();
-    const run = await after.client.runs.waitForEnd(id);
-    expect(run).toMatchObject({
-      status: "failed",
-      error: {
-        type: "lost",
-        message:
-          "Another version of Runyard was at work on this run, in a way that this version cannot go on with. Start the run again, or end runs before a change of version.",
-      },
-    });
-    expect(isShimAlive(agentDir)).toBe(false);
-    await after.kill();
-  }, 120_000);
+      const after = await test_.up();
+      const run = await after.client.runs.waitForEnd(id);
+      expect(run).toMatchObject({
+        status: "failed",
+        error: {
+          type: "lost",
+          message:
+            "Another version of Runyard was at work on this run, in a way that this version cannot go on with. Start the run again, or end runs before a change of version.",
+        },
+      });
+      expect(isShimAlive(agentDir)).toBe(false);
+      await after.kill();
+    },
+    120_000,
+  );
 
-  test("is refused the other way round where the database is newer, and leaves everything as it is", async () => {
-    await sql(home, "insert into runyard.migrations (name, hash) values ('9999_of_the_future.sql', 'x')");
-    const refused = await test_.cli(["up", "--port", "0"]);
-    expect(refused).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining(
-        "The database is newer than this Runyard (it has the migration 9999_of_the_future.sql): start the Runyard that it was last used with, or a newer one.",
-      ) as string,
-    });
-    await test_.cli(["down"]);
-  }, 60_000);
+  fullTest(
+    "is refused the other way round where the database is newer, and leaves everything as it is",
+    async () => {
+      await sql(home, "insert into runyard.migrations (name, hash) values ('9999_of_the_future.sql', 'x')");
+      const refused = await test_.cli(["up", "--port", "0"]);
+      expect(refused).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(
+          "The database is newer than this Runyard (it has the migration 9999_of_the_future.sql): start the Runyard that it was last used with, or a newer one.",
+        ) as string,
+      });
+      await test_.cli(["down"]);
+    },
+    60_000,
+  );
 });
 
 async function sql(home: Home, text: string, values: readonly unknown[] = []): Promise<void> {

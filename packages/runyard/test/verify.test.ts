@@ -192,19 +192,23 @@ describe.skipIf(unavailable !== null)(unavailable === null ? "verifying" : `veri
     expect(gitIn(repository, "branch", "--list", "runyard/*")).toBe("");
   }, 60_000);
 
-  test("a failure may be tried again from the start, where the run asked for that", async () => {
-    const { run } = await ended({
-      verify: [{ run: "exit 1", kind: "test" }],
-      verifyRetries: 0,
-      settings: { maxRetries: 1, retryableErrors: ["test-failure"] },
-    });
-    expect(run).toMatchObject({
-      status: "failed",
-      attempt: 2,
-      error: { type: "test-failure" },
-      failedAttempts: [{ error: { type: "test-failure" } }],
-    });
-  }, 60_000);
+  fullTest(
+    "a failure may be tried again from the start, where the run asked for that",
+    async () => {
+      const { run } = await ended({
+        verify: [{ run: "exit 1", kind: "test" }],
+        verifyRetries: 0,
+        settings: { maxRetries: 1, retryableErrors: ["test-failure"] },
+      });
+      expect(run).toMatchObject({
+        status: "failed",
+        attempt: 2,
+        error: { type: "test-failure" },
+        failedAttempts: [{ error: { type: "test-failure" } }],
+      });
+    },
+    60_000,
+  );
 
   test.each([
     ["verify[0].kind", { verify: [{ run: "x", kind: "smoke" }] }],
