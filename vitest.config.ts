@@ -4,21 +4,21 @@ import { LongTestsFirst } from "./scripts/long-tests-first.ts";
 
 const conditions = ["runyard-source"];
 
-/** Tests of pure functions, that leave nothing behind in their process: one process serves them all. */
-const PURE = ["core", "cli", "agents/acp", "agents/profiles"].map((folder) => `packages/runyard/src/${folder}/**/*.test.ts`);
+/** Tests that leave nothing behind in their process: one process serves them all. */
+const TIDY = ["core", "cli", "agents/acp", "agents/profiles"].map((folder) => `packages/runyard/src/${folder}/**/*.test.ts`);
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
     projects: [
-      { extends: true, test: { name: "pure", include: PURE, isolate: false } },
+      { extends: true, test: { name: "tidy", include: TIDY, isolate: false } },
       {
         extends: true,
         test: {
           name: "all",
           include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "scripts/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, ...PURE],
+          exclude: [...configDefaults.exclude, ...TIDY],
         },
       },
     ],
